@@ -1,0 +1,1 @@
+"""The microphone: drivers, and the capture that reads them."""

@@ -1,0 +1,62 @@
+"""What a microphone is: a thing that is opened, read without waiting, and closed.
+
+A source never waits and owns no timer; whoever reads it decides when (`capture.py`). All drivers pass the same
+contract tests, `tests/audio/test_source.py`.
+"""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+RATE_HZ = 16_000
+"""What every source delivers, whatever its device runs at: int16 little-endian, mono, 16 kHz."""
+
+FRAME_BYTES = 2
+
+
+class Gap(Struct, frozen=True):
+    """Frames of 16 kHz that the device heard and nobody read in time (an overrun)."""
+
+    frames: int
+
+
+Heard = bytes | Gap
+"""Audio as int16 little-endian mono 16 kHz PCM of any whole number of frames, or a hole in it."""
+
+
+class Source(Protocol):
+    """A microphone, pulled.
+
+    `now` is always `time.monotonic()` seconds, given by the caller.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the owner calls it: an ALSA PCM name or a path. For messages."""
+
+    @property
+    def period_s(self) -> float:
+        """The grain of delivery: at most so much of the newest sound is not yet readable."""
+
+    def open(self, now: float) -> None:
+        """Open the device and start the stream. May block for some ms.
+
+        Raises:
+            MicrophoneError: no such device, busy, or it cannot be set up. The source stays closed.
+        """
+
+    def read(self, now: float) -> list[Heard]:
+        """Everything heard since the last read, oldest first; an empty list if no period is complete. Never waits.
+
+        Raises:
+            MicrophoneError: the device is gone. The source is closed by then, and may be opened again.
+        """
+
+    def due(self, after: float) -> float:
+        """The first moment, not before `after`, at which a read finds a just completed period.
+
+        Reading a hair before the edge of a period would miss that period until the next read.
+        """
+
+    def close(self) -> None:
+        """Stop and release the device. Harmless when closed."""

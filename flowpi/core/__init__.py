@@ -1,0 +1,1 @@
+"""What a dictation appliance is. Pure: time comes in as an argument, effects go out as values."""

@@ -1,0 +1,151 @@
+"""Everything that can go wrong, as one small tree.
+
+    FlowpiError
+     +-- UsageError            64  the command line asks for something that does not exist
+     +-- DataError             65  a file that was given cannot be used (not a WAV, no audio in it)
+     +-- NoInputError          66  there is nothing to read
+     |    +-- MicrophoneError      no such device, busy, unplugged, wrong parameters
+     +-- UnavailableError      69  a part that is needed does not answer
+     |    +-- DaemonUnavailable    no daemon on the socket
+     |    +-- EngineUnavailable    the recogniser or its model is not installed
+     |    +-- PanelError           no GPIO chip, a pin in use
+     |    +-- BackendError         no text from this backend; `permanent` says whether trying again can help
+     |         +-- LinkError           not reached, or the connection broke
+     |         +-- RefusedError        the backend said no: key, quota, a request it does not accept
+     |         +-- ProtocolError       the backend said something that is not the dialect
+     |         +-- AnsweredInText      a MessagePack session was answered in JSON
+     +-- CannotCreateError     73  a socket or file cannot be made; AlreadyRunning: another daemon has it
+     |    +-- AlreadyRunning
+     +-- SpoolError            74  the disk does not take or give the audio
+     +-- TryAgainError         75  right, but not now
+     +-- NoPermissionError     77
+     +-- ConfigError           78  file, line and key of what is wrong
+
+What a peer did wrong while flowpi was the server is not in this tree: see `flowpi.wire`.
+
+Each error says what is wrong (`message`) and what the owner can do (`hint`); `exit_code` is the sysexits code that
+a command ends with. Imported by every layer; imports nothing.
+"""
+
+
+class FlowpiError(Exception):
+    """The root. `str()` gives `message: hint`, or the message alone where nothing can be done."""
+
+    exit_code = 70
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.hint}" if self.hint else self.message
+
+
+class UsageError(FlowpiError):
+    exit_code = 64
+
+
+class DataError(FlowpiError):
+    exit_code = 65
+
+
+class NoInputError(FlowpiError):
+    exit_code = 66
+
+
+class MicrophoneError(NoInputError):
+    """The microphone cannot be opened, or stopped delivering. Its handle is closed by then; only opening again helps.
+
+    Attributes:
+        device: the ALSA PCM name, or the path of a WAV.
+        reason: what the driver said.
+    """
+
+    def __init__(self, device: str, reason: str, hint: str = "") -> None:
+        super().__init__(f"no sound from {device!r} ({reason})", hint or "see `arecord -L` and set audio.device")
+        self.device = device
+        self.reason = reason
+
+
+class UnavailableError(FlowpiError):
+    exit_code = 69
+
+
+class DaemonUnavailable(UnavailableError):
+    """Nobody listens on the daemon's socket, or the daemon went away before it answered."""
+
+
+class EngineUnavailable(UnavailableError):
+    """The recogniser cannot be loaded here."""
+
+
+class PanelError(UnavailableError):
+    """The button or the LED cannot be used. Never fatal: dictation works without them."""
+
+
+class BackendError(UnavailableError):
+    """One attempt on one backend gave no text.
+
+    Attributes:
+        permanent: true if the same attempt would fail again until the owner changes something.
+    """
+
+    permanent = False
+
+
+class LinkError(BackendError):
+    """The backend was not reached, did not answer in time, or the connection broke."""
+
+
+class RefusedError(BackendError):
+    """The backend understood and said no."""
+
+    permanent = True
+
+
+class ProtocolError(BackendError):
+    """The backend sent something that the dialect does not allow."""
+
+
+class AnsweredInText(BackendError):
+    """A session opened in MessagePack was first answered in JSON: open it again in JSON."""
+
+
+class CannotCreateError(FlowpiError):
+    exit_code = 73
+
+
+class AlreadyRunning(CannotCreateError):
+    """Another daemon holds the socket or the spool."""
+
+
+class SpoolError(FlowpiError):
+    exit_code = 74
+
+
+class TryAgainError(FlowpiError):
+    exit_code = 75
+
+
+class NoPermissionError(FlowpiError):
+    exit_code = 77
+
+
+class ConfigError(FlowpiError):
+    """A configuration that cannot be used.
+
+    Attributes:
+        file: its path, or where the value came from (`--set`).
+        line: 1-based, or None where there is none.
+        key: dotted, or empty for the file as a whole.
+    """
+
+    exit_code = 78
+
+    def __init__(self, file: str, line: int | None, key: str, problem: str, hint: str = "") -> None:
+        where = file if line is None else f"{file}, line {line}"
+        super().__init__(f"{where}: {key + ' ' if key else ''}{problem}", hint)
+        self.file = file
+        self.line = line
+        self.key = key

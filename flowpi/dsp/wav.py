@@ -1,0 +1,48 @@
+"""The 44 bytes that make a WAV of a piece of PCM, written and read.
+
+Flow carries each packet as a complete WAV (the majority of clients) or as bare PCM (`reference`: both are seen).
+Whole files are read with the standard library's `wave`, in `flowpi.audio.wav`.
+"""
+
+import struct
+
+RATE_HZ = 16_000
+HEADER_BYTES = 44
+
+
+class WavError(ValueError):
+    """A RIFF header that promises something other than int16 mono 16 kHz, or that is cut off."""
+
+
+def wav_header(pcm_bytes: int) -> bytes:
+    """The header of an int16 mono 16 kHz WAV with `pcm_bytes` bytes of audio behind it."""
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF", 36 + pcm_bytes, b"WAVE", b"fmt ", 16, 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16, b"data", pcm_bytes,
+    )  # fmt: skip
+
+
+def wav_payload(packet: bytes) -> memoryview:
+    """The PCM of a packet: what follows its WAV header, or all of it where there is none.
+
+    Raises:
+        WavError: it has a header, and what follows is not int16 mono 16 kHz.
+    """
+    view = memoryview(packet)
+    if packet[:4] != b"RIFF" or packet[8:12] != b"WAVE":
+        return view
+    at, known = 12, False
+    while at + 8 <= len(packet):
+        name, size = struct.unpack_from("<4sI", packet, at)
+        at += 8
+        if name == b"fmt ":
+            if size < 16 or at + 16 > len(packet):
+                break
+            form, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", packet, at)
+            if (form, channels, rate_hz, bits) != (1, 1, RATE_HZ, 16):
+                raise WavError(f"WAV packet is {rate_hz} Hz, {channels} channels, {bits} bits; 16000 Hz, 1, 16 needed")
+            known = True
+        elif name == b"data" and known:
+            return view[at : at + size]  # a streamed WAV may announce more than there is: take what is there
+        at += size + size % 2
+    raise WavError("WAV packet is cut off before its data")

@@ -1,0 +1,1 @@
+"""The button and the LED: drivers, and nothing about dictation."""

@@ -1,0 +1,1 @@
+"""The way out: one hub, and a sink for each destination."""

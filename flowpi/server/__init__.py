@@ -1,0 +1,1 @@
+"""The local transcription server and its engines."""

@@ -1,0 +1,1 @@
+"""The dialects as pure state machines: messages, both encodings, both roles."""
