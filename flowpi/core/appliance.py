@@ -1,0 +1,273 @@
+"""The dictation appliance as one table: `step(state, event, now, rules)` gives the next state and the effects.
+
+Theory of operation. The states follow what the person sees:
+
+    Starting --Started--> Idle --press--> Recording --release--> Finishing --text, or kept--> Idle
+
+Recording is the only state in which speech is being kept by intent. It is held by a finger (`Grip.HELD`) or goes on
+by itself after a tap or a command (`Grip.LATCHED`). Finishing waits for the text; it never stands in the way of the
+next press, which starts a new utterance at once while the delivery of the one before goes on. Every state but Idle
+has a deadline, so a lost release, a dead backend or a bug leads back to Idle in a quiet world.
+
+All transitions are in this file. `TABLE` names each pair of state and event, the ignored ones too; a test says that
+none is missing. Nothing here knows what a microphone, a socket or a thread is: whoever drives it carries out the
+effects in order and calls `step` with `DeadlinePassed` once `state.deadline` is over.
+"""
+
+import enum
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from flowpi.core.events import (
+    ButtonPressed,
+    ButtonReleased,
+    CancelCommanded,
+    DeadlinePassed,
+    DeliveryDeferred,
+    DoubleTapped,
+    DropUtterance,
+    Effect,
+    Event,
+    FaultCleared,
+    FaultRaised,
+    Refuse,
+    StartCommanded,
+    Started,
+    StartRecording,
+    StopCommanded,
+    StopRecording,
+    TextDelivered,
+    ToggleCommanded,
+)
+
+MICROPHONE = "microphone"
+"""The code of the one fault that forbids a recording."""
+
+START_TIMEOUT_S = 30.0
+"""Longer than any device takes to open; then the appliance is Idle with whatever faults it has."""
+
+
+class Mode(enum.Enum):
+    """What the button means, `button.mode`."""
+
+    HOLD = "hold"
+    TOGGLE = "toggle"
+    AUTO = "auto"
+
+
+class Grip(enum.Enum):
+    """What keeps a recording going."""
+
+    HELD = "held"
+    LATCHED = "latched"
+
+
+class Rules(Struct, frozen=True):
+    """The owner's choices, from the configuration."""
+
+    mode: Mode = Mode.AUTO
+    max_utterance_s: float = 330.0
+    finish_timeout_s: float = 30.0
+    """How long Finishing shows that a text is awaited; the delivery itself has no such end."""
+
+
+class Fault(Struct, frozen=True):
+    """Something is wrong and the owner should know. `since` as `now` of the step that raised it."""
+
+    code: str
+    message: str
+    since: float
+
+
+class _State(Struct, frozen=True):
+    since: float
+    faults: tuple[Fault, ...] = ()
+
+    def has_fault(self, code: str) -> bool:
+        return any(fault.code == code for fault in self.faults)
+
+
+class Starting(_State, frozen=True, kw_only=True):
+    deadline: float
+    name = "starting"
+
+
+class Idle(_State, frozen=True, kw_only=True):
+    deadline: None = None
+    name = "idle"
+
+
+class Recording(_State, frozen=True, kw_only=True):
+    """`after`: the utterance that was still Finishing when this one began, while its text is not there."""
+
+    utterance: str
+    grip: Grip
+    deadline: float
+    after: str | None = None
+    name = "recording"
+
+
+class Finishing(_State, frozen=True, kw_only=True):
+    utterance: str
+    deadline: float
+    name = "finishing"
+
+
+State = Starting | Idle | Recording | Finishing
+Step = tuple[State, tuple[Effect, ...]]
+
+
+def start(now: float) -> Starting:
+    return Starting(now, deadline=now + START_TIMEOUT_S)
+
+
+def step(state: State, event: Event, now: float, rules: Rules) -> Step:
+    """The next state, and what to do, in order.
+
+    `now` in seconds of a monotonic clock: when the event happened, not when it is looked at.
+    """
+    return TABLE[type(state), type(event)](state, event, now, rules)
+
+
+def _ignore(state: Any, event: Any, now: float, rules: Rules) -> Step:
+    return state, ()
+
+
+def _idle(state: Any, event: Any, now: float, rules: Rules) -> Step:
+    return Idle(now, state.faults), ()
+
+
+def _refuse_starting(state: Starting, event: Any, now: float, rules: Rules) -> Step:
+    return state, (Refuse("starting", "still starting: try again in a moment"),)
+
+
+def _begin(grip: Grip) -> Callable[[Any, Any, float, Rules], Step]:
+    def begin(state: Idle | Finishing, event: Any, now: float, rules: Rules) -> Step:
+        for fault in state.faults:
+            if fault.code == MICROPHONE:
+                return state, (Refuse(fault.code, fault.message),)
+        held = grip is Grip.HELD and rules.mode is not Mode.TOGGLE
+        recording = Recording(
+            now,
+            state.faults,
+            utterance=event.utterance,
+            grip=Grip.HELD if held else Grip.LATCHED,
+            deadline=now + rules.max_utterance_s,
+            after=state.utterance if isinstance(state, Finishing) else None,
+        )
+        return recording, (StartRecording(event.utterance),)
+
+    return begin
+
+
+def _end(state: Recording, event: Any, now: float, rules: Rules) -> Step:
+    finishing = Finishing(now, state.faults, utterance=state.utterance, deadline=now + rules.finish_timeout_s)
+    return finishing, (StopRecording(state.utterance),)
+
+
+def _release(state: Recording, event: ButtonReleased, now: float, rules: Rules) -> Step:
+    if state.grip is Grip.LATCHED:
+        return state, ()
+    if event.tap and rules.mode is Mode.AUTO:
+        return replace(state, grip=Grip.LATCHED), ()
+    return _end(state, event, now, rules)
+
+
+def _cancel(state: Recording | Finishing, event: Any, now: float, rules: Rules) -> Step:
+    return Idle(now, state.faults), (DropUtterance(state.utterance),)
+
+
+def _cancel_both(state: Recording, event: DoubleTapped, now: float, rules: Rules) -> Step:
+    """A double tap just after a recording: its first tap began a new one, and the one before is meant."""
+    both = [state.utterance] if state.after is None else [state.utterance, state.after]
+    return Idle(now, state.faults), tuple(map(DropUtterance, both))
+
+
+def _one_before_done(state: Recording, event: TextDelivered | DeliveryDeferred, now: float, rules: Rules) -> Step:
+    return (replace(state, after=None) if event.utterance == state.after else state), ()
+
+
+def _done(state: Finishing, event: TextDelivered | DeliveryDeferred, now: float, rules: Rules) -> Step:
+    return (Idle(now, state.faults) if event.utterance == state.utterance else state), ()
+
+
+def _raise_fault(state: Any, event: FaultRaised, now: float, rules: Rules) -> Step:
+    since = next((fault.since for fault in state.faults if fault.code == event.code), now)
+    others = tuple(fault for fault in state.faults if fault.code != event.code)
+    return replace(state, faults=(*others, Fault(event.code, event.message, since))), ()
+
+
+def _raise_fault_recording(state: Recording, event: FaultRaised, now: float, rules: Rules) -> Step:
+    faulty, _ = _raise_fault(state, event, now, rules)
+    if event.code == MICROPHONE:  # nothing more will be heard: what was said goes its way
+        assert isinstance(faulty, Recording)
+        return _end(faulty, event, now, rules)
+    return faulty, ()
+
+
+def _clear_fault(state: Any, event: FaultCleared, now: float, rules: Rules) -> Step:
+    return replace(state, faults=tuple(fault for fault in state.faults if fault.code != event.code)), ()
+
+
+_hold, _latch = _begin(Grip.HELD), _begin(Grip.LATCHED)
+
+TABLE: dict[tuple[type[Any], type[Any]], Callable[[Any, Any, float, Rules], Step]] = {
+    (Starting, Started): _idle,
+    (Starting, ButtonPressed): _refuse_starting,
+    (Starting, ButtonReleased): _ignore,
+    (Starting, DoubleTapped): _ignore,
+    (Starting, StartCommanded): _refuse_starting,
+    (Starting, StopCommanded): _ignore,
+    (Starting, ToggleCommanded): _refuse_starting,
+    (Starting, CancelCommanded): _ignore,
+    (Starting, TextDelivered): _ignore,
+    (Starting, DeliveryDeferred): _ignore,
+    (Starting, FaultRaised): _raise_fault,
+    (Starting, FaultCleared): _clear_fault,
+    (Starting, DeadlinePassed): _idle,
+    #
+    (Idle, Started): _ignore,
+    (Idle, ButtonPressed): _hold,
+    (Idle, ButtonReleased): _ignore,  # of a press that ended otherwise: cancelled, or over the length limit
+    (Idle, DoubleTapped): _ignore,
+    (Idle, StartCommanded): _latch,
+    (Idle, StopCommanded): _ignore,
+    (Idle, ToggleCommanded): _latch,
+    (Idle, CancelCommanded): _ignore,
+    (Idle, TextDelivered): _ignore,  # of an older utterance
+    (Idle, DeliveryDeferred): _ignore,
+    (Idle, FaultRaised): _raise_fault,
+    (Idle, FaultCleared): _clear_fault,
+    (Idle, DeadlinePassed): _ignore,
+    #
+    (Recording, Started): _ignore,
+    (Recording, ButtonPressed): _end,  # latched: the tap that stops; held: the release was lost
+    (Recording, ButtonReleased): _release,
+    (Recording, DoubleTapped): _cancel_both,
+    (Recording, StartCommanded): _ignore,
+    (Recording, StopCommanded): _end,
+    (Recording, ToggleCommanded): _end,
+    (Recording, CancelCommanded): _cancel,
+    (Recording, TextDelivered): _one_before_done,
+    (Recording, DeliveryDeferred): _one_before_done,
+    (Recording, FaultRaised): _raise_fault_recording,
+    (Recording, FaultCleared): _clear_fault,
+    (Recording, DeadlinePassed): _end,
+    #
+    (Finishing, Started): _ignore,
+    (Finishing, ButtonPressed): _hold,
+    (Finishing, ButtonReleased): _ignore,
+    (Finishing, DoubleTapped): _cancel,
+    (Finishing, StartCommanded): _latch,
+    (Finishing, StopCommanded): _ignore,
+    (Finishing, ToggleCommanded): _latch,
+    (Finishing, CancelCommanded): _cancel,
+    (Finishing, TextDelivered): _done,
+    (Finishing, DeliveryDeferred): _done,
+    (Finishing, FaultRaised): _raise_fault,
+    (Finishing, FaultCleared): _clear_fault,
+    (Finishing, DeadlinePassed): _idle,
+}

@@ -1,0 +1,43 @@
+"""Utterance ids: ULIDs, 26 characters that sort by time.
+
+Format: github.com/ulid/spec. Time and randomness come in as arguments.
+"""
+
+_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_RANDOM_BITS = 80
+
+
+class UlidFactory:
+    """Ids that only ever grow while the process lives, whatever the wall clock does.
+
+    Within one millisecond, or with a clock that went back, the next id is the last one plus one.
+    """
+
+    def __init__(self, after: str | None = None) -> None:
+        """`after`: an id, from an earlier run, that all new ones must follow."""
+        self._last = ulid_to_int(after) if after else 0
+
+    def make(self, unix_ms: int, randomness: bytes) -> str:
+        """`randomness`: 10 bytes."""
+        value = unix_ms << _RANDOM_BITS | int.from_bytes(randomness[:10], "big")
+        self._last = value if value > self._last else self._last + 1
+        return int_to_ulid(self._last)
+
+
+def int_to_ulid(value: int) -> str:
+    return "".join(_DIGITS[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+def ulid_to_int(ulid: str) -> int:
+    """Raises ValueError if it is no ULID."""
+    if not is_ulid(ulid):
+        raise ValueError(f"not a ULID: {ulid!r}")
+    value = 0
+    for digit in ulid:
+        value = value << 5 | _DIGITS.index(digit)
+    return value
+
+
+def is_ulid(text: str) -> bool:
+    """26 digits of Crockford's base 32 in upper case, the first at most 7: safe as a file name."""
+    return len(text) == 26 and text[0] <= "7" and all(digit in _DIGITS for digit in text)

@@ -1,0 +1,199 @@
+"""The table of the appliance: complete, truthful and never stuck."""
+
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowpi.core.appliance import (
+    MICROPHONE,
+    TABLE,
+    Finishing,
+    Grip,
+    Idle,
+    Mode,
+    Recording,
+    Rules,
+    Starting,
+    State,
+    start,
+    step,
+)
+from flowpi.core.events import (
+    ButtonPressed,
+    ButtonReleased,
+    CancelCommanded,
+    DeadlinePassed,
+    DeliveryDeferred,
+    DoubleTapped,
+    DropUtterance,
+    Effect,
+    Event,
+    FaultCleared,
+    FaultRaised,
+    Refuse,
+    StartCommanded,
+    Started,
+    StartRecording,
+    StopCommanded,
+    StopRecording,
+    TextDelivered,
+    ToggleCommanded,
+)
+from flowpi.core.lights import LISTENING, light
+
+STATES = (Starting, Idle, Recording, Finishing)
+RULES = Rules()
+
+
+def play(*events: Event, rules: Rules = RULES) -> tuple[State, list[Effect]]:
+    """Run events from Idle, a second apart."""
+    state: State = Idle(0.0)
+    effects: list[Effect] = []
+    for now, event in enumerate(events, 1):
+        state, more = step(state, event, float(now), rules)
+        effects += more
+    return state, effects
+
+
+def test_every_pair_of_state_and_event_is_named() -> None:
+    assert set(TABLE) == {(state, event) for state in STATES for event in get_args(Event)}
+
+
+def test_hold_to_talk() -> None:
+    state, effects = play(ButtonPressed("A"), ButtonReleased(tap=False))
+    assert isinstance(state, Finishing)
+    assert effects == [StartRecording("A"), StopRecording("A")]
+
+
+def test_a_tap_latches_and_the_next_press_ends() -> None:
+    state, _ = play(ButtonPressed("A"), ButtonReleased(tap=True))
+    assert isinstance(state, Recording)
+    assert state.grip is Grip.LATCHED
+    state, effects = play(ButtonPressed("A"), ButtonReleased(tap=True), ButtonPressed("B"))
+    assert isinstance(state, Finishing)
+    assert effects == [StartRecording("A"), StopRecording("A")]
+
+
+def test_in_hold_mode_a_tap_is_a_short_recording() -> None:
+    _, effects = play(ButtonPressed("A"), ButtonReleased(tap=True), rules=Rules(Mode.HOLD))
+    assert effects == [StartRecording("A"), StopRecording("A")]
+
+
+def test_in_toggle_mode_only_presses_count() -> None:
+    state, _ = play(ButtonPressed("A"), ButtonReleased(tap=False), rules=Rules(Mode.TOGGLE))
+    assert isinstance(state, Recording)
+
+
+def test_a_double_tap_during_a_recording_cancels_it() -> None:
+    state, effects = play(ButtonPressed("A"), ButtonReleased(tap=True), DoubleTapped())
+    assert isinstance(state, Idle)
+    assert effects == [StartRecording("A"), DropUtterance("A")]
+
+
+def test_a_double_tap_just_after_a_recording_cancels_it_and_the_one_its_first_tap_began() -> None:
+    _, effects = play(
+        ButtonPressed("A"), ButtonReleased(tap=False), ButtonPressed("B"), ButtonReleased(tap=True), DoubleTapped()
+    )
+    assert effects[-2:] == [DropUtterance("B"), DropUtterance("A")]
+
+
+def test_a_text_that_is_out_already_is_not_cancelled() -> None:
+    _, effects = play(
+        ButtonPressed("A"), ButtonReleased(tap=False), ButtonPressed("B"), TextDelivered("A"), DoubleTapped()
+    )
+    assert effects[-1:] == [DropUtterance("B")]
+
+
+def test_the_next_press_does_not_wait_for_the_text() -> None:
+    state, effects = play(ButtonPressed("A"), ButtonReleased(tap=False), ButtonPressed("B"))
+    assert isinstance(state, Recording)
+    assert state.after == "A"
+    assert effects[-1] == StartRecording("B")
+
+
+def test_a_stuck_button_ends_at_the_length_limit() -> None:
+    state, _ = step(Idle(0.0), ButtonPressed("A"), 10.0, RULES)
+    assert state.deadline == 10.0 + RULES.max_utterance_s
+    state, effects = step(state, DeadlinePassed(), 340.0, RULES)
+    assert effects == (StopRecording("A"),)
+    state, effects = step(state, ButtonReleased(tap=False), 400.0, RULES)
+    assert effects == ()
+
+
+def test_a_dead_microphone_refuses_and_says_why() -> None:
+    state, effects = play(FaultRaised(MICROPHONE, "unplugged"), StartCommanded("A"))
+    assert isinstance(state, Idle)
+    assert effects == [Refuse(MICROPHONE, "unplugged")]
+
+
+def test_a_microphone_lost_while_recording_keeps_what_was_said() -> None:
+    state, effects = play(StartCommanded("A"), FaultRaised(MICROPHONE, "unplugged"))
+    assert isinstance(state, Finishing)
+    assert effects == [StartRecording("A"), StopRecording("A")]
+
+
+def test_commands_are_idempotent() -> None:
+    assert play(StopCommanded(), CancelCommanded())[1] == []
+    assert play(StartCommanded("A"), StartCommanded("B"))[1] == [StartRecording("A")]
+
+
+def test_a_fault_keeps_its_first_time_and_takes_the_newest_words() -> None:
+    state, _ = play(FaultRaised("backend", "a"), FaultRaised("backend", "b"))
+    assert [(fault.message, fault.since) for fault in state.faults] == [("b", 1.0)]
+
+
+ids = st.sampled_from("ABC")
+codes = st.sampled_from([MICROPHONE, "backend", "disk"])
+events = st.one_of(
+    st.just(Started()),
+    st.builds(ButtonReleased, st.booleans()),
+    st.just(DoubleTapped()),
+    st.just(StopCommanded()),
+    st.just(CancelCommanded()),
+    st.builds(TextDelivered, ids),
+    st.builds(DeliveryDeferred, ids),
+    st.builds(FaultRaised, codes, st.just("x")),
+    st.builds(FaultCleared, codes),
+    st.just(DeadlinePassed()),
+    st.sampled_from([ButtonPressed, StartCommanded, ToggleCommanded]),
+)
+
+
+@given(st.lists(events, max_size=60), st.sampled_from(Mode))
+def test_every_dictation_ends_exactly_once_and_the_light_never_lies(
+    happenings: list[Event | type[ButtonPressed | StartCommanded | ToggleCommanded]], mode: Mode
+) -> None:
+    rules = Rules(mode)
+    state: State = start(0.0)
+    kept: set[str] = set()
+    begun: list[str] = []
+    ended: list[str] = []
+    for now, happening in enumerate(happenings):
+        event = happening(f"U{now}") if isinstance(happening, type) else happening
+        state, effects = step(state, event, float(now), rules)
+        for effect in effects:
+            match effect:
+                case StartRecording(utterance):
+                    begun.append(utterance)
+                    kept.add(utterance)
+                case StopRecording(utterance) | DropUtterance(utterance) if utterance in kept:
+                    ended.append(utterance)
+                    kept.remove(utterance)
+                case StopRecording(utterance):
+                    pytest.fail(f"{utterance} stopped twice")
+                case _:
+                    pass
+        assert (light(state) is LISTENING) == bool(kept)
+        assert isinstance(state, Recording) == bool(kept)
+        assert len(kept) <= 1
+    assert len(set(begun)) == len(begun)
+    quiet = 0.0
+    while not isinstance(state, Idle):
+        quiet += 1
+        assert quiet < 10, f"stuck in {state}"
+        assert state.deadline is not None
+        state, effects = step(state, DeadlinePassed(), state.deadline, rules)
+        ended += [effect.utterance for effect in effects if isinstance(effect, StopRecording)]
+    assert ended == begun

@@ -1,0 +1,88 @@
+"""From edges to gestures: bounce, taps, holds and double taps, to the millisecond."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowpi.core.gestures import DOUBLE_TAP_S, Gesture, Gestures, Kind
+
+
+def play(*edges: tuple[bool, float], until: float = 100.0) -> list[Gesture]:
+    """Edges at their times, with every deadline met."""
+    gestures = Gestures(hold_s=0.3, debounce_s=0.015)
+    seen: list[Gesture] = []
+    for pressed, at in [*edges, (None, until)]:
+        while (deadline := gestures.next_deadline()) is not None and deadline <= at:
+            seen += gestures.handle_deadline(deadline)
+        if pressed is not None:
+            seen += gestures.edge(pressed, at)
+    return seen
+
+
+def kinds(*edges: tuple[bool, float]) -> list[Kind]:
+    return [gesture.kind for gesture in play(*edges)]
+
+
+def test_a_long_press() -> None:
+    assert play((True, 1.0), (False, 2.0)) == [
+        Gesture(Kind.PRESSED, 1.0),
+        Gesture(Kind.HOLD, 1.3),
+        Gesture(Kind.RELEASED, 2.0),
+    ]
+
+
+def test_a_tap() -> None:
+    assert play((True, 1.0), (False, 1.2)) == [
+        Gesture(Kind.PRESSED, 1.0),
+        Gesture(Kind.RELEASED, 1.2, tap=True),
+        Gesture(Kind.TAP, 1.2),
+    ]
+
+
+def test_the_first_edge_counts_at_once_and_its_bounce_does_not() -> None:
+    bounce = [(True, 1.0), (False, 1.002), (True, 1.004), (False, 1.006), (True, 1.008)]
+    assert kinds(*bounce, (False, 2.0), (True, 2.001), (False, 2.003)) == [Kind.PRESSED, Kind.HOLD, Kind.RELEASED]
+
+
+def test_a_release_within_the_bounce_is_seen_when_it_settles() -> None:
+    assert play((True, 1.0), (False, 1.010)) == [
+        Gesture(Kind.PRESSED, 1.0),
+        Gesture(Kind.RELEASED, 1.015, tap=True),
+        Gesture(Kind.TAP, 1.015),
+    ]
+
+
+def test_a_double_tap_is_known_at_its_second_press() -> None:
+    seen = play((True, 1.0), (False, 1.1), (True, 1.3), (False, 1.4))
+    assert Gesture(Kind.DOUBLE, 1.3) in seen
+    assert [gesture.kind for gesture in seen][-1] is Kind.RELEASED
+
+
+def test_two_slow_taps_are_no_double_tap() -> None:
+    assert Kind.DOUBLE not in kinds((True, 1.0), (False, 1.1), (True, 1.01 + DOUBLE_TAP_S), (False, 1.6))
+
+
+def test_a_hold_and_a_tap_are_no_double_tap() -> None:
+    assert Kind.DOUBLE not in kinds((True, 1.0), (False, 1.35), (True, 1.38), (False, 1.4))
+
+
+def test_a_third_tap_begins_anew() -> None:
+    assert (
+        kinds((True, 1.0), (False, 1.1), (True, 1.2), (False, 1.25), (True, 1.35), (False, 1.4)).count(Kind.DOUBLE) == 1
+    )
+
+
+def test_a_lost_release_gives_no_second_press() -> None:
+    assert kinds((True, 1.0), (True, 5.0), (False, 6.0)).count(Kind.PRESSED) == 1
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0.0, 0.5)), max_size=80))
+def test_whatever_the_contact_does_presses_and_releases_alternate(changes: list[tuple[bool, float]]) -> None:
+    now, edges = 0.0, []
+    for pressed, pause in changes:
+        now += pause
+        edges.append((pressed, now))
+    seen = play(*edges, until=now + 10)
+    steps = [gesture.kind for gesture in seen if gesture.kind in (Kind.PRESSED, Kind.RELEASED)]
+    assert steps == [Kind.PRESSED, Kind.RELEASED] * (len(steps) // 2) + [Kind.PRESSED] * (len(steps) % 2)
+    assert (len(steps) % 2 == 1) == (bool(edges) and edges[-1][0])
+    assert [gesture.at for gesture in seen] == sorted(gesture.at for gesture in seen)
