@@ -4,12 +4,8 @@ An engine is loaded once and makes one `Recognition` for each utterance. Both ar
 `app.py`, never on the loop; one recognition is never called from two threads at once, except `hurry`.
 """
 
-import hashlib
-import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
-
-from flowpi.core.errors import UsageError
 
 
 class Recognition(Protocol):

@@ -1,0 +1,157 @@
+"""The commands that talk to a running daemon over its local socket: record, listen, status.
+
+A plain blocking socket: these commands start in a tenth of a second because they load no event loop.
+"""
+
+import json
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+from flowpi.config import Config
+from flowpi.core import topics
+from flowpi.core.errors import (
+    DaemonUnavailable,
+    FlowpiError,
+    NoInputError,
+    NoPermissionError,
+    TryAgainError,
+    UsageError,
+)
+from flowpi.host.paths import find_socket
+
+ANSWER_TIMEOUT_S = 15.0
+"""`record stop` answers when the post-roll is heard and the disk has it."""
+
+ERRORS: dict[str, type[FlowpiError]] = {
+    "microphone": NoInputError,
+    "starting": TryAgainError,
+    "too_many_clients": TryAgainError,
+    "not_permitted": NoPermissionError,
+    "bad_filter": UsageError,
+}
+"""What the daemon's error codes end a command with; any other: 70."""
+
+
+class Connection:
+    """One conversation with the daemon.
+
+    Raises:
+        DaemonUnavailable: nobody answers, or the daemon went away.
+        NoPermissionError: the socket is not for this user.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._path = find_socket(config)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(ANSWER_TIMEOUT_S)
+        try:
+            self._socket.connect(str(self._path))
+            self._lines = self._socket.makefile("rb")
+            self.hello: dict[str, Any] = self.read()
+        except PermissionError:
+            raise NoPermissionError(
+                f"the socket {str(self._path)!r} is not for this user", "join its group: sudo adduser $USER flowpi"
+            ) from None
+        except OSError as error:
+            raise DaemonUnavailable(
+                f"no daemon answers on {str(self._path)!r} ({(error.strerror or str(error)).lower()})",
+                "start it with `systemctl start flowpi`, or `flowpi run`",
+            ) from None
+
+    def send(self, request: dict[str, Any]) -> None:
+        self._socket.sendall(json.dumps(request).encode() + b"\n")
+
+    def read(self) -> dict[str, Any]:
+        """The next message. Raises the error that the daemon sent, if it is one."""
+        line = self._lines.readline()
+        if not line:
+            raise DaemonUnavailable("the daemon went away", "see `journalctl -u flowpi`")
+        message = cast(dict[str, Any], json.loads(line))
+        if error := message.get("error"):
+            raise ERRORS.get(error["code"], FlowpiError)(error["message"])
+        return message
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send a command and wait for its answer."""
+        self.send({**request, "request": 1})
+        try:
+            return self.read()
+        except TimeoutError:
+            raise DaemonUnavailable("the daemon does not answer", "see `journalctl -u flowpi`") from None
+
+    def subscribe(self, filters: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Messages, until the daemon goes away."""
+        self.send({"subscribe": list(filters)})
+        self.read()
+        self._socket.settimeout(None)
+        while True:
+            yield self.read()
+
+
+def record(config: Config, action: str) -> int:
+    """`flowpi record ACTION`: prints the state that the daemon is in then."""
+    answer = Connection(config).ask({"command": "record", "action": action})
+    print(answer["state"])
+    return 0
+
+
+def listen(config: Config, *, filters: Sequence[str], text_only: bool) -> int:
+    """`flowpi listen`: messages as JSON lines, or final texts, until the daemon or the reader goes away."""
+    wanted = [topics.FINAL] if text_only else list(filters) or ["#"]
+    for message in Connection(config).subscribe(wanted):
+        if not text_only:
+            _print(json.dumps(message, ensure_ascii=False))
+        elif text := message["payload"]["text"]:
+            _print(" ".join(text.split()))
+    return 0
+
+
+def status(config: Config, *, as_json: bool, follow: bool) -> int:
+    """`flowpi status`: one screen for a person, or JSON; with `follow` again at every change."""
+    connection = Connection(config)
+    if not follow:
+        now = connection.ask({"command": "status"})["status"]
+        _print(json.dumps(now) if as_json else describe(connection.hello, now["state"], now["stats"]))
+        return 0
+    seen: dict[str, Any] = {}
+    for message in connection.subscribe([topics.STATE, topics.STATS]):
+        seen[message["topic"]] = message["payload"]
+        if topics.STATE in seen:
+            state, stats = seen[topics.STATE], seen.get(topics.STATS, {})
+            _print(json.dumps({"state": state, "stats": stats}) if as_json else _line(state))
+    return 0
+
+
+def describe(hello: dict[str, Any], state: dict[str, Any], stats: dict[str, Any]) -> str:
+    """The screen."""
+    rows = [
+        ("flowpi", f"{hello['flowpi']} on {hello['device_id']}, since {stats['started_at']}"),
+        ("state", f"{state['state']} since {state['since']}"),
+        ("utterance", state["utterance"] or "-"),
+        ("backend", state["backend"] or "none has answered yet"),
+        ("kept for later", str(state["spooled"])),
+        ("dictations", f"{stats['dictations']}, {stats['delivered']} delivered, {stats['cancelled']} cancelled"),
+        ("sound lost", f"{stats['lost_ms']} ms in {stats['gaps']} gaps"),
+    ]
+    last = [
+        f"{name.removesuffix('_ms').replace('_', ' ')} {value:g} ms"
+        for name, value in stats.items()
+        if name.endswith("_ms") and name != "lost_ms" and value is not None
+    ]
+    rows += [("last", ", ".join(last))] if last else []
+    rows += [("fault", f"{fault['message']} (since {fault['since']})") for fault in state["faults"]]
+    return "\n".join(f"{name:<15} {value}" for name, value in rows)
+
+
+def _line(state: dict[str, Any]) -> str:
+    faults = "".join(f"; {fault['message']}" for fault in state["faults"])
+    kept = f", {state['spooled']} kept for later" if state["spooled"] else ""
+    return f"{state['since']} {state['state']}{kept}{faults}"
+
+
+def _print(text: str) -> None:
+    """A line at once, safe for a terminal: what was dictated may hold control characters."""
+    sys.stdout.write("".join(c if c.isprintable() or c == "\n" else " " for c in text) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,376 @@
+"""Drives the appliance: events go in, effects are carried out, and everybody is told what it is now.
+
+The table of `core/appliance.py` decides; this carries out. Events are worked off one at a time in order, also those
+that an effect brings about; the light and the `state` topic follow when nothing is left to do, so nobody sees a state
+that lasted no time. All on the event loop.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from flowpi.audio.capture import Capture
+from flowpi.core import topics
+from flowpi.core.appliance import MICROPHONE, Recording, Rules, State, start, step
+from flowpi.core.errors import MicrophoneError, SpoolError
+from flowpi.core.events import (
+    ButtonPressed,
+    ButtonReleased,
+    CancelCommanded,
+    DeadlinePassed,
+    DeliveryDeferred,
+    DoubleTapped,
+    DropUtterance,
+    Effect,
+    Event,
+    FaultCleared,
+    FaultRaised,
+    Refuse,
+    StartCommanded,
+    Started,
+    StartRecording,
+    StopCommanded,
+    StopRecording,
+    TextDelivered,
+    ToggleCommanded,
+)
+from flowpi.core.gestures import Gesture, Gestures, Kind
+from flowpi.core.lights import BACKEND, light
+from flowpi.core.ulid import UlidFactory
+from flowpi.dictation.delivery import Delivery
+from flowpi.dictation.link import Timings
+from flowpi.dictation.utterance import About, Utterance
+from flowpi.dsp.level import Level
+from flowpi.panel.led import Lamp
+from flowpi.publish import messages
+from flowpi.publish.hub import Hub
+from flowpi.wire.flow import FinalText, PartialText
+
+log = logging.getLogger(__name__)
+
+SPOOL = "spool"
+TRANSCRIPTS = "transcripts"
+PANEL = "panel"
+
+Commit = Callable[[messages.Final, float], Awaitable[None]]
+"""Makes a final text durable; with the Unix time. Raises SpoolError."""
+
+
+class Conductor:
+    """Call `open` with the parts that call back, before anything else."""
+
+    capture: Capture
+    delivery: Delivery
+
+    def __init__(
+        self,
+        rules: Rules,
+        gestures: Gestures,
+        *,
+        hub: Hub,
+        lamp: Lamp,
+        ids: UlidFactory,
+        commit: Commit,
+        on_state: Callable[[State, int], None],
+    ) -> None:
+        """`on_state` is told each new state, and how many utterances wait for their text."""
+        self._gestures = gestures
+        self._rules = rules
+        self._hub = hub
+        self._lamp = lamp
+        self._ids = ids
+        self._commit = commit
+        self._on_state = on_state
+        self._loop = asyncio.get_running_loop()
+        self._state: State = start(self._loop.time())
+        self._since = time.time()
+        self._events: deque[tuple[Event, float]] = deque()
+        self._working = False
+        self._shown: tuple[Any, ...] = ()
+        self._deadline: asyncio.TimerHandle | None = None
+        self._gesture_timer: asyncio.TimerHandle | None = None
+        self._utterances: dict[str, Utterance] = {}
+        """Those of this life that are not delivered, deferred or dropped."""
+        self._context: dict[str, Any] = {}
+        """Of the command that is being carried out."""
+        self._refusal: Refuse | None = None
+        self.stats = messages.Stats(messages.rfc3339(self._since))
+
+    def open(self, capture: Capture, delivery: Delivery) -> None:
+        self.capture = capture
+        self.delivery = delivery
+        self._refresh()
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    async def quiet(self) -> None:
+        """Until nothing is being recorded, post-rolls included."""
+        while growing := [utterance for utterance in self._utterances.values() if not utterance.complete]:
+            await growing[0].wait_complete()
+
+    def use(self, rules: Rules, gestures: Gestures) -> None:
+        """After a change of the configuration."""
+        self._rules, self._gestures = rules, gestures
+
+    # Events.
+
+    def handle(self, event: Event, at: float | None = None) -> Refuse | None:
+        """Work off an event and all that follows from it. `at`: when it happened. Returns why it was refused."""
+        self._events.append((event, self._loop.time() if at is None else at))
+        if self._working:
+            return None
+        self._working, self._refusal = True, None
+        try:
+            while self._events:
+                event, at = self._events.popleft()
+                self._state, effects = step(self._state, event, at, self._rules)
+                for effect in effects:
+                    self._carry_out(effect, at)
+        finally:
+            self._working = False
+        self._refresh()
+        return self._refusal
+
+    def started(self) -> None:
+        self.handle(Started())
+
+    def edge(self, pressed: bool, at: float) -> None:
+        """The button's contact changed."""
+        self._perform(self._gestures.edge(pressed, at))
+
+    def microphone_lost(self, error: MicrophoneError) -> None:
+        self.handle(FaultRaised(MICROPHONE, str(error)))
+
+    def microphone_back(self) -> None:
+        self.handle(FaultCleared(MICROPHONE))
+
+    def panel_failed(self, error: Exception) -> None:
+        log.warning("%s", error)
+        self.handle(FaultRaised(PANEL, str(error)))
+
+    def level(self, level: Level) -> None:
+        self._hub.publish(topics.LEVEL, level)
+
+    # Commands of the local socket.
+
+    async def command(self, request: messages.Request) -> dict[str, Any] | messages.Problem:
+        match request.command:
+            case "record":
+                return await self._record(request)
+            case "status":
+                return {"status": {"state": self._payload(), "stats": self._current_stats()}}
+            case str(name):
+                return messages.Problem("unknown_command", f"{name[:40]!r} is none of: record, status")
+            case _:
+                return messages.Problem("bad_request", "a request has a subscribe or a command")
+
+    async def _record(self, request: messages.Request) -> dict[str, Any] | messages.Problem:
+        utterance_id = self._new_id()
+        event: Event
+        match request.action:
+            case "start":
+                event = StartCommanded(utterance_id)
+            case "stop":
+                event = StopCommanded()
+            case "toggle":
+                event = ToggleCommanded(utterance_id)
+            case "cancel":
+                event = CancelCommanded()
+            case _:
+                return messages.Problem("bad_request", "action is one of: start, stop, toggle, cancel")
+        self._context = request.context if isinstance(request.context, dict) else {}
+        before = self._state.utterance if isinstance(self._state, Recording) else None
+        refused = self.handle(event)
+        self._context = {}
+        if refused is not None:
+            return messages.Problem(refused.code, refused.message)
+        if before is not None and (utterance := self._utterances.get(before)) and self._state.name != "recording":
+            await utterance.wait_complete()  # recorded is what is on the disk, not what was heard
+            if utterance.durable is not None and not await asyncio.shield(utterance.durable):
+                log.warning("%s is in memory only", before)
+        return {"state": self._state.name, "utterance": getattr(self._state, "utterance", None)}
+
+    # What becomes of an utterance: `flowpi.dictation.delivery.Audience`.
+
+    def partial(self, utterance: Utterance, text: PartialText, backend: str) -> None:
+        if self._hub.wants(topics.PARTIAL):
+            about = utterance.about
+            self._hub.publish(topics.PARTIAL, messages.Partial(about.id, about.part, text.text, text.language, backend))
+
+    async def publish(self, utterance: Utterance, text: FinalText, backend: str, timings: Timings, late: bool) -> None:
+        about, ended_at = utterance.about, utterance.completed_at
+        final = messages.Final(
+            about.id,
+            about.part,
+            text.text,
+            text.language,
+            backend,
+            messages.rfc3339(about.started_at),
+            round(utterance.duration_s, 3),
+            None if ended_at is None else round(self._loop.time() - ended_at, 3),
+            late,
+        )
+        self._hub.publish(topics.FINAL, final)  # first of all: somebody waits for it
+        published_at = self._loop.time()
+        self._time(utterance, timings, published_at)
+        log.info(
+            "%s: %.1f s, %d characters from %r%s%s%s",
+            about.id, utterance.duration_s, len(text.text), backend, ", late" if late else "",
+            ", cut short" if utterance.partial else "", "" if text.confirmed else ", not confirmed",
+        )  # fmt: skip
+        try:
+            await self._commit(final, time.time())
+        except SpoolError as error:
+            self.handle(FaultRaised(TRANSCRIPTS, str(error)))
+            raise
+        self._clear(TRANSCRIPTS)
+
+    def delivered(self, utterance: Utterance) -> None:
+        self._utterances.pop(utterance.id, None)
+        self.stats.delivered += 1
+        self._clear(BACKEND)
+        self.handle(TextDelivered(utterance.id))
+        self._hub.publish(topics.STATS, self._current_stats())
+
+    def deferred(self, utterance: Utterance, reason: str) -> None:
+        self._utterances.pop(utterance.id, None)
+        self.stats.deferred += 1
+        self.handle(FaultRaised(BACKEND, reason))
+        self.handle(DeliveryDeferred(utterance.id))
+        self._hub.publish(topics.FAILED, messages.Failed(utterance.id, reason, retry=True))
+
+    def spool_failed(self, error: SpoolError) -> None:
+        self.handle(FaultRaised(SPOOL, str(error)))
+
+    def spool_works(self) -> None:
+        self._clear(SPOOL)
+
+    def _clear(self, code: str) -> None:
+        if self._state.has_fault(code):
+            self.handle(FaultCleared(code))
+
+    # Effects.
+
+    def _carry_out(self, effect: Effect, at: float) -> None:
+        match effect:
+            case StartRecording(utterance_id):
+                self._start(utterance_id, at)
+            case StopRecording(utterance_id):
+                if utterance := self._utterances.get(utterance_id):
+                    utterance.released_at = at
+                    self.capture.end(utterance, at)
+            case DropUtterance(utterance_id):
+                if utterance := self._utterances.get(utterance_id):
+                    log.info("%s: cancelled", utterance_id)
+                    self.stats.cancelled += 1
+                    self.capture.drop(utterance)
+                    del self._utterances[utterance_id]
+                    self.delivery.drop(utterance_id)
+            case Refuse():
+                log.info("no dictation: %s", effect.message)
+                self._refusal = effect
+
+    def _start(self, utterance_id: str, at: float) -> None:
+        utterance = Utterance(About(utterance_id, time.time(), context=self._context))
+        try:
+            self.capture.begin(utterance, at)
+        except MicrophoneError as error:
+            # The fault is on its way, which ends the recording that never was; this forgets it.
+            self._refusal = Refuse(MICROPHONE, str(error))
+            self._events.append((CancelCommanded(), at))
+            return
+        utterance.pressed_at = at
+        self._utterances[utterance_id] = utterance
+        self.stats.dictations += 1
+        self.delivery.begin(utterance)
+
+    # Gestures and deadlines.
+
+    def _perform(self, gestures: list[Gesture]) -> None:
+        for gesture in gestures:
+            self._hub.publish(topics.BUTTON, messages.Button(gesture.kind.value))
+        double = any(gesture.kind is Kind.DOUBLE for gesture in gestures)
+        for gesture in gestures:
+            match gesture.kind:
+                case Kind.PRESSED if not double:
+                    self.handle(ButtonPressed(self._new_id()), gesture.at)
+                case Kind.DOUBLE:
+                    self.handle(DoubleTapped(), gesture.at)
+                case Kind.RELEASED:
+                    self.handle(ButtonReleased(gesture.tap), gesture.at)
+                case _:
+                    pass
+        if self._gesture_timer is not None:
+            self._gesture_timer.cancel()
+            self._gesture_timer = None
+        if (deadline := self._gestures.next_deadline()) is not None:
+            self._gesture_timer = self._loop.call_at(deadline, self._gesture_deadline)
+
+    def _gesture_deadline(self) -> None:
+        self._gesture_timer = None
+        self._perform(self._gestures.handle_deadline(self._loop.time()))
+
+    def _deadline_passed(self) -> None:
+        self._deadline = None
+        if self._state.deadline is not None and self._loop.time() >= self._state.deadline:
+            self.handle(DeadlinePassed())
+
+    # What everybody sees.
+
+    def _refresh(self) -> None:
+        """Bring the light, the `state` topic and the timer in line with the state, if it is another one."""
+        state = self._state
+        shown = (state, self.delivery.spooled)
+        if shown == self._shown:
+            return
+        if not self._shown or self._shown[0].name != state.name:
+            self._since = time.time()
+            log.debug("%s", state.name)
+        self._shown = shown
+        self._lamp.show(light(state))
+        self._hub.publish(topics.STATE, self._payload())
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if state.deadline is not None:
+            self._deadline = self._loop.call_at(state.deadline, self._deadline_passed)
+        self._on_state(state, self.delivery.spooled)
+
+    def _payload(self) -> messages.State:
+        wall_offset = time.time() - self._loop.time()
+        faults = [
+            messages.FaultPayload(fault.code, fault.message, messages.rfc3339(wall_offset + fault.since))
+            for fault in self._state.faults
+        ]
+        return messages.State(
+            self._state.name,
+            messages.rfc3339(self._since),
+            getattr(self._state, "utterance", None),
+            self.delivery.backend,
+            faults,
+            self.delivery.spooled,
+        )
+
+    def _current_stats(self) -> messages.Stats:
+        self.stats.gaps = self.capture.gaps
+        self.stats.lost_ms = self.capture.lost_frames // 16
+        return self.stats
+
+    def _time(self, utterance: Utterance, timings: Timings, published_at: float) -> None:
+        def ms(start: float | None, stop: float | None) -> float | None:
+            return None if start is None or stop is None else round((stop - start) * 1000, 1)
+
+        if utterance.pressed_at is not None:
+            self.stats.press_to_first_packet_ms = ms(utterance.pressed_at, timings.first_packet_at)
+            self.stats.release_to_commit_ms = ms(utterance.released_at, timings.committed_at)
+            self.stats.release_to_final_ms = ms(utterance.released_at, timings.final_at)
+            self.stats.final_to_published_ms = ms(timings.final_at, published_at)
+
+    def _new_id(self) -> str:
+        return self._ids.make(int(time.time() * 1000), os.urandom(10))

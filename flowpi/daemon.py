@@ -1,0 +1,340 @@
+"""The daemon, put together: which parts there are, in which order they start, and in which they stop.
+
+    socket, spool, transcripts -> conductor, delivery, capture -> READY -> what is slow to import -> button, LED
+
+Everything runs on one event loop. SIGTERM and SIGINT stop it within 5 s with all audio kept; SIGHUP reads the
+configuration again, and a bad one changes nothing.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from flowpi.audio.capture import Capture
+from flowpi.audio.source import Source
+from flowpi.conductor import Conductor
+from flowpi.config import Config
+from flowpi.core import topics
+from flowpi.core.appliance import Mode, Rules, State
+from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, PanelError
+from flowpi.core.gestures import Gestures
+from flowpi.core.ulid import UlidFactory
+from flowpi.dictation.backends import make_backends
+from flowpi.dictation.delivery import Delivery
+from flowpi.dictation.spool import Spool
+from flowpi.host import paths
+from flowpi.host.systemd import Notifier
+from flowpi.panel.button import Button, NoButton
+from flowpi.panel.led import Lamp, Led, NoLed
+from flowpi.publish.files import Transcripts
+from flowpi.publish.hub import Hub
+from flowpi.publish.socket import LocalSocket
+
+log = logging.getLogger(__name__)
+
+STOP_S = 4.0
+"""A stop that takes longer is cut off; the audio is on the disk long before."""
+
+ENDING_S = 5.0
+"""Added to `first_result_timeout_s`: how long the appliance shows that it waits for a text."""
+
+
+class Daemon:
+    """`run` lives as long as the daemon. `button` and `led`: drivers instead of the configured ones."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        reload: Callable[[], Config] | None = None,
+        notifier: Notifier | None = None,
+        button: Button | None = None,
+        led: Led | None = None,
+    ) -> None:
+        check_supported(config)
+        self._config = config
+        self._reload = reload
+        self._notifier = notifier or Notifier({})
+        self._given_button = button
+        self._given_led = led
+        self._button: Button = NoButton()
+        self._stopping = asyncio.Event()
+        self._reloading = asyncio.Event()
+        self.ready = asyncio.Event()
+        """Set when the daemon takes presses and commands."""
+        self.hub = Hub(self._interest_changed)
+
+    def stop(self) -> None:
+        """Make `run` end: what is being said is kept."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Raises FlowpiError if it cannot start; returns after `stop`."""
+        config = self._config
+        loop = asyncio.get_running_loop()
+        device_id = config.device_id or socket.gethostname()
+        self._lamp = Lamp(lambda error: self._conductor.panel_failed(error))
+        self._spool = Spool(paths.spool_directory(config), sync_s=config.spool.sync_ms / 1000)
+        transcripts = Transcripts(paths.transcripts_directory(config), config.publish.files.keep_days)
+        kept = self._spool.open()
+        try:
+            transcripts.open()
+            self._conductor = Conductor(
+                rules(config),
+                gestures(config),
+                hub=self.hub,
+                lamp=self._lamp,
+                ids=UlidFactory(after=kept[-1] if kept else None),
+                commit=transcripts.append,
+                on_state=self._tell_systemd,
+            )
+            local = LocalSocket(
+                self.hub,
+                self._conductor.command,
+                path=_with_parent(paths.daemon_socket(config)),
+                group=config.publish.socket.group,
+                device_id=device_id,
+            )
+            self._delivery = self._make_delivery(config)
+            self._capture = self._make_capture(config)
+            self._conductor.open(self._capture, self._delivery)
+            await local.open()
+            self.hub.publish(topics.AVAILABILITY, "online")
+            self._capture.start()
+            self._conductor.started()
+            self.ready.set()
+            self._notifier.ready()
+            log.info("ready: %s", local.path)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    helpers = [
+                        tasks.create_task(self._settle_in(config, kept, transcripts), name="settle in"),
+                        tasks.create_task(self._reload_on_demand(), name="reload"),
+                        tasks.create_task(self._feed_watchdog(loop), name="watchdog"),
+                    ]
+                    await self._stopping.wait()
+                    log.info("stopping")
+                    for helper in helpers:
+                        helper.cancel()
+            finally:
+                self._notifier.stopping()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(STOP_S):
+                        await self._close(local)
+        finally:
+            self._spool.close()
+            transcripts.close()
+
+    async def _close(self, local: LocalSocket) -> None:
+        self._button.close()
+        self._capture.close()
+        await self._delivery.close()
+        self.hub.publish(topics.AVAILABILITY, "offline")
+        self._lamp.close()
+        await local.close()
+
+    async def _settle_in(self, config: Config, kept: list[str], transcripts: Transcripts) -> None:
+        """What must not stand between start and READY, but comes before the first press as a rule."""
+        await asyncio.to_thread(_import_client)
+        done = await asyncio.to_thread(transcripts.ids) if kept else set()
+        for utterance_id in kept:
+            if (utterance_id, 1) in done:  # its text got out, and a crash came before it was deleted
+                await self._spool.remove(utterance_id)
+        backlog = [utterance_id for utterance_id in kept if (utterance_id, 1) not in done]
+        if backlog:
+            log.info("%d utterances of an earlier run wait for their text", len(backlog))
+        self._delivery.start(backlog)
+        await self._open_panel(config)
+        gc.freeze()  # what lives as long as the daemon is never looked through again
+
+    async def _open_panel(self, config: Config) -> None:
+        """Button and LED. Whatever is wrong with them is said once, and the rest works by commands."""
+        led = self._given_led or await self._configured_led(config)
+        button = self._given_button or await self._configured_button(config)
+        try:
+            led.open()
+            self._lamp.use(led, config.led.brightness)
+        except PanelError as error:
+            self._conductor.panel_failed(error)
+        try:
+            button.open(self._conductor.edge)
+            self._button = button
+        except PanelError as error:
+            self._conductor.panel_failed(error)
+
+    async def _configured_led(self, config: Config) -> Led:
+        if config.led.kind == "none" or not await self._has_gpio("LED"):
+            return NoLed()
+        from flowpi.panel.gpio import GpioLed
+
+        return GpioLed(config.led.pin)
+
+    async def _configured_button(self, config: Config) -> Button:
+        if config.button.kind == "none" or not await self._has_gpio("button"):
+            return NoButton()
+        from flowpi.panel.gpio import GpioButton
+
+        return GpioButton(config.button.pin, active_low=config.button.active == "low")
+
+    async def _has_gpio(self, what: str) -> bool:
+        from flowpi.panel import gpio
+
+        if not gpio.has_chip():
+            log.info("no GPIO chip here, so no %s: `flowpi record` does its work", what)
+            return False
+        await asyncio.to_thread(gpio.preload)
+        return True
+
+    def _make_delivery(self, config: Config) -> Delivery:
+        backends = make_backends(config)
+        return Delivery(backends, self._spool, self._conductor, keep_audio=config.spool.keep_audio)
+
+    def _make_capture(self, config: Config) -> Capture:
+        audio = config.audio
+        return Capture(
+            make_source(config),
+            read_s=audio.read_ms / 1000,
+            idle_read_s=audio.idle_read_ms / 1000,
+            preroll_s=audio.preroll_ms / 1000,
+            postroll_s=audio.postroll_ms / 1000,
+            on_fault=self._conductor.microphone_lost,
+            on_recovery=self._conductor.microphone_back,
+            on_level=self._conductor.level,
+        )
+
+    async def _reload_on_demand(self) -> None:
+        while True:
+            await self._reloading.wait()
+            self._reloading.clear()
+            self._notifier.reloading()
+            try:
+                await self._take_over()
+            except FlowpiError as error:
+                log.error("the configuration is not reloaded, the old one stays: %s", error)
+            self._notifier.ready()
+
+    async def _take_over(self) -> None:
+        """Use a new configuration for microphone, panel, dictation and backends. Raises what is wrong with it."""
+        if self._reload is None:
+            return
+        config = await asyncio.to_thread(self._reload)
+        check_supported(config)
+        for name in ("device_id", "publish", "spool"):
+            if getattr(config, name) != getattr(self._config, name):
+                log.warning("a change of %s counts from the next start", name)
+        backends = make_backends(config)
+        await self._conductor.quiet()  # not in the middle of a word
+        self._conductor.use(rules(config), gestures(config))
+        self._delivery.use(backends)
+        if config.audio != self._config.audio:
+            self._capture.close()
+            self._capture = self._make_capture(config)
+            self._conductor.open(self._capture, self._delivery)
+            self._capture.start()
+            self._interest_changed()
+        if config.button != self._config.button or config.led != self._config.led:
+            self._button.close()
+            self._lamp.use(NoLed())
+            await self._open_panel(config)
+        self._config = config
+        log.info("configuration reloaded")
+
+    async def _feed_watchdog(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Only while the pipeline makes progress: that the loop turns is not enough."""
+        if (interval_s := self._notifier.watchdog_interval_s) is None:
+            return
+        while True:
+            if self._capture.is_alive(loop.time()):
+                self._notifier.watchdog()
+            else:
+                log.error("the microphone makes no progress: the watchdog is not fed")
+            await asyncio.sleep(interval_s)
+
+    def _interest_changed(self) -> None:
+        if self.ready.is_set():
+            self._capture.metering = self.hub.wants(topics.LEVEL)
+
+    def _tell_systemd(self, state: State, spooled: int) -> None:
+        faults = "".join(f"; {fault.message}" for fault in state.faults)
+        self._notifier.status(f"{state.name}{f', {spooled} kept for later' if spooled else ''}{faults}")
+
+
+def run(config: Config, notifier: Notifier, reload: Callable[[], Config] | None = None) -> int:
+    """`flowpi run`: the daemon until a signal ends it. Returns the exit code."""
+
+    async def main() -> None:
+        daemon = Daemon(config, reload=reload, notifier=notifier)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, daemon.stop)
+        loop.add_signal_handler(signal.SIGINT, daemon.stop)
+        loop.add_signal_handler(signal.SIGHUP, daemon._reloading.set)
+        await daemon.run()
+
+    asyncio.run(main())
+    return 0
+
+
+def check_supported(config: Config) -> None:
+    """Raises ConfigError for what the contract knows and this version does not do yet: silence would lose words."""
+    publish = config.publish
+    not_yet = {
+        "button.kind evdev": config.button.kind == "evdev",
+        f"led.kind {config.led.kind}": config.led.kind in ("rgb", "apa102"),
+        "publish.mqtt": publish.mqtt.url is not None,
+        "publish.command": publish.command.run is not None,
+        "publish.keyboard": publish.keyboard.kind != "none",
+    }
+    for key, wanted in not_yet.items():
+        if wanted:
+            raise ConfigError("configuration", None, key, "is not in this version of flowpi", "take it out")
+
+
+def rules(config: Config) -> Rules:
+    return Rules(
+        Mode(config.button.mode),
+        config.dictation.max_utterance_s,
+        config.dictation.first_result_timeout_s + ENDING_S,
+    )
+
+
+def gestures(config: Config) -> Gestures:
+    return Gestures(hold_s=config.button.hold_ms / 1000, debounce_s=config.button.debounce_ms / 1000)
+
+
+def make_source(config: Config) -> Source:
+    audio = config.audio
+    if audio.source == "wav":
+        from flowpi.audio.wav import WavSource
+
+        assert audio.path is not None
+        return WavSource(audio.path, period_ms=audio.period_ms)
+    from flowpi.audio.alsa import AlsaSource
+
+    return AlsaSource(
+        audio.device,
+        rate_hz=audio.rate,
+        channels=audio.channels,
+        channel=audio.channel,
+        period_ms=audio.period_ms,
+        buffer_ms=audio.buffer_ms,
+    )
+
+
+def _with_parent(path: Path) -> Path:
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotCreateError(
+            f"{str(path.parent)!r} cannot be made ({error.strerror})", "set publish.socket.path"
+        ) from error
+    return path
+
+
+def _import_client() -> None:
+    """60 ms and 6 MB that READY does not wait for."""
+    import websockets.asyncio.client  # noqa: F401

@@ -1,0 +1,70 @@
+"""The configured backends, and one round over them: each in turn, until one gives a text."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from flowpi.config import Config, FlowBackend
+from flowpi.core.errors import BackendError, ConfigError
+from flowpi.core.failover import Verdict, verdict
+from flowpi.dictation.link import Attempt, FlowLink, Timings
+from flowpi.dictation.utterance import Utterance
+from flowpi.wire.flow import FinalText, PartialText
+
+log = logging.getLogger(__name__)
+
+
+class Backends:
+    """Best first. Never empty."""
+
+    def __init__(self, links: Sequence[Attempt]) -> None:
+        self._links = links
+
+    async def text_of(
+        self, utterance: Utterance, on_partial: Callable[[PartialText, str], None]
+    ) -> tuple[FinalText, str, Timings]:
+        """The text, the name of the backend that gave it, and when things happened.
+
+        An utterance with no audio in it has no text, and no backend is asked.
+
+        Raises:
+            BackendError: no backend gave a text; the reason of the last one.
+        """
+        if utterance.complete and not utterance.length:
+            return FinalText("", None), self._links[0].name, Timings()
+        last: BackendError | None = None
+        for link in self._links:
+            try:
+                return await _attempt(link, utterance, on_partial)
+            except BackendError as error:
+                last = error
+                level = logging.WARNING if verdict(error) is Verdict.OWNER_MUST_ACT else logging.INFO
+                log.log(level, "%s: no text from backend %r: %s", utterance.id, link.name, error)
+        assert last is not None
+        raise last
+
+
+async def _attempt(
+    link: Attempt, utterance: Utterance, on_partial: Callable[[PartialText, str], None]
+) -> tuple[FinalText, str, Timings]:
+    while True:
+        timings = Timings()
+        try:
+            text = await link.deliver(utterance, lambda partial: on_partial(partial, link.name), timings)
+            return text, link.name, timings
+        except BackendError as error:
+            if verdict(error) is not Verdict.SAME_BACKEND_IN_JSON:
+                raise
+            log.info("backend %r answers MessagePack in JSON: JSON from now on", link.name)
+            link.use_json()
+
+
+def make_backends(config: Config) -> Backends:
+    """Raises ConfigError for a kind that this version does not speak yet."""
+    links = []
+    for name in config.dictation.backends:
+        backend = config.backends[name]
+        if not isinstance(backend, FlowBackend) or backend.token is not None:
+            key = f"backends.{name}.token" if isinstance(backend, FlowBackend) else f"backends.{name}.kind suki"
+            raise ConfigError("configuration", None, key, "is not in this version of flowpi", "use another backend")
+        links.append(FlowLink(name, backend, config.context, config.dictation.first_result_timeout_s))
+    return Backends(links)

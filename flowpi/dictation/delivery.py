@@ -1,0 +1,213 @@
+"""Attempts until delivered: what turns utterances into published texts.
+
+An utterance that is being spoken has a task of its own from the press on. If no backend gives a text by the time it
+is complete, it joins the backlog: one worker takes the oldest first, with growing waits while nothing answers, and at
+once when something does. What an earlier life of the daemon left in the spool starts in the backlog.
+
+An utterance leaves only by `remove` from the spool after its text is durable elsewhere, or by its owner's cancel.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Iterable
+from typing import Protocol
+
+from flowpi.core.errors import BackendError, FlowpiError, SpoolError
+from flowpi.core.failover import retry_after_s
+from flowpi.dictation.backends import Backends
+from flowpi.dictation.link import Timings
+from flowpi.dictation.spool import Spool
+from flowpi.dictation.utterance import Utterance
+from flowpi.wire.flow import FinalText, PartialText
+
+log = logging.getLogger(__name__)
+
+
+class Audience(Protocol):
+    """Who is told what becomes of an utterance. Called on the loop."""
+
+    def partial(self, utterance: Utterance, text: PartialText, backend: str) -> None: ...
+
+    async def publish(self, utterance: Utterance, text: FinalText, backend: str, timings: Timings, late: bool) -> None:
+        """Publish the text; return once it is durable. Raises SpoolError if it cannot be made so."""
+
+    def delivered(self, utterance: Utterance) -> None: ...
+
+    def deferred(self, utterance: Utterance, reason: str) -> None:
+        """No text now; the audio is kept."""
+
+    def spool_failed(self, error: SpoolError) -> None: ...
+
+    def spool_works(self) -> None: ...
+
+
+class Delivery:
+    """`late` in what follows: the person has been told, in this life or an earlier one, that the text comes later."""
+
+    def __init__(self, backends: Backends, spool: Spool, audience: Audience, *, keep_audio: bool = False) -> None:
+        self._backends = backends
+        self._spool = spool
+        self._audience = audience
+        self._keep_audio = keep_audio
+        self._live: dict[str, asyncio.Task[None]] = {}
+        self._keeping: dict[str, asyncio.Task[None]] = {}
+        self._memory: dict[str, Utterance] = {}
+        """Utterances of the backlog that the disk did not take."""
+        self._backlog: set[str] = set()
+        self._late: asyncio.Task[None] | None = None
+        self._late_id: str | None = None
+        self._stir = asyncio.Event()
+        """An utterance came to the backlog, or nobody is speaking any more."""
+        self._answered = asyncio.Event()
+        """A backend gave a text, or there are others now."""
+        self.backend: str | None = None
+        """The one that answered last."""
+
+    @property
+    def spooled(self) -> int:
+        """How many utterances wait for their text in the backlog."""
+        return len(self._backlog)
+
+    def start(self, backlog: Iterable[str]) -> None:
+        """Take up what the spool holds."""
+        self._backlog.update(backlog)
+        self._stir.set()
+        self._late = asyncio.create_task(self._work_off(), name="backlog")
+
+    def use(self, backends: Backends) -> None:
+        """Other backends, from the next attempt on."""
+        self._backends = backends
+        self._answered.set()
+
+    async def close(self) -> None:
+        """End all attempts; what is not delivered stays in the spool. Recordings must have ended."""
+        tasks = [*self._live.values(), *([self._late] if self._late else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._keeping.values(), return_exceptions=True)
+
+    def begin(self, utterance: Utterance) -> None:
+        """Keep an utterance that has just begun, and send it while it grows."""
+        keeping = asyncio.create_task(self._keep(utterance), name=f"keep {utterance.id}")
+        self._keeping[utterance.id] = keeping
+        live = asyncio.create_task(self._deliver_live(utterance), name=f"deliver {utterance.id}")
+        self._live[utterance.id] = live
+
+    def drop(self, utterance_id: str) -> None:
+        """Its owner cancelled it: no text, no audio. Harmless if it is unknown."""
+        if live := self._live.pop(utterance_id, None):
+            live.cancel()
+        if utterance_id in self._backlog and utterance_id == self._late_id and self._late:
+            self._late.cancel()
+            self._late = asyncio.create_task(self._work_off(), name="backlog")
+        self._backlog.discard(utterance_id)
+        self._memory.pop(utterance_id, None)
+        keeping = self._keeping.pop(utterance_id, None)
+        task = asyncio.create_task(self._forget(utterance_id, keeping), name=f"drop {utterance_id}")
+        self._keeping[utterance_id] = task
+        task.add_done_callback(lambda _: self._keeping.pop(utterance_id, None))
+
+    async def _deliver_live(self, utterance: Utterance) -> None:
+        failures = 0
+        try:
+            while True:
+                # An attempt that begins after the end of the audio is the last one before the backlog.
+                was_complete = utterance.complete
+                try:
+                    await self._attempt(utterance, late=False)
+                    return
+                except (BackendError, SpoolError) as error:
+                    failures += 1
+                    if was_complete:
+                        self._defer(utterance, error)
+                        return
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(retry_after_s(failures, random.random())):
+                        await utterance.wait_complete()
+        finally:
+            if self._live.get(utterance.id) is asyncio.current_task():
+                del self._live[utterance.id]
+            self._stir.set()
+
+    def _defer(self, utterance: Utterance, error: FlowpiError) -> None:
+        log.warning("%s is kept for later: %s", utterance.id, error)
+        self._backlog.add(utterance.id)
+        if utterance.durable is None or not utterance.durable.done() or not utterance.durable.result():
+            self._memory[utterance.id] = utterance
+        self._audience.deferred(utterance, str(error))
+
+    async def _work_off(self) -> None:
+        """The backlog, oldest first, while nobody is speaking."""
+        failures = 0
+        while True:
+            self._stir.clear()
+            if not self._backlog or self._live:
+                await self._stir.wait()
+                continue
+            self._late_id = min(self._backlog)
+            if await self._deliver_late(self._late_id):
+                failures = 0
+                continue
+            failures += 1
+            pause_s = retry_after_s(failures, random.random())
+            log.debug("the backlog of %d waits %.1f s", len(self._backlog), pause_s)
+            self._answered.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._answered.wait()  # a live text says that a backend is back
+
+    async def _deliver_late(self, utterance_id: str) -> bool:
+        """True if the utterance is done with, or gone."""
+        utterance = self._memory.get(utterance_id)
+        if utterance is None:
+            utterance = await asyncio.to_thread(self._spool.load, utterance_id)
+        if utterance is not None:
+            try:
+                await self._attempt(utterance, late=True)
+            except (BackendError, SpoolError) as error:
+                log.debug("%s stays in the backlog: %s", utterance_id, error)
+                return False
+        self._backlog.discard(utterance_id)
+        self._memory.pop(utterance_id, None)
+        return True
+
+    async def _attempt(self, utterance: Utterance, *, late: bool) -> None:
+        """Get the text and publish it, then away with the audio. The order is the promise: nothing is deleted before.
+
+        Raises BackendError or SpoolError if it is not published.
+        """
+
+        def partial(text: PartialText, backend: str) -> None:
+            self._audience.partial(utterance, text, backend)
+
+        text, backend, timings = await self._backends.text_of(utterance, partial)
+        self.backend = backend
+        self._answered.set()
+        await self._audience.publish(utterance, text, backend, timings, late)
+        self._audience.delivered(utterance)
+        if keeping := self._keeping.pop(utterance.id, None):
+            await keeping
+        try:
+            await self._spool.remove(utterance.id, keep_audio=self._keep_audio)
+        except SpoolError as error:
+            self._audience.spool_failed(error)
+
+    async def _keep(self, utterance: Utterance) -> None:
+        try:
+            await self._spool.keep(utterance)
+            self._audience.spool_works()
+        except SpoolError as error:
+            log.error("%s: %s", utterance.id, error)
+            self._audience.spool_failed(error)
+
+    async def _forget(self, utterance_id: str, keeping: asyncio.Task[None] | None) -> None:
+        if keeping is not None:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+        try:
+            await self._spool.remove(utterance_id)
+        except SpoolError as error:
+            self._audience.spool_failed(error)

@@ -1,0 +1,256 @@
+"""One attempt to get the text of one utterance from one backend.
+
+The attempt reads the utterance from its first byte and follows its tail, so it does not matter whether its owner is
+still speaking, or spoke yesterday. Whatever goes wrong ends it with a `BackendError`; it never retries anything.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote, urlsplit
+
+from msgspec import Struct
+
+from flowpi.config import FlowBackend
+from flowpi.core.errors import LinkError, ProtocolError, RefusedError
+from flowpi.dictation.utterance import Utterance
+from flowpi.wire.codec import MAX_FRAME_BYTES, Encoding
+from flowpi.wire.flow import FinalText, FlowClient, Notice, PartialText, SessionReady
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 10.0
+"""To an open session: TCP, TLS, upgrade. Third-party clients wait 8 to 30 s."""
+
+AUTH_TIMEOUT_S = 10.0
+SEND_TIMEOUT_S = 10.0
+"""A link that takes no second of audio in ten is dead."""
+
+CLOSE_TIMEOUT_S = 2.0
+CLIENT_PATH = "/api/v1/dash/client_ws"
+"""What a Unix socket serves the dialect on; the URL of a TCP backend names its own path."""
+
+
+class Timings(Struct):
+    """Monotonic seconds at which things happened in an attempt; None until they do."""
+
+    first_packet_at: float | None = None
+    committed_at: float | None = None
+    final_at: float | None = None
+
+
+class Attempt(Protocol):
+    """A backend, ready to be tried."""
+
+    @property
+    def name(self) -> str: ...
+
+    def use_json(self) -> None:
+        """From now on: the backend answered MessagePack in text."""
+
+    async def deliver(
+        self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
+    ) -> FinalText:
+        """Get the text. Cancelling closes the connection.
+
+        Raises:
+            BackendError: no text came of it.
+        """
+
+
+class FlowLink:
+    """A backend that speaks Flow. One object a backend: it remembers a server that answers only in JSON."""
+
+    def __init__(self, name: str, backend: FlowBackend, context: dict[str, Any], final_timeout_s: float) -> None:
+        self.name = name
+        self.encoding = Encoding(backend.encoding)
+        self._backend = backend
+        self._context = context
+        self._final_timeout_s = final_timeout_s
+
+    def use_json(self) -> None:
+        self.encoding = Encoding.JSON
+
+    async def deliver(
+        self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
+    ) -> FinalText:
+        key = self._backend.client_key or self._backend.api_key
+        token = key.resolve() if key else None
+        client = FlowClient(
+            encoding=self.encoding,
+            access_token=token,
+            language=list(self._backend.language),
+            context=self._context | utterance.about.context,
+            packet_ms=self._backend.packet_ms,
+            wav=self._backend.audio == "wav",
+        )
+        async with self._connect(client, token) as socket:
+            session = _Session(client, socket, utterance, on_partial, timings)
+            return await session.run(self._backend.packet_ms, self._backend.append_ms, self._final_timeout_s)
+
+    @asynccontextmanager
+    async def _connect(self, client: FlowClient, token: str | None) -> "AsyncIterator[ClientConnection]":
+        from websockets.asyncio.client import connect, unix_connect
+        from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
+
+        url = urlsplit(self._backend.url)
+        options: dict[str, Any] = {
+            "additional_headers": client.headers,
+            "compression": None,  # PCM does not compress, and a frame of zeros must not become a gigabyte
+            "max_size": MAX_FRAME_BYTES,
+            "open_timeout": CONNECT_TIMEOUT_S,
+            "close_timeout": CLOSE_TIMEOUT_S,
+        }
+        query = self._credentials(token)
+        try:
+            if url.scheme == "ws+unix":
+                connecting = unix_connect(url.path, f"ws://localhost{CLIENT_PATH}{query}", **options)
+            else:
+                connecting = connect(url._replace(query=query.lstrip("?") or url.query).geturl(), **options)
+            socket = await connecting
+        except InvalidStatus as error:
+            status = error.response.status_code
+            what = f"backend {self.name!r} answered HTTP {status}"
+            if status in (401, 403):
+                raise RefusedError(what, f"check the key of backends.{self.name}") from None
+            if status == 404:
+                raise RefusedError(what, f"check the path in backends.{self.name}.url") from None
+            raise LinkError(what) from None
+        except (InvalidHandshake, WebSocketException) as error:
+            raise ProtocolError(f"backend {self.name!r} is no WebSocket server ({type(error).__name__})") from None
+        except (TimeoutError, OSError) as error:
+            raise LinkError(f"backend {self.name!r} is not reached ({_reason(error)})", self._hint()) from None
+        try:
+            yield socket
+        finally:
+            closing = asyncio.ensure_future(socket.close())
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError:
+                closing.cancel()
+                raise
+
+    def _credentials(self, token: str | None) -> str:
+        """The query of the upgrade request (the vendor's page `client_side_auth_basics`)."""
+        if token is None:
+            return ""
+        name = "client_key" if self._backend.client_key else "api_key"
+        return f"?{name}={quote(('Bearer ' if self._backend.bearer else '') + token)}"
+
+    def _hint(self) -> str:
+        url = self._backend.url
+        return "is flowpi-asr.service running?" if url.startswith("ws+unix:") else "check the network, and the url"
+
+
+class _Session:
+    """One connection, from the first frame to the text."""
+
+    def __init__(
+        self,
+        client: FlowClient,
+        socket: "ClientConnection",
+        utterance: Utterance,
+        on_partial: Callable[[PartialText], None],
+        timings: Timings,
+    ) -> None:
+        self._client = client
+        self._socket = socket
+        self._utterance = utterance
+        self._on_partial = on_partial
+        self._timings = timings
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+
+    async def run(self, packet_ms: int, append_ms: int, final_timeout_s: float) -> FinalText:
+        receiving = asyncio.create_task(self._receive(), name=f"receive {self._utterance.id}")
+        sending = asyncio.create_task(self._send(packet_ms, append_ms), name=f"send {self._utterance.id}")
+        try:
+            # The receiver ends with the text or with an error, which ends the sender too.
+            await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_EXCEPTION)
+            if receiving.done():
+                return receiving.result()
+            sending.result()
+            async with _within(final_timeout_s, "send the text"):
+                return await receiving
+        finally:
+            for task in (receiving, sending):
+                task.cancel()
+            await asyncio.gather(receiving, sending, return_exceptions=True)
+
+    async def _send(self, packet_ms: int, append_ms: int) -> None:
+        client, utterance = self._client, self._utterance
+        client.open()
+        await self._flush()
+        async with _within(AUTH_TIMEOUT_S, "open the session"):
+            await self._ready
+        packet, append = client.packet_bytes, client.packet_bytes * (append_ms // packet_ms)
+        sent, wanted = 0, packet  # the first packet goes as soon as it is there
+        while True:
+            await utterance.wait(sent + wanted)
+            pcm = utterance.read(sent, sent + append)
+            if utterance.complete and sent + len(pcm) == utterance.length:
+                break
+            pcm = pcm[: len(pcm) - len(pcm) % packet]
+            client.append(pcm)
+            await self._flush()
+            if self._timings.first_packet_at is None:
+                self._timings.first_packet_at = self._loop.time()
+            sent += len(pcm)
+            wanted = append
+        client.commit(pcm)
+        await self._flush()
+        self._timings.committed_at = self._loop.time()
+        if self._timings.first_packet_at is None:
+            self._timings.first_packet_at = self._timings.committed_at
+
+    async def _flush(self) -> None:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            for frame in self._client.data_to_send():
+                async with _within(SEND_TIMEOUT_S, "take the audio"):
+                    await self._socket.send(frame)
+        except ConnectionClosed:
+            pass  # the receiver knows why
+
+    async def _receive(self) -> FinalText:
+        from websockets.exceptions import ConnectionClosed
+
+        while True:
+            try:
+                frame = await self._socket.recv()
+                events = self._client.receive(frame)
+            except ConnectionClosed as closed:
+                close = closed.rcvd
+                events = self._client.receive_close(close.code if close else None, close.reason if close else "")
+            for event in events:
+                match event:
+                    case SessionReady():
+                        self._ready.set_result(None)
+                    case PartialText():
+                        self._on_partial(event)
+                    case FinalText():
+                        self._timings.final_at = self._loop.time()
+                        return event
+                    case Notice(what):
+                        log.debug("%s < %s", self._utterance.id, what)
+
+
+@asynccontextmanager
+async def _within(seconds: float, what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise LinkError(f"the backend did not {what} within {seconds:g} s") from None
+
+
+def _reason(error: TimeoutError | OSError) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return "no answer in time" if isinstance(error, TimeoutError) else (str(error) or type(error).__name__).lower()

@@ -1,0 +1,34 @@
+"""`flowpi transcribe FILE`: a recording through the configured backends, with no daemon and no spool."""
+
+import asyncio
+import os
+import time
+
+from flowpi.audio.wav import read_wav
+from flowpi.config import Config
+from flowpi.core.ulid import UlidFactory
+from flowpi.dictation.backends import make_backends
+from flowpi.dictation.utterance import BYTES_PER_S, About, Utterance
+
+
+def transcribe(config: Config, file: str) -> int:
+    """Print the text. Longer files go in parts of `dictation.max_utterance_s`, each a line.
+
+    Raises:
+        NoInputError, DataError: the file is not there, or no WAV.
+        BackendError: no backend gave a text.
+    """
+    pcm = read_wav(file)
+    part_bytes = config.dictation.max_utterance_s * BYTES_PER_S
+    parts = [pcm[at : at + part_bytes] for at in range(0, len(pcm), part_bytes)]
+    asyncio.run(_transcribe(config, parts))
+    return 0
+
+
+async def _transcribe(config: Config, parts: list[bytes]) -> None:
+    backends = make_backends(config)
+    utterance_id = UlidFactory().make(int(time.time() * 1000), os.urandom(10))
+    for number, pcm in enumerate(parts, 1):
+        utterance = Utterance(About(utterance_id, time.time(), part=number), pcm=pcm, complete=True)
+        text, _, _ = await backends.text_of(utterance, lambda partial, backend: None)
+        print(text.text, flush=True)

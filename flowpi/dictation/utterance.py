@@ -1,0 +1,109 @@
+"""An utterance is a log of audio: capture appends, readers follow.
+
+Every delivery attempt, the first, a retry, the one after a reboot, is a new reader from byte 0 that follows the tail
+until the log is complete. The spool is a reader too. All of it happens on the event loop; nothing here is thread-safe.
+"""
+
+import asyncio
+from typing import Any
+
+from msgspec import Struct
+
+RATE_HZ = 16_000
+FRAME_BYTES = 2
+BYTES_PER_S = RATE_HZ * FRAME_BYTES
+
+FOREVER = 1 << 62
+"""A length that no utterance reaches: waiting for it is waiting for the end."""
+
+
+class About(Struct, frozen=True):
+    """What is known of an utterance when it begins.
+
+    `id`: a ULID. `started_at`: Unix seconds of the press. `context`: sent with this dictation, over the configured one.
+    """
+
+    id: str
+    started_at: float
+    part: int = 1
+    context: dict[str, Any] = {}
+
+
+class Utterance:
+    """int16 little-endian mono 16 kHz PCM that grows until `complete`."""
+
+    def __init__(self, about: About, *, pcm: bytes = b"", complete: bool = False, partial: bool = False) -> None:
+        """`partial`: the end is missing, as after a power cut."""
+        self.about = about
+        self.complete = complete
+        self.partial = partial
+        self.lost_frames = 0
+        """How much of it is silence put in for audio that was overrun."""
+        self.pressed_at: float | None = None
+        self.released_at: float | None = None
+        self.completed_at: float | None = None
+        """Monotonic seconds: of the person, and of the last sample. None for one that was read back from the spool."""
+        self.durable: asyncio.Future[bool] | None = None
+        """Set by the spool while it keeps this utterance: done once the audio is on the disk (true) or cannot be."""
+        self._pcm = bytearray(pcm)
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    @property
+    def id(self) -> str:
+        return self.about.id
+
+    @property
+    def length(self) -> int:
+        """Bytes so far."""
+        return len(self._pcm)
+
+    @property
+    def duration_s(self) -> float:
+        return len(self._pcm) / BYTES_PER_S
+
+    def append(self, pcm: bytes) -> None:
+        assert not self.complete
+        self._pcm += pcm
+        self._wake()
+
+    def append_gap(self, frames: int) -> None:
+        """Frames that were spoken and not caught: silence takes their place, so that time stays true."""
+        self.lost_frames += frames
+        self.append(bytes(frames * FRAME_BYTES))
+
+    def finish(self, now: float) -> None:
+        """No more comes. Harmless when complete."""
+        if not self.complete:
+            self.complete = True
+            self.completed_at = now
+            self._wake()
+
+    def read(self, start: int, stop: int) -> bytes:
+        """A copy of the bytes from `start` up to `stop`, or to the end of what there is."""
+        with memoryview(self._pcm) as view:
+            return bytes(view[start:stop])
+
+    async def wait(self, length: int) -> None:
+        """Until there are `length` bytes, or no more will come."""
+        if self.complete or len(self._pcm) >= length:
+            return
+        future = asyncio.get_running_loop().create_future()
+        entry = (length, future)
+        self._waiting.append(entry)
+        try:
+            await future
+        finally:
+            if entry in self._waiting:  # cancelled
+                self._waiting.remove(entry)
+
+    async def wait_complete(self) -> None:
+        await self.wait(FOREVER)
+
+    def _wake(self) -> None:
+        if not self._waiting:
+            return
+        enough = [entry for entry in self._waiting if self.complete or entry[0] <= len(self._pcm)]
+        for entry in enough:
+            self._waiting.remove(entry)
+            if not entry[1].done():
+                entry[1].set_result(None)

@@ -1,0 +1,87 @@
+"""Button and LED on GPIO pins, by gpiozero.
+
+gpiozero (with lgpio on a Pi) is imported at the first use, 120 ms and 10 MB. lgpio reports edges on a thread of its
+own, which dies silently if a callback raises: the callback hands over a value and does nothing else.
+"""
+
+import asyncio
+import contextlib
+import glob
+import time
+from typing import Any
+
+from flowpi.core.errors import PanelError
+from flowpi.panel.button import OnEdge
+
+CHIPS = "/dev/gpiochip*"
+
+
+def has_chip() -> bool:
+    return bool(glob.glob(CHIPS))
+
+
+def preload() -> None:
+    """Import the library on a thread, so that the loop does not. What fails here fails again in `open`, and is told."""
+    with contextlib.suppress(Exception):
+        import gpiozero  # noqa: F401
+
+
+class GpioButton:
+    def __init__(self, pin: int, *, active_low: bool) -> None:
+        """`pin`: BCM number. `active_low`: the button connects the pin to ground; the pull resistor is set to fit."""
+        self._pin = pin
+        self._active_low = active_low
+        self._device: Any = None
+
+    def open(self, on_edge: OnEdge) -> None:
+        loop = asyncio.get_running_loop()
+
+        def hand_over(pressed: bool) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon stops
+                loop.call_soon_threadsafe(on_edge, pressed, time.monotonic())
+
+        try:
+            from gpiozero import Button
+
+            self._device = Button(self._pin, pull_up=self._active_low)
+            self._device.when_pressed = lambda: hand_over(True)
+            self._device.when_released = lambda: hand_over(False)
+        except Exception as error:  # gpiozero's and lgpio's errors share no base
+            raise _explain("button", self._pin, error) from error
+
+    def close(self) -> None:
+        if self._device is not None:
+            self._device.close()
+            self._device = None
+
+
+class GpioLed:
+    def __init__(self, pin: int) -> None:
+        self._pin = pin
+        self._device: Any = None
+
+    def open(self) -> None:
+        try:
+            from gpiozero import PWMLED
+
+            self._device = PWMLED(self._pin)
+        except Exception as error:  # see GpioButton.open
+            raise _explain("LED", self._pin, error) from error
+
+    def set(self, brightness: float) -> None:
+        try:
+            self._device.value = brightness
+        except Exception as error:  # see GpioButton.open
+            raise _explain("LED", self._pin, error) from error
+
+    def close(self) -> None:
+        if self._device is not None:
+            self._device.close()
+            self._device = None
+
+
+def _explain(what: str, pin: int, error: Exception) -> PanelError:
+    return PanelError(
+        f"the {what} on GPIO {pin} cannot be used ({type(error).__name__}: {error})",
+        "check the pin number and who else uses it, or set its kind to none",
+    )

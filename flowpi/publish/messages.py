@@ -1,0 +1,102 @@
+"""The payloads of the topics (`docs`: the table of topics in the README), and those of the local socket.
+
+Times are RFC 3339 in UTC; durations are seconds.
+"""
+
+import datetime
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+
+
+def rfc3339(unix_s: float) -> str:
+    """To the millisecond, in UTC."""
+    moment = datetime.datetime.fromtimestamp(unix_s, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class FaultPayload(Struct):
+    code: str
+    message: str
+    since: str
+
+
+class State(Struct):
+    """`utterance`: the one that is recorded, or whose text is awaited. `spooled`: how many wait for a backend."""
+
+    state: str
+    since: str
+    utterance: str | None
+    backend: str | None
+    faults: list[FaultPayload]
+    spooled: int
+
+
+class Partial(Struct):
+    """`text`: the whole text so far."""
+
+    id: str
+    part: int
+    text: str
+    language: str | None
+    backend: str
+
+
+class Final(Struct):
+    """`final_after_s`: from the end of the audio to the text; None if the audio is of an earlier life of the daemon.
+
+    `late`: it came after the person was told that it is kept for later.
+    """
+
+    id: str
+    part: int
+    text: str
+    language: str | None
+    backend: str
+    started_at: str
+    duration_s: float
+    final_after_s: float | None
+    late: bool
+
+
+class Failed(Struct):
+    """`retry`: the audio is kept, and its text comes later."""
+
+    id: str
+    reason: str
+    retry: bool
+
+
+class Button(Struct):
+    kind: str
+
+
+class Stats(Struct):
+    """Counters since the start, and the timings of the last dictation in ms; None where there is none yet."""
+
+    started_at: str
+    dictations: int = 0
+    delivered: int = 0
+    deferred: int = 0
+    cancelled: int = 0
+    gaps: int = 0
+    lost_ms: int = 0
+    press_to_first_packet_ms: float | None = None
+    release_to_commit_ms: float | None = None
+    release_to_final_ms: float | None = None
+    final_to_published_ms: float | None = None
+
+
+class Request(Struct, forbid_unknown_fields=True):
+    """One line from a client of the local socket: `subscribe`, or `command` with what belongs to it."""
+
+    subscribe: list[str] | UnsetType = UNSET
+    command: str | UnsetType = UNSET
+    action: str | UnsetType = UNSET
+    context: dict[str, Any] | UnsetType = UNSET
+    request: Any = None
+
+
+class Problem(Struct):
+    code: str
+    message: str

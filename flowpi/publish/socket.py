@@ -1,0 +1,253 @@
+"""The local socket: newline-delimited JSON for the programs of this machine (README, "The socket").
+
+A client is a subscriber like any other. One that does not read has its messages queued up to `MAX_QUEUE_BYTES` and is
+then dropped with a reason; one that sends rubbish gets an error with a reason. Neither slows anybody else.
+"""
+
+import asyncio
+import contextlib
+import grp
+import logging
+import os
+import pwd
+import socket
+import stat
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import flowpi
+from flowpi.core.errors import AlreadyRunning, CannotCreateError
+from flowpi.core.topics import filter_error
+from flowpi.publish.hub import Hub, Message, Subscription
+from flowpi.publish.messages import Problem, Request
+
+log = logging.getLogger(__name__)
+
+PROTOCOL = 1
+MAX_LINE_BYTES = 64 * 1024
+MAX_QUEUE_BYTES = 256 * 1024
+MAX_CLIENTS = 1024
+MAX_REQUESTS = 32
+"""Commands of one client that are not answered yet; more is a mistake or an attack."""
+
+DROP_S = 5.0
+"""How long a dropped client has to read the reason."""
+
+Command = Callable[[Request], Awaitable[dict[str, Any] | Problem]]
+"""Carries out a command: the members of the response, or what is wrong with it."""
+
+
+class LocalSocket:
+    def __init__(self, hub: Hub, command: Command, *, path: Path, group: str | None, device_id: str) -> None:
+        """`group`: whose members may connect besides the daemon's user and root; None or unknown: nobody else."""
+        self.path = path
+        self._hub = hub
+        self._command = command
+        self._group = _group_id(group)
+        self._hello = {"flowpi": flowpi.__version__, "protocol": PROTOCOL, "device_id": device_id}
+        self._server: asyncio.Server | None = None
+        self._clients: set[_Client] = set()
+
+    async def open(self) -> None:
+        """Listen.
+
+        Raises:
+            AlreadyRunning: somebody answers there.
+            CannotCreateError: the socket cannot be made.
+        """
+        try:
+            self._clear_stale()
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            before = os.umask(0o177)
+            try:
+                listener.bind(str(self.path))
+            finally:
+                os.umask(before)
+            if self._group is not None:
+                with contextlib.suppress(PermissionError):  # not a member: the daemon's own group stays
+                    os.chown(self.path, -1, self._group)
+            self.path.chmod(0o660)
+            self._server = await asyncio.get_running_loop().create_unix_server(
+                lambda: _Client(self), sock=listener, backlog=128
+            )
+        except OSError as error:
+            raise CannotCreateError(
+                f"the socket {str(self.path)!r} cannot be made ({error.strerror or error})", "set publish.socket.path"
+            ) from error
+
+    async def close(self) -> None:
+        if self._server is None:
+            return
+        self._server.close()
+        for client in list(self._clients):
+            client.drop("shutting_down", "the daemon stops")
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+    def _clear_stale(self) -> None:
+        """Remove what a daemon that was killed left there; nothing else."""
+        try:
+            mode = os.lstat(self.path).st_mode
+        except FileNotFoundError:
+            return
+        if not stat.S_ISSOCK(mode):
+            raise CannotCreateError(f"{str(self.path)!r} is in the way and no socket", "remove it")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1.0)
+            try:
+                probe.connect(str(self.path))
+            except ConnectionRefusedError:
+                self.path.unlink()
+                return
+        raise AlreadyRunning(
+            f"another flowpi listens on {str(self.path)!r}", "stop it, or set publish.socket.path and spool.directory"
+        )
+
+    def _may_connect(self, peer: socket.socket) -> bool:
+        """By the kernel's word on who connected, not by the file mode alone."""
+        _, uid, gid = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid in (0, os.geteuid()) or gid == self._group:
+            return True
+        if self._group is None:
+            return False
+        try:
+            return self._group in os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+        except KeyError:
+            return False
+
+
+class _Client(asyncio.Protocol):
+    def __init__(self, server: LocalSocket) -> None:
+        self._server = server
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._subscription: Subscription | None = None
+        self._requests: set[asyncio.Task[None]] = set()
+        self._said_all = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if not self._server._may_connect(transport.get_extra_info("socket")):
+            log.warning("a user outside the group was refused on the socket")
+            self.drop("not_permitted", "only root, the daemon's user and members of its group may connect")
+            return
+        if len(self._server._clients) >= MAX_CLIENTS:
+            self.drop("too_many_clients", f"{MAX_CLIENTS} are connected")
+            return
+        self._server._clients.add(self)
+        self._send({"hello": self._server._hello})
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport is None:
+            return
+        self._buffer += data
+        while (end := self._buffer.find(b"\n")) >= 0 and self._transport is not None:
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            if len(line) > MAX_LINE_BYTES:
+                break
+            if line.strip():
+                self._receive(line)
+        else:
+            end = -1
+        if end >= 0 or len(self._buffer) > MAX_LINE_BYTES:
+            self.drop("line_too_long", f"a line is at most {MAX_LINE_BYTES} bytes")
+
+    def eof_received(self) -> bool:
+        """A client that has said everything may still read: what it asked for, or subscribed to."""
+        self._said_all = True
+        return bool(self._requests or self._subscription)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._leave()
+        for task in self._requests:
+            task.cancel()
+
+    def drop(self, code: str, message: str) -> None:
+        """Say why, and close; a client that never reads it is cut off after `DROP_S`."""
+        transport, self._transport = self._transport, None
+        self._leave()
+        if transport is None:
+            return
+        transport.write(msgspec.json.encode({"error": Problem(code, message)}) + b"\n")
+        transport.close()
+        asyncio.get_running_loop().call_later(DROP_S, transport.abort)
+
+    def _leave(self) -> None:
+        self._server._clients.discard(self)
+        if self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
+
+    def _receive(self, line: bytes) -> None:
+        try:
+            request = msgspec.json.decode(line, type=Request)
+        except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+            self._send({"error": Problem("bad_request", f"not a request: {error}")})
+            return
+        if not isinstance(request.subscribe, msgspec.UnsetType):
+            self._subscribe(request.subscribe)
+        elif len(self._requests) >= MAX_REQUESTS:
+            self.drop("too_many_requests", f"{MAX_REQUESTS} are not answered yet")
+        else:
+            task = asyncio.create_task(self._answer(request), name="request")
+            self._requests.add(task)
+            task.add_done_callback(self._answered)
+
+    def _subscribe(self, filters: list[str]) -> None:
+        for one in filters:
+            if problem := filter_error(one):
+                self._send({"error": Problem("bad_filter", f"{one[:100]!r}: {problem}")})
+                return
+        earlier = self._subscription.filters if self._subscription else ()
+        if self._subscription is not None:
+            self._subscription.close()
+        self._send({"subscribed": filters})
+        new = [one for one in filters if one not in earlier]
+        self._subscription = self._server._hub.subscribe((*earlier, *new), self._deliver)
+
+    async def _answer(self, request: Request) -> None:
+        answer = await self._server._command(request)
+        if isinstance(answer, Problem):
+            self._send({"response": request.request, "ok": False, "error": answer})
+        else:
+            self._send({"response": request.request, "ok": True, **answer})
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._requests.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a command failed", exc_info=error)
+            self._send({"error": Problem("internal", "the command failed: see the journal")})
+        if self._said_all and not self._requests and not self._subscription and self._transport:
+            self._transport.close()
+
+    def _deliver(self, message: Message, retained: bool) -> None:
+        self._write(message.retained_line if retained else message.line)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._write(msgspec.json.encode(message) + b"\n")
+
+    def _write(self, line: bytes) -> None:
+        if self._transport is None:
+            return
+        if self._transport.get_write_buffer_size() + len(line) > MAX_QUEUE_BYTES:
+            log.warning("a client of the socket does not read, and is dropped")
+            self.drop("too_slow", f"more than {MAX_QUEUE_BYTES} bytes are waiting for you")
+            return
+        self._transport.write(line)
+
+
+def _group_id(group: str | None) -> int | None:
+    if group is None:
+        return None
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        log.debug("there is no group %r: only root and this user may connect", group)
+        return None
