@@ -1,10 +1,11 @@
 """The 44 bytes that make a WAV of a piece of PCM, written and read.
 
 Flow carries each packet as a complete WAV (the majority of clients) or as bare PCM (`reference`: both are seen).
-Whole files are read with the standard library's `wave`, in `flowpi.audio.wav`.
+Whole files, of any PCM there is, are read in `flowpi.audio.wav`.
 """
 
 import struct
+from collections.abc import Iterator
 
 RATE_HZ = 16_000
 HEADER_BYTES = 44
@@ -31,18 +32,25 @@ def wav_payload(packet: bytes) -> memoryview:
     view = memoryview(packet)
     if packet[:4] != b"RIFF" or packet[8:12] != b"WAVE":
         return view
-    at, known = 12, False
-    while at + 8 <= len(packet):
-        name, size = struct.unpack_from("<4sI", packet, at)
-        at += 8
-        if name == b"fmt ":
-            if size < 16 or at + 16 > len(packet):
-                break
-            form, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", packet, at)
+    known = False
+    for name, chunk in riff_chunks(packet):
+        if name == b"fmt " and len(chunk) >= 16:
+            form, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", chunk)
             if (form, channels, rate_hz, bits) != (1, 1, RATE_HZ, 16):
                 raise WavError(f"WAV packet is {rate_hz} Hz, {channels} channels, {bits} bits; 16000 Hz, 1, 16 needed")
             known = True
         elif name == b"data" and known:
-            return view[at : at + size]  # a streamed WAV may announce more than there is: take what is there
-        at += size + size % 2
+            return chunk
     raise WavError("WAV packet is cut off before its data")
+
+
+def riff_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Names and contents of the chunks of a RIFF file, in order.
+
+    A streamed WAV may announce more than there is: its last chunk is what is there.
+    """
+    view, at = memoryview(data), 12
+    while at + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, at)
+        yield name, view[at + 8 : at + 8 + size]
+        at += 8 + size + size % 2

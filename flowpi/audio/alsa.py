@@ -1,0 +1,229 @@
+"""A microphone by ALSA: a NONBLOCK PCM with short periods and a long buffer, emptied whenever somebody reads.
+
+Nothing here polls: a wake-up for each period of 20 ms would cost four times the CPU of a read every 100 ms, and the
+short period still keeps what is missing at the last read short. The long buffer lets the loop stall without a loss.
+"""
+
+import ctypes
+import errno
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import alsaaudio
+
+from flowpi.audio.source import RATE_HZ, Gap, Heard
+from flowpi.audio.streamclock import StreamClock
+from flowpi.core.errors import MicrophoneError
+from flowpi.dsp.pcm import Channel, Converter
+
+EDGE_MARGIN_S = 0.003
+"""A read is due this long after the edge of a period: a timer may fire a hair early, a device deliver a hair late."""
+
+RUNAWAY_S = 1.0
+"""So far ahead of real time no live device can be, but `null` and `file` PCMs are."""
+
+WIDTHS = {"S16_LE": 2, "S24_3LE": 3, "S32_LE": 4}
+"""The formats that are converted; `plughw:` gives S16_LE from any other."""
+
+HINTS = {
+    errno.ENOENT: "see `arecord -L` for the devices there are and set audio.device",
+    errno.ENODEV: "plug the microphone in, or see `arecord -L` and set audio.device",
+    errno.ENXIO: "plug the microphone in, or see `arecord -L` and set audio.device",
+    errno.EBUSY: "another program has it: find it by `fuser -v /dev/snd/*`, or share it by a dsnoop or PipeWire PCM",
+    errno.EACCES: "let the service's user use sound: usermod -aG audio USER",
+    errno.EPERM: "let the service's user use sound: usermod -aG audio USER",
+    errno.EIO: "the device or its sound server failed: plug it in again, or try another USB port or power supply",
+    errno.EPIPE: "the device does not start: plug it in again",
+    errno.EBADFD: "the driver lost the stream: plug the microphone in again if opening it does not help",
+    errno.ESTRPIPE: "it was suspended, and is opened again",
+    errno.ECONNREFUSED: "its sound server does not run: start it, or set audio.device to plughw:CARD=...",
+    errno.EHOSTDOWN: "its sound server does not run: start it, or set audio.device to plughw:CARD=...",
+    errno.EINVAL: "it takes none of the usual parameters: set audio.device to plughw:CARD=...",
+}
+
+
+class AlsaSource:
+    """An ALSA capture device.
+
+    The device's own rate, channel count and sample width are taken as they are and converted here.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        rate_hz: int = RATE_HZ,
+        channels: int = 1,
+        channel: Channel = "mix",
+        period_ms: int = 20,
+        buffer_ms: int = 1000,
+    ) -> None:
+        """
+        Args:
+            rate_hz, channels: what to ask for. What the device really does counts.
+            channel: of those, which to hear, or "mix".
+            period_ms: what the device moves at once. Sets `period_s`, not the number of wake-ups.
+            buffer_ms: how long nobody may read before sound is lost.
+        """
+        self.name = device
+        self._ask = (rate_hz, channels, period_ms, buffer_ms)
+        self._channel: Channel = channel
+        self._stream: _Stream | None = None
+        self._period_s = period_ms / 1000
+
+    @property
+    def period_s(self) -> float:
+        """One period of the device, and what resampling holds back, if the device is open and needs it."""
+        return self._stream.grain_s if self._stream else self._period_s
+
+    def open(self, now: float) -> None:
+        self.close()
+        _silence_alsa_lib()
+        try:
+            self._stream = _Stream(self._open_pcm(), self._channel)
+        except alsaaudio.ALSAAudioError as error:
+            raise self._explain(error) from error
+        except _Unusable as error:
+            raise MicrophoneError(self.name, error.reason, error.hint) from error
+
+    def _open_pcm(self) -> Any:
+        rate_hz, channels, period_ms, buffer_ms = self._ask
+        for _ in range(2):
+            pcm = alsaaudio.PCM(
+                type=alsaaudio.PCM_CAPTURE,
+                mode=alsaaudio.PCM_NONBLOCK,
+                device=self.name,
+                rate=rate_hz,
+                channels=channels,
+                format=alsaaudio.PCM_FORMAT_S16_LE,
+                periodsize=rate_hz * period_ms // 1000,
+                periods=max(2, buffer_ms // period_ms),
+            )
+            # A parameter that the device cannot do is silently replaced: only info() says what it does. Periods are
+            # asked for in frames, so another rate makes the buffer shorter than it must be: ask again at that rate.
+            given_hz = pcm.info()["rate"]
+            if given_hz == rate_hz:
+                break
+            rate_hz = given_hz
+            pcm.close()
+        return pcm
+
+    def read(self, now: float) -> list[Heard]:
+        if self._stream is None:
+            raise MicrophoneError(self.name, "it is not open")
+        heard: list[Heard] = []
+        try:
+            heard.extend(self._stream.read(now))
+        except alsaaudio.ALSAAudioError as error:
+            if not heard:
+                self.close()
+                raise self._explain(error) from error
+            # What was heard before it broke comes first. A dead handle says the same at the next read.
+        except _Unusable as error:
+            self.close()
+            raise MicrophoneError(self.name, error.reason, error.hint) from error
+        return heard
+
+    def due(self, after: float) -> float:
+        if self._stream is None:
+            return after + self._period_s
+        return self._stream.clock.next_edge(after - EDGE_MARGIN_S) + EDGE_MARGIN_S
+
+    def close(self) -> None:
+        # The handle goes with the stream: pyalsaaudio aborts the process when a closed one is asked for its info.
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.pcm.close()
+
+    def _explain(self, error: Exception) -> MicrophoneError:
+        """pyalsaaudio gives no errno, only "strerror [device]"."""
+        reason = str(error).removesuffix(f"[{self.name}]").strip()
+        hint = next((hint for code, hint in HINTS.items() if os.strerror(code) == reason), "")
+        return MicrophoneError(self.name, reason, hint)
+
+
+class _Unusable(Exception):
+    """The device works, but not as a microphone."""
+
+    def __init__(self, reason: str, hint: str) -> None:
+        super().__init__(reason, hint)
+        self.reason = reason
+        self.hint = hint
+
+
+class _Stream:
+    """An open device: its handle, and all that is valid only as long as that is."""
+
+    def __init__(self, pcm: Any, channel: Channel) -> None:
+        """Takes `pcm` over and starts it; closes it if it cannot be used.
+
+        Raises:
+            _Unusable: it gives nothing that can be converted.
+            ALSAAudioError: it does not start.
+        """
+        self.pcm = pcm
+        info = pcm.info()
+        rate_hz, channels, form = info["rate"], info["channels"], info["format_name"]
+        try:
+            if form not in WIDTHS:
+                raise _Unusable(f"it gives {form} samples", "set audio.device to plughw:CARD=...")
+            if channel != "mix" and channel >= channels:
+                raise _Unusable(f"it has no channel {channel}", f"set audio.channel to mix or below {channels}")
+            self._rate_hz = rate_hz
+            self._converter = Converter(rate_hz, channels, WIDTHS[form], channel)
+            period_s = info["period_size"] / rate_hz
+            self.grain_s = period_s + self._converter.delay_s
+            # One read finds a full buffer and a bit. Only a sound server that makes up for a stall has more.
+            self._most_reads = 2 * info["periods"] + 2
+            # Opening took its time, so the `now` of whoever asked for it is long past.
+            self.clock = StreamClock(time.monotonic(), rate_hz, period_s)
+            # A capture stream starts on its first read, which finds nothing yet on a live device.
+            self._started = pcm.read()
+        except BaseException:
+            pcm.close()
+            raise
+
+    def read(self, now: float) -> Iterator[Heard]:
+        """Everything there is, converted; a gap where the device stood still for want of a reader.
+
+        Raises:
+            ALSAAudioError: the device is gone. All that it gave before was yielded.
+            _Unusable: it is not a live device.
+        """
+        try:
+            for length, pcm in self._reads():
+                if length > 0:
+                    self.clock.frames += length
+                    if sound := self._converter.feed(pcm):
+                        yield sound
+                elif length == 0:
+                    self.clock.drained(now)
+                    return
+                else:  # -EPIPE, an overrun: read() has prepared the device again, and the next one starts it
+                    if held_back := self._converter.flush():
+                        yield held_back
+                    if lost := self.clock.lost(now):
+                        yield Gap(round(lost * RATE_HZ / self._rate_hz))
+        except alsaaudio.ALSAAudioError:
+            if held_back := self._converter.flush():
+                yield held_back
+            raise
+        if self.clock.ahead_s(now) > RUNAWAY_S:
+            raise _Unusable("it is faster than real time", "a null or file PCM is no microphone: set audio.device")
+
+    def _reads(self) -> Iterator[tuple[int, bytes]]:
+        first, self._started = self._started, (0, b"")
+        if first[0]:
+            yield first
+        for _ in range(self._most_reads):
+            yield self.pcm.read()
+
+
+_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
+_quiet = _HANDLER(lambda *_: None)  # alsa-lib keeps the pointer: this reference must live as long as the process
+
+
+def _silence_alsa_lib() -> None:
+    """Keep alsa-lib from writing to stderr: five lines for each open that fails would bury the journal."""
+    ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_quiet)

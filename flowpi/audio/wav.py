@@ -1,0 +1,114 @@
+"""WAV files: read whole, or played as a microphone.
+
+Any PCM there is (8, 16, 24, 32 bits, any rate, any channels) is converted to int16 mono 16 kHz. The chunks are walked
+here and not by the standard library's `wave`, which before Python 3.12 refuses the "extensible" header that sox and
+ffmpeg write for everything above 16 bits.
+"""
+
+import math
+import shlex
+import struct
+from pathlib import Path
+
+from flowpi.audio.source import FRAME_BYTES, RATE_HZ, Heard
+from flowpi.core.errors import DataError, MicrophoneError, NoInputError
+from flowpi.dsp.pcm import WIDTHS, Converter
+from flowpi.dsp.wav import riff_chunks
+
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+BLOCK_FRAMES = 65_536
+"""Converted at once: bounds what a long file needs besides its result."""
+FORGIVEN = 1e-6
+"""Of a period: the moment of its edge is not a binary fraction."""
+
+
+def read_wav(path: str | Path) -> bytes:
+    """The audio of a WAV file as int16 mono 16 kHz, several channels mixed.
+
+    A file that announces more than it holds (a recording that was cut off, or written to a pipe) gives what it holds.
+
+    Raises:
+        NoInputError: no such file, or it cannot be read.
+        DataError: not a WAV, not PCM, or without any audio.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise NoInputError(f"cannot read {str(path)!r} ({error.strerror})", "give the path of a WAV file") from error
+    rate_hz, channels, width, payload = _parse(data, Path(path))
+    converter = Converter(rate_hz, channels, width)
+    block = BLOCK_FRAMES * channels * width
+    pcm = [converter.feed(bytes(payload[at : at + block])) for at in range(0, len(payload), block)]
+    return b"".join([*pcm, converter.flush()])
+
+
+def _parse(data: bytes, path: Path) -> tuple[int, int, int, memoryview]:
+    """Rate, channels, bytes a sample, and the audio in whole frames."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        raise _unusable(path, "is not a WAV file")
+    shape: tuple[int, int, int] | None = None
+    for name, chunk in riff_chunks(data):
+        if name == b"fmt " and len(chunk) >= 16:
+            form, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", chunk)
+            if form == EXTENSIBLE and len(chunk) >= 26:
+                (form,) = struct.unpack_from("<H", chunk, 24)  # the first word of its GUID is the old code
+            if form == FLOAT:
+                raise _unusable(path, "holds floating point audio, not PCM")
+            if form != PCM or bits % 8 or bits // 8 not in WIDTHS or not channels or not rate_hz:
+                raise _unusable(path, f"holds audio that is not PCM (format {form}, {bits} bits)")
+            shape = rate_hz, channels, bits // 8
+        elif name == b"data" and shape is not None:
+            rate_hz, channels, width = shape
+            whole = len(chunk) - len(chunk) % (channels * width)
+            if not whole:
+                raise DataError(f"{str(path)!r} has no audio in it", "record it again")
+            return rate_hz, channels, width, chunk[:whole]
+    raise _unusable(path, "is cut off before its audio")
+
+
+def _unusable(path: Path, problem: str) -> DataError:
+    command = ["ffmpeg", "-i", str(path), "-ar", "16000", "-ac", "1", "-c:a", "pcm_s16le", f"{path.stem}-16k.wav"]
+    return DataError(f"{str(path)!r} {problem}", f"convert it: {shlex.join(command)}")
+
+
+class WavSource:
+    """A WAV file as a microphone: heard once in real time from `open()` on, then silence for ever.
+
+    However late it is read, it has kept everything: it never gives a gap.
+    """
+
+    def __init__(self, path: str | Path, period_ms: int = 20) -> None:
+        self.name = str(path)
+        self.period_s = period_ms / 1000
+        self._period_bytes = RATE_HZ * period_ms // 1000 * FRAME_BYTES
+        self._speech: memoryview | None = None  # None: closed
+        self._began = 0.0
+        self._periods = 0
+
+    def open(self, now: float) -> None:
+        try:
+            self._speech = memoryview(read_wav(self.name))
+        except (DataError, NoInputError) as error:
+            raise MicrophoneError(self.name, error.message, error.hint) from error
+        self._began = now
+        self._periods = 0
+
+    def read(self, now: float) -> list[Heard]:
+        if self._speech is None:
+            raise MicrophoneError(self.name, "it is not open")
+        done, self._periods = self._periods, max(self._periods, self._complete(now))
+        if self._periods == done:
+            return []
+        size = (self._periods - done) * self._period_bytes
+        heard = bytes(self._speech[done * self._period_bytes :][:size])
+        return [heard.ljust(size, b"\0")]
+
+    def due(self, after: float) -> float:
+        periods = max(self._periods + 1, math.ceil((after - self._began) / self.period_s - FORGIVEN))
+        return max(after, self._began + periods * self.period_s)
+
+    def close(self) -> None:
+        self._speech = None
+
+    def _complete(self, now: float) -> int:
+        return int((now - self._began) / self.period_s + FORGIVEN)

@@ -1,0 +1,40 @@
+"""The pre-roll: the newest sound, kept in memory until a press asks for it."""
+
+from collections import deque
+
+FRAME_BYTES = 2
+
+
+class Ring:
+    """Keeps the newest `frames` frames of what is pushed.
+
+    Chunks are kept as they come and joined once, in `take()`: idle costs one append a chunk.
+    """
+
+    def __init__(self, frames: int) -> None:
+        self._capacity = frames * FRAME_BYTES
+        self._chunks: deque[bytes] = deque()
+        self._bytes = 0
+
+    @property
+    def frames(self) -> int:
+        """Held now: up to one chunk more than `take()` gives."""
+        return self._bytes // FRAME_BYTES
+
+    def push(self, pcm: bytes) -> None:
+        """Add int16 mono PCM, of any whole number of frames; the oldest that is not needed any more is let go."""
+        self._chunks.append(pcm)
+        self._bytes += len(pcm)
+        while self._chunks and self._bytes - len(self._chunks[0]) >= self._capacity:
+            self._bytes -= len(self._chunks.popleft())
+
+    def take(self) -> bytes:
+        """The newest frames, oldest first: `frames` of them, or all where fewer were pushed. Empties the ring."""
+        pcm = b"".join(self._chunks)
+        self.clear()
+        return pcm[max(0, len(pcm) - self._capacity) :]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._chunks.clear()
+        self._bytes = 0

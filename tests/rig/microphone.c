@@ -1,0 +1,363 @@
+/* A microphone for tests: a capture device inside the real ALSA library, without a sound card or a kernel module.
+ *
+ * An alsa-lib "ioplug" plugin. What a program sees of it is what a sound card shows:
+ *   - it runs by CLOCK_MONOTONIC, and its pointer moves in whole periods, as a DMA pointer does;
+ *   - who does not read for a whole buffer gets a real overrun (-EPIPE), and the sound of that time is lost;
+ *   - unplugged, it answers -ENODEV to everything until it is opened again after plugging in.
+ *
+ * Fields in asound.conf (all optional):
+ *   rate, channels, bits   what the device does, and it does nothing else: 16000, 1, 16 (or 32)
+ *   fifo                   raw interleaved PCM in the device's own format; silence while it is empty
+ *   clock                  1: each sample is the number of its own frame since CLOCK_MONOTONIC's zero, at the
+ *                          device's rate, modulo 65536 (16 bits; with 32 bits in the upper half). Whoever gets it knows
+ *                          when it was heard to one frame, and sees each frame that is missing.
+ *   unplugged, frozen      paths: while such a file exists the device is gone, or stands still without an error
+ *
+ * Built by microphone.py:  gcc -shared -fPIC -O2 -DPIC -o ... microphone.c -lasound
+ */
+
+#include <alsa/asoundlib.h>
+#include <alsa/pcm_external.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SECOND_NS 1000000000LL
+
+/* The timer is armed this much after the edge of a period: firing before it would wake a reader for nothing. */
+#define AFTER_EDGE_NS 100000
+
+typedef struct {
+    snd_pcm_ioplug_t io;
+    int timer_fd;
+    int fifo_fd; /* -1: none */
+    int clock;
+    char *unplugged;
+    char *frozen;
+    int64_t started_ns; /* CLOCK_MONOTONIC, of frame 0 */
+    int64_t moved;      /* frames up to the pointer, when it was last looked at */
+    int64_t consumed;   /* frames handed out */
+} microphone;
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * SECOND_NS + now.tv_nsec;
+}
+
+static int64_t frames_in(int64_t ns, unsigned int rate)
+{
+    return (int64_t)((__int128)ns * rate / SECOND_NS);
+}
+
+static int exists(const char *path)
+{
+    return path != NULL && access(path, F_OK) == 0;
+}
+
+/* Frames captured since the start, in whole periods. */
+static int64_t captured(microphone *mic)
+{
+    int64_t frames;
+
+    if (!exists(mic->frozen)) {
+        frames = frames_in(now_ns() - mic->started_ns, mic->io.rate);
+        mic->moved = frames - frames % (int64_t)mic->io.period_size;
+    }
+    return mic->moved;
+}
+
+static int period_ready(microphone *mic)
+{
+    return captured(mic) - mic->consumed >= (int64_t)mic->io.period_size;
+}
+
+static size_t frame_bytes(const microphone *mic)
+{
+    return mic->io.channels * (snd_pcm_format_physical_width(mic->io.format) / 8);
+}
+
+static void clear_timer(microphone *mic)
+{
+    uint64_t expirations;
+
+    if (read(mic->timer_fd, &expirations, sizeof expirations) < 0) {
+        /* Nothing had expired: as good. */
+    }
+}
+
+static void set_timer(microphone *mic, int running)
+{
+    struct itimerspec timer = {{0, 0}, {0, 0}};
+    int64_t period_ns, first_ns;
+
+    if (running) {
+        period_ns = (int64_t)mic->io.period_size * SECOND_NS / mic->io.rate;
+        first_ns = mic->started_ns + period_ns + AFTER_EDGE_NS;
+        timer.it_interval.tv_sec = period_ns / SECOND_NS;
+        timer.it_interval.tv_nsec = period_ns % SECOND_NS;
+        timer.it_value.tv_sec = first_ns / SECOND_NS;
+        timer.it_value.tv_nsec = first_ns % SECOND_NS;
+    }
+    timerfd_settime(mic->timer_fd, TFD_TIMER_ABSTIME, &timer, NULL);
+}
+
+/* What is said while nobody reads is lost, as with a sound card: the FIFO must not deliver it later. */
+static void lose(microphone *mic, int64_t frames)
+{
+    char lost[4096];
+    int64_t bytes = frames * (int64_t)frame_bytes(mic);
+    ssize_t got;
+
+    while (mic->fifo_fd >= 0 && bytes > 0) {
+        got = read(mic->fifo_fd, lost, bytes < (int64_t)sizeof lost ? (size_t)bytes : sizeof lost);
+        if (got <= 0)
+            break;
+        bytes -= got;
+    }
+}
+
+static int on_prepare(snd_pcm_ioplug_t *io)
+{
+    microphone *mic = io->private_data;
+
+    if (exists(mic->unplugged))
+        return -ENODEV;
+    if (io->state == SND_PCM_STATE_XRUN)
+        lose(mic, captured(mic) - mic->consumed);
+    set_timer(mic, 0);
+    clear_timer(mic);
+    mic->moved = mic->consumed = 0;
+    return 0;
+}
+
+static int on_start(snd_pcm_ioplug_t *io)
+{
+    microphone *mic = io->private_data;
+
+    mic->started_ns = now_ns();
+    mic->moved = mic->consumed = 0;
+    set_timer(mic, 1);
+    return 0;
+}
+
+static int on_stop(snd_pcm_ioplug_t *io)
+{
+    set_timer(io->private_data, 0);
+    return 0;
+}
+
+static snd_pcm_sframes_t on_pointer(snd_pcm_ioplug_t *io)
+{
+    microphone *mic = io->private_data;
+    int64_t frames;
+
+    if (exists(mic->unplugged)) {
+        snd_pcm_ioplug_set_state(io, SND_PCM_STATE_DISCONNECTED);
+        return -ENODEV;
+    }
+    if (io->state != SND_PCM_STATE_RUNNING)
+        return mic->consumed % io->buffer_size;
+    frames = captured(mic);
+    if (frames - mic->consumed >= (int64_t)io->buffer_size)
+        return -EPIPE;
+    return frames % io->buffer_size;
+}
+
+static void fill_from_clock(microphone *mic, char *to, snd_pcm_uframes_t frames)
+{
+    int64_t number = frames_in(mic->started_ns, mic->io.rate) + mic->consumed;
+    snd_pcm_uframes_t frame;
+    unsigned int channel;
+
+    for (frame = 0; frame < frames; frame++, number++) {
+        for (channel = 0; channel < mic->io.channels; channel++) {
+            if (mic->io.format == SND_PCM_FORMAT_S32_LE) {
+                ((uint32_t *)to)[frame * mic->io.channels + channel] = (uint32_t)(number & 0xffff) << 16;
+            } else {
+                ((uint16_t *)to)[frame * mic->io.channels + channel] = (uint16_t)number;
+            }
+        }
+    }
+}
+
+static void fill_from_fifo(microphone *mic, char *to, size_t bytes)
+{
+    size_t filled = 0;
+    ssize_t got = 1;
+
+    while (mic->fifo_fd >= 0 && filled < bytes && got > 0) {
+        got = read(mic->fifo_fd, to + filled, bytes - filled);
+        filled += got > 0 ? (size_t)got : 0;
+    }
+    memset(to + filled, 0, bytes - filled);
+}
+
+static snd_pcm_sframes_t on_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel_area_t *areas,
+                                     snd_pcm_uframes_t offset, snd_pcm_uframes_t frames)
+{
+    microphone *mic = io->private_data;
+    char *to = (char *)areas[0].addr + (areas[0].first + areas[0].step * offset) / 8;
+
+    if (exists(mic->unplugged))
+        return -ENODEV;
+    if (mic->clock)
+        fill_from_clock(mic, to, frames);
+    else
+        fill_from_fifo(mic, to, frames * frame_bytes(mic));
+    mic->consumed += (int64_t)frames;
+    if (!period_ready(mic))
+        clear_timer(mic);
+    return (snd_pcm_sframes_t)frames;
+}
+
+static int on_poll_revents(snd_pcm_ioplug_t *io, struct pollfd *fds, unsigned int count, unsigned short *revents)
+{
+    microphone *mic = io->private_data;
+
+    (void)count;
+    *revents = 0;
+    if (exists(mic->unplugged)) {
+        snd_pcm_ioplug_set_state(io, SND_PCM_STATE_DISCONNECTED);
+        *revents = POLLERR;
+    } else if (fds[0].revents & POLLIN) {
+        if (period_ready(mic))
+            *revents = POLLIN;
+        else
+            clear_timer(mic);
+    }
+    return 0;
+}
+
+static void release(microphone *mic)
+{
+    if (mic->timer_fd >= 0)
+        close(mic->timer_fd);
+    if (mic->fifo_fd >= 0)
+        close(mic->fifo_fd);
+    free(mic->unplugged);
+    free(mic->frozen);
+    free(mic);
+}
+
+static int on_close(snd_pcm_ioplug_t *io)
+{
+    release(io->private_data);
+    return 0;
+}
+
+static const snd_pcm_ioplug_callback_t callbacks = {
+    .start = on_start,
+    .stop = on_stop,
+    .pointer = on_pointer,
+    .transfer = on_transfer,
+    .prepare = on_prepare,
+    .poll_revents = on_poll_revents,
+    .close = on_close,
+};
+
+/* The one rate, channel count and format that this device does; any period and buffer that a program may ask for. */
+static int set_limits(microphone *mic, long rate, long channels, long bits)
+{
+    const unsigned int access[] = {SND_PCM_ACCESS_RW_INTERLEAVED, SND_PCM_ACCESS_MMAP_INTERLEAVED};
+    const unsigned int format[] = {bits == 32 ? SND_PCM_FORMAT_S32_LE : SND_PCM_FORMAT_S16_LE};
+    snd_pcm_ioplug_t *io = &mic->io;
+    int err = 0;
+
+    if (err >= 0)
+        err = snd_pcm_ioplug_set_param_list(io, SND_PCM_IOPLUG_HW_ACCESS, 2, access);
+    if (err >= 0)
+        err = snd_pcm_ioplug_set_param_list(io, SND_PCM_IOPLUG_HW_FORMAT, 1, format);
+    if (err >= 0)
+        err = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_CHANNELS, channels, channels);
+    if (err >= 0)
+        err = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_RATE, rate, rate);
+    if (err >= 0)
+        err = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_PERIOD_BYTES, 64, 1 << 18);
+    if (err >= 0)
+        err = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_PERIODS, 2, 256);
+    return err;
+}
+
+SND_PCM_PLUGIN_DEFINE_FUNC(microphone)
+{
+    const char *fifo = NULL, *unplugged = NULL, *frozen = NULL, *id;
+    long rate = 16000, channels = 1, bits = 16, clock = 0;
+    snd_config_iterator_t i, next;
+    snd_config_t *field;
+    microphone *mic;
+    int err;
+
+    (void)root;
+    snd_config_for_each(i, next, conf)
+    {
+        field = snd_config_iterator_entry(i);
+        if (snd_config_get_id(field, &id) < 0 || !strcmp(id, "comment") || !strcmp(id, "type") || !strcmp(id, "hint"))
+            continue;
+        if (!strcmp(id, "fifo"))
+            err = snd_config_get_string(field, &fifo);
+        else if (!strcmp(id, "unplugged"))
+            err = snd_config_get_string(field, &unplugged);
+        else if (!strcmp(id, "frozen"))
+            err = snd_config_get_string(field, &frozen);
+        else if (!strcmp(id, "rate"))
+            err = snd_config_get_integer(field, &rate);
+        else if (!strcmp(id, "channels"))
+            err = snd_config_get_integer(field, &channels);
+        else if (!strcmp(id, "bits"))
+            err = snd_config_get_integer(field, &bits);
+        else if (!strcmp(id, "clock"))
+            err = snd_config_get_integer(field, &clock);
+        else
+            err = -EINVAL;
+        if (err < 0) {
+            SNDERR("microphone: bad field %s", id);
+            return err;
+        }
+    }
+    if (stream != SND_PCM_STREAM_CAPTURE)
+        return -EINVAL;
+    if (exists(unplugged))
+        return -ENODEV;
+
+    mic = calloc(1, sizeof *mic);
+    if (mic == NULL)
+        return -ENOMEM;
+    mic->clock = clock != 0;
+    mic->unplugged = unplugged ? strdup(unplugged) : NULL;
+    mic->frozen = frozen ? strdup(frozen) : NULL;
+    mic->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    /* For reading and writing, so that it never comes to an end when a writer goes away. */
+    mic->fifo_fd = fifo ? open(fifo, O_RDWR | O_NONBLOCK | O_CLOEXEC) : -1;
+    if (mic->timer_fd < 0 || (fifo && mic->fifo_fd < 0)) {
+        err = -errno;
+        release(mic);
+        return err;
+    }
+
+    mic->io.version = SND_PCM_IOPLUG_VERSION;
+    mic->io.name = "test microphone";
+    mic->io.callback = &callbacks;
+    mic->io.private_data = mic;
+    mic->io.poll_fd = mic->timer_fd;
+    mic->io.poll_events = POLLIN;
+    err = snd_pcm_ioplug_create(&mic->io, name, stream, mode);
+    if (err < 0) {
+        release(mic);
+        return err;
+    }
+    err = set_limits(mic, rate, channels, bits);
+    if (err < 0) {
+        snd_pcm_ioplug_delete(&mic->io); /* calls on_close */
+        return err;
+    }
+    *pcmp = mic->io.pcm;
+    return 0;
+}
+
+SND_PCM_PLUGIN_SYMBOL(microphone);

@@ -1,0 +1,192 @@
+"""A microphone with levers, in the real ALSA library: see `microphone.c` for what it imitates.
+
+`Microphone(directory)` compiles the plugin once, makes an asound.conf in `directory`, and pulls the levers. Programs
+open its devices with `ALSA_CONFIG_PATH` set to `config_path`; this process does so after `monkeypatch.setenv`
+(alsa-lib looks at the variable at every open, and reads another file when it names one).
+"""
+
+import audioop
+import fcntl
+import hashlib
+import os
+import select
+import shutil
+import struct
+import subprocess
+import termios
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from flowpi.audio.wav import read_wav
+from flowpi.dsp.pcm import Resampler
+
+SOURCE = Path(__file__).with_name("microphone.c")
+CACHE = Path(__file__).parents[2] / ".cache" / "rig"
+REMEDY = "apt-get install -y gcc libc6-dev libasound2-dev"
+PIPE_BYTES = 1 << 20  # what an unprivileged process may ask for: 32 s at 16 kHz mono, 5 s at 48 kHz stereo
+
+ASOUND_CONF = """\
+</usr/share/alsa/alsa.conf>
+pcm_type.microphone {{ lib "{plugin}" }}
+pcm.live {{ type microphone {levers} fifo "{directory}/live.fifo" }}
+pcm.clock {{ type microphone {levers} clock 1 }}
+pcm.usb48 {{ type microphone {levers} rate 48000 channels 2 fifo "{directory}/usb48.fifo" }}
+pcm.usb48clock {{ type microphone {levers} rate 48000 channels 2 clock 1 }}
+pcm.usb48plug {{ type plug slave.pcm "usb48" }}
+pcm.i2s {{ type microphone {levers} rate 48000 channels 2 bits 32 fifo "{directory}/i2s.fifo" }}
+pcm.array {{ type microphone {levers} channels 4 clock 1 }}
+"""
+
+
+def build(cache: Path = CACHE) -> Path:
+    """The compiled plugin, from the cache if the C text has not changed.
+
+    Raises:
+        RuntimeError: no compiler or no ALSA headers; it names the packages.
+    """
+    plugin = cache / f"microphone-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}.so"
+    if plugin.exists():
+        return plugin
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        raise RuntimeError(f"the test microphone needs a C compiler: {REMEDY}")
+    cache.mkdir(parents=True, exist_ok=True)
+    half = plugin.with_suffix(f".{os.getpid()}")  # two test runs may build at once
+    flags = ["-Wall", "-Wextra", "-shared", "-fPIC", "-O2", "-DPIC"]
+    command = [compiler, *flags, "-o", str(half), str(SOURCE), "-lasound"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"the test microphone does not compile; if a header is missing: {REMEDY}\n{done.stderr}")
+    half.replace(plugin)
+    return plugin
+
+
+class Microphone:
+    """One microphone and its levers. All devices are unplugged and frozen together.
+
+    Devices (ALSA PCM names):
+        live: 16 kHz mono, says what `speak()` gives it.
+        clock: 16 kHz mono, each sample tells when it was heard (`clock` in microphone.c).
+        usb48, usb48plug: does 48 kHz stereo only and says what `speak(..., device="usb48")` gives it; the second
+            is the same with ALSA's own conversion over it, as `plughw:` is.
+        i2s: 48 kHz stereo with 32 bits only, as the small microphone boards for a Pi are; says what it is given.
+        usb48clock, array: clocks at 48 kHz stereo and at 16 kHz with 4 channels.
+    """
+
+    def __init__(self, directory: Path, cache: Path = CACHE) -> None:
+        self.config_path = directory / "asound.conf"
+        self._unplugged = directory / "unplugged"
+        self._frozen = directory / "frozen"
+        levers = f'unplugged "{self._unplugged}" frozen "{self._frozen}"'
+        self.config_path.write_text(ASOUND_CONF.format(plugin=build(cache), levers=levers, directory=directory))
+        self._lines = {name: _Line(directory / f"{name}.fifo") for name in ("live", "usb48", "i2s")}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for line in self._lines.values():
+            line.close()
+
+    def speak(self, speech: bytes | Path, device: str = "live") -> None:
+        """Say `speech` from now on, in real time, after what was said before it. Returns at once.
+
+        It waits for a device that is not open yet, and is lost during an overrun.
+
+        Args:
+            speech: PCM in the device's own format; or the path of a WAV, converted to it.
+        """
+        if isinstance(speech, Path):
+            speech = read_wav(speech)
+            if device == "usb48":
+                up = Resampler(16_000, 48_000)
+                speech = audioop.tostereo(up.feed(speech) + up.flush(), 2, 1, 1)
+        self._lines[device].write(speech)
+
+    def unheard(self, device: str = "live") -> int:
+        """Bytes of speech that the device has not said yet."""
+        return self._lines[device].unread()
+
+    def drain(self) -> None:
+        """Forget all that was not said yet."""
+        for line in self._lines.values():
+            line.drain()
+
+    def unplug(self) -> None:
+        """From now on the open device answers "No such device", and so does opening it."""
+        self._unplugged.touch()
+
+    def plug_in(self) -> None:
+        self._unplugged.unlink(missing_ok=True)
+
+    def freeze(self) -> None:
+        """Stop delivering without an error, as a wedged USB bus does."""
+        self._frozen.touch()
+
+    def thaw(self) -> None:
+        self._frozen.unlink(missing_ok=True)
+
+
+class _Line:
+    """A FIFO that takes any amount without making its writer wait: what does not fit is written by a thread."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # held open, or its bytes would vanish
+        fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._stop = os.eventfd(0)
+        self._rest = bytearray()
+        self._lock = threading.Lock()
+        self._writer: threading.Thread | None = None
+
+    def write(self, data: bytes) -> None:
+        with self._lock:
+            self._rest += data
+            self._write_some()
+            if self._rest and self._writer is None:
+                self._writer = threading.Thread(target=self._write_rest, name="speech", daemon=True)
+                self._writer.start()
+
+    def unread(self) -> int:
+        with self._lock:
+            in_pipe: int = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)))[0]
+            return in_pipe + len(self._rest)
+
+    def drain(self) -> None:
+        with self._lock:
+            self._rest.clear()
+            try:
+                while os.read(self._fd, PIPE_BYTES):
+                    pass
+            except BlockingIOError:
+                pass
+
+    def close(self) -> None:
+        os.eventfd_write(self._stop, 1)
+        if self._writer is not None:
+            self._writer.join()
+        os.close(self._fd)
+        os.close(self._stop)
+
+    def _write_some(self) -> None:
+        try:
+            while self._rest:
+                del self._rest[: os.write(self._fd, self._rest)]
+        except BlockingIOError:
+            pass
+
+    def _write_rest(self) -> None:
+        while True:
+            stop, _, _ = select.select([self._stop], [self._fd], [])
+            if stop:
+                return
+            with self._lock:
+                self._write_some()
+                if not self._rest:
+                    self._writer = None
+                    return
