@@ -116,6 +116,8 @@ class Server:
         await self._close()
 
     async def _close(self) -> None:
+        for site in self._runner.sites:
+            await site.stop()
         for listener in self._listeners:
             listener.close()
         if self._sessions:
