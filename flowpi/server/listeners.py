@@ -1,0 +1,163 @@
+"""From the addresses that the owner writes, HOST:PORT and unix:PATH, to listening sockets.
+
+The server knows no keys, so it listens only where none are needed: on this machine.
+"""
+
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+from flowpi.core.errors import AlreadyRunning, CannotCreateError, FlowpiError, NoPermissionError, UsageError
+
+SOCKET_MODE = 0o660
+
+
+@dataclass(frozen=True)
+class UnixAddress:
+    path: Path
+
+
+@dataclass(frozen=True)
+class TcpAddress:
+    host: str
+    port: int
+    """0: any that is free."""
+
+
+Address = UnixAddress | TcpAddress
+
+
+def parse_address(text: str) -> Address:
+    """Read HOST:PORT, [IPv6]:PORT or unix:PATH.
+
+    Raises:
+        UsageError: it is none of them, or other machines could reach it.
+    """
+    kind, _, path = text.partition(":")
+    if kind == "unix":
+        if not path:
+            raise UsageError(f"listen address {text!r} has no path", "write unix:/run/flowpi/asr.sock")
+        return UnixAddress(Path(path))
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
+        raise UsageError(f"listen address {text!r} cannot be read", "write HOST:PORT or unix:PATH")
+    host = host.removeprefix("[").removesuffix("]")
+    if not _is_loopback(host):
+        raise UsageError(
+            f"listen address {text!r} is open to other machines, and this server checks no keys",
+            f"listen on 127.0.0.1:{port} or unix:PATH",
+        )
+    return TcpAddress(host, int(port))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Listener:
+    """A listening socket.
+
+    Attributes:
+        socket: bound and listening.
+        url: as a client writes it, with no path of an endpoint: ws://HOST:PORT or ws+unix://PATH.
+
+    Raises:
+        AlreadyRunning: somebody answers on that Unix socket.
+        CannotCreateError: it cannot be made there.
+        NoPermissionError: not by this user.
+    """
+
+    def __init__(self, address: Address) -> None:
+        match address:
+            case UnixAddress(path):
+                self.socket = _open_unix(path)
+                self.url = f"ws+unix://{path.absolute()}"
+                self._file: tuple[Path, int] | None = path.absolute(), path.stat().st_ino
+            case TcpAddress(host):
+                self.socket = _open_tcp(address)
+                port = self.socket.getsockname()[1]
+                self.url = f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+                self._file = None
+            case _:
+                assert_never(address)
+
+    def close(self) -> None:
+        """Stop listening; the file of a Unix socket goes too, unless another server's is there by now."""
+        self.socket.close()
+        if self._file is None:
+            return
+        path, inode = self._file
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_ino == inode:
+                path.unlink()
+
+
+def _open_tcp(address: TcpAddress) -> socket.socket:
+    try:
+        family, kind, protocol, _, name = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise CannotCreateError(f"cannot listen on {address.host} ({error.strerror})") from error
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(name)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise _refused(f"{address.host}:{address.port}", error, "`ss -ltnp` shows who has it") from error
+    return listener
+
+
+def _open_unix(path: Path) -> socket.socket:
+    _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    umask = os.umask(0o777 & ~SOCKET_MODE)  # a chmod after the bind would leave a moment open to all
+    try:
+        listener.bind(str(path))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise _refused(f"unix:{path}", error, f"create {path.parent} first, or choose another path") from error
+    finally:
+        os.umask(umask)
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket file of a server that is no more; leave anything else."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return  # nothing there, or not to be seen: the bind says what is wrong
+    if not stat.S_ISSOCK(mode):
+        raise CannotCreateError(f"{path} exists and is no socket", "remove it, or listen elsewhere")
+    if _answers(path):
+        raise AlreadyRunning(f"another server listens on unix:{path}", "stop it, or listen elsewhere")
+    path.unlink(missing_ok=True)
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return True  # its queue is full, or it is not ours to ask: somebody has it
+        return True
+
+
+def _refused(where: str, error: OSError, hint: str) -> FlowpiError:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return NoPermissionError(f"no permission to listen on {where}", "choose another address, or another user")
+    return CannotCreateError(f"cannot listen on {where} ({error.strerror or error})", hint)

@@ -1,0 +1,370 @@
+"""The Flow dialect: two ends in memory, and each end against what a stranger might send."""
+
+import dataclasses
+import json
+from typing import Any
+
+import msgpack
+import pytest
+
+from flowpi.core.errors import AnsweredInText, BackendError, LinkError, ProtocolError, RefusedError
+from flowpi.dsp.wav import wav_header
+from flowpi.wire.codec import DecodeError, Encoding, Frame, decode, encode
+from flowpi.wire.flow import (
+    Append,
+    AudioCommitted,
+    AudioPackets,
+    AudioReceived,
+    Auth,
+    Authenticated,
+    ClientMessage,
+    ClientState,
+    Commit,
+    Departure,
+    Error,
+    FinalText,
+    FlowClient,
+    FlowServer,
+    Info,
+    Notice,
+    PartialText,
+    ServerMessage,
+    SessionReady,
+    SessionRequested,
+    Text,
+    TextBody,
+)
+
+PACKET = bytes(range(256)) * 12 + bytes(128)  # 3200 bytes: 100 ms
+ENCODINGS = list(Encoding)
+
+GOLDEN: list[tuple[Any, dict[str, Any]]] = [
+    (Auth(), {"type": "auth"}),
+    (
+        Auth("jwt", ["en"], {"app": {"name": "flowpi", "type": "other"}}),
+        {
+            "type": "auth",
+            "access_token": "jwt",
+            "language": ["en"],
+            "context": {"app": {"name": "flowpi", "type": "other"}},
+        },
+    ),
+    (
+        Append(4, AudioPackets([b"\x01\x02"], [0.25], 0.1, byte_encoding="binary")),
+        {
+            "type": "append",
+            "position": 4,
+            "audio_packets": {
+                "packets": [b"\x01\x02"],
+                "volumes": [0.25],
+                "packet_duration": 0.1,
+                "audio_encoding": "wav",
+                "byte_encoding": "binary",
+            },
+        },
+    ),
+    (Commit(7), {"type": "commit", "total_packets": 7}),
+    (Authenticated(), {"status": "auth"}),
+    (Info({"event": "commit_received"}), {"status": "info", "message": {"event": "commit_received"}}),
+    (
+        Text(TextBody("hello", "en"), 7, final=True),
+        {
+            "status": "text",
+            "body": {"text": "hello", "detected_language": "en", "final": None},
+            "position": 7,
+            "final": True,
+        },
+    ),
+    (Error("no"), {"status": "error", "error": "no", "message": None, "detail": None}),
+]
+
+
+@dataclasses.dataclass
+class Ends:
+    """A client and a server with nothing between them."""
+
+    client: FlowClient
+    server: FlowServer
+
+    def to_server(self) -> list[Any]:
+        return [event for frame in self.client.data_to_send() for event in self.server.receive(frame)]
+
+    def to_client(self) -> list[Any]:
+        return [event for frame in self.server.data_to_send() for event in self.client.receive(frame)]
+
+
+def ends(encoding: Encoding = Encoding.JSON, **of_client: Any) -> Ends:
+    return Ends(FlowClient(encoding=encoding, **of_client), FlowServer(encoding=encoding))
+
+
+def streaming(encoding: Encoding = Encoding.JSON, **of_client: Any) -> Ends:
+    """Past the auth."""
+    pair = ends(encoding, **of_client)
+    pair.client.open()
+    pair.to_server()
+    pair.server.accept()
+    pair.to_client()
+    return pair
+
+
+def append(
+    position: int,
+    *,
+    count: int = 1,
+    packets: list[bytes] | None = None,
+    volumes: list[float] | None = None,
+    packet_duration: float = 0.1,
+) -> Frame:
+    packets = [PACKET] * count if packets is None else packets
+    volumes = [0.5] * len(packets) if volumes is None else volumes
+    return encode(Append(position, AudioPackets(packets, volumes, packet_duration)), Encoding.JSON)
+
+
+def refusal(server: FlowServer, frame: Frame) -> str:
+    """What the server says when it turns the frame down, to its driver and to the client alike."""
+    server.data_to_send()
+    with pytest.raises(Departure) as caught:
+        server.receive(frame)
+    (answer,) = server.data_to_send()
+    assert decode(answer, ServerMessage) == Error(error=str(caught.value), message=str(caught.value))
+    return str(caught.value)
+
+
+class TestMessages:
+    @pytest.mark.parametrize(("message", "plain"), GOLDEN, ids=lambda value: type(value).__name__)
+    def test_msgpack_form(self, message: Any, plain: dict[str, Any]) -> None:
+        frame = encode(message, Encoding.MSGPACK)
+        assert isinstance(frame, bytes)
+        assert msgpack.unpackb(frame) == plain
+
+    @pytest.mark.parametrize(("message", "plain"), GOLDEN, ids=lambda value: type(value).__name__)
+    def test_json_form_has_base64_for_bytes(self, message: Any, plain: dict[str, Any]) -> None:
+        frame = encode(message, Encoding.JSON)
+        assert isinstance(frame, str)
+        assert json.loads(frame) == json.loads(json.dumps(plain, default=lambda packet: "AQI="))
+
+    @pytest.mark.parametrize("encoding", ENCODINGS)
+    @pytest.mark.parametrize("message", [message for message, _ in GOLDEN], ids=lambda value: type(value).__name__)
+    def test_round_trip(self, message: Any, encoding: Encoding) -> None:
+        kind = ClientMessage if isinstance(message, ClientMessage) else ServerMessage
+        assert decode(encode(message, encoding), kind) == message
+
+    def test_every_message_has_a_golden_form(self) -> None:
+        assert {type(message) for message, _ in GOLDEN} == {*ClientMessage.__args__, *ServerMessage.__args__}
+
+    @pytest.mark.parametrize(
+        ("frame", "text"),
+        [
+            ("{", "not JSON (DecodeError)"),
+            ("\ud800", "not JSON (UnicodeEncodeError)"),
+            ('{"type": "auth", "context": {"a": ' + "[" * 100_000, "not JSON (RecursionError)"),
+            (b"", "not MessagePack (ValueError)"),
+            (b"\xc1", "not MessagePack (FormatError)"),
+            (b"\xdd\xff\xff\xff\xff", "not MessagePack (ValueError)"),
+            (b"\x91" * 100_000, "not MessagePack (StackError)"),
+            ("[]", "Expected `object`, got `array`"),
+            ("{}", "Object missing required field `type`"),
+            ('{"type": "commit"}', "Object missing required field `total_packets`"),
+            ('{"type": "commit", "total_packets": "7"}', "Expected `int`, got `str` - at `$.total_packets`"),
+        ],
+    )
+    def test_not_a_message(self, frame: Frame, text: str) -> None:
+        with pytest.raises(DecodeError) as caught:
+            decode(frame, ClientMessage)
+        assert str(caught.value) == text
+
+    def test_an_error_names_no_long_value(self) -> None:
+        with pytest.raises(DecodeError) as caught:
+            decode(json.dumps({"type": "x" * 1_000_000}), ClientMessage)
+        assert len(str(caught.value)) <= 200
+
+
+class TestUtterance:
+    @pytest.mark.parametrize("wav", [True, False], ids=["wav", "bare"])
+    @pytest.mark.parametrize("encoding", ENCODINGS)
+    def test_whole(self, encoding: Encoding, wav: bool) -> None:
+        pair = ends(encoding, wav=wav, access_token="secret", language=["en"], context={"dictionary_context": ["Pi"]})
+        assert pair.client.headers == {"Encoding": encoding.value}
+        pair.client.open()
+        assert pair.to_server() == [SessionRequested("secret", ["en"], {"dictionary_context": ["Pi"]})]
+        pair.server.accept()
+        assert pair.to_client() == [SessionReady()]
+        pair.client.append(PACKET * 3)
+        assert pair.to_server() == [AudioReceived(PACKET * 3)]
+        pair.server.partial("It was", "en")
+        assert pair.to_client() == [PartialText("It was", "en")]
+        pair.client.commit(PACKET + b"\1\0")
+        assert pair.to_server() == [AudioReceived(PACKET + b"\1\0" + bytes(3198)), AudioCommitted()]
+        assert (pair.client.position, pair.server.position) == (5, 5)
+        assert pair.to_client() == [Notice("info")]
+        pair.server.final("It was the best.", "en")
+        assert pair.to_client() == [FinalText("It was the best.", "en")]
+        assert pair.client.receive_close(1000) == []
+
+    def test_nothing_was_said(self) -> None:
+        pair = streaming()
+        pair.client.commit()
+        assert pair.to_server() == [AudioCommitted()]
+
+    @pytest.mark.parametrize(
+        ("header", "encoding"),
+        [(None, "json"), ("", "json"), ("json", "json"), ("msgpack", "msgpack"), (" MsgPack ", "msgpack")],
+    )
+    def test_encoding_by_header(self, header: str | None, encoding: str) -> None:
+        assert FlowServer.encoding_for(header) is Encoding(encoding)
+
+
+class TestClient:
+    def test_close_before_the_text(self) -> None:
+        pair = streaming()
+        with pytest.raises(LinkError) as caught:
+            pair.client.receive_close(1011, "over")
+        assert str(caught.value) == "the server closed before the text came (code 1011, over)"
+
+    def test_connection_lost_after_the_commit(self) -> None:
+        pair = streaming()
+        pair.client.commit()
+        with pytest.raises(LinkError, match=r"^the server closed before the text came \(no close frame\)$"):
+            pair.client.receive_close(None)
+
+    def test_close_after_the_commit_makes_the_last_text_final(self) -> None:
+        pair = streaming()
+        pair.client.commit()
+        pair.server.partial("It was", "en")
+        pair.to_client()
+        assert pair.client.receive_close(1000) == [FinalText("It was", "en", confirmed=False)]
+        assert pair.client.state is ClientState.DONE
+
+    def test_close_with_a_text_but_no_commit_gives_none(self) -> None:
+        pair = streaming()
+        pair.server.partial("It was", "en")
+        pair.to_client()
+        with pytest.raises(LinkError):
+            pair.client.receive_close(1000)
+
+    @pytest.mark.parametrize("answer", ['{"status": "auth"}', "{", '{"detail": "bad"}'])
+    def test_text_answer_to_msgpack(self, answer: str) -> None:
+        client = FlowClient(encoding=Encoding.MSGPACK)
+        client.open()
+        with pytest.raises(AnsweredInText, match=r"^the server answers MessagePack in JSON$"):
+            client.receive(answer)
+
+    def test_text_after_a_binary_answer_is_no_reason_to_change(self) -> None:
+        pair = streaming(Encoding.MSGPACK)
+        assert pair.client.receive('{"status": "info"}') == [Notice("info")]
+
+    def test_unknown_status_is_passed_over(self) -> None:
+        assert streaming().client.receive('{"status": "usage", "seconds": 3}') == [
+            Notice("answer with an unknown status")
+        ]
+
+    def test_second_auth_is_passed_over(self) -> None:
+        assert streaming().client.receive('{"status": "auth"}') == [Notice("a second auth")]
+
+    def test_session_started_is_ready(self) -> None:
+        client = FlowClient(encoding=Encoding.JSON)
+        client.open()
+        assert client.receive('{"status": "info", "message": {"event": "session_started"}}') == [SessionReady()]
+
+    @pytest.mark.parametrize("place", ['"final": true, "body": {"text": "a"}', '"body": {"text": "a", "final": true}'])
+    def test_final_in_either_place(self, place: str) -> None:
+        assert streaming().client.receive(f'{{"status": "text", {place}}}') == [FinalText("a", None)]
+
+    @pytest.mark.parametrize("frame", ["garbage", "{}", "null", '{"status": 7}'])
+    def test_no_message(self, frame: str) -> None:
+        with pytest.raises(ProtocolError, match=r"^the server sent no Flow message "):
+            streaming().client.receive(frame)
+
+    @pytest.mark.parametrize(
+        ("answer", "reason"),
+        [
+            ('"error": "quota"', "quota"),
+            ('"message": "quota"', "quota"),
+            ('"message": {"event": "quota"}', "quota"),
+            ('"detail": {"detail": "quota"}', "quota"),
+            ('"error": "", "detail": "quota"', "quota"),
+            ('"error": "two\\nlines"', "two lines"),
+            ('"error": 7', "no reason given"),
+        ],
+    )
+    def test_refused(self, answer: str, reason: str) -> None:
+        with pytest.raises(RefusedError) as caught:
+            streaming().client.receive(f'{{"status": "error", {answer}}}')
+        assert str(caught.value) == f"the server refused: {reason}"
+        assert isinstance(caught.value, BackendError)
+        assert caught.value.permanent
+
+
+class TestServer:
+    @pytest.mark.parametrize("packet", [PACKET, wav_header(len(PACKET)) + PACKET], ids=["bare", "wav"])
+    def test_packets_with_and_without_header(self, packet: bytes) -> None:
+        assert streaming().server.receive(append(0, packets=[packet] * 2)) == [AudioReceived(PACKET * 2)]
+
+    def test_short_last_packet(self) -> None:
+        assert streaming().server.receive(append(0, packets=[PACKET, b"\1\0"])) == [AudioReceived(PACKET + b"\1\0")]
+
+    def test_same_message_twice(self) -> None:
+        server = streaming().server
+        server.receive(append(0))
+        server.receive(append(1))
+        assert server.receive(append(1)) == []
+        assert server.receive(append(0)) == []
+        assert server.position == 2
+
+    @pytest.mark.parametrize(
+        ("frame", "reason"),
+        [
+            (append(2), "append.position: 2, expected 1"),
+            (append(0, count=2), "append.position: 0, expected 1"),
+            (append(1, volumes=[]), "append.volumes: 0 numbers for 1 packets"),
+            (append(1, packet_duration=0.2), "append.packet_duration: differs from the first message's"),
+            (append(1, packets=[b"odd"]), "append.packets: half a sample"),
+            (append(1, packets=[wav_header(0)[:30]]), "append.packets: WAV packet is cut off before its data"),
+            ('{"type": "commit", "total_packets": 2}', "commit.total_packets: 2, but 1 arrived"),
+            ('{"type": "commit", "total_packets": 0}', "commit.total_packets: 0, but 1 arrived"),
+            ('{"type": "auth"}', "auth: only once, as the first message"),
+            ("garbage", "message: not JSON (DecodeError)"),
+            ('{"type": "hello"}', "message: Invalid value 'hello' - at `$.type`"),
+            (b"\x80", "frame: a session in json takes no such frame"),
+        ],
+    )
+    def test_departure(self, frame: Frame, reason: str) -> None:
+        server = streaming().server
+        server.receive(append(0))
+        assert refusal(server, frame) == reason
+
+    @pytest.mark.parametrize(
+        ("frame", "reason"),
+        [
+            (append(0), "append: auth comes first"),
+            ('{"type": "commit", "total_packets": 0}', "commit: auth comes first"),
+        ],
+    )
+    def test_before_the_auth(self, frame: Frame, reason: str) -> None:
+        assert refusal(FlowServer(), frame) == reason
+
+    @pytest.mark.parametrize(
+        ("frame", "reason"),
+        [(append(0), "append: after the commit"), ('{"type": "commit", "total_packets": 0}', "commit: only once")],
+    )
+    def test_after_the_commit(self, frame: Frame, reason: str) -> None:
+        pair = streaming()
+        pair.client.commit()
+        pair.to_server()
+        assert refusal(pair.server, frame) == reason
+
+    def test_text_frame_in_a_msgpack_session(self) -> None:
+        server = FlowServer(encoding=Encoding.MSGPACK)
+        assert refusal(server, '{"type": "auth"}') == "frame: a session in msgpack takes no such frame"
+
+    @pytest.mark.parametrize(
+        ("language", "read"),
+        [
+            ("", []),
+            (', "language": null', []),
+            (', "language": "en"', ["en"]),
+            (', "language": ["en", "de"]', ["en", "de"]),
+        ],
+    )
+    def test_language(self, language: str, read: list[str]) -> None:
+        assert FlowServer().receive(f'{{"type": "auth"{language}}}') == [SessionRequested(None, read, {})]
