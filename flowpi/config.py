@@ -18,7 +18,11 @@ MAX_SECRET_BYTES = 64 * 1024
 Text = Annotated[str, Meta(min_length=1)]
 Words = Annotated[tuple[Text, ...], Meta(min_length=1)]
 GpioPin = Annotated[int, Meta(ge=0, le=27)]  # BCM numbers on the 40-pin header
-Port = Annotated[str, Meta(pattern=r"^(unix:.+|[^\s]+:\d{1,5})$")]
+Address = Annotated[str, Meta(pattern=r"^(unix:.+|\S+:\d{1,5})$", description="HOST:PORT or unix:PATH")]
+KeyName = Annotated[str, Meta(pattern=r"^(KEY|BTN)_[A-Z0-9_]+$", description="a name such as KEY_F13 or BTN_LEFT")]
+Layout = Annotated[str, Meta(pattern=r"^[a-z]{2,8}$", description="a layout such as us or de")]
+# No separator and no wildcard of an MQTT topic.
+TopicLevel = Annotated[str, Meta(pattern=r"^[^/+#\s\x00-\x1f]{1,64}$", description="a word without / + # and spaces")]
 
 
 @final
@@ -143,7 +147,7 @@ class Button(Struct, frozen=True, forbid_unknown_fields=True):
     active: Literal["low", "high"] = "low"
     debounce_ms: Annotated[int, Meta(ge=0, le=200)] = 15
     device: Text | None = None
-    key: Annotated[str, Meta(pattern=r"^(KEY|BTN)_[A-Z0-9_]+$")] | None = None
+    key: KeyName | None = None
     mode: Literal["auto", "hold", "toggle"] = "auto"
     hold_ms: Annotated[int, Meta(ge=50, le=2000)] = 300
 
@@ -220,7 +224,7 @@ class CommandSink(Struct, frozen=True, forbid_unknown_fields=True):
 
 class KeyboardSink(Struct, frozen=True, forbid_unknown_fields=True):
     kind: Literal["none", "uinput", "hid"] = "none"
-    layout: Annotated[str, Meta(pattern=r"^[a-z]{2,8}$")] = "us"
+    layout: Layout = "us"
 
 
 class Publish(Struct, frozen=True, forbid_unknown_fields=True):
@@ -239,7 +243,7 @@ class Spool(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Server(Struct, frozen=True, forbid_unknown_fields=True):
-    listen: Annotated[tuple[Port, ...], Meta(min_length=1)] = ("unix:/run/flowpi/asr.sock",)
+    listen: Annotated[tuple[Address, ...], Meta(min_length=1)] = ("unix:/run/flowpi/asr.sock",)
     engine: Literal["moonshine", "echo"] = "moonshine"
     strict: bool = False
     max_sessions: Annotated[int, Meta(ge=1, le=1000)] = 16
@@ -248,8 +252,7 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True):
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything. `backends` always has `local`: the owner's, or else the recogniser on this machine."""
 
-    # No separator and no wildcard of a topic.
-    device_id: Annotated[str, Meta(pattern=r"^[^/+#\s\x00-\x1f]{1,64}$")] | None = None
+    device_id: TopicLevel | None = None
     audio: Audio = Audio()
     button: Button = Button()
     led: Led = Led()
