@@ -132,10 +132,7 @@ def _bad_url(url: str, schemes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Never shows the URL: people put keys into it."""
     scheme, mark, rest = url.partition("://")
     if not mark or scheme not in schemes:
-        yield (
-            f"must start with {_one_of([f'{name}://' for name in schemes])}",
-            _nearest(scheme, schemes) if mark else "",
-        )
+        yield f"must start with {_one_of([f'{name}://' for name in schemes])}", ""
     elif scheme == "ws+unix":
         if not rest.startswith("/"):
             yield "must name an absolute path", "as in ws+unix:///run/flowpi/asr.sock"

@@ -208,7 +208,7 @@ class _Reader:
         self._places.setdefault(key, (self._file, line))
         self._nodes += 1
         if self._nodes > MAX_NODES or depth > MAX_DEPTH:
-            raise self._error(line, key, "has too many values", "aliases (*name) multiply: write values out")
+            raise self._error(line, key[:1], "has too many values", "aliases (*name) multiply: write values out")
         if isinstance(node, yaml.SequenceNode):
             items = enumerate(node.value)
             return [self._tree(loader, item, (*key, str(index)), depth + 1) for index, item in items]
