@@ -34,6 +34,10 @@ ERRORS: dict[str, type[FlowpiError]] = {
 """What the daemon's error codes end a command with; any other: 70."""
 
 
+DEFAULT_FILTERS = ["availability", "state", "transcript/#", "event/#", "stats"]
+"""What `listen` shows: everything but `level`, which costs wake-ups and is made only for those who ask for it."""
+
+
 class Connection:
     """One conversation with the daemon.
 
@@ -49,7 +53,7 @@ class Connection:
         try:
             self._socket.connect(str(self._path))
             self._lines = self._socket.makefile("rb")
-            self.hello: dict[str, Any] = self.read()
+            self.hello: dict[str, Any] = self.read()["hello"]
         except PermissionError:
             raise NoPermissionError(
                 f"the socket {str(self._path)!r} is not for this user", "join its group: sudo adduser $USER flowpi"
@@ -99,7 +103,7 @@ def record(config: Config, action: str) -> int:
 
 def listen(config: Config, *, filters: Sequence[str], text_only: bool) -> int:
     """`flowpi listen`: messages as JSON lines, or final texts, until the daemon or the reader goes away."""
-    wanted = [topics.FINAL] if text_only else list(filters) or ["#"]
+    wanted = [topics.FINAL] if text_only else list(filters) or DEFAULT_FILTERS
     for message in Connection(config).subscribe(wanted):
         if not text_only:
             _print(json.dumps(message, ensure_ascii=False))

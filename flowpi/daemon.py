@@ -66,8 +66,14 @@ class Daemon:
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Event()
         self.ready = asyncio.Event()
-        """Set when the daemon takes presses and commands."""
+        """Set when the daemon takes commands."""
+        self.settled = asyncio.Event()
+        """Set when button and LED are there too, or are known to be missing."""
         self.hub = Hub(self._interest_changed)
+
+    @property
+    def state(self) -> State:
+        return self._conductor.state
 
     def stop(self) -> None:
         """Make `run` end: what is being said is kept."""
@@ -150,6 +156,7 @@ class Daemon:
             log.info("%d utterances of an earlier run wait for their text", len(backlog))
         self._delivery.start(backlog)
         await self._open_panel(config)
+        self.settled.set()
         gc.freeze()  # what lives as long as the daemon is never looked through again
 
     async def _open_panel(self, config: Config) -> None:

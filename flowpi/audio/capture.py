@@ -9,6 +9,7 @@ Runs on the event loop and calls back on it. Times are those of `loop.time()`, w
 """
 
 import asyncio
+import itertools
 import logging
 import math
 from collections.abc import Callable
@@ -197,20 +198,26 @@ class Capture:
         if not heard:
             return
         self._heard_at = now
-        for piece in heard:
-            if isinstance(piece, Gap):
-                self.gaps += 1
-                self.lost_frames += piece.frames
-                log.warning("%d ms of sound were lost: the machine was too busy", piece.frames * 1000 // RATE_HZ)
-                for entry in self._logs:
-                    entry.append_gap(piece.frames)
-                continue
-            self.frames += len(piece) // FRAME_BYTES
-            self._ring.push(piece)
-            for entry in self._logs:
-                entry.append(piece)
-            if self._metering:
-                self._on_level(measure(piece))
+        for is_gap, pieces in itertools.groupby(heard, lambda piece: isinstance(piece, Gap)):
+            if is_gap:
+                self._take_gap(sum(piece.frames for piece in pieces if isinstance(piece, Gap)))
+            else:
+                self._take_audio(b"".join(piece for piece in pieces if not isinstance(piece, Gap)))
+
+    def _take_audio(self, pcm: bytes) -> None:
+        self.frames += len(pcm) // FRAME_BYTES
+        self._ring.push(pcm)
+        for entry in self._logs:
+            entry.append(pcm)
+        if self._metering:
+            self._on_level(measure(pcm))
+
+    def _take_gap(self, frames: int) -> None:
+        self.gaps += 1
+        self.lost_frames += frames
+        log.warning("%d ms of sound were lost: the machine was too busy", frames * 1000 // RATE_HZ)
+        for entry in self._logs:
+            entry.append_gap(frames)
 
     def _try_open(self) -> bool:
         self._tries += 1

@@ -8,7 +8,7 @@ FRAME_BYTES = 2
 class Ring:
     """Keeps the newest `frames` frames of what is pushed.
 
-    Chunks are kept as they come and joined once, in `take()`: idle costs one append a chunk.
+    Chunks are kept as they come and joined in `newest`: idle costs one append a chunk.
     """
 
     def __init__(self, frames: int) -> None:
@@ -18,7 +18,7 @@ class Ring:
 
     @property
     def frames(self) -> int:
-        """Held now: up to one chunk more than `take()` gives."""
+        """Held now: up to one chunk more than `newest` gives."""
         return self._bytes // FRAME_BYTES
 
     def push(self, pcm: bytes) -> None:
@@ -28,11 +28,10 @@ class Ring:
         while self._chunks and self._bytes - len(self._chunks[0]) >= self._capacity:
             self._bytes -= len(self._chunks.popleft())
 
-    def take(self) -> bytes:
-        """The newest frames, oldest first: `frames` of them, or all where fewer were pushed. Empties the ring."""
+    def newest(self, frames: int) -> bytes:
+        """The newest `frames` frames, oldest first, or all there are."""
         pcm = b"".join(self._chunks)
-        self.clear()
-        return pcm[max(0, len(pcm) - self._capacity) :]
+        return pcm[max(0, len(pcm) - min(self._capacity, frames * FRAME_BYTES)) :]
 
     def clear(self) -> None:
         """Forget everything."""
