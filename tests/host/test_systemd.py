@@ -1,0 +1,162 @@
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flowpi.host.systemd import JournalFormatter, Notifier, PersonFormatter, Redaction, setup_logging, stderr_is_journal
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.bind(str(tmp_path / "notify"))
+        end.setblocking(False)
+        yield end
+
+
+def test_messages_in_the_form_of_sd_notify(manager: socket.socket) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": manager.getsockname()})
+    notifier.ready()
+    notifier.status("idle,\nall well")
+    notifier.watchdog()
+    notifier.stopping()
+    said = [manager.recv(1000).decode() for _ in range(4)]
+    notifier.close()
+    assert said == ["READY=1", "STATUS=idle, all well", "WATCHDOG=1", "STOPPING=1"]
+
+
+def test_reload_carries_the_monotonic_time(manager: socket.socket) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": manager.getsockname()})
+    notifier.reloading()
+    first, _, usec = manager.recv(1000).decode().partition("\nMONOTONIC_USEC=")
+    notifier.close()
+    assert first == "RELOADING=1"
+    assert int(usec) > 0
+
+
+def test_abstract_socket() -> None:
+    name = f"flowpi-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.bind("\0" + name)
+        end.setblocking(False)
+        notifier = Notifier({"NOTIFY_SOCKET": "@" + name})
+        notifier.ready()
+        notifier.close()
+        assert end.recv(100) == b"READY=1"
+
+
+@pytest.mark.parametrize("address", ["", "/nowhere/notify", "relative", "@flowpi-nobody-listens", "/" + "x" * 200])
+def test_nothing_to_tell_is_harmless(address: str) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": address} if address else {})
+    notifier.ready()
+    notifier.watchdog()
+    notifier.close()
+    notifier.ready()
+
+
+def test_a_manager_that_does_not_read_never_blocks(manager: socket.socket) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": manager.getsockname()})
+    for _ in range(2000):
+        notifier.watchdog()
+    notifier.close()
+
+
+@pytest.mark.parametrize(
+    ("environ", "interval"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "60000000"}, 30.0),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": str(os.getpid())}, 30.0),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_watchdog_interval(environ: dict[str, str], interval: float | None) -> None:
+    assert Notifier(environ).watchdog_interval_s == interval
+
+
+def record(level: int, message: str, name: str = "flowpi.daemon") -> logging.LogRecord:
+    return logging.LogRecord(name, level, "", 0, message, (), None)
+
+
+@pytest.mark.parametrize(
+    ("level", "line"),
+    [(logging.DEBUG, "<7>x"), (logging.INFO, "<6>x"), (logging.WARNING, "<4>x"), (logging.CRITICAL, "<3>x")],
+)
+def test_journal_priority(level: int, line: str) -> None:
+    assert JournalFormatter().format(record(level, "x")) == line
+
+
+def test_journal_priority_on_each_line() -> None:
+    assert JournalFormatter().format(record(logging.ERROR, "one\ntwo")) == "<3>one\n<3>two"
+
+
+def test_a_person_reads_words() -> None:
+    assert PersonFormatter().format(record(logging.WARNING, "no GPIO")) == "warning: no GPIO"
+
+
+@pytest.mark.parametrize(
+    ("message", "redacted"),
+    [
+        ("> GET /api/v1/dash/ws?api_key=Bearer%20fl-k3y HTTP/1.1", "> GET /api/v1/dash/ws?*** HTTP/1.1"),
+        ("> Authorization: Bearer fl-k3y", "> Authorization: ***"),
+        ("> authorization: fl-k3y and more", "> authorization: ***"),
+        ("> Sec-WebSocket-Protocol: SukiAmbientAuth, jwt-k3y", "> Sec-WebSocket-Protocol: ***"),
+        ("{'Authorization': 'Bearer fl-k3y'}", "{'Authorization': ***"),
+        ("token Bearer+fl-k3y&x", "token Bearer+***&x"),
+        ("> TEXT 'hello'", "> TEXT 'hello'"),
+    ],
+)
+def test_websockets_never_logs_a_key(message: str, redacted: str) -> None:
+    line = record(logging.DEBUG, message, "websockets.client")
+    assert Redaction().filter(line)
+    assert line.getMessage() == redacted
+
+
+def test_other_loggers_keep_their_words() -> None:
+    line = record(logging.DEBUG, "is it on?yes", "flowpi.daemon")
+    assert Redaction().filter(line)
+    assert line.getMessage() == "is it on?yes"
+
+
+@pytest.fixture
+def untouched_logging() -> Iterator[None]:
+    root, websockets = logging.getLogger(), logging.getLogger("websockets")
+    before = root.handlers[:], root.level, websockets.level
+    root.handlers.clear()
+    yield
+    root.handlers[:], level, level_of_websockets = before
+    root.setLevel(level)
+    websockets.setLevel(level_of_websockets)
+
+
+@pytest.mark.usefixtures("untouched_logging")
+def test_the_log_goes_to_stderr_without_keys(capfd: pytest.CaptureFixture[str]) -> None:
+    setup_logging(2)
+    logging.getLogger("websockets.client").debug("> GET %s", "/ws?api_key=k3y")
+    logging.getLogger("flowpi.daemon").info("idle")
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "debug: > GET /ws?***\ninfo: idle\n")
+
+
+@pytest.mark.usefixtures("untouched_logging")
+def test_a_service_logs_its_life_and_websockets_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+    setup_logging(0, service=True)
+    logging.getLogger("websockets.server").info("connection open")
+    logging.getLogger("flowpi.daemon").debug("no")
+    logging.getLogger("flowpi.daemon").info("idle")
+    assert capfd.readouterr().err == "info: idle\n"
+
+
+def test_journal_stream_must_be_this_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+    assert stderr_is_journal()
+    monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino + 1}")
+    assert not stderr_is_journal()
+    monkeypatch.setenv("JOURNAL_STREAM", "nonsense")
+    assert not stderr_is_journal()

@@ -1,0 +1,63 @@
+"""The units as systemd itself sees them. `systemd-analyze` is needed: a test that is skipped here proves nothing."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).parents[2] / "systemd"
+NAMES = ["flowpi.service", "flowpi-asr.service"]
+
+
+def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    if shutil.which("systemd-analyze") is None:
+        pytest.fail("systemd-analyze is missing: sudo apt-get install systemd")
+    return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The units with a program that exists here, side by side because one wants the other."""
+    program = tmp_path / "flowpi"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    for name in NAMES:
+        text = (UNITS / name).read_text()
+        assert "ExecStart=/opt/flowpi/bin/flowpi " in text
+        (tmp_path / name).write_text(text.replace("/opt/flowpi/bin/flowpi", str(program)))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_systemd_has_nothing_to_say(installed: Path, name: str) -> None:
+    found = analyze("verify", installed / name)
+    # An unknown key is only a warning, with exit code 0.
+    assert (found.returncode, found.stdout + found.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_exposure_is_low(name: str) -> None:
+    found = analyze("security", "--offline=true", "--threshold=17", UNITS / name)
+    assert found.returncode == 0, found.stdout.splitlines()[-1]
+
+
+def settings(name: str) -> list[str]:
+    return [line for line in (UNITS / name).read_text().splitlines() if line and not line.startswith("#")]
+
+
+def test_both_units_agree_on_the_directory_that_they_share() -> None:
+    shared = ("User=", "Group=", "RuntimeDirectory", "WorkingDirectory=")
+    ours, theirs = ([line for line in settings(name) if line.startswith(shared)] for name in NAMES)
+    assert ours == theirs
+    assert "RuntimeDirectoryPreserve=yes" in ours
+
+
+def test_the_recogniser_has_no_microphone_and_no_network() -> None:
+    lines = settings("flowpi-asr.service")
+    assert {"PrivateDevices=yes", "PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX"} <= set(lines)
+    assert not [line for line in lines if line.startswith(("DeviceAllow=", "SupplementaryGroups="))]
+
+
+def test_dictation_does_not_wait_for_the_network() -> None:
+    assert "network-online" not in "\n".join(settings("flowpi.service"))
