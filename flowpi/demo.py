@@ -79,7 +79,7 @@ def _private(config: Config, directory: Path, audio: Audio) -> Config:
 async def _with_recording(config: Config, path: str, duration_s: float) -> int:
     screen = Screen()
     screen.say(f"server  starting, on {_backend_path(config)}")
-    async with _running(config, screen) as (daemon, button, finals):
+    async with _running(config, screen) as (_, button, finals):
         screen.say(f"speech  {Path(path).name}, {duration_s:.1f} s of it; the button is held as long as it lasts")
         loop = asyncio.get_running_loop()
         button.press(loop.time())
@@ -110,7 +110,6 @@ async def _with_microphone(config: Config) -> int:
         if faults:
             raise NoInputError(faults[0].message)
         screen.say("press the space bar, talk, and press it again; q ends")
-        loop = asyncio.get_running_loop()
         keys = asyncio.create_task(_keys(button))
         try:
             while not keys.done():
@@ -121,7 +120,6 @@ async def _with_microphone(config: Config) -> int:
                 text.cancel()
         finally:
             keys.cancel()
-            del loop
     screen.close()
     return 0
 
@@ -184,7 +182,7 @@ async def _server(config: Config) -> AsyncIterator[None]:
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     notify.bind(str(directory / "notify"))
     command = [sys.executable, "-m", "flowpi", "serve", "-o", f"server.engine={config.server.engine}"]
-    with notify, open(directory / "server.log", "w+") as log:
+    with notify, tempfile.TemporaryFile("w+") as log:
         process = await asyncio.create_subprocess_exec(
             *command,
             "--listen",
@@ -275,9 +273,9 @@ class Screen:
         self._text = ""
 
     def light(self, brightness: float) -> None:
-        self._lit = brightness > 0
+        changed, self._lit = self._lit != (brightness > 0), brightness > 0
         self._draw()
-        if not self._live:
+        if not self._live and changed:
             print(f"led     {'on' if self._lit else 'off'}", flush=True)
 
     def level(self, dbfs: float) -> None:

@@ -1,0 +1,225 @@
+"""The command line: what can be asked, and how errors end.
+
+Each command is a function `command(arguments, config) -> exit code` that imports what it needs when it is called:
+`status` does not pay for numpy, nor `run` for aiohttp. Exit codes are sysexits (`core/errors.py`); errors go to
+stderr as `flowpi: what is wrong: what to do`.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from flowpi import __version__
+from flowpi.config import Config
+from flowpi.core.errors import FlowpiError, UsageError
+
+Command = Callable[[argparse.Namespace, Config], int]
+
+EXIT_INTERNAL = 70
+EXIT_INTERRUPTED = 130  # as a shell reports SIGINT
+EXIT_BROKEN_PIPE = 141  # as a shell reports SIGPIPE
+
+
+def run(arguments: argparse.Namespace, config: Config) -> int:
+    import logging
+
+    from flowpi.config_file import config_path, load, warnings
+    from flowpi.daemon import run
+    from flowpi.host.systemd import Notifier
+
+    for warning in warnings(config, config_path(arguments.config)):
+        logging.getLogger(__name__).warning(warning)
+    return run(config, Notifier(), lambda: load(arguments.config, arguments.overrides))
+
+
+def serve(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.host.systemd import Notifier
+    from flowpi.server.service import serve
+
+    return serve(config.server, Notifier())
+
+
+def demo(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.demo import demo
+
+    return demo(config, wav=arguments.wav, microphone=arguments.mic)
+
+
+def record(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.client import record
+
+    return record(config, arguments.action)
+
+
+def listen(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.client import listen
+
+    return listen(config, filters=arguments.filters, text_only=arguments.text)
+
+
+def status(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.client import status
+
+    return status(config, as_json=arguments.json, follow=arguments.follow)
+
+
+def transcribe(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.dictation.transcribe import transcribe
+
+    return transcribe(config, arguments.file)
+
+
+def config_check(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.config_file import config_path, warnings
+
+    path = config_path(arguments.config)
+    for warning in warnings(config, path):
+        print(f"flowpi: warning: {warning}", file=sys.stderr)
+    print(f"{path or 'built-in defaults'}: ok")
+    return 0
+
+
+def config_show(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.config_file import masked, to_yaml
+
+    print(to_yaml(masked(config)), end="")
+    return 0
+
+
+def config_schema(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.config_file import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UsageError, where argparse prints and exits with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"see `{self.prog} --help`")
+
+
+def parser() -> Parser:
+    """All commands and options; use it through `parse`."""
+    top = Parser(prog="flowpi", description="A dictation appliance: press a button, talk, read the text.")
+    _common(top)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(
+        name: str, command: Command | None, help: str, to: "argparse._SubParsersAction[Parser]" = commands
+    ) -> Parser:
+        sub = to.add_parser(name, help=help, description=help)
+        _common(sub)
+        if command is not None:
+            sub.set_defaults(command=command)
+        return sub
+
+    add("run", run, "the daemon, in the foreground")
+    sub = add("serve", serve, "the local transcription server")
+    sub.add_argument("--listen", metavar="ADDR", action="append", default=[], help="HOST:PORT or unix:PATH; repeatable")
+    sub = add("demo", demo, "the whole pipeline on this machine, no hardware, no account")
+    source = sub.add_mutually_exclusive_group()
+    source.add_argument("wav", metavar="WAV", nargs="?", help="what to speak; default: the recording that flowpi ships")
+    source.add_argument("--mic", action="store_true", help="record from the microphone, space bar as button")
+    sub = add("record", record, "act as the button")
+    sub.add_argument("action", choices=["start", "stop", "toggle", "cancel"])
+    sub = add("listen", listen, "print messages as JSON lines")
+    sub.add_argument("filters", metavar="FILTER", nargs="*", help="an MQTT topic filter; default: #")
+    sub.add_argument("--text", action="store_true", help="final texts only, one a line")
+    sub = add("status", status, "what the daemon is doing")
+    sub.add_argument("--json", action="store_true", help="for a program")
+    sub.add_argument("--follow", action="store_true", help="again at every change")
+    sub = add("transcribe", transcribe, "a WAV to text on stdout, through the configured backends")
+    sub.add_argument("file", metavar="FILE")
+    sub.add_argument("--backend", metavar="NAME", help="this one only")
+    sub = add("config", None, "look at the configuration")
+    actions = sub.add_subparsers(title="actions", metavar="ACTION", required=True)
+    add("check", config_check, "validate", actions)
+    add("show", config_show, "the effective tree, secrets masked", actions)
+    add("schema", config_schema, "JSON Schema of the file", actions).set_defaults(reads_config=False)
+    return top
+
+
+def _common(to: Parser) -> None:
+    # A name for each level of commands: argparse lets the inner one overwrite what was given before the command.
+    level = to.prog
+    options = to.add_argument_group("common options")
+    options.add_argument("-c", "--config", dest=f"{level} config", metavar="FILE", help="instead of $FLOWPI_CONFIG")
+    options.add_argument(
+        "-o", "--set", dest=f"{level} set", metavar="KEY=VALUE", action="append", help="one setting; repeatable"
+    )
+    options.add_argument("-v", "--verbose", dest=f"{level} verbose", action="count", help="say more; twice: everything")
+    options.add_argument("--version", action="version", version=f"flowpi {__version__}")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """What is asked: `command`, its own options, and the common ones as `config`, `overrides` and `verbosity`.
+
+    Raises:
+        UsageError: the command line asks for something that does not exist.
+    """
+    arguments = parser().parse_args(argv, argparse.Namespace(reads_config=True))
+    arguments.config, arguments.overrides, arguments.verbosity = None, [], 0
+    for name, value in list(vars(arguments).items()):  # outer levels first, so that the last one wins
+        if name.endswith(" config"):
+            arguments.config = value or arguments.config
+        elif name.endswith(" set"):
+            arguments.overrides += value or []
+        elif name.endswith(" verbose"):
+            arguments.verbosity += value or 0
+    # These are settings under a shorter name, so the configuration checks them.
+    if getattr(arguments, "listen", None):
+        arguments.overrides.append(f"server.listen={json.dumps(arguments.listen)}")
+    if getattr(arguments, "backend", None):
+        arguments.overrides.append(f"dictation.backends={json.dumps([arguments.backend])}")
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line asks. Returns the exit code; never raises but for `--help` and `--version`."""
+    verbosity = 0
+    try:
+        arguments = parse(sys.argv[1:] if argv is None else argv)
+        verbosity = arguments.verbosity
+
+        from flowpi.host.systemd import setup_logging
+
+        setup_logging(verbosity, service=arguments.command in (run, serve))
+        if arguments.reads_config:
+            from flowpi.config_file import load
+
+            config = load(arguments.config, arguments.overrides)
+        else:
+            config = Config()
+        code: int = arguments.command(arguments, config)
+        sys.stdout.flush()  # here, where a reader that went away can still be handled
+        return code
+    except FlowpiError as error:
+        _say(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # What is still in the buffer must not be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_BROKEN_PIPE
+    except Exception as error:
+        if verbosity:
+            traceback.print_exc()
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        # Without its message, which may hold what was said, or a key.
+        what = f"{type(error).__name__} in {os.path.basename(where.filename)}, line {where.lineno}"
+        _say(f"internal error ({what}): please report it, with what you see when you run it again with -v")
+        return EXIT_INTERNAL
+
+
+def _say(message: str) -> None:
+    """To stderr as one line; a reader that went away is not worth an error."""
+    with contextlib.suppress(OSError):
+        print("flowpi:", message.encode("utf-8", "replace").decode(), file=sys.stderr)

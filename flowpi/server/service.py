@@ -1,0 +1,42 @@
+"""`flowpi serve`: the transcription server as a process, until a signal ends it."""
+
+import asyncio
+import contextlib
+import signal
+
+from flowpi.config import Server
+from flowpi.core.errors import EngineUnavailable
+from flowpi.host.systemd import Notifier
+
+
+def serve(config: Server, notifier: Notifier) -> int:
+    """Returns the exit code.
+
+    Raises:
+        EngineUnavailable: the extra with the recogniser is not installed.
+        UsageError, CannotCreateError: an address is wrong, or cannot be had.
+    """
+    try:
+        from flowpi.server import app
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"the server's packages are not installed ({error.name})", "pip install 'flowpi[local]'"
+        ) from None
+
+    async def main() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        await app.serve(
+            config.listen,
+            config.engine,
+            strict=config.strict,
+            max_sessions=config.max_sessions,
+            ready=notifier.ready,
+        )
+
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(main())
+    notifier.stopping()
+    return 0
