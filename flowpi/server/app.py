@@ -253,8 +253,8 @@ class Session:
     async def _conclude(self) -> None:
         transcription = self._open_transcription
         transcription.hurry()
-        await self._end_interim()
         await self._flush()
+        await self._end_interim()
         text = await self._workers.final(transcription.conclude)
         self._flow.final(text, self._engine.language)
         self._outcome = "final text sent"
