@@ -176,12 +176,12 @@ class _Reader:
         except UnicodeDecodeError as error:
             line = self._at(content.count(b"\n", 0, error.start))
             raise self._error(line, key, "is not UTF-8 text", "save it as UTF-8") from None
-        loader: yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        kind: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        loader = kind(text)
         try:
+            self._refuse_depth(yaml.parse(text, Loader=kind), key)
             node = loader.get_single_node()
-            if node is None:
-                return None if key else {}
-            tree = self._tree(loader, node, key, 0)
+            tree = None if node is None else self._tree(loader, node, key, 0)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             problem = " ".join(filter(None, (error.context, error.problem)))
@@ -193,13 +193,24 @@ class _Reader:
             raise self._error(
                 line, key, "has a control character", "remove it, or write it in quotes as \\xNN"
             ) from None
-        except RecursionError:
-            raise self._error(None, key, "is nested too deep", "") from None
         finally:
             loader.dispose()
+        if not key and tree is None:
+            return {}
         if not key and not isinstance(tree, dict):
-            raise self._error(self._at(node.start_mark.line), key, "is not a mapping of keys to values", YAML_HINT)
+            raise self._error(self._places[key][1], key, "is not a mapping of keys to values", YAML_HINT)
         return tree
+
+    def _refuse_depth(self, events: "Iterator[yaml.Event]", key: "Key") -> None:
+        """Composing recurses in C without a limit, and a file of 20 KB can crash it. Reading events does not."""
+        import yaml
+
+        depth = 0
+        for event in events:
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                line = self._at(event.start_mark.line) if event.start_mark else None
+                raise self._error(line, key, "is nested too deep", "a { or [ too many?")
 
     def _tree(self, loader: "yaml.SafeLoader", node: "yaml.Node", key: "Key", depth: int) -> Any:
         import yaml

@@ -1,0 +1,78 @@
+# Every target does all of its own set-up on a fresh Debian or Raspberry Pi OS machine, and is quick the second time.
+#
+#   make demo    the main job: a human recording through the whole pipeline, no hardware, no account
+#   make test    all tests            make check   format, lint, types, import layers
+#   make bench   measure              make format  rewrite the files as `make check` wants them
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# pyalsaaudio has no wheels: it is compiled against ALSA's headers.
+BUILD_PACKAGES := gcc libasound2-dev python3-dev python3-venv
+TEST_PACKAGES := $(BUILD_PACKAGES) pocketsphinx-testdata systemd
+BENCH_PACKAGES := $(BUILD_PACKAGES) alsa-utils socat
+
+.PHONY: help demo test check bench format clean
+help:
+	@sed -n '1,5s/^# \{0,1\}//p' Makefile
+
+demo: $(VENV)/local.stamp
+	$(BIN)/flowpi demo $(WAV)
+
+test: $(VENV)/dev.stamp
+	$(call need,$(TEST_PACKAGES))
+	$(BIN)/python -m pytest --durations=10 --durations-min=5 $(ARGS)
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.stamp
+	$(call need,$(BENCH_PACKAGES))
+	$(BIN)/python -m tests.bench $(ARGS)
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .*_cache build *.egg-info
+
+# A stamp holds when pyproject.toml is no newer. `dev` includes `local`.
+$(VENV)/local.stamp: $(VENV)/pip.stamp pyproject.toml
+	@if [ -e $(VENV)/dev.stamp ] && [ $(VENV)/dev.stamp -nt pyproject.toml ]; then touch $@; exit; fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/pip.stamp pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(VENV)/pip.stamp:
+	$(call need,$(BUILD_PACKAGES))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'make: flowpi needs Python 3.11 or newer: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# Install the Debian packages that are missing. Neither root nor network when there is none.
+define need
+@missing=(); for package in $(1); do \
+	status=$$(dpkg-query --show --showformat='$${db:Status-Status}' "$$package" 2>/dev/null || true); \
+	[ "$$status" = installed ] || missing+=("$$package"); \
+done; \
+if (( $${#missing[@]} )); then \
+	sudo=(); [ "$$(id -u)" = 0 ] || sudo=(sudo); \
+	echo "installing $${missing[*]}"; \
+	"$${sudo[@]}" apt-get -o DPkg::Lock::Timeout=600 --quiet update; \
+	"$${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+		apt-get -o DPkg::Lock::Timeout=600 --quiet --yes install --no-install-recommends "$${missing[@]}"; \
+fi
+endef
