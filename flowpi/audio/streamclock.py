@@ -30,7 +30,8 @@ class StreamClock:
 
     def lost(self, now: float) -> int:
         """The device stood still and starts again at `now`: how many frames nobody read. They count as passed."""
-        frames = max(0, round((now - self._began) * self._rate_hz) - self.frames)
+        # Rounded down: a frame that has not passed yet would push the beginning back, a little at each gap.
+        frames = max(0, int((now - self._began) * self._rate_hz) - self.frames)
         self.frames += frames
         return frames
 

@@ -16,6 +16,7 @@ from flowpi.dsp.pcm import WIDTHS, Converter
 from flowpi.dsp.wav import riff_chunks
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+RATES_HZ = range(4_000, 768_001)
 BLOCK_FRAMES = 65_536
 """Converted at once: bounds what a long file needs besides its result."""
 FORGIVEN = 1e-6
@@ -54,8 +55,9 @@ def _parse(data: bytes, path: Path) -> tuple[int, int, int, memoryview]:
                 (form,) = struct.unpack_from("<H", chunk, 24)  # the first word of its GUID is the old code
             if form == FLOAT:
                 raise _unusable(path, "holds floating point audio, not PCM")
-            if form != PCM or bits % 8 or bits // 8 not in WIDTHS or not channels or not rate_hz:
-                raise _unusable(path, f"holds audio that is not PCM (format {form}, {bits} bits)")
+            if form != PCM or bits % 8 or bits // 8 not in WIDTHS or not channels or rate_hz not in RATES_HZ:
+                kind = f"format {form}, {bits} bits, {channels} channels, {rate_hz} Hz"
+                raise _unusable(path, f"holds audio that is not usual PCM ({kind})")
             shape = rate_hz, channels, bits // 8
         elif name == b"data" and shape is not None:
             rate_hz, channels, width = shape

@@ -168,8 +168,8 @@ class _Line:
 
     def close(self) -> None:
         os.eventfd_write(self._stop, 1)
-        if self._writer is not None:
-            self._writer.join()
+        if (writer := self._writer) is not None:
+            writer.join()
         os.close(self._fd)
         os.close(self._stop)
 

@@ -1,0 +1,324 @@
+"""The ALSA driver beyond the contract: overruns, conversion, a device that goes, and what alsa-lib would print."""
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import alsaaudio
+import pytest
+
+from flowpi.audio.alsa import AlsaSource
+from flowpi.audio.source import RATE_HZ
+from flowpi.core.errors import MicrophoneError
+from flowpi.dsp.level import measure
+from tests.audio.listening import gaps, length, listen, missing, samples, sine, sound, wait_until
+from tests.rig.microphone import Microphone
+
+PERIOD = RATE_HZ // 50
+
+pytestmark = pytest.mark.usefixtures("microphone")
+
+
+@pytest.fixture
+def opened() -> Iterator["Opener"]:
+    opener = Opener()
+    yield opener
+    opener.close()
+
+
+class Opener:
+    """Opens sources, and closes them when the test is over."""
+
+    def __init__(self) -> None:
+        self._sources: list[AlsaSource] = []
+
+    def __call__(self, source: AlsaSource) -> AlsaSource:
+        self._sources.append(source)
+        source.open(time.monotonic())
+        return source
+
+    def close(self) -> None:
+        for source in self._sources:
+            source.close()
+
+
+def stall(source: AlsaSource, seconds: float) -> None:
+    wait_until(time.monotonic() + seconds)
+
+
+# Overruns
+
+
+def test_an_overrun_is_a_gap_of_the_length_that_is_missing(opened: Opener) -> None:
+    source = opened(AlsaSource("clock", buffer_ms=200))
+    heard = listen(source, 5 * PERIOD)
+    stall(source, 0.4)
+    heard += listen(source, 30 * PERIOD)
+    (gap,) = gaps(heard)
+    (lost,) = missing(sound(heard))
+    assert lost > 0.3 * RATE_HZ
+    assert gap.frames == pytest.approx(lost, abs=PERIOD)
+
+
+def test_sound_and_gaps_account_for_all_of_real_time(opened: Opener) -> None:
+    source = opened(AlsaSource("clock", buffer_ms=100))
+    began = time.monotonic()
+    heard = listen(source, 5 * PERIOD)
+    for _ in range(4):  # errors of several gaps must not add up
+        stall(source, 0.2)
+        heard += listen(source, 3 * PERIOD)
+    heard += listen(source, 3 * PERIOD)
+    passed = (time.monotonic() - began) * RATE_HZ
+    assert len(gaps(heard)) == 4
+    assert length(heard) == pytest.approx(passed, abs=2 * PERIOD)
+    first, last = samples(sound(heard))[0], samples(sound(heard))[-1]
+    assert length(heard) == pytest.approx((last - first) % 65_536 + 1, abs=PERIOD)
+
+
+def test_an_overrun_of_a_resampled_device_loses_nothing_of_what_was_read_before(opened: Opener) -> None:
+    source = opened(AlsaSource("usb48", buffer_ms=100))
+    began = time.monotonic()
+    heard = listen(source, 10 * PERIOD)
+    stall(source, 0.3)
+    heard += listen(source, 40 * PERIOD)
+    passed = (time.monotonic() - began) * RATE_HZ
+    assert len(gaps(heard)) == 1
+    assert length(heard) == pytest.approx(passed, abs=2 * PERIOD + source.period_s * RATE_HZ)
+
+
+def test_speech_of_a_gap_is_lost_and_what_follows_is_in_time(opened: Opener, microphone: Microphone) -> None:
+    source = opened(AlsaSource("live", buffer_ms=100))
+    listen(source, PERIOD)
+    microphone.speak(bytes(32_000))  # one second
+    heard = listen(source, 5 * PERIOD)
+    stall(source, 0.3)
+    heard += listen(source, 30 * PERIOD)
+    assert len(gaps(heard)) == 1
+    assert microphone.unheard() == pytest.approx(32_000 - 2 * length(heard), abs=4 * PERIOD)
+
+
+def test_a_device_that_stands_still_is_silent_and_the_time_is_a_gap(opened: Opener, microphone: Microphone) -> None:
+    source = opened(AlsaSource("clock", buffer_ms=100))
+    heard = listen(source, 5 * PERIOD)
+    microphone.freeze()
+    source.read(time.monotonic())
+    stall(source, 0.2)
+    assert source.read(time.monotonic()) == []
+    microphone.thaw()
+    heard += listen(source, 5 * PERIOD)
+    assert len(gaps(heard)) == 1
+
+
+# Devices that differ from what was asked for
+
+
+def test_48_khz_stereo_arrives_with_its_level_and_length(opened: Opener, microphone: Microphone) -> None:
+    source = opened(AlsaSource("usb48"))
+    said = sine(0.5, 48_000)
+    microphone.speak(b"".join(sample.to_bytes(2, "little", signed=True) * 2 for sample in said), "usb48")
+    heard = sound(listen(source, RATE_HZ))
+    assert gaps([heard]) == []
+    assert_one_sine(heard, 0.5)
+
+
+def test_32_bit_stereo_arrives_with_its_level_and_length(opened: Opener, microphone: Microphone) -> None:
+    source = opened(AlsaSource("i2s"))
+    said = sine(0.5, 48_000)
+    microphone.speak(b"".join((sample << 16).to_bytes(4, "little", signed=True) * 2 for sample in said), "i2s")
+    assert_one_sine(sound(listen(source, RATE_HZ)), 0.5)
+
+
+def test_conversion_by_alsa_itself_arrives_with_its_level_and_length(opened: Opener, microphone: Microphone) -> None:
+    source = opened(AlsaSource("usb48plug"))
+    said = sine(0.5, 48_000)
+    microphone.speak(b"".join(sample.to_bytes(2, "little", signed=True) * 2 for sample in said), "usb48")
+    assert_one_sine(sound(listen(source, RATE_HZ)), 0.5)
+
+
+def assert_one_sine(pcm: bytes, seconds: float) -> None:
+    """`sine(seconds)` stands somewhere in silence."""
+    loud = [n for n, sample in enumerate(memoryview(pcm).cast("h")) if abs(sample) > 500]
+    assert (loud[-1] - loud[0]) / RATE_HZ == pytest.approx(seconds, abs=0.002)
+    inner = pcm[2 * loud[0] + 400 : 2 * loud[-1] - 400]
+    assert measure(inner).dbfs == pytest.approx(-13.3, abs=0.2)  # 10000 / 32768 / sqrt 2
+
+
+def test_the_buffer_is_as_long_as_asked_whatever_the_rate(opened: Opener) -> None:
+    source = opened(AlsaSource("usb48"))  # asked for 16 kHz: as many frames are a third of the time
+    heard = listen(source, 10 * PERIOD)
+    stall(source, 0.6)
+    heard += listen(source, 40 * PERIOD)
+    assert gaps(heard) == []
+
+
+@pytest.mark.parametrize("channel", ["mix", 0, 3])
+def test_a_channel_is_chosen_or_all_are_mixed(opened: Opener, channel: int) -> None:
+    source = opened(AlsaSource("array", channel=channel))
+    pcm = sound(listen(source, 10 * PERIOD))
+    assert missing(pcm) == []
+
+
+def test_a_channel_that_is_not_there(opened: Opener) -> None:
+    with pytest.raises(MicrophoneError, match=r"no channel 1.*audio\.channel"):
+        opened(AlsaSource("clock", channel=1))
+
+
+def test_the_resampler_is_in_the_grain_of_delivery(opened: Opener) -> None:
+    assert opened(AlsaSource("clock")).period_s == 0.020
+    source = opened(AlsaSource("usb48"))
+    assert 0.020 < source.period_s < 0.1
+    began = time.monotonic()
+    heard = listen(source, 20 * PERIOD)
+    assert (time.monotonic() - began) - length(heard) / RATE_HZ <= source.period_s + 0.02
+
+
+def test_a_pcm_without_a_clock_is_no_microphone(opened: Opener) -> None:
+    source = opened(AlsaSource("null"))
+    with pytest.raises(MicrophoneError, match="faster than real time"):
+        source.read(time.monotonic())
+    with pytest.raises(MicrophoneError, match="not open"):
+        source.read(time.monotonic())
+
+
+# A device that goes
+
+
+def test_unplugged_it_says_so_and_replugged_it_opens(opened: Opener, microphone: Microphone) -> None:
+    source = opened(AlsaSource("clock"))
+    listen(source, 5 * PERIOD)
+    microphone.unplug()
+    with pytest.raises(MicrophoneError) as caught:
+        source.read(time.monotonic())
+    assert caught.value.device == "clock"
+    assert caught.value.reason == "No such device"
+    assert "plug" in caught.value.hint
+    with pytest.raises(MicrophoneError):  # and not an abort inside pyalsaaudio
+        source.read(time.monotonic())
+    with pytest.raises(MicrophoneError):
+        source.open(time.monotonic())
+    microphone.plug_in()
+    source.open(time.monotonic())
+    assert missing(sound(listen(source, 5 * PERIOD))) == []
+
+
+def test_a_device_that_does_not_exist() -> None:
+    with pytest.raises(MicrophoneError, match=r"'nonesuch' \(No such file or directory\).*arecord -L"):
+        AlsaSource("nonesuch").open(time.monotonic())
+
+
+class ScriptedPcm:
+    """What no test microphone can be made to do; given in place of `alsaaudio.PCM`."""
+
+    def __init__(self, *reads: tuple[int, bytes] | OSError, form: str = "S16_LE", rate: int = RATE_HZ) -> None:
+        self.reads = [(0, b""), *reads]
+        self.info_now = {"rate": rate, "channels": 1, "format_name": form, "period_size": rate // 50, "periods": 50}
+        self.closed = False
+
+    def __call__(self, **asked: object) -> "ScriptedPcm":
+        return self
+
+    def info(self) -> dict[str, object]:
+        assert not self.closed, "pyalsaaudio aborts the process here"
+        return self.info_now
+
+    def read(self) -> tuple[int, bytes]:
+        assert not self.closed
+        match self.reads[0]:
+            case OSError(errno=code) if code is not None:  # a dead handle goes on saying so
+                raise alsaaudio.ALSAAudioError(f"{os.strerror(code)} [scripted]")
+            case tuple(result):
+                del self.reads[0]
+                return result
+            case other:
+                raise AssertionError(other)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        (errno.ENODEV, "plug the microphone in"),
+        (errno.EIO, "USB port"),
+        (errno.EBADFD, "plug the microphone in"),
+        (errno.ESTRPIPE, "suspended"),
+    ],
+)
+def test_a_dead_handle_is_closed_and_explained(monkeypatch: pytest.MonkeyPatch, code: int, hint: str) -> None:
+    pcm = ScriptedPcm(OSError(code, ""))
+    monkeypatch.setattr(alsaaudio, "PCM", pcm)
+    source = AlsaSource("scripted")
+    source.open(0.0)
+    with pytest.raises(MicrophoneError, match=hint) as caught:
+        source.read(0.02)
+    assert caught.value.reason == os.strerror(code)
+    assert pcm.closed
+
+
+@pytest.mark.parametrize("rate", [RATE_HZ, 48_000])
+def test_what_was_heard_before_the_device_went_comes_first(monkeypatch: pytest.MonkeyPatch, rate: int) -> None:
+    pcm = ScriptedPcm((rate // 50, bytes(rate // 25)), OSError(errno.ENODEV, ""), rate=rate)
+    monkeypatch.setattr(alsaaudio, "PCM", pcm)
+    source = AlsaSource("scripted", rate)
+    source.open(0.0)
+    assert length(source.read(0.02)) == PERIOD
+    with pytest.raises(MicrophoneError):
+        source.read(0.04)
+
+
+def test_short_reads_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    pcm = ScriptedPcm((7, bytes(14)), (320, bytes(640)), (1, b"ab"), (0, b""))
+    monkeypatch.setattr(alsaaudio, "PCM", pcm)
+    source = AlsaSource("scripted")
+    source.open(0.0)
+    assert length(source.read(0.03)) == 328
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"), [(errno.EBUSY, "fuser"), (errno.EACCES, "usermod"), (errno.EINVAL, "plughw")]
+)
+def test_a_device_that_does_not_open_is_explained(monkeypatch: pytest.MonkeyPatch, code: int, hint: str) -> None:
+    def refuse(**asked: object) -> None:
+        raise alsaaudio.ALSAAudioError(f"{os.strerror(code)} [hw:1]")
+
+    monkeypatch.setattr(alsaaudio, "PCM", refuse)
+    with pytest.raises(MicrophoneError, match=hint) as caught:
+        AlsaSource("hw:1").open(0.0)
+    assert caught.value.reason == os.strerror(code)
+
+
+def test_a_format_that_cannot_be_converted_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pcm = ScriptedPcm(form="FLOAT_LE")
+    monkeypatch.setattr(alsaaudio, "PCM", pcm)
+    with pytest.raises(MicrophoneError, match=r"FLOAT_LE.*plughw"):
+        AlsaSource("scripted").open(0.0)
+    assert pcm.closed
+
+
+# What it costs and says
+
+
+def run(code: str) -> "subprocess.CompletedProcess[str]":
+    """`code` in a Python of its own."""
+    command = [sys.executable, "-W", "ignore", "-c", f"import sys\nfrom flowpi.audio.alsa import AlsaSource\n{code}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20)
+
+
+def test_alsa_lib_writes_nothing_to_stderr() -> None:
+    done = run(
+        "from flowpi.core.errors import MicrophoneError\n"
+        "for device in ('nonesuch', 'hw:7', 'plughw:CARD=seeed', 'default'):\n"
+        "    try: AlsaSource(device).open(0.0)\n"
+        "    except MicrophoneError as error: print(error)\n"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("no sound from") == 4
+
+
+def test_a_16_khz_microphone_needs_no_numpy() -> None:
+    done = run("AlsaSource('clock').open(0.0)\nprint('numpy' in sys.modules)")
+    assert done.stdout == "False\n"

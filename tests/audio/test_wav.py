@@ -1,0 +1,193 @@
+"""WAV files: every PCM form, every way to be broken, and the file as a microphone."""
+
+import contextlib
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowpi.audio.source import RATE_HZ, Gap
+from flowpi.audio.wav import WavSource, read_wav
+from flowpi.core.errors import DataError, MicrophoneError, NoInputError
+from flowpi.dsp.level import measure
+from tests.audio.listening import sine
+
+PERIOD_BYTES = RATE_HZ // 50 * 2
+
+
+def wav(
+    payload: bytes,
+    *,
+    form: int = 1,
+    channels: int = 1,
+    rate_hz: int = RATE_HZ,
+    bits: int = 16,
+    announced: int | None = None,
+    before: bytes = b"",
+    guid: bytes = b"",
+) -> bytes:
+    """The bytes of a WAV file, right or wrong."""
+    frame = channels * bits // 8
+    fmt = struct.pack("<HHIIHH", form, channels, rate_hz, rate_hz * frame, frame, bits) + guid
+    size = len(payload) if announced is None else announced
+    chunks = before + b"fmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", size) + payload
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks) & 0xFFFFFFFF) + b"WAVE" + chunks
+
+
+def written(tmp_path: Path, data: bytes) -> Path:
+    path = tmp_path / "speech.wav"
+    path.write_bytes(data)
+    return path
+
+
+def widened(samples: "list[int]", bits: int) -> bytes:
+    if bits == 8:
+        return bytes((sample >> 8) + 128 for sample in samples)
+    return b"".join((sample << bits - 16).to_bytes(bits // 8, "little", signed=True) for sample in samples)
+
+
+def test_what_flowpi_speaks_is_read_bit_by_bit(tmp_path: Path) -> None:
+    payload = sine(0.1).tobytes()
+    assert read_wav(written(tmp_path, wav(payload))) == payload
+
+
+@pytest.mark.parametrize("bits", [8, 16, 24, 32])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100])
+def test_any_pcm_has_its_length_and_level(tmp_path: Path, bits: int, channels: int, rate_hz: int) -> None:
+    samples = [sample for sample in sine(0.5, rate_hz) for _ in range(channels)]
+    path = written(tmp_path, wav(widened(samples, bits), channels=channels, rate_hz=rate_hz, bits=bits))
+    pcm = read_wav(path)
+    assert abs(len(pcm) // 2 - RATE_HZ // 2) <= 1
+    assert measure(pcm).dbfs == pytest.approx(-13.3, abs=0.2)
+
+
+def test_the_extensible_header_is_read(tmp_path: Path) -> None:
+    guid = struct.pack("<HHI", 22, 24, 4) + b"\x01\x00\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
+    payload = widened(list(sine(0.1)), 24)
+    assert read_wav(written(tmp_path, wav(payload, form=0xFFFE, bits=24, guid=guid))) == sine(0.1).tobytes()
+
+
+def test_other_chunks_are_skipped(tmp_path: Path) -> None:
+    odd = b"LIST" + struct.pack("<I", 3) + b"abc\0"
+    assert read_wav(written(tmp_path, wav(b"abcd", before=odd))) == b"abcd"
+
+
+@pytest.mark.parametrize("announced", [0xFFFFFFFF, 0x7FFFF000, 6])
+def test_a_file_that_was_cut_off_gives_what_it_holds(tmp_path: Path, announced: int) -> None:
+    assert read_wav(written(tmp_path, wav(b"abcde", announced=announced))) == b"abcd"
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "is not a WAV"),
+        (b"ID3 this is an MP3", "is not a WAV"),
+        (wav(b"abcd")[:30], "cut off"),
+        (wav(b"abcd")[:40], "cut off"),
+        (wav(b"abcd", form=3, bits=32), "floating point"),
+        (wav(b"abcd", form=7, bits=8), "not usual PCM .format 7, 8 bits"),
+        (wav(b"abcd", bits=12), "12 bits"),
+        (wav(b"abcd", channels=0), "0 channels"),
+        (wav(b"abcd", rate_hz=1), "1 Hz"),
+        (wav(b"abcd", rate_hz=2_000_000), "2000000 Hz"),
+    ],
+)
+def test_a_file_that_cannot_be_used_names_the_command_that_mends_it(tmp_path: Path, data: bytes, problem: str) -> None:
+    with pytest.raises(DataError, match=problem) as caught:
+        read_wav(written(tmp_path, data))
+    assert caught.value.hint.startswith("convert it: ffmpeg -i ")
+
+
+@pytest.mark.parametrize("payload", [b"", b"a"])
+def test_a_file_without_audio(tmp_path: Path, payload: bytes) -> None:
+    with pytest.raises(DataError, match="no audio"):
+        read_wav(written(tmp_path, wav(payload)))
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(NoInputError, match="No such file"):
+        read_wav(tmp_path / "absent.wav")
+    with pytest.raises(NoInputError, match="Is a directory"):
+        read_wav(tmp_path)
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_refused_or_read_but_never_breaks(tmp_path_factory: pytest.TempPathFactory, garbage: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "garbage.wav"
+    for data in (garbage, b"RIFF\0\0\0\0WAVE" + garbage, b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + garbage):
+        path.write_bytes(data)
+        with contextlib.suppress(DataError):
+            assert read_wav(path)
+
+
+@pytest.mark.skipif(shutil.which("sox") is None, reason="one more writer, where it is installed")
+@pytest.mark.parametrize("bits", ["8", "16", "24", "32"])
+def test_what_sox_writes_is_read(tmp_path: Path, bits: str) -> None:
+    path = tmp_path / "sox.wav"
+    command = [
+        "sox",
+        "-n",
+        "-r",
+        "48000",
+        "-c",
+        "2",
+        "-b",
+        bits,
+        str(path),
+        "synth",
+        "0.5",
+        "sine",
+        "440",
+        "gain",
+        "-6",
+    ]
+    subprocess.run(command, check=True)
+    pcm = read_wav(path)
+    assert abs(len(pcm) // 2 - RATE_HZ // 2) <= 1
+    assert measure(pcm).dbfs == pytest.approx(-9.0, abs=0.2)
+
+
+# As a microphone: time is given, so nothing here waits
+
+
+@given(st.lists(st.floats(0, 0.5), max_size=20))
+def test_it_plays_once_and_then_is_silent(tmp_path_factory: pytest.TempPathFactory, pauses: list[float]) -> None:
+    speech = bytes(range(1, 251)) * 26  # about 200 ms, no sample of silence, and not of whole periods
+    path = tmp_path_factory.getbasetemp() / "said.wav"
+    path.write_bytes(wav(speech))
+    source, now, heard = WavSource(path), 1000.0, b""
+    source.open(now)
+    for pause in pauses:
+        now += pause
+        for piece in source.read(now):
+            assert not isinstance(piece, Gap)
+            heard += piece
+        assert (now - 1000.0) * 32_000 - PERIOD_BYTES - 1 <= len(heard) <= (now - 1000.0) * 32_000 + 1
+    assert heard == (speech + bytes(len(heard)))[: len(heard)]
+
+
+@given(st.floats(0, 1e6), st.integers(0, 10_000), st.floats(0, 0.1))
+def test_a_read_when_due_finds_just_one_more_period(
+    tmp_path_factory: pytest.TempPathFactory, opened: float, periods: int, ahead: float
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "said.wav"
+    path.write_bytes(wav(b"abcd"))
+    source = WavSource(path)
+    source.open(opened)
+    now = opened + periods * 0.02 + 0.01
+    source.read(now)
+    due = source.due(now + ahead)
+    assert now + ahead <= due <= now + ahead + 0.02 + 1e-6
+    (heard,) = source.read(due)
+    assert isinstance(heard, bytes)
+    assert len(heard) == PERIOD_BYTES * round((due - opened) / 0.02 - periods)
+
+
+def test_a_file_that_cannot_be_played_is_a_microphone_that_does_not_open(tmp_path: Path) -> None:
+    with pytest.raises(MicrophoneError, match=r"not a WAV.*ffmpeg"):
+        WavSource(written(tmp_path, b"no")).open(0.0)

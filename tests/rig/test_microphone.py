@@ -1,0 +1,68 @@
+"""The test microphone itself: a lever that does nothing would make other tests pass for nothing."""
+
+import time
+import wave
+from pathlib import Path
+
+import pytest
+
+from flowpi.audio.alsa import AlsaSource
+from flowpi.audio.source import RATE_HZ
+from tests.audio.listening import PATIENCE_S, listen, samples, sine, sound
+from tests.rig import microphone as rig
+from tests.rig.microphone import PIPE_BYTES, Microphone
+
+
+def test_the_clock_tells_when_a_sample_was_heard(microphone: Microphone) -> None:
+    source = AlsaSource("clock")
+    source.open(time.monotonic())
+    newest = samples(sound(listen(source, RATE_HZ // 5)))[-1]
+    age = (int(time.monotonic() * RATE_HZ) - newest) % 65_536 / RATE_HZ
+    source.close()
+    assert age < 0.1
+
+
+def test_speech_is_said_bit_by_bit_with_silence_around_it(microphone: Microphone) -> None:
+    source, said = AlsaSource("live"), sine(0.2).tobytes()[2:]
+    source.open(time.monotonic())
+    before = sound(listen(source, RATE_HZ // 20))
+    microphone.speak(said)
+    heard = sound(listen(source, RATE_HZ // 2))
+    source.close()
+    assert not any(before)
+    assert said in heard
+    assert not any(heard.replace(said, b""))
+
+
+def test_a_wav_is_said_at_the_rate_of_the_device(microphone: Microphone, tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "said.wav"), "wb") as file:
+        file.setparams((1, 2, RATE_HZ, 0, "NONE", ""))
+        file.writeframes(sine(0.5).tobytes())
+    microphone.speak(tmp_path / "said.wav")
+    microphone.speak(tmp_path / "said.wav", "usb48")
+    assert microphone.unheard() == RATE_HZ
+    assert microphone.unheard("usb48") == 48_000 * 2
+
+
+def test_more_than_a_pipe_holds_can_be_said_and_forgotten(microphone: Microphone) -> None:
+    began = time.monotonic()
+    microphone.speak(bytes(3 * PIPE_BYTES))
+    assert time.monotonic() - began < PATIENCE_S / 2
+    assert microphone.unheard() == 3 * PIPE_BYTES
+    microphone.drain()
+    assert microphone.unheard() == 0
+    microphone.speak(b"ab")
+    assert microphone.unheard() == 2
+
+
+def test_without_a_compiler_it_names_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RuntimeError, match=r"apt-get install .*libasound2-dev"):
+        rig.build(tmp_path)
+
+
+def test_without_the_headers_it_names_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rig, "SOURCE", tmp_path / "microphone.c")
+    (tmp_path / "microphone.c").write_text("#include <alsa/nonesuch.h>\n")
+    with pytest.raises(RuntimeError, match=r"apt-get install .*libasound2-dev"):
+        rig.build(tmp_path)
