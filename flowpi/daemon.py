@@ -56,9 +56,10 @@ class Daemon:
         button: Button | None = None,
         led: Led | None = None,
     ) -> None:
+        """`reload` reads the configuration again, and raises FlowpiError if it is bad; on a thread."""
         check_supported(config)
         self._config = config
-        self._reload = reload
+        self._read_config = reload
         self._notifier = notifier or Notifier({})
         self._given_button = button
         self._given_led = led
@@ -74,6 +75,10 @@ class Daemon:
     @property
     def state(self) -> State:
         return self._conductor.state
+
+    def reload(self) -> None:
+        """Read the configuration again, and use it if it is good."""
+        self._reloading.set()
 
     def stop(self) -> None:
         """Make `run` end: what is being said is kept."""
@@ -227,9 +232,9 @@ class Daemon:
 
     async def _take_over(self) -> None:
         """Use a new configuration for microphone, panel, dictation and backends. Raises what is wrong with it."""
-        if self._reload is None:
+        if self._read_config is None:
             return
-        config = await asyncio.to_thread(self._reload)
+        config = await asyncio.to_thread(self._read_config)
         check_supported(config)
         for name in ("device_id", "publish", "spool"):
             if getattr(config, name) != getattr(self._config, name):
@@ -271,15 +276,17 @@ class Daemon:
         self._notifier.status(f"{state.name}{f', {spooled} kept for later' if spooled else ''}{faults}")
 
 
-def run(config: Config, notifier: Notifier, reload: Callable[[], Config] | None = None) -> int:
-    """`flowpi run`: the daemon until a signal ends it. Returns the exit code."""
+def run(
+    config: Config, notifier: Notifier, reload: Callable[[], Config] | None = None, *, led: Led | None = None
+) -> int:
+    """`flowpi run`: the daemon until a signal ends it. Returns the exit code. `led`: see `Daemon`."""
 
     async def main() -> None:
-        daemon = Daemon(config, reload=reload, notifier=notifier)
+        daemon = Daemon(config, reload=reload, notifier=notifier, led=led)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, daemon.stop)
         loop.add_signal_handler(signal.SIGINT, daemon.stop)
-        loop.add_signal_handler(signal.SIGHUP, daemon._reloading.set)
+        loop.add_signal_handler(signal.SIGHUP, daemon.reload)
         await daemon.run()
 
     asyncio.run(main())

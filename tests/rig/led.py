@@ -1,0 +1,31 @@
+"""`python -m tests.rig.led FILE OPTIONS`: `flowpi run OPTIONS` with an LED that writes down what it shows."""
+
+import sys
+import time
+
+from flowpi import cli
+from flowpi.config import Config
+from flowpi.config_file import load
+from flowpi.daemon import run
+from flowpi.host.systemd import Notifier, setup_logging
+from flowpi.panel.led import RecordingLed
+
+
+def main() -> int:
+    path, *options = sys.argv[1:]
+    arguments = cli.parse(["run", *options])
+    setup_logging(2)
+
+    def read() -> Config:
+        return load(arguments.config, arguments.overrides)
+
+    with open(path, "a") as file:
+
+        def show(brightness: float) -> None:
+            print(time.monotonic(), brightness, file=file, flush=True)
+
+        return run(read(), Notifier(), read, led=RecordingLed(show))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
