@@ -168,7 +168,7 @@ class _Stream:
         try:
             if form not in WIDTHS:
                 raise _Unusable(f"it gives {form} samples", "set audio.device to plughw:CARD=...")
-            if channel != "mix" and channel >= channels:
+            if channel != "mix" and channel not in range(channels):
                 raise _Unusable(f"it has no channel {channel}", f"set audio.channel to mix or below {channels}")
             self._rate_hz = rate_hz
             self._converter = Converter(rate_hz, channels, WIDTHS[form], channel)
@@ -191,26 +191,35 @@ class _Stream:
             ALSAAudioError: the device is gone. All that it gave before was yielded.
             _Unusable: it is not a live device.
         """
+        fresh: list[bytes] = []
         try:
             for length, pcm in self._reads():
                 if length > 0:
                     self.clock.frames += length
-                    if sound := self._converter.feed(pcm):
-                        yield sound
+                    fresh.append(pcm)
                 elif length == 0:
                     self.clock.drained(now)
+                    yield from self._convert(fresh)
                     return
                 else:  # -EPIPE, an overrun: read() has prepared the device again, and the next one starts it
-                    if held_back := self._converter.flush():
-                        yield held_back
+                    yield from self._convert(fresh, last=True)
+                    fresh.clear()
                     if lost := self.clock.lost(now):
                         yield Gap(round(lost * RATE_HZ / self._rate_hz))
         except alsaaudio.ALSAAudioError:
-            if held_back := self._converter.flush():
-                yield held_back
+            yield from self._convert(fresh, last=True)
             raise
+        yield from self._convert(fresh)
         if self.clock.ahead_s(now) > RUNAWAY_S:
             raise _Unusable("it is faster than real time", "a null or file PCM is no microphone: set audio.device")
+
+    def _convert(self, periods: list[bytes], last: bool = False) -> Iterator[bytes]:
+        """All at once: a call for each period would double what a resampled device costs."""
+        sound = self._converter.feed(b"".join(periods)) if periods else b""
+        if last:
+            sound += self._converter.flush()
+        if sound:
+            yield sound
 
     def _reads(self) -> Iterator[tuple[int, bytes]]:
         first, self._started = self._started, (0, b"")

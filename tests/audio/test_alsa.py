@@ -270,6 +270,16 @@ def test_what_was_heard_before_the_device_went_comes_first(monkeypatch: pytest.M
         source.read(0.04)
 
 
+def test_what_resampling_held_back_stands_before_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    pcm = ScriptedPcm(*[(960, bytes(1920))] * 5, (-errno.EPIPE, b""), (0, b""), rate=48_000)
+    monkeypatch.setattr(alsaaudio, "PCM", pcm)
+    source = AlsaSource("scripted", 48_000)
+    source.open(0.0)
+    *before, gap = source.read(time.monotonic() + 1.0)
+    assert length(before) == 5 * PERIOD
+    assert length([gap]) == pytest.approx(0.9 * RATE_HZ, abs=PERIOD)
+
+
 def test_short_reads_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     pcm = ScriptedPcm((7, bytes(14)), (320, bytes(640)), (1, b"ab"), (0, b""))
     monkeypatch.setattr(alsaaudio, "PCM", pcm)

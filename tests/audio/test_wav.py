@@ -188,6 +188,13 @@ def test_a_read_when_due_finds_just_one_more_period(
     assert len(heard) == PERIOD_BYTES * round((due - opened) / 0.02 - periods)
 
 
+def test_due_at_the_edge_that_was_just_read_is_the_next_one(tmp_path: Path) -> None:
+    source = WavSource(written(tmp_path, wav(b"abcd")))
+    source.open(0.0)
+    assert len(source.read(0.02)) == 1
+    assert source.due(0.02) == pytest.approx(0.04)
+
+
 def test_a_file_that_cannot_be_played_is_a_microphone_that_does_not_open(tmp_path: Path) -> None:
     with pytest.raises(MicrophoneError, match=r"not a WAV.*ffmpeg"):
         WavSource(written(tmp_path, b"no")).open(0.0)
