@@ -245,6 +245,9 @@ class Conductor:
         self.handle(DeliveryDeferred(utterance.id))
         self._hub.publish(topics.FAILED, messages.Failed(utterance.id, reason, retry=True))
 
+    def backlog_changed(self) -> None:
+        self._refresh()
+
     def spool_failed(self, error: SpoolError) -> None:
         self.handle(FaultRaised(SPOOL, str(error)))
 

@@ -21,7 +21,7 @@ from flowpi.conductor import Conductor
 from flowpi.config import Config
 from flowpi.core import topics
 from flowpi.core.appliance import Mode, Rules, State
-from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, PanelError
+from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, PanelError, SpoolError
 from flowpi.core.gestures import Gestures
 from flowpi.core.ulid import UlidFactory
 from flowpi.dictation.backends import make_backends
@@ -155,7 +155,10 @@ class Daemon:
         done = await asyncio.to_thread(transcripts.ids) if kept else set()
         for utterance_id in kept:
             if (utterance_id, 1) in done:  # its text got out, and a crash came before it was deleted
-                await self._spool.remove(utterance_id)
+                try:
+                    await self._spool.remove(utterance_id)
+                except SpoolError as error:
+                    self._conductor.spool_failed(error)
         backlog = [utterance_id for utterance_id in kept if (utterance_id, 1) not in done]
         if backlog:
             log.info("%d utterances of an earlier run wait for their text", len(backlog))

@@ -38,6 +38,8 @@ class Audience(Protocol):
     def deferred(self, utterance: Utterance, reason: str) -> None:
         """No text now; the audio is kept."""
 
+    def backlog_changed(self) -> None: ...
+
     def spool_failed(self, error: SpoolError) -> None: ...
 
     def spool_works(self) -> None: ...
@@ -73,6 +75,7 @@ class Delivery:
     def start(self, backlog: Iterable[str]) -> None:
         """Take up what the spool holds."""
         self._backlog.update(backlog)
+        self._audience.backlog_changed()
         self._stir.set()
         self._late = asyncio.create_task(self._work_off(), name="backlog")
 
@@ -170,9 +173,14 @@ class Delivery:
             except (BackendError, SpoolError) as error:
                 log.debug("%s stays in the backlog: %s", utterance_id, error)
                 return False
+        else:
+            self._leave_backlog(utterance_id)
+        return True
+
+    def _leave_backlog(self, utterance_id: str) -> None:
         self._backlog.discard(utterance_id)
         self._memory.pop(utterance_id, None)
-        return True
+        self._audience.backlog_changed()
 
     async def _attempt(self, utterance: Utterance, *, late: bool) -> None:
         """Get the text and publish it, then away with the audio. The order is the promise: nothing is deleted before.
@@ -188,6 +196,7 @@ class Delivery:
         self._answered.set()
         await self._audience.publish(utterance, text, backend, timings, late)
         self._audience.delivered(utterance)
+        self._leave_backlog(utterance.id)
         if keeping := self._keeping.pop(utterance.id, None):
             await keeping
         try:

@@ -161,7 +161,7 @@ class _Client(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A client that has said everything may still read: what it asked for, or subscribed to."""
         self._said_all = True
-        return bool(self._requests or self._subscription)
+        return self._transport is not None and bool(self._requests or self._subscription)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -170,13 +170,14 @@ class _Client(asyncio.Protocol):
             task.cancel()
 
     def drop(self, code: str, message: str) -> None:
-        """Say why, and close; a client that never reads it is cut off after `DROP_S`."""
+        """Say why, and end. What the client still sends is let pass, so that it gets to read the reason; one that
+        does not is cut off after `DROP_S`."""
         transport, self._transport = self._transport, None
         self._leave()
         if transport is None:
             return
         transport.write(msgspec.json.encode({"error": Problem(code, message)}) + b"\n")
-        transport.close()
+        transport.write_eof()
         asyncio.get_running_loop().call_later(DROP_S, transport.abort)
 
     def _leave(self) -> None:

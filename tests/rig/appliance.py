@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -29,12 +30,17 @@ class Socket:
         self._socket.settimeout(PATIENCE_S)
         self._socket.connect(str(path))
         self._lines = self._socket.makefile("rb")
+        self._unread: list[dict[str, Any]] = []
+        """What came while the answer to a command was waited for."""
         self.hello = self.read()["hello"]
 
     def send(self, message: dict[str, Any] | bytes) -> None:
         self._socket.sendall(message if isinstance(message, bytes) else json.dumps(message).encode() + b"\n")
 
     def read(self) -> dict[str, Any]:
+        return self._unread.pop(0) if self._unread else self._receive()
+
+    def _receive(self) -> dict[str, Any]:
         line = self._lines.readline()
         assert line, "the daemon closed the connection"
         message: dict[str, Any] = json.loads(line)
@@ -54,8 +60,8 @@ class Socket:
 
     def command(self, **command: Any) -> dict[str, Any]:
         self.send({**command, "request": 1})
-        while "response" not in (message := self.read()):
-            pass
+        while "response" not in (message := self._receive()):
+            self._unread.append(message)
         return message
 
     def record(self, action: str) -> dict[str, Any]:
@@ -167,7 +173,9 @@ class Appliance:
         return self.server
 
     def start(self, *command: str) -> Process:
-        """The daemon, until it is ready."""
+        """The daemon, until it is ready; again if it has ended."""
+        if self.daemon is not None:
+            self.daemon.close()
         led = ["-m", "tests.rig.led", str(self.directory / "led"), *self.options, *command]
         self.daemon = Process(led, self.directory, self.environment)
         self.daemon.notice("READY=1")
@@ -194,8 +202,16 @@ class Appliance:
     def spooled(self) -> list[str]:
         return sorted(path.stem for path in self.spool.glob("*.utt"))
 
-    def kept(self) -> list[Path]:
-        return sorted((self.spool / "kept").glob("*.wav"))
+    def kept(self) -> bytes:
+        """The PCM of the one dictation that `spool.keep_audio` left, which it does a moment after the text is out."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self.spooled():
+            assert time.monotonic() < deadline
+            select.select([], [], [], 0.01)
+        (path,) = (self.spool / "kept").glob("*.wav")
+        with wave.open(str(path)) as file:
+            pcm: bytes = file.readframes(file.getnframes())
+            return pcm
 
     def lights(self) -> list[tuple[float, float]]:
         """What the LED showed: (monotonic seconds, brightness)."""
