@@ -232,22 +232,19 @@ def test_config_schema_needs_no_good_configuration(
 
 def flowpi(*argv: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "flowpi", *argv]
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    root = Path(__file__).parents[1]
     return subprocess.run(
-        command,
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=Path(__file__).parents[1],
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60, check=False, cwd=root, env=environ
     )
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+@pytest.mark.parametrize("action", ["schema", "check"])  # more than the buffer of stdout holds, and less
+def test_a_reader_that_goes_away_is_no_error(action: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        ended = flowpi("config", "schema", stdout=writer)
+        ended = flowpi("config", action, stdout=writer)
     finally:
         os.close(writer)
     assert (ended.returncode, ended.stderr) == (141, "")

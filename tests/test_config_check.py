@@ -173,6 +173,11 @@ def test_values_that_contradict_each_other(file: Path, text: str, message: str) 
     assert refused(file, text) == f"f.yaml, line 1: {message}"
 
 
+def test_without_a_preroll_nothing_is_read_while_idle(file: Path) -> None:
+    file.write_text("audio: {buffer_ms: 500, preroll_ms: 0}")
+    assert load(str(file)).audio.buffer_ms == 500
+
+
 # Whatever is in the file, it is a configuration or a ConfigError
 
 
