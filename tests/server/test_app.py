@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import stat
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,17 @@ async def dictate(link: ClientConnection, client: FlowClient, pcm: bytes, append
     client.commit(pcm[whole:])
     await flush()
     return [event async for frame in link for event in client.receive(frame)]
+
+
+async def talk(link: ClientConnection) -> FlowClient:
+    """Say two seconds in MessagePack and leave it there."""
+    client = FlowClient()
+    client.open()
+    await link.send(client.data_to_send()[0])
+    assert client.receive(await link.recv()) == [SessionReady()]
+    client.append(PCM[:64_000])
+    await link.send(client.data_to_send()[0])
+    return client
 
 
 def echo_of(pcm: bytes) -> str:
@@ -117,13 +129,8 @@ class TestDictation:
         assert events[-1] == FinalText(echo_of(b""), "en")
 
     async def test_interim_texts_before_the_commit(self, echo: Server) -> None:
-        client = FlowClient()
         async with connected(echo.urls[0], Encoding.MSGPACK) as link:
-            client.open()
-            await link.send(client.data_to_send()[0])
-            client.receive(await link.recv())
-            client.append(bytes(64_000))
-            await link.send(client.data_to_send()[0])
+            client = await talk(link)
             assert client.receive(await link.recv()) == [PartialText("echo 2 s", "en")]
 
     async def test_sixteen_at_once(self, echo: Server) -> None:
@@ -278,6 +285,48 @@ class TestEngineFailure:
             async with connected(server.urls[0]) as link:
                 assert (await dictate(link, FlowClient(encoding=Encoding.JSON), PCM))[-1].text == "fine"
         assert "AssertionError: broken" in caplog.text
+
+
+class Slow(EchoRecognition):
+    """Its interim work takes until it is hurried."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hurried = threading.Event()
+
+    def feed(self, pcm: bytes) -> str | None:
+        self._hurried.wait()
+        return super().feed(pcm)
+
+    def hurry(self) -> None:
+        self._hurried.set()
+
+
+class SlowEngine(EchoEngine):
+    def recognition(self, language: Sequence[str]) -> Slow:
+        return Slow()
+
+
+class TestOrderOfWork:
+    async def test_commit_ends_interim_work(self) -> None:
+        async with Server(["127.0.0.1:0"], SlowEngine()) as server, connected(server.urls[0]) as link:
+            events = await dictate(link, FlowClient(encoding=Encoding.JSON), PCM)
+        assert events[-1].text == echo_of(PCM)
+
+    async def test_final_waits_for_no_interim_work_of_others(self) -> None:
+        async with Server(["127.0.0.1:0"], SlowEngine()) as server, contextlib.AsyncExitStack() as stack:
+            for _ in range(15):  # each holds a worker, or waits for one
+                await talk(await stack.enter_async_context(connected(server.urls[0], Encoding.MSGPACK)))
+            async with connected(server.urls[0], Encoding.MSGPACK) as link:
+                events = await dictate(link, FlowClient(), PCM)
+            assert events[-1].text == echo_of(PCM)
+
+    async def test_client_that_vanishes_in_the_middle_of_work(self) -> None:
+        async with Server(["127.0.0.1:0"], SlowEngine()) as server:
+            async with connected(server.urls[0], Encoding.MSGPACK) as link:
+                await talk(link)
+                link.transport.abort()
+            await free(server)
 
 
 class TestLife:
