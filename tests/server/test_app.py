@@ -277,6 +277,16 @@ class BrokenEngine:
 
 
 class TestEngineFailure:
+    async def test_before_the_commit(self) -> None:
+        engine = BrokenEngine()
+        engine.where = "feed"
+        async with Server(["127.0.0.1:0"], engine) as server, connected(server.urls[0], Encoding.MSGPACK) as link:
+            client = await talk(link)
+            with pytest.raises(RefusedError, match="internal"):
+                client.receive(await link.recv())
+            await link.wait_closed()
+            assert link.close_code == 1011
+
     async def test_while_the_client_is_far_ahead(self) -> None:
         engine = BrokenEngine()
         engine.where = "feed"
