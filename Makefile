@@ -26,7 +26,7 @@ demo: $(VENV)/local.stamp
 
 test: $(VENV)/dev.stamp
 	$(call need,$(TEST_PACKAGES))
-	$(BIN)/python -m pytest --durations=10 --durations-min=5 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal --durations=10 --durations-min=5 $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

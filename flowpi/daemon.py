@@ -338,7 +338,8 @@ def make_source(config: Config) -> Source:
         channels=audio.channels,
         channel=audio.channel,
         period_ms=audio.period_ms,
-        buffer_ms=audio.buffer_ms,
+        # All of `buffer_ms` is for a machine that stalls: what a planned wait fills comes on top.
+        buffer_ms=audio.buffer_ms + max(audio.read_ms, audio.idle_read_ms),
     )
 
 

@@ -53,9 +53,9 @@ class Source(Protocol):
         """
 
     def due(self, after: float) -> float:
-        """The first moment, not before `after`, at which a read finds a just completed period.
+        """The first moment at which a read finds everything heard up to `after`: just behind the edge of a period.
 
-        Reading a hair before the edge of a period would miss that period until the next read.
+        Reading a hair before the edge would miss that period until the next read.
         """
 
     def close(self) -> None:

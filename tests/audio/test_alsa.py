@@ -161,6 +161,17 @@ def test_a_channel_is_chosen_or_all_are_mixed(opened: Opener, channel: int) -> N
     assert missing(pcm) == []
 
 
+def test_what_is_read_when_due_reaches_up_to_the_moment_asked_for(opened: Opener) -> None:
+    source = opened(AlsaSource("clock"))
+    listen(source, 5 * PERIOD)
+    for _ in range(25):
+        after = time.monotonic() + 0.0137
+        wait_until(source.due(after))
+        last = samples(sound(source.read(time.monotonic())))[-1]
+        late = (last + 1 - after * RATE_HZ) % 65_536
+        assert late < 2 * PERIOD, "it ends before that moment"
+
+
 def test_a_channel_that_is_not_there(opened: Opener) -> None:
     with pytest.raises(MicrophoneError, match=r"no channel 1.*audio\.channel"):
         opened(AlsaSource("clock", channel=1))

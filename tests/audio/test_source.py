@@ -93,7 +93,7 @@ def test_a_read_when_due_finds_a_period(source: Source) -> None:
 def test_due_is_the_next_edge_not_before_the_moment_asked_for(source: Source, ahead_s: float) -> None:
     listen(source, PERIOD)
     after = time.monotonic() + ahead_s
-    assert after <= source.due(after) <= after + source.period_s + 0.001
+    assert after <= source.due(after) <= after + source.period_s + 0.004  # a reader waits a hair behind the edge
 
 
 def test_due_is_always_an_edge_of_a_period(source: Source) -> None:
