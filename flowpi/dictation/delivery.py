@@ -94,6 +94,7 @@ class Delivery:
 
     def begin(self, utterance: Utterance) -> None:
         """Keep an utterance that has just begun, and send it while it grows."""
+        utterance.durable = asyncio.get_running_loop().create_future()
         keeping = asyncio.create_task(self._keep(utterance), name=f"keep {utterance.id}")
         self._keeping[utterance.id] = keeping
         live = asyncio.create_task(self._deliver_live(utterance), name=f"deliver {utterance.id}")

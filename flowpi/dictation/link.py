@@ -167,6 +167,7 @@ class _Session:
         self._ready: asyncio.Future[None] = self._loop.create_future()
 
     async def run(self, packet_ms: int, append_ms: int, final_timeout_s: float) -> FinalText:
+        began = self._loop.time()
         receiving = asyncio.create_task(self._receive(), name=f"receive {self._utterance.id}")
         sending = asyncio.create_task(self._send(packet_ms, append_ms), name=f"send {self._utterance.id}")
         try:
@@ -175,7 +176,9 @@ class _Session:
             if receiving.done():
                 return receiving.result()
             sending.result()
-            async with _within(final_timeout_s, "send the text"):
+            # Audio of yesterday goes out in a moment, but a recogniser may take real time to hear it.
+            unheard_s = max(0.0, began + self._utterance.duration_s - self._loop.time())
+            async with _within(final_timeout_s + unheard_s, "send the text"):
                 return await receiving
         finally:
             for task in (receiving, sending):

@@ -94,7 +94,7 @@ class Spool:
             self._lock = None
 
     async def keep(self, utterance: Utterance) -> None:
-        """Follow an utterance to its end and keep it on the disk. Sets `utterance.durable` when that is done.
+        """Follow an utterance to its end and keep it on the disk. `utterance.durable` is told how that went.
 
         Cancelling leaves what is on the disk; `remove` takes it away.
 
@@ -102,7 +102,7 @@ class Spool:
             SpoolError: the disk does not take it. The utterance lives on in memory.
         """
         loop = asyncio.get_running_loop()
-        durable = utterance.durable = loop.create_future()
+        durable = utterance.durable or loop.create_future()
         file = _File(self.directory, utterance.id)
         try:
             await loop.run_in_executor(self._thread, file.create, utterance.about)
