@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 ENDPOINTS = "/api/v1/dash/ws", "/api/v1/dash/client_ws"
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
-"""The longest dictation that the vendor takes, six minutes, fits in one frame as base64 text (W0 names no limit)."""
+"""Four minutes of audio, or three as base64; W0 recommends a second an append and names no limit."""
 
 IDLE_S = 60.0
 """A client that sends nothing for so long gives its place to others. No pings: a client on this machine that is gone

@@ -118,7 +118,7 @@ class TestDictation:
             events = await dictate(link, FlowClient(wav=wav), PCM)
         assert events[-1] == FinalText(echo_of(PCM), "en")
 
-    async def test_six_minutes_in_one_frame(self, echo: Server) -> None:
+    async def test_three_minutes_in_one_frame(self, echo: Server) -> None:
         pcm = PCM * 60
         async with connected(echo.urls[0], Encoding.MSGPACK) as link:
             events = await dictate(link, FlowClient(wav=False), pcm, append_bytes=len(pcm))
