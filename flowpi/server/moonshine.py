@@ -1,7 +1,7 @@
 """Moonshine tiny (English, int8) on onnxruntime: the recogniser that needs no account and no network.
 
 The model comes inside one release of the `moonshine-voice` wheel, which is only looked into and never imported (that
-would need PortAudio). Numbers and sources: `docs/speech.md`.
+would need PortAudio).
 """
 
 import importlib.util

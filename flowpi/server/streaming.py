@@ -73,7 +73,7 @@ class StreamingRecognition:
         if self._speech.speaking and len(pcm) <= BEHIND * SAMPLE_BYTES:
             self._decode_open_segment()
         text = _joined(*self._texts, self._interim)
-        if self._hurried or text == self._shown:
+        if text == self._shown:
             return None
         self._shown = text
         return text
@@ -109,8 +109,8 @@ class StreamingRecognition:
 
     def _take(self, segment: tuple[int, int]) -> None:
         """A segment closed: its text stands from now on."""
-        known = self._dip_is_current and self._resting
-        self._texts.append(self._dip_text if known else self._decoder.decode(self._speech.pcm(*segment)))
+        # A segment that closes after a dip that is still the latest closes because of it.
+        self._texts.append(self._dip_text if self._dip_is_current else self._decoder.decode(self._speech.pcm(*segment)))
         self._dip, self._dip_text, self._interim = None, "", ""
 
     def _decode_open_segment(self) -> None:

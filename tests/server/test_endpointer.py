@@ -61,7 +61,7 @@ def test_shorter_than_a_word_is_none() -> None:
 
 def test_voice_that_fades_holds_a_segment_but_opens_none() -> None:
     fading = bytes([40])
-    assert segments(heard(stretch(fading, 50))) == []
+    assert segments(heard(stretch(fading, 50), stretch(SILENCE, 30))) == []
     assert segments(heard(stretch(SPEECH, 10), stretch(fading, 10), stretch(SILENCE, 30))) == [(0, 20 * WINDOW + PAD)]
 
 
@@ -102,9 +102,10 @@ def test_scan_can_be_interrupted_at_any_window() -> None:
     stops = iter([False, True] * 1000)
     endpointer = heard(sound)
     found = []
-    while endpointer.unrated >= WINDOW:
+    while (unrated := endpointer.unrated) >= WINDOW:
         if (segment := endpointer.scan(lambda: next(stops))) is not None:
             found.append(segment)
+        assert unrated - endpointer.unrated <= WINDOW
     assert found == segments(heard(sound))
     assert endpointer.speaking
 

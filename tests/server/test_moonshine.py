@@ -98,6 +98,10 @@ class TestModel:
         run.halt()
         assert Model(model_directory()).transcribe(two_cities().part(0, 3), run) is None
 
+    @pytest.mark.parametrize("samples", [0, 1, 500])
+    def test_less_than_the_encoder_takes(self, samples: int) -> None:
+        assert Model(model_directory()).transcribe(bytes(samples * SAMPLE_BYTES)) == ""
+
     def test_vocabulary_with_long_tokens(self) -> None:
         assert read_vocabulary(b"\x00\x01a\x82\x01" + b"x" * 130) == [b"", b"a", b"x" * 130]
 
