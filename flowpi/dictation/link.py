@@ -254,6 +254,8 @@ async def _within(seconds: float, what: str) -> AsyncIterator[None]:
 
 
 def _reason(error: TimeoutError | OSError) -> str:
+    if untrusted := getattr(error, "verify_message", None):  # of ssl.SSLCertVerificationError
+        return f"its certificate is not trusted: {untrusted}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return "no answer in time" if isinstance(error, TimeoutError) else (str(error) or type(error).__name__).lower()
