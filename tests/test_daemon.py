@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flowpi.audio.source import RATE_HZ
+from flowpi.dsp.format import RATE_HZ
 from flowpi.dsp.level import rms
 from tests.audio.listening import missing, samples, wait_until
 from tests.rig.appliance import Appliance, stopped

@@ -29,7 +29,8 @@ import msgspec
 
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, SpoolError
 from flowpi.core.ulid import is_ulid
-from flowpi.dictation.utterance import BYTES_PER_S, FRAME_BYTES, About, Utterance
+from flowpi.dictation.utterance import About, Utterance
+from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.wav import wav_header
 
 log = logging.getLogger(__name__)

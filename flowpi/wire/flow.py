@@ -26,12 +26,10 @@ from typing import Any, assert_never
 from msgspec import UNSET, Struct, UnsetType
 
 from flowpi.core.errors import AnsweredInText, LinkError, ProtocolError, RefusedError
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.level import rms
 from flowpi.dsp.wav import WavError, wav_header, wav_payload
 from flowpi.wire.codec import DecodeError, Encoding, Frame, decode, encode
-
-FRAME_BYTES = 2
-RATE_HZ = 16_000
 
 # Messages of the client, W0: text frames of JSON, or binary frames of MessagePack.
 

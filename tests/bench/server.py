@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass
 
 import websockets
 
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.app import Server
 from flowpi.server.moonshine import Model, MoonshineEngine, model_directory
 from flowpi.wire.flow import FinalText, FlowClient, SessionReady
-from tests.speech import RATE_HZ, SAMPLE_BYTES, two_cities
+from tests.speech import two_cities
 
-SECOND = RATE_HZ * SAMPLE_BYTES
+SECOND = RATE_HZ * FRAME_BYTES
 
 UTTERANCES = {
     "3 s, one sentence": (20.9, 24.2, 5),
