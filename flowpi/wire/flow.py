@@ -236,7 +236,8 @@ class FlowClient:
             case Text(body=body):
                 self._last = PartialText(body.text, body.detected_language)
                 final = message.final if message.final is not None else body.final
-                if not final:
+                # Before the commit no text is final, whatever it says: the rest of the speech would be lost.
+                if not final or self.state is not ClientState.COMMITTED:
                     return [self._last]
                 self.state = ClientState.DONE
                 return [FinalText(body.text, body.detected_language)]

@@ -268,7 +268,15 @@ class TestClient:
 
     @pytest.mark.parametrize("place", ['"final": true, "body": {"text": "a"}', '"body": {"text": "a", "final": true}'])
     def test_final_in_either_place(self, place: str) -> None:
-        assert streaming().client.receive(f'{{"status": "text", {place}}}') == [FinalText("a", None)]
+        client = streaming().client
+        client.commit()
+        assert client.receive(f'{{"status": "text", {place}}}') == [FinalText("a", None)]
+
+    def test_no_text_is_final_before_the_commit(self) -> None:
+        client = streaming().client
+        assert client.receive('{"status": "text", "final": true, "body": {"text": "a"}}') == [PartialText("a", None)]
+        with pytest.raises(LinkError):
+            client.receive_close(1000)
 
     @pytest.mark.parametrize("frame", ["garbage", "{}", "null", '{"status": 7}'])
     def test_no_message(self, frame: str) -> None:
