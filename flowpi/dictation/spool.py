@@ -103,7 +103,7 @@ class Spool:
             SpoolError: the disk does not take it. The utterance lives on in memory.
         """
         loop = asyncio.get_running_loop()
-        durable = utterance.durable = loop.create_future()
+        durable = utterance.durable = utterance.durable or loop.create_future()
         file = _File(self.directory, utterance.id)
         try:
             await loop.run_in_executor(self._thread, file.create, utterance.about)

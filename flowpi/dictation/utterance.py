@@ -44,7 +44,7 @@ class Utterance:
         self.completed_at: float | None = None
         """Monotonic seconds: of the person, and of the last sample. None for one that was read back from the spool."""
         self.durable: asyncio.Future[bool] | None = None
-        """Set by the spool while it keeps this utterance: done once the audio is on the disk (true) or cannot be."""
+        """Where it is being kept: done once the audio is on the disk (true) or cannot be."""
         self._pcm = bytearray(pcm)
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
