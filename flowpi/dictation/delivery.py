@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from flowpi.core.errors import BackendError, FlowpiError, SpoolError
@@ -45,14 +45,28 @@ class Audience(Protocol):
     def spool_works(self) -> None: ...
 
 
+def retry_s(failures: int) -> float:
+    """How long to wait after so many failures in a row."""
+    return retry_after_s(failures, random.random())
+
+
 class Delivery:
     """`late` in what follows: the person has been told, in this life or an earlier one, that the text comes later."""
 
-    def __init__(self, backends: Backends, spool: Spool, audience: Audience, *, keep_audio: bool = False) -> None:
+    def __init__(
+        self,
+        backends: Backends,
+        spool: Spool,
+        audience: Audience,
+        *,
+        keep_audio: bool = False,
+        retry_s: Callable[[int], float] = retry_s,
+    ) -> None:
         self._backends = backends
         self._spool = spool
         self._audience = audience
         self._keep_audio = keep_audio
+        self._retry_s = retry_s
         self._live: dict[str, asyncio.Task[None]] = {}
         self._keeping: dict[str, asyncio.Task[None]] = {}
         self._memory: dict[str, Utterance] = {}
@@ -91,9 +105,10 @@ class Delivery:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*self._keeping.values(), return_exceptions=True)
+        await self._backends.close()
 
     def begin(self, utterance: Utterance) -> None:
-        """Keep an utterance that has just begun, and send it while it grows."""
+        """Keep an utterance that has just begun, and send it while it grows. Sets `utterance.durable`."""
         utterance.durable = asyncio.get_running_loop().create_future()
         keeping = asyncio.create_task(self._keep(utterance), name=f"keep {utterance.id}")
         self._keeping[utterance.id] = keeping
@@ -107,8 +122,7 @@ class Delivery:
         if utterance_id in self._backlog and utterance_id == self._late_id and self._late:
             self._late.cancel()
             self._late = asyncio.create_task(self._work_off(), name="backlog")
-        self._backlog.discard(utterance_id)
-        self._memory.pop(utterance_id, None)
+        self._leave_backlog(utterance_id)
         keeping = self._keeping.pop(utterance_id, None)
         task = asyncio.create_task(self._forget(utterance_id, keeping), name=f"drop {utterance_id}")
         self._keeping[utterance_id] = task
@@ -129,7 +143,7 @@ class Delivery:
                         self._defer(utterance, error)
                         return
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(retry_after_s(failures, random.random())):
+                    async with asyncio.timeout(self._retry_s(failures)):
                         await utterance.wait_complete()
         finally:
             if self._live.get(utterance.id) is asyncio.current_task():
@@ -140,7 +154,7 @@ class Delivery:
         log.warning("%s is kept for later: %s", utterance.id, error)
         self._backlog.add(utterance.id)
         if utterance.durable is None or not utterance.durable.done() or not utterance.durable.result():
-            self._memory[utterance.id] = utterance
+            self._memory[utterance.id] = utterance  # until the disk has it after all
         self._audience.deferred(utterance, str(error))
 
     async def _work_off(self) -> None:
@@ -156,7 +170,7 @@ class Delivery:
                 failures = 0
                 continue
             failures += 1
-            pause_s = retry_after_s(failures, random.random())
+            pause_s = self._retry_s(failures)
             log.debug("the backlog of %d waits %.1f s", len(self._backlog), pause_s)
             self._answered.clear()
             with contextlib.suppress(TimeoutError):
@@ -179,9 +193,10 @@ class Delivery:
         return True
 
     def _leave_backlog(self, utterance_id: str) -> None:
-        self._backlog.discard(utterance_id)
         self._memory.pop(utterance_id, None)
-        self._audience.backlog_changed()
+        if utterance_id in self._backlog:
+            self._backlog.remove(utterance_id)
+            self._audience.backlog_changed()
 
     async def _attempt(self, utterance: Utterance, *, late: bool) -> None:
         """Get the text and publish it, then away with the audio. The order is the promise: nothing is deleted before.
@@ -208,6 +223,7 @@ class Delivery:
     async def _keep(self, utterance: Utterance) -> None:
         try:
             await self._spool.keep(utterance)
+            self._memory.pop(utterance.id, None)
             self._audience.spool_works()
         except SpoolError as error:
             log.error("%s: %s", utterance.id, error)
