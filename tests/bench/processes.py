@@ -24,6 +24,8 @@ from tests.rig.microphone import Microphone
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 20.0
 T1 = Path(__file__).with_name("t1.py")
+FLOWPI = "import sys; from flowpi.cli import main; sys.exit(main())"
+"""What the installed `flowpi` does."""
 
 
 def require(*programs: str) -> None:
@@ -96,8 +98,10 @@ class Bench:
         self._microphone = Microphone(directory / "microphone")
         asoundrc = directory / "asound.conf"
         asoundrc.write_text(f"<{self._microphone.config_path}>\npcm.!default clock\n")
+        # Without what would change it: PYTHONDONTWRITEBYTECODE alone makes every start compile flowpi again.
+        ours = ("FLOWPI_", "NOTIFY_", "PYTHON", "WATCHDOG_")
         self.environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("FLOWPI", "NOTIFY_"))},
+            **{name: value for name, value in os.environ.items() if not name.startswith(ours)},
             "ALSA_CONFIG_PATH": str(asoundrc),
             "PYTHONPATH": str(REPOSITORY),
         }
@@ -149,7 +153,7 @@ class Daemon:
         self._notify.settimeout(PATIENCE_S)
         self._notify.bind(str(self._directory / "notify"))
         self.log = self._directory / "log"
-        command = [sys.executable, "-m", "flowpi", "run"]
+        command = [sys.executable, "-c", FLOWPI, "run"]
         if config:
             url = f"backends.local={{kind: flow, url: '{bench.sink.addresses.flow}/flowpi'}}"
             command += [f"--set={setting}" for setting in (url, *settings)]

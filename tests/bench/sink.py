@@ -89,8 +89,12 @@ async def handle(socket: ServerConnection) -> None:
                         await flush()
                         await asyncio.sleep(FINAL_AFTER_S)
                         flow.final("text", "en")
+                        [final] = flow.data_to_send()
                         session.final_at = time.monotonic()
+                        await socket.send(final)
             await flush()
+            if session.final_at:
+                break
     except Departure as departure:
         print(f"{session.path}: {departure}", file=sys.stderr)
         await flush()
