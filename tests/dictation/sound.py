@@ -3,8 +3,8 @@
 import hashlib
 import random
 
-from flowpi.dsp.format import BYTES_PER_S
 from flowpi.dictation.utterance import About, Utterance
+from flowpi.dsp.format import BYTES_PER_S
 
 ID = "01JAZZ00000000000000000000"
 

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowpi.dsp.format import BYTES_PER_S
-from flowpi.dictation.utterance import FRAME_BYTES
+from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from tests.dictation.sound import beginning, noise, spoken
 
 pieces = st.lists(st.integers(0, 40).map(lambda frames: 2 * frames), max_size=12)
