@@ -6,6 +6,7 @@ async with FakeBackend([hangs_up, works]) as backend:
 """
 
 import asyncio
+import contextlib
 import http
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
@@ -109,6 +110,7 @@ async def hangs_up_in_the_middle(call: Call) -> None:
     await call.authenticate()
     await call.hear(1)
     await call.say("it was")
+    await call.socket.close(1011)
 
 
 async def hangs_up_after_commit(call: Call) -> None:
@@ -184,6 +186,7 @@ class FakeBackend:
             compression=None,
             max_size=None,
             close_timeout=0.2,
+            ping_interval=None,
         )
         return self
 
@@ -202,7 +205,5 @@ class FakeBackend:
         script = self._scripts[min(len(self.calls), len(self._scripts) - 1)]
         self.calls.append(call)
         self._called.set()
-        try:
+        with contextlib.suppress(ConnectionClosed):
             await script(call)
-        except ConnectionClosed:
-            pass

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, SpoolError
 from flowpi.dictation.spool import MAGIC, Spool, parse
 from flowpi.dictation.utterance import About, Utterance
-from tests.audio.listening import PATIENCE_S
 from tests.dictation.recorder import said
 from tests.dictation.sound import ID, beginning, noise, spoken, ulid
+from tests.waiting import until
 
 SOUND = noise(0.5)
 
@@ -40,9 +40,7 @@ async def recording(spool: Spool, utterance: Utterance, pcm: bytes) -> "asyncio.
     """`utterance` is being kept, and `pcm` of it is in its file; its owner goes on."""
     keeping = asyncio.create_task(spool.keep(utterance))
     utterance.append(pcm)
-    async with asyncio.timeout(PATIENCE_S):
-        while not file_of(spool).exists() or file_of(spool).stat().st_size <= len(pcm):
-            await asyncio.sleep(0)
+    await until(lambda: file_of(spool).exists() and file_of(spool).stat().st_size > len(pcm))
     return keeping
 
 
@@ -101,8 +99,8 @@ class TestRoundTrip:
     async def test_once_durable_another_process_reads_it_whole(self, spool: Spool) -> None:
         utterance = spoken(SOUND)
         keeping = asyncio.create_task(spool.keep(utterance))
-        while utterance.durable is None:
-            await asyncio.sleep(0)
+        await until(lambda: utterance.durable)
+        assert utterance.durable is not None
         assert await utterance.durable
         done = other_process("sys.stdout.buffer.write(Path(sys.argv[1]).read_bytes().hex().encode())", file_of(spool))
         await keeping

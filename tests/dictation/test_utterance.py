@@ -6,14 +6,9 @@ from hypothesis import strategies as st
 
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from tests.dictation.sound import beginning, noise, spoken
+from tests.waiting import ticks
 
 pieces = st.lists(st.integers(0, 40).map(lambda frames: 2 * frames), max_size=12)
-
-
-async def tick() -> None:
-    """Let every task run that can."""
-    for _ in range(3):
-        await asyncio.sleep(0)
 
 
 @given(pieces, st.lists(st.integers(1, 90), min_size=1, max_size=4), st.integers(0, 12))
@@ -47,10 +42,10 @@ async def test_wait_ends_with_the_length_and_not_before() -> None:
     utterance = beginning()
     waiting = asyncio.create_task(utterance.wait(6))
     utterance.append(b"abcd")
-    await tick()
+    await ticks()
     assert not waiting.done()
     utterance.append(b"ef")
-    await tick()
+    await ticks()
     assert waiting.done()
 
 
@@ -58,7 +53,7 @@ async def test_the_end_ends_every_wait() -> None:
     utterance = beginning()
     waiting = [asyncio.create_task(utterance.wait(size)) for size in (2, 1000)]
     waiting.append(asyncio.create_task(utterance.wait_complete()))
-    await tick()
+    await ticks()
     assert not any(task.done() for task in waiting)
     utterance.finish(7.0)
     await asyncio.gather(*waiting)
@@ -76,7 +71,7 @@ async def test_what_is_there_needs_no_wait() -> None:
 async def test_a_cancelled_wait_hurts_nobody() -> None:
     utterance = beginning()
     cancelled, other = (asyncio.create_task(utterance.wait(2)) for _ in range(2))
-    await tick()
+    await ticks()
     cancelled.cancel()
     utterance.append(b"ab")
     await other
