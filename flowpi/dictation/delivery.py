@@ -111,7 +111,7 @@ class Delivery:
         """Keep an utterance that has just begun, and send it while it grows. Sets `utterance.durable`."""
         durable = utterance.durable = asyncio.get_running_loop().create_future()
         keeping = asyncio.create_task(self._keep(utterance), name=f"keep {utterance.id}")
-        keeping.add_done_callback(lambda _: durable.done() or durable.set_result(False))  # dropped before it began
+        keeping.add_done_callback(lambda _: _settle(durable))
         self._keeping[utterance.id] = keeping
         live = asyncio.create_task(self._deliver_live(utterance), name=f"deliver {utterance.id}")
         self._live[utterance.id] = live
@@ -241,3 +241,9 @@ class Delivery:
             await self._spool.remove(utterance_id, keep_audio=keep_audio)
         except SpoolError as error:
             self._audience.spool_failed(error)
+
+
+def _settle(durable: asyncio.Future[bool]) -> None:
+    """An utterance that was dropped before the spool began with it is not on the disk."""
+    if not durable.done():
+        durable.set_result(False)
