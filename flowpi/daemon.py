@@ -24,6 +24,7 @@ from flowpi.core.appliance import Mode, Rules, State
 from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, PanelError, SpoolError
 from flowpi.core.gestures import Gestures
 from flowpi.core.ulid import UlidFactory
+from flowpi.dictation import link
 from flowpi.dictation.backends import make_backends
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.spool import Spool
@@ -39,6 +40,9 @@ log = logging.getLogger(__name__)
 
 STOP_S = 4.0
 """A stop that takes longer is cut off; the audio is on the disk long before."""
+
+COMMAND_S = 0.005
+"""Added to the pre-roll: a `record start` was on its way from its writer for about a ms."""
 
 ENDING_S = 5.0
 """Added to `first_result_timeout_s`: how long the appliance shows that it waits for a text."""
@@ -151,7 +155,7 @@ class Daemon:
 
     async def _settle_in(self, config: Config, kept: list[str], transcripts: Transcripts) -> None:
         """What must not stand between start and READY, but comes before the first press as a rule."""
-        await asyncio.to_thread(_import_client)
+        await asyncio.to_thread(link.preload)
         done = await asyncio.to_thread(transcripts.ids) if kept else set()
         for utterance_id in kept:
             if (utterance_id, 1) in done:  # its text got out, and a crash came before it was deleted
@@ -215,7 +219,7 @@ class Daemon:
             make_source(config),
             read_s=audio.read_ms / 1000,
             idle_read_s=audio.idle_read_ms / 1000,
-            preroll_s=audio.preroll_ms / 1000,
+            preroll_s=audio.preroll_ms / 1000 + COMMAND_S if audio.preroll_ms else 0.0,
             postroll_s=audio.postroll_ms / 1000,
             on_fault=self._conductor.microphone_lost,
             on_recovery=self._conductor.microphone_back,
@@ -351,8 +355,3 @@ def _with_parent(path: Path) -> Path:
             f"{str(path.parent)!r} cannot be made ({error.strerror})", "set publish.socket.path"
         ) from error
     return path
-
-
-def _import_client() -> None:
-    """60 ms and 6 MB that READY does not wait for."""
-    import websockets.asyncio.client  # noqa: F401
