@@ -148,11 +148,14 @@ class Conductor:
         self.handle(FaultRaised(MICROPHONE, str(error)))
 
     def microphone_back(self) -> None:
-        self.handle(FaultCleared(MICROPHONE))
+        self._clear(MICROPHONE)
 
     def panel_failed(self, error: Exception) -> None:
         log.warning("%s", error)
         self.handle(FaultRaised(PANEL, str(error)))
+
+    def panel_works(self) -> None:
+        self._clear(PANEL)
 
     def level(self, level: Level) -> None:
         self._hub.publish(topics.LEVEL, level)

@@ -254,11 +254,13 @@ class Daemon:
             self._capture.close()
             self._capture = self._make_capture(config)
             self._conductor.open(self._capture, self._delivery)
+            self._conductor.microphone_back()  # what was wrong with the old one; the new one speaks for itself
             self._capture.start()
             self._interest_changed()
         if config.button != self._config.button or config.led != self._config.led:
             self._button.close()
             self._lamp.use(NoLed())
+            self._conductor.panel_works()
             await self._open_panel(config)
         self._config = config
         log.info("configuration reloaded")

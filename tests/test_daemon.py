@@ -273,6 +273,19 @@ def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(make: Make, t
     assert final["duration_s"] >= released_at - pressed_at + 0.9
 
 
+def test_a_reload_mends_a_wrong_device(make: Make, tmp_path: Path) -> None:
+    file = tmp_path / "flowpi.yaml"
+    file.write_text("audio: {device: absent}\n")
+    appliance = make()
+    daemon = appliance.start("--config", str(file))
+    client = appliance.connect().subscribe("state")
+    client.wait("state", lambda state: [fault["code"] for fault in state["faults"]] == ["microphone"])
+    file.write_text("audio: {device: clock}\n")
+    daemon.send(signal.SIGHUP)
+    client.wait("state", lambda state: not state["faults"])
+    assert client.record("start")["ok"]
+
+
 def test_systemd_hears_how_it_goes(make: Make) -> None:
     appliance = make("audio.device=clock", environment={"WATCHDOG_USEC": "400000"})
     daemon = appliance.start()
