@@ -280,7 +280,8 @@ class Conductor:
                 self._refusal = effect
 
     def _start(self, utterance_id: str, at: float) -> None:
-        utterance = Utterance(About(utterance_id, time.time(), context=self._context))
+        started_at = time.time() - (self._loop.time() - at)  # of the press, not of its handling
+        utterance = Utterance(About(utterance_id, started_at, context=self._context))
         try:
             self.capture.begin(utterance, at)
         except MicrophoneError as error:

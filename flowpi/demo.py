@@ -27,7 +27,7 @@ from flowpi.config import Audio, Config, FlowBackend
 from flowpi.core import topics
 from flowpi.core.errors import EngineUnavailable, FlowpiError, NoInputError, UsageError
 from flowpi.daemon import Daemon
-from flowpi.dictation.utterance import BYTES_PER_S
+from flowpi.dsp.format import BYTES_PER_S
 from flowpi.host.paths import daemon_socket
 from flowpi.panel.button import ScriptedButton
 from flowpi.panel.led import RecordingLed

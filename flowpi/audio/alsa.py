@@ -13,9 +13,10 @@ from typing import Any
 
 import alsaaudio
 
-from flowpi.audio.source import RATE_HZ, Gap, Heard
+from flowpi.audio.source import Gap, Heard
 from flowpi.audio.streamclock import StreamClock
 from flowpi.core.errors import MicrophoneError
+from flowpi.dsp.format import RATE_HZ
 from flowpi.dsp.pcm import Channel, Converter
 
 EDGE_MARGIN_S = 0.003

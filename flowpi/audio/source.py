@@ -8,11 +8,6 @@ from typing import Protocol
 
 from msgspec import Struct
 
-RATE_HZ = 16_000
-"""What every source delivers, whatever its device runs at: int16 little-endian, mono, 16 kHz."""
-
-FRAME_BYTES = 2
-
 
 class Gap(Struct, frozen=True):
     """Frames of 16 kHz that the device heard and nobody read in time (an overrun)."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from flowpi.config import Config, FlowBackend
 from flowpi.core.errors import BackendError, ConfigError
 from flowpi.core.failover import Verdict, verdict
-from flowpi.dictation.link import Attempt, FlowLink, Timings
+from flowpi.dictation.link import Attempt, FlowLink, Patience, Timings
 from flowpi.dictation.utterance import Utterance
 from flowpi.wire.flow import FinalText, PartialText
 
@@ -42,6 +42,11 @@ class Backends:
         assert last is not None
         raise last
 
+    async def close(self) -> None:
+        """Wait for connections that are still being closed."""
+        for link in self._links:
+            await link.close()
+
 
 async def _attempt(
     link: Attempt, utterance: Utterance, on_partial: Callable[[PartialText, str], None]
@@ -56,6 +61,9 @@ async def _attempt(
                 raise
             log.info("backend %r answers MessagePack in JSON: JSON from now on", link.name)
             link.use_json()
+        except Exception as error:  # a bug here must not end the service of all that was said
+            log.exception("%s: the attempt on backend %r failed", utterance.id, link.name)
+            raise BackendError(f"the attempt on backend {link.name!r} failed ({type(error).__name__})") from error
 
 
 def make_backends(config: Config) -> Backends:
@@ -66,5 +74,6 @@ def make_backends(config: Config) -> Backends:
         if not isinstance(backend, FlowBackend) or backend.token is not None:
             key = f"backends.{name}.token" if isinstance(backend, FlowBackend) else f"backends.{name}.kind suki"
             raise ConfigError("configuration", None, key, "is not in this version of flowpi", "use another backend")
-        links.append(FlowLink(name, backend, config.context, config.dictation.first_result_timeout_s))
+        patience = Patience(final_s=config.dictation.first_result_timeout_s)
+        links.append(FlowLink(name, backend, config.context, patience))
     return Backends(links)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from flowpi.core.errors import BackendError, FlowpiError, SpoolError
@@ -45,14 +45,28 @@ class Audience(Protocol):
     def spool_works(self) -> None: ...
 
 
+def retry_s(failures: int) -> float:
+    """How long to wait after so many failures in a row."""
+    return retry_after_s(failures, random.random())
+
+
 class Delivery:
     """`late` in what follows: the person has been told, in this life or an earlier one, that the text comes later."""
 
-    def __init__(self, backends: Backends, spool: Spool, audience: Audience, *, keep_audio: bool = False) -> None:
+    def __init__(
+        self,
+        backends: Backends,
+        spool: Spool,
+        audience: Audience,
+        *,
+        keep_audio: bool = False,
+        retry_s: Callable[[int], float] = retry_s,
+    ) -> None:
         self._backends = backends
         self._spool = spool
         self._audience = audience
         self._keep_audio = keep_audio
+        self._retry_s = retry_s
         self._live: dict[str, asyncio.Task[None]] = {}
         self._keeping: dict[str, asyncio.Task[None]] = {}
         self._memory: dict[str, Utterance] = {}
@@ -91,11 +105,13 @@ class Delivery:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*self._keeping.values(), return_exceptions=True)
+        await self._backends.close()
 
     def begin(self, utterance: Utterance) -> None:
-        """Keep an utterance that has just begun, and send it while it grows."""
-        utterance.durable = asyncio.get_running_loop().create_future()
+        """Keep an utterance that has just begun, and send it while it grows. Sets `utterance.durable`."""
+        durable = utterance.durable = asyncio.get_running_loop().create_future()
         keeping = asyncio.create_task(self._keep(utterance), name=f"keep {utterance.id}")
+        keeping.add_done_callback(lambda _: _settle(durable))
         self._keeping[utterance.id] = keeping
         live = asyncio.create_task(self._deliver_live(utterance), name=f"deliver {utterance.id}")
         self._live[utterance.id] = live
@@ -107,12 +123,8 @@ class Delivery:
         if utterance_id in self._backlog and utterance_id == self._late_id and self._late:
             self._late.cancel()
             self._late = asyncio.create_task(self._work_off(), name="backlog")
-        self._backlog.discard(utterance_id)
-        self._memory.pop(utterance_id, None)
-        keeping = self._keeping.pop(utterance_id, None)
-        task = asyncio.create_task(self._forget(utterance_id, keeping), name=f"drop {utterance_id}")
-        self._keeping[utterance_id] = task
-        task.add_done_callback(lambda _: self._keeping.pop(utterance_id, None))
+        self._leave_backlog(utterance_id)
+        self._put_away(utterance_id, give_up=True)
 
     async def _deliver_live(self, utterance: Utterance) -> None:
         failures = 0
@@ -129,7 +141,7 @@ class Delivery:
                         self._defer(utterance, error)
                         return
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(retry_after_s(failures, random.random())):
+                    async with asyncio.timeout(self._retry_s(failures)):
                         await utterance.wait_complete()
         finally:
             if self._live.get(utterance.id) is asyncio.current_task():
@@ -140,7 +152,7 @@ class Delivery:
         log.warning("%s is kept for later: %s", utterance.id, error)
         self._backlog.add(utterance.id)
         if utterance.durable is None or not utterance.durable.done() or not utterance.durable.result():
-            self._memory[utterance.id] = utterance
+            self._memory[utterance.id] = utterance  # until the disk has it after all
         self._audience.deferred(utterance, str(error))
 
     async def _work_off(self) -> None:
@@ -156,7 +168,7 @@ class Delivery:
                 failures = 0
                 continue
             failures += 1
-            pause_s = retry_after_s(failures, random.random())
+            pause_s = self._retry_s(failures)
             log.debug("the backlog of %d waits %.1f s", len(self._backlog), pause_s)
             self._answered.clear()
             with contextlib.suppress(TimeoutError):
@@ -179,9 +191,10 @@ class Delivery:
         return True
 
     def _leave_backlog(self, utterance_id: str) -> None:
-        self._backlog.discard(utterance_id)
         self._memory.pop(utterance_id, None)
-        self._audience.backlog_changed()
+        if utterance_id in self._backlog:
+            self._backlog.remove(utterance_id)
+            self._audience.backlog_changed()
 
     async def _attempt(self, utterance: Utterance, *, late: bool) -> None:
         """Get the text and publish it, then away with the audio. The order is the promise: nothing is deleted before.
@@ -198,26 +211,39 @@ class Delivery:
         await self._audience.publish(utterance, text, backend, timings, late)
         self._audience.delivered(utterance)
         self._leave_backlog(utterance.id)
-        if keeping := self._keeping.pop(utterance.id, None):
-            await keeping
-        try:
-            await self._spool.remove(utterance.id, keep_audio=self._keep_audio)
-        except SpoolError as error:
-            self._audience.spool_failed(error)
+        self._put_away(utterance.id, keep_audio=self._keep_audio)
+
+    def _put_away(self, utterance_id: str, *, give_up: bool = False, keep_audio: bool = False) -> None:
+        """Take it off the disk when nothing is written to it any more, on a task that `close` waits for.
+
+        `give_up`: what is not written yet need not be.
+        """
+        keeping = self._keeping.pop(utterance_id, None)
+        if keeping is not None and give_up:
+            keeping.cancel()
+        task = asyncio.create_task(self._remove(utterance_id, keeping, keep_audio), name=f"put away {utterance_id}")
+        self._keeping[utterance_id] = task
+        task.add_done_callback(lambda _: self._keeping.pop(utterance_id, None))
 
     async def _keep(self, utterance: Utterance) -> None:
         try:
             await self._spool.keep(utterance)
+            self._memory.pop(utterance.id, None)
             self._audience.spool_works()
         except SpoolError as error:
             log.error("%s: %s", utterance.id, error)
             self._audience.spool_failed(error)
 
-    async def _forget(self, utterance_id: str, keeping: asyncio.Task[None] | None) -> None:
+    async def _remove(self, utterance_id: str, keeping: asyncio.Task[None] | None, keep_audio: bool) -> None:
         if keeping is not None:
-            keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
         try:
-            await self._spool.remove(utterance_id)
+            await self._spool.remove(utterance_id, keep_audio=keep_audio)
         except SpoolError as error:
             self._audience.spool_failed(error)
+
+
+def _settle(durable: asyncio.Future[bool]) -> None:
+    """An utterance that was dropped before the spool began with it is not on the disk."""
+    if not durable.done():
+        durable.set_result(False)

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from msgspec import Struct
 
 from flowpi.config import FlowBackend
-from flowpi.core.errors import LinkError, ProtocolError, RefusedError
+from flowpi.core.errors import ConfigError, LinkError, ProtocolError, RefusedError
 from flowpi.dictation.utterance import Utterance
 from flowpi.wire.codec import MAX_FRAME_BYTES, Encoding
 from flowpi.wire.flow import FinalText, FlowClient, Notice, PartialText, SessionReady
@@ -24,16 +24,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT_S = 10.0
-"""To an open session: TCP, TLS, upgrade. Third-party clients wait 8 to 30 s."""
-
-AUTH_TIMEOUT_S = 10.0
-SEND_TIMEOUT_S = 10.0
-"""A link that takes no second of audio in ten is dead."""
-
-CLOSE_TIMEOUT_S = 2.0
 CLIENT_PATH = "/api/v1/dash/client_ws"
 """What a Unix socket serves the dialect on; the URL of a TCP backend names its own path."""
+
+
+class Patience(Struct, frozen=True):
+    """How long a backend may take, in seconds.
+
+    `connect_s`: TCP, TLS, upgrade; third-party clients wait 8 to 30 s. `auth_s`: from there to an open session.
+    `send_s`: a link that takes no second of audio in ten is dead. `final_s`: from the commit to the text.
+    """
+
+    connect_s: float = 10.0
+    auth_s: float = 10.0
+    send_s: float = 10.0
+    final_s: float = 20.0
+    close_s: float = 2.0
 
 
 class Timings(Struct):
@@ -56,22 +62,26 @@ class Attempt(Protocol):
     async def deliver(
         self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
     ) -> FinalText:
-        """Get the text. Cancelling closes the connection.
+        """Get the text. The connection is closed behind it, or behind an error, and nobody waits for that.
 
         Raises:
             BackendError: no text came of it.
         """
 
+    async def close(self) -> None:
+        """Wait for connections that are still being closed."""
+
 
 class FlowLink:
     """A backend that speaks Flow. One object a backend: it remembers a server that answers only in JSON."""
 
-    def __init__(self, name: str, backend: FlowBackend, context: dict[str, Any], final_timeout_s: float) -> None:
+    def __init__(self, name: str, backend: FlowBackend, context: dict[str, Any], patience: Patience) -> None:
         self.name = name
         self.encoding = Encoding(backend.encoding)
         self._backend = backend
         self._context = context
-        self._final_timeout_s = final_timeout_s
+        self._patience = patience
+        self._closing: set[asyncio.Task[None]] = set()
 
     def use_json(self) -> None:
         self.encoding = Encoding.JSON
@@ -79,8 +89,7 @@ class FlowLink:
     async def deliver(
         self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
     ) -> FinalText:
-        key = self._backend.client_key or self._backend.api_key
-        token = key.resolve() if key else None
+        token = self._token()
         client = FlowClient(
             encoding=self.encoding,
             access_token=token,
@@ -90,8 +99,18 @@ class FlowLink:
             wav=self._backend.audio == "wav",
         )
         async with self._connect(client, token) as socket:
-            session = _Session(client, socket, utterance, on_partial, timings)
-            return await session.run(self._backend.packet_ms, self._backend.append_ms, self._final_timeout_s)
+            session = _Session(client, socket, utterance, on_partial, timings, self._patience)
+            return await session.run(self._backend.packet_ms, self._backend.append_ms)
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    def _token(self) -> str | None:
+        key = self._backend.client_key or self._backend.api_key
+        try:
+            return key.resolve() if key else None
+        except ConfigError as error:
+            raise RefusedError(f"there is no key for backend {self.name!r}: {error.message}", error.hint) from None
 
     @asynccontextmanager
     async def _connect(self, client: FlowClient, token: str | None) -> "AsyncIterator[ClientConnection]":
@@ -103,8 +122,8 @@ class FlowLink:
             "additional_headers": client.headers,
             "compression": None,  # PCM does not compress, and a frame of zeros must not become a gigabyte
             "max_size": MAX_FRAME_BYTES,
-            "open_timeout": CONNECT_TIMEOUT_S,
-            "close_timeout": CLOSE_TIMEOUT_S,
+            "open_timeout": self._patience.connect_s,
+            "close_timeout": self._patience.close_s,
         }
         query = self._credentials(token)
         try:
@@ -128,12 +147,17 @@ class FlowLink:
         try:
             yield socket
         finally:
-            closing = asyncio.ensure_future(socket.close())
-            try:
-                await asyncio.shield(closing)
-            except asyncio.CancelledError:
-                closing.cancel()
-                raise
+            # A text that is there does not wait for a slow goodbye.
+            closing = asyncio.create_task(self._close(socket), name=f"close {self.name}")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    async def _close(self, socket: "ClientConnection") -> None:
+        try:
+            async with asyncio.timeout(self._patience.close_s):  # its own timeout begins once all audio is sent
+                await socket.close()
+        except TimeoutError:
+            socket.transport.abort()
 
     def _credentials(self, token: str | None) -> str:
         """The query of the upgrade request (the vendor's page `client_side_auth_basics`)."""
@@ -157,28 +181,30 @@ class _Session:
         utterance: Utterance,
         on_partial: Callable[[PartialText], None],
         timings: Timings,
+        patience: Patience,
     ) -> None:
         self._client = client
         self._socket = socket
         self._utterance = utterance
         self._on_partial = on_partial
         self._timings = timings
+        self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
 
-    async def run(self, packet_ms: int, append_ms: int, final_timeout_s: float) -> FinalText:
+    async def run(self, packet_ms: int, append_ms: int) -> FinalText:
         began = self._loop.time()
         receiving = asyncio.create_task(self._receive(), name=f"receive {self._utterance.id}")
         sending = asyncio.create_task(self._send(packet_ms, append_ms), name=f"send {self._utterance.id}")
         try:
-            # The receiver ends with the text or with an error, which ends the sender too.
-            await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_EXCEPTION)
+            # The receiver ends with the text or with an error, which ends the sender too; the sender with the commit.
+            await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_COMPLETED)
             if receiving.done():
                 return receiving.result()
             sending.result()
             # Audio of yesterday goes out in a moment, but a recogniser may take real time to hear it.
             unheard_s = max(0.0, began + self._utterance.duration_s - self._loop.time())
-            async with _within(final_timeout_s + unheard_s, "send the text"):
+            async with _within(self._patience.final_s + unheard_s, "send the text"):
                 return await receiving
         finally:
             for task in (receiving, sending):
@@ -189,7 +215,7 @@ class _Session:
         client, utterance = self._client, self._utterance
         client.open()
         await self._flush()
-        async with _within(AUTH_TIMEOUT_S, "open the session"):
+        async with _within(self._patience.auth_s, "open the session"):
             await self._ready
         packet, append = client.packet_bytes, client.packet_bytes * (append_ms // packet_ms)
         sent, wanted = 0, packet  # the first packet goes as soon as it is there
@@ -216,7 +242,7 @@ class _Session:
 
         try:
             for frame in self._client.data_to_send():
-                async with _within(SEND_TIMEOUT_S, "take the audio"):
+                async with _within(self._patience.send_s, "take the audio"):
                     await self._socket.send(frame)
         except ConnectionClosed:
             pass  # the receiver knows why
@@ -254,6 +280,8 @@ async def _within(seconds: float, what: str) -> AsyncIterator[None]:
 
 
 def _reason(error: TimeoutError | OSError) -> str:
+    if untrusted := getattr(error, "verify_message", None):  # of ssl.SSLCertVerificationError
+        return f"its certificate is not trusted: {untrusted}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return "no answer in time" if isinstance(error, TimeoutError) else (str(error) or type(error).__name__).lower()

@@ -20,6 +20,7 @@ import errno
 import fcntl
 import logging
 import os
+import stat
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,8 @@ import msgspec
 
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, SpoolError
 from flowpi.core.ulid import is_ulid
-from flowpi.dictation.utterance import BYTES_PER_S, FRAME_BYTES, About, Utterance
+from flowpi.dictation.utterance import About, Utterance
+from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.wav import wav_header
 
 log = logging.getLogger(__name__)
@@ -102,7 +104,7 @@ class Spool:
             SpoolError: the disk does not take it. The utterance lives on in memory.
         """
         loop = asyncio.get_running_loop()
-        durable = utterance.durable or loop.create_future()
+        durable = utterance.durable = utterance.durable or loop.create_future()
         file = _File(self.directory, utterance.id)
         try:
             await loop.run_in_executor(self._thread, file.create, utterance.about)
@@ -126,14 +128,13 @@ class Spool:
             await asyncio.shield(loop.run_in_executor(self._thread, file.close))
 
     def load(self, utterance_id: str) -> Utterance | None:
-        """Read an utterance back, whole or up to where it was cut; None if there is no audio in it. Any thread.
+        """Read an utterance back, whole or up to where it was cut; None if it is not there. Any thread.
 
         A file that cannot be read as an utterance is moved to `quarantine/` and None returned.
         """
         path = self.directory / (utterance_id + SUFFIX)
         try:
-            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-                data = file.read()
+            data = _read_file(path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -210,6 +211,18 @@ def parse(data: bytes) -> Utterance | None:
     utterance = Utterance(about, pcm=bytes(pcm), complete=True, partial=not whole)
     utterance.lost_frames = ending.lost_frames if ending else 0
     return utterance
+
+
+def _read_file(path: Path) -> bytes:
+    """Raises OSError; also for what is no regular file: a FIFO has no end, and a link may lead anywhere."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file")
+        with open(handle, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(handle)
 
 
 class _File:

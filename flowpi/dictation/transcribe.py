@@ -8,7 +8,8 @@ from flowpi.audio.wav import read_wav
 from flowpi.config import Config
 from flowpi.core.ulid import UlidFactory
 from flowpi.dictation.backends import make_backends
-from flowpi.dictation.utterance import BYTES_PER_S, About, Utterance
+from flowpi.dictation.utterance import About, Utterance
+from flowpi.dsp.format import BYTES_PER_S
 
 
 def transcribe(config: Config, file: str) -> int:
@@ -28,7 +29,10 @@ def transcribe(config: Config, file: str) -> int:
 async def _transcribe(config: Config, parts: list[bytes]) -> None:
     backends = make_backends(config)
     utterance_id = UlidFactory().make(int(time.time() * 1000), os.urandom(10))
-    for number, pcm in enumerate(parts, 1):
-        utterance = Utterance(About(utterance_id, time.time(), part=number), pcm=pcm, complete=True)
-        text, _, _ = await backends.text_of(utterance, lambda partial, backend: None)
-        print(text.text, flush=True)
+    try:
+        for number, pcm in enumerate(parts, 1):
+            utterance = Utterance(About(utterance_id, time.time(), part=number), pcm=pcm, complete=True)
+            text, _, _ = await backends.text_of(utterance, lambda partial, backend: None)
+            print(text.text, flush=True)
+    finally:
+        await backends.close()

@@ -9,9 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-RATE_HZ = 16_000
-FRAME_BYTES = 2
-BYTES_PER_S = RATE_HZ * FRAME_BYTES
+from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 
 FOREVER = 1 << 62
 """A length that no utterance reaches: waiting for it is waiting for the end."""

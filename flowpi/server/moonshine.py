@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 
 from flowpi.core.errors import EngineUnavailable
-from flowpi.server.engines import RATE_HZ
+from flowpi.dsp.format import RATE_HZ
 from flowpi.server.streaming import StreamingRecognition
 
 MODEL_VARIABLE = "FLOWPI_MODEL"

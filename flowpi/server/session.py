@@ -17,7 +17,8 @@ from typing import TypeVar, assert_never
 
 from aiohttp import WSMsgType, web
 
-from flowpi.server.engines import RATE_HZ, SAMPLE_BYTES, Engine
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
+from flowpi.server.engines import Engine
 from flowpi.server.transcription import Transcription
 from flowpi.wire.flow import AudioCommitted, AudioReceived, Departure, FlowServer, SessionRequested
 
@@ -25,7 +26,7 @@ Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
-MAX_WAITING_BYTES = 60 * RATE_HZ * SAMPLE_BYTES
+MAX_WAITING_BYTES = 60 * RATE_HZ * FRAME_BYTES
 INTERIM_NICENESS = 5
 
 

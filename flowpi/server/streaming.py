@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.endpointer import DIP, MIN_SPEECH, Endpointer
-from flowpi.server.engines import RATE_HZ, SAMPLE_BYTES
 
 SPLIT_FROM = RATE_HZ * 4
 """A segment this long is decoded anew only from its latest dip: up to here the whole takes under 0.1 s."""
@@ -70,7 +70,7 @@ class StreamingRecognition:
         self._speech.append(pcm)
         while (segment := self._speech.scan(lambda: self._hurried)) is not None:
             self._take(segment)
-        if self._speech.speaking and len(pcm) <= BEHIND * SAMPLE_BYTES:
+        if self._speech.speaking and len(pcm) <= BEHIND * FRAME_BYTES:
             self._decode_open_segment()
         text = _joined(*self._texts, self._interim)
         if text == self._shown:

@@ -26,12 +26,13 @@ from typing import Any, assert_never
 from msgspec import UNSET, Struct, UnsetType
 
 from flowpi.core.errors import AnsweredInText, LinkError, ProtocolError, RefusedError
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.level import rms
 from flowpi.dsp.wav import WavError, wav_header, wav_payload
 from flowpi.wire.codec import DecodeError, Encoding, Frame, decode, encode
 
-FRAME_BYTES = 2
-RATE_HZ = 16_000
+NORMAL_CLOSES = (1000, 1005)
+"""Close codes (RFC 6455) by which the server says that it is done: with this code, or with none."""
 
 # Messages of the client, W0: text frames of JSON, or binary frames of MessagePack.
 
@@ -208,6 +209,7 @@ class FlowClient:
         assert self.state is ClientState.STREAMING
         self._outbox.append(encode(Commit(self.position), self.encoding))
         self.state = ClientState.COMMITTED
+        self._last = None  # a text of less than all is no text
 
     def receive(self, frame: Frame) -> list[ClientEvent]:
         """Take one frame of the server.
@@ -236,7 +238,8 @@ class FlowClient:
             case Text(body=body):
                 self._last = PartialText(body.text, body.detected_language)
                 final = message.final if message.final is not None else body.final
-                if not final:
+                # Before the commit no text is final, whatever it says: the rest of the speech would be lost.
+                if not final or self.state is not ClientState.COMMITTED:
                     return [self._last]
                 self.state = ClientState.DONE
                 return [FinalText(body.text, body.detected_language)]
@@ -247,15 +250,15 @@ class FlowClient:
                 assert_never(message)
 
     def receive_close(self, code: int | None, reason: str = "") -> list[ClientEvent]:
-        """The connection is closed. After the commit a last text counts as the final one, unconfirmed (W0's own
-        example of a final says `final: false`).
+        """The connection is closed. After a normal close a text that came after the commit counts as the final one,
+        unconfirmed (W0's own example of a final says `final: false`).
 
         Raises:
             LinkError: there is no text to take.
         """
         if self.state is ClientState.DONE:
             return []
-        if self.state is ClientState.COMMITTED and self._last is not None:
+        if self.state is ClientState.COMMITTED and self._last is not None and code in NORMAL_CLOSES:
             self.state = ClientState.DONE
             return [FinalText(self._last.text, self._last.language, confirmed=False)]
         how = f"code {code}" if code is not None else "no close frame"

@@ -11,8 +11,8 @@ import alsaaudio
 import pytest
 
 from flowpi.audio.alsa import AlsaSource
-from flowpi.audio.source import RATE_HZ
 from flowpi.core.errors import MicrophoneError
+from flowpi.dsp.format import RATE_HZ
 from flowpi.dsp.level import measure
 from tests.audio.listening import gaps, length, listen, missing, samples, sine, sound, wait_until
 from tests.rig.microphone import Microphone

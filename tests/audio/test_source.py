@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from flowpi.audio.alsa import AlsaSource
-from flowpi.audio.source import FRAME_BYTES, RATE_HZ, Source
+from flowpi.audio.source import Source
 from flowpi.audio.wav import WavSource
 from flowpi.core.errors import MicrophoneError
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from tests.audio.listening import gaps, length, listen, missing, sound, wait_until
 from tests.rig.microphone import Microphone
 

@@ -235,6 +235,23 @@ class TestClient:
         assert pair.client.receive_close(1000) == [FinalText("It was", "en", confirmed=False)]
         assert pair.client.state is ClientState.DONE
 
+    @pytest.mark.parametrize("code", [None, 1001, 1006, 1011, 4000])
+    def test_a_broken_connection_makes_no_text_final(self, code: int | None) -> None:
+        pair = streaming()
+        pair.client.commit()
+        pair.server.partial("It was", "en")
+        pair.to_client()
+        with pytest.raises(LinkError):
+            pair.client.receive_close(code)
+
+    def test_a_text_from_before_the_commit_is_not_all(self) -> None:
+        pair = streaming()
+        pair.server.partial("It was", "en")
+        pair.to_client()
+        pair.client.commit()
+        with pytest.raises(LinkError):
+            pair.client.receive_close(1000)
+
     def test_close_with_a_text_but_no_commit_gives_none(self) -> None:
         pair = streaming()
         pair.server.partial("It was", "en")
@@ -268,7 +285,15 @@ class TestClient:
 
     @pytest.mark.parametrize("place", ['"final": true, "body": {"text": "a"}', '"body": {"text": "a", "final": true}'])
     def test_final_in_either_place(self, place: str) -> None:
-        assert streaming().client.receive(f'{{"status": "text", {place}}}') == [FinalText("a", None)]
+        client = streaming().client
+        client.commit()
+        assert client.receive(f'{{"status": "text", {place}}}') == [FinalText("a", None)]
+
+    def test_no_text_is_final_before_the_commit(self) -> None:
+        client = streaming().client
+        assert client.receive('{"status": "text", "final": true, "body": {"text": "a"}}') == [PartialText("a", None)]
+        with pytest.raises(LinkError):
+            client.receive_close(1000)
 
     @pytest.mark.parametrize("frame", ["garbage", "{}", "null", '{"status": 7}'])
     def test_no_message(self, frame: str) -> None:

@@ -1,0 +1,472 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from flowpi.config import Config, Dictation, FlowBackend, Secret, SukiBackend
+from flowpi.core.errors import BackendError, ConfigError, LinkError, SpoolError
+from flowpi.dictation.backends import Backends, make_backends
+from flowpi.dictation.delivery import Delivery
+from flowpi.dictation.link import Attempt, FlowLink, Patience, Timings
+from flowpi.dictation.spool import Spool
+from flowpi.dictation.utterance import Utterance
+from flowpi.wire.flow import FinalText, PartialText
+from tests.dictation.backend import (
+    FakeBackend,
+    Script,
+    answers_in_text,
+    hangs_up,
+    hangs_up_after_commit,
+    hangs_up_in_the_middle,
+    is_mute_after_auth,
+    is_mute_after_commit,
+    refuses,
+    works,
+)
+from tests.dictation.sound import beginning, echo, noise, spoken, ulid
+from tests.waiting import PATIENCE_S, ticks, until
+
+SOUND = noise(1.234)
+
+
+class Audience:
+    """Writes down what it is told. `full`: the disk of the transcripts is."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.said: list[tuple[str, ...]] = []
+        self.partials: list[str] = []
+        self.texts: list[FinalText] = []
+        self.kept_when_published: list[bool] = []
+        self.full = False
+        self.publishing: asyncio.Event | None = None
+        """If set, publishing takes until then."""
+        self._spool = spool
+        self._news = asyncio.Event()
+
+    async def until(self, wanted: Callable[[], object]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not wanted():
+                self._news.clear()
+                await self._news.wait()
+
+    async def hears(self, *what: str) -> None:
+        await self.until(lambda: what in self.said)
+
+    def of(self, utterance_id: str) -> list[str]:
+        return [words[0] for words in self.said if words[1:2] == (utterance_id,)]
+
+    def _say(self, *words: str) -> None:
+        self.said.append(words)
+        self._news.set()
+
+    def partial(self, utterance: Utterance, text: PartialText, backend: str) -> None:
+        self.partials.append(text.text)
+
+    async def publish(self, utterance: Utterance, text: FinalText, backend: str, timings: Timings, late: bool) -> None:
+        if self.publishing is not None:
+            self._say("publishing", utterance.id)
+            await self.publishing.wait()
+        if self.full:
+            self._say("not published", utterance.id)
+            raise SpoolError("the disk is full")
+        self.texts.append(text)
+        self.kept_when_published.append((self._spool.directory / f"{utterance.id}.utt").exists())
+        self._say("late" if late else "text", utterance.id, backend)
+
+    def delivered(self, utterance: Utterance) -> None:
+        self._say("delivered", utterance.id)
+
+    def deferred(self, utterance: Utterance, reason: str) -> None:
+        self._say("deferred", utterance.id, reason)
+
+    def backlog_changed(self) -> None:
+        self._say("backlog")
+
+    def spool_failed(self, error: SpoolError) -> None:
+        self._say("spool failed", str(error))
+
+    def spool_works(self) -> None:
+        self._say("spool works")
+
+
+class House:
+    """A spool, and one life after the other of a delivery from it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.spool = Spool(directory, sync_s=0.1)
+        self.audience = Audience(self.spool)
+
+    @asynccontextmanager
+    async def life(self, *links: Attempt, pause_s: float = 0.001) -> AsyncIterator[Delivery]:
+        self.spool = Spool(self.directory, sync_s=0.1)
+        self.audience = Audience(self.spool)
+        kept = self.spool.open()
+        delivery = Delivery(Backends(links), self.spool, self.audience, retry_s=lambda failures: pause_s)
+        delivery.start(kept)
+        try:
+            yield delivery
+        finally:
+            await delivery.close()
+            self.spool.close()
+
+    def files(self) -> list[str]:
+        return sorted(path.stem for path in self.directory.glob("*.utt"))
+
+    async def cleared(self) -> None:
+        """Until the spool is empty: it is deleted after all that is said."""
+        await until(lambda: not self.files())
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path / "spool")
+
+
+def make_link(url: str, name: str = "house") -> FlowLink:
+    return FlowLink(name, FlowBackend(url), {}, Patience())
+
+
+def speak(delivery: Delivery, utterance_id: str = ulid(1), pcm: bytes = SOUND) -> Utterance:
+    """A whole utterance."""
+    utterance = beginning(utterance_id)
+    delivery.begin(utterance)
+    utterance.append(pcm)
+    utterance.finish(asyncio.get_running_loop().time())
+    return utterance
+
+
+class TestLive:
+    async def test_the_text_is_published_and_the_audio_goes(self, house: House) -> None:
+        async with FakeBackend() as backend, house.life(make_link(backend.url)) as delivery:
+            utterance = speak(delivery)
+            await house.audience.hears("delivered", utterance.id)
+            await house.cleared()
+            assert house.audience.of(utterance.id) == ["text", "delivered"]
+            assert house.audience.texts[0].text == echo(SOUND)
+            assert delivery.backend == "house"
+            assert delivery.spooled == 0
+
+    async def test_nothing_is_deleted_before_it_is_published(self, house: House) -> None:
+        async with FakeBackend() as backend, house.life(make_link(backend.url)) as delivery:
+            house.audience.publishing = asyncio.Event()
+            utterance = speak(delivery)
+            await house.audience.hears("publishing", utterance.id)
+            assert utterance.durable is not None
+            await utterance.durable
+            assert house.files() == [utterance.id]
+            house.audience.publishing.set()
+            await house.audience.hears("delivered", utterance.id)
+            await house.cleared()
+        assert house.audience.kept_when_published == [True]
+
+    async def test_a_break_in_the_middle_costs_a_connection_and_no_audio(self, house: House) -> None:
+        async with FakeBackend([hangs_up_in_the_middle, works]) as backend, house.life(make_link(backend.url)) as life:
+            utterance = beginning()
+            life.begin(utterance)
+            utterance.append(SOUND)
+            await backend.called(2)
+            utterance.append(SOUND)
+            utterance.finish(1.0)
+            await house.audience.hears("delivered", utterance.id)
+            assert house.audience.texts[0].text == echo(SOUND + SOUND)
+            assert house.audience.partials == ["it was"]
+            assert len(backend.calls) == 2
+
+    async def test_a_server_that_comes_while_one_speaks(self, house: House, unused_tcp_port: int) -> None:
+        async with house.life(make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws")) as delivery:
+            utterance = beginning()
+            delivery.begin(utterance)
+            utterance.append(SOUND)
+            async with FakeBackend(port=unused_tcp_port) as backend:
+                await backend.called(1)
+                utterance.finish(1.0)
+                await house.audience.hears("delivered", utterance.id)
+            assert house.audience.of(utterance.id) == ["text", "delivered"]
+            assert house.audience.texts[0].text == echo(SOUND)
+
+    async def test_after_the_end_there_is_one_more_attempt(self, house: House) -> None:
+        async with (
+            FakeBackend([hangs_up_in_the_middle, works]) as backend,
+            house.life(make_link(backend.url), pause_s=3600) as delivery,
+        ):
+            utterance = beginning()
+            delivery.begin(utterance)
+            utterance.append(SOUND)
+            await (await backend.called(1)).socket.wait_closed()
+            utterance.finish(1.0)
+            await house.audience.hears("delivered", utterance.id)
+            assert house.audience.of(utterance.id) == ["text", "delivered"]
+
+    async def test_nobody_is_asked_where_nothing_was_heard(self, house: House) -> None:
+        async with FakeBackend() as backend:
+            backends = Backends([make_link(backend.url)])
+            text, name, _ = await backends.text_of(spoken(b""), lambda partial, backend: None)
+            assert (text, name) == (FinalText("", None), "house")
+            assert backend.calls == []
+
+    async def test_two_at_once_do_not_mix(self, house: House) -> None:
+        async with FakeBackend() as backend, house.life(make_link(backend.url)) as delivery:
+            sounds = {ulid(n): noise(0.5, seed=n) for n in range(4)}
+            for utterance_id, pcm in sounds.items():
+                speak(delivery, utterance_id, pcm)
+            for utterance_id in sounds:
+                await house.audience.hears("delivered", utterance_id)
+            assert {text.text for text in house.audience.texts} == {echo(pcm) for pcm in sounds.values()}
+
+
+class TestFailover:
+    async def test_the_next_backend_has_its_turn(self, house: House) -> None:
+        async with FakeBackend([refuses]) as first, FakeBackend() as second:
+            links = make_link(first.url, "first"), make_link(second.url, "second")
+            async with house.life(*links) as delivery:
+                utterance = speak(delivery)
+                await house.audience.hears("text", utterance.id, "second")
+                await house.audience.hears("delivered", utterance.id)
+                assert delivery.backend == "second"
+
+    async def test_an_answer_in_text_costs_one_connection_and_is_remembered(self, house: House) -> None:
+        async with FakeBackend([answers_in_text, works]) as backend, house.life(make_link(backend.url)) as delivery:
+            for number in (1, 2):
+                speak(delivery, ulid(number))
+                await house.audience.hears("delivered", ulid(number))
+            assert [call.encoding.value for call in backend.calls] == ["msgpack", "json", "json"]
+            assert [text.text for text in house.audience.texts] == [echo(SOUND)] * 2
+
+    async def test_a_mistake_in_an_attempt_is_a_failed_attempt(
+        self, house: House, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Broken(FlowLink):
+            async def deliver(
+                self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
+            ) -> FinalText:
+                raise ZeroDivisionError("secret words")
+
+        async with FakeBackend() as backend:
+            links = Broken("broken", FlowBackend(backend.url), {}, Patience()), make_link(backend.url)
+            async with house.life(*links) as delivery:
+                utterance = speak(delivery)
+                await house.audience.hears("text", utterance.id, "house")
+        assert "the attempt on backend 'broken' failed" in caplog.text
+
+    def test_what_this_version_does_not_speak_is_a_configuration_error(self) -> None:
+        suki = SukiBackend("partner", Secret("literal", "key"))
+        config = Config(backends={"clinic": suki}, dictation=Dictation(backends=("clinic",)))
+        with pytest.raises(ConfigError, match=r"backends\.clinic\.kind suki is not in this version of flowpi"):
+            make_backends(config)
+
+
+class TestBacklog:
+    async def test_without_a_server_it_is_kept_and_comes_late_in_order(
+        self, house: House, unused_tcp_port: int
+    ) -> None:
+        ids = [ulid(number) for number in (1, 2, 3)]
+        async with house.life(make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws")) as delivery:
+            for number, utterance_id in enumerate(ids, 1):
+                speak(delivery, utterance_id, noise(0.3, seed=number))
+            await house.audience.until(lambda: delivery.spooled == 3)
+            async with FakeBackend(port=unused_tcp_port):
+                await house.audience.hears("delivered", ids[-1])
+                await house.cleared()
+            assert [words for words in house.audience.said if words[0] == "late"] == [
+                ("late", utterance_id, "house") for utterance_id in ids
+            ]
+            assert [text.text for text in house.audience.texts] == [echo(noise(0.3, seed=n)) for n in (1, 2, 3)]
+            assert delivery.spooled == 0
+
+    async def test_a_live_text_stirs_the_backlog_at_once(self, house: House) -> None:
+        async with (
+            FakeBackend([hangs_up, hangs_up, works]) as backend,
+            house.life(make_link(backend.url), pause_s=3600) as delivery,
+        ):
+            speak(delivery, ulid(1))
+            await backend.called(2)  # the first is deferred, and its next attempt an hour away
+            await house.audience.until(lambda: delivery.spooled)
+            speak(delivery, ulid(2))
+            await house.audience.hears("delivered", ulid(2))
+            await house.audience.hears("late", ulid(1), "house")
+
+    async def test_it_rests_while_somebody_speaks(self, house: House) -> None:
+        async with FakeBackend([works, hangs_up, works]) as backend, house.life(make_link(backend.url)) as delivery:
+            speaking = beginning(ulid(2))
+            delivery.begin(speaking)
+            await backend.called(1)
+            speak(delivery, ulid(1))
+            await house.audience.until(lambda: delivery.spooled)
+            await ticks(300)
+            assert len(backend.calls) == 2
+            speaking.finish(1.0)
+            await house.audience.hears("delivered", ulid(1))
+            assert ("late", ulid(1), "house") in house.audience.said
+
+    async def test_what_an_earlier_life_left_is_delivered(self, house: House) -> None:
+        async with FakeBackend([is_mute_after_commit]) as backend, house.life(make_link(backend.url)) as delivery:
+            utterance = speak(delivery)
+            await backend.called(1)
+            assert utterance.durable is not None
+            assert await utterance.durable
+        assert house.files() == [utterance.id]
+        async with FakeBackend() as backend, house.life(make_link(backend.url)) as delivery:
+            await house.audience.hears("late", utterance.id, "house")
+            await house.cleared()
+        assert house.audience.texts[0].text == echo(SOUND)
+
+    async def test_what_cannot_be_read_does_not_stand_in_the_way(self, house: House) -> None:
+        house.directory.mkdir()
+        (house.directory / f"{ulid(1)}.utt").write_bytes(b"rubbish")
+        async with FakeBackend() as backend, house.life(make_link(backend.url)) as delivery:
+            speak(delivery, ulid(2))
+            await house.audience.hears("delivered", ulid(2))
+            await house.audience.until(lambda: delivery.spooled == 0)
+            assert ulid(1) not in house.files()
+
+    async def test_a_press_of_which_nothing_was_heard_does_not_stand_in_the_way(self, house: House) -> None:
+        async with house.life(make_link("ws://127.0.0.1:1/ws")):
+            await house.spool.keep(spoken(b"", ulid(1)))
+        async with house.life(make_link("ws://127.0.0.1:1/ws")):
+            await house.audience.hears("delivered", ulid(1))
+            await house.cleared()
+
+    async def test_other_backends_are_tried_at_once(self, house: House, unused_tcp_port: int) -> None:
+        async with house.life(make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws"), pause_s=3600) as delivery:
+            speak(delivery)
+            await house.audience.until(lambda: delivery.spooled)
+            async with FakeBackend() as backend:
+                delivery.use(Backends([make_link(backend.url, "other")]))
+                await house.audience.hears("late", ulid(1), "other")
+                await house.audience.hears("delivered", ulid(1))
+
+    async def test_what_is_on_the_disk_is_not_held_in_memory_too(self, house: House, unused_tcp_port: int) -> None:
+        """The text comes from the file, not from the object."""
+        async with house.life(make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws")) as delivery:
+            utterance = speak(delivery)
+            await house.audience.until(lambda: delivery.spooled and ("spool works",) in house.audience.said)
+            utterance._pcm.clear()
+            async with FakeBackend(port=unused_tcp_port):
+                await house.audience.hears("late", utterance.id, "house")
+        assert house.audience.texts[0].text == echo(SOUND)
+
+
+class TestTheDiskFails:
+    async def test_what_cannot_be_kept_is_delivered_all_the_same(self, house: House) -> None:
+        async with FakeBackend([hangs_up, works]) as backend, house.life(make_link(backend.url)) as delivery:
+            (house.directory / f"{ulid(1)}.utt").mkdir()
+            utterance = speak(delivery)
+            await house.audience.hears("late", utterance.id, "house")
+            await house.audience.hears("delivered", utterance.id)
+            assert house.audience.texts[0].text == echo(SOUND)
+            assert utterance.durable is not None
+            assert not await utterance.durable
+            (house.directory / f"{ulid(1)}.utt").rmdir()
+        assert [words[0] for words in house.audience.said].count("spool failed") >= 1
+
+    async def test_a_text_that_cannot_be_published_keeps_its_audio(self, house: House) -> None:
+        async with FakeBackend() as backend, house.life(make_link(backend.url)) as delivery:
+            house.audience.full = True
+            utterance = speak(delivery)
+            await house.audience.until(lambda: delivery.spooled)
+            await house.audience.until(lambda: house.audience.of(utterance.id).count("not published") >= 3)
+            assert house.files() == [utterance.id]
+            assert "delivered" not in house.audience.of(utterance.id)
+            house.audience.full = False
+            await house.audience.hears("delivered", utterance.id)
+            await house.cleared()
+
+
+class TestDrop:
+    async def test_while_it_is_spoken(self, house: House) -> None:
+        async with FakeBackend([is_mute_after_auth]) as backend, house.life(make_link(backend.url)) as delivery:
+            utterance = beginning()
+            delivery.begin(utterance)
+            utterance.append(SOUND)
+            call = await backend.called(1)
+            delivery.drop(utterance.id)
+            utterance.finish(1.0)
+            async with asyncio.timeout(PATIENCE_S):
+                await call.socket.wait_closed()
+            await house.cleared()
+        assert house.audience.of(utterance.id) == []
+        assert house.files() == []
+
+    async def test_at_once(self, house: House) -> None:
+        async with FakeBackend() as backend, house.life(make_link(backend.url)) as delivery:
+            utterance = beginning()
+            delivery.begin(utterance)
+            delivery.drop(utterance.id)
+            utterance.finish(1.0)
+        assert house.audience.of(utterance.id) == []
+        assert house.files() == []
+
+    async def test_while_its_text_is_awaited(self, house: House) -> None:
+        async with FakeBackend([is_mute_after_commit]) as backend, house.life(make_link(backend.url)) as delivery:
+            utterance = speak(delivery)
+            call = await backend.called(1)
+            await until(lambda: call.committed)
+            delivery.drop(utterance.id)
+            await house.cleared()
+        assert house.audience.of(utterance.id) == []
+
+    async def test_while_it_is_late(self, house: House) -> None:
+        async with (
+            FakeBackend([hangs_up, is_mute_after_commit, works]) as backend,
+            house.life(make_link(backend.url)) as delivery,
+        ):
+            speak(delivery, ulid(1))
+            call = await backend.called(2)
+            await until(lambda: call.committed)
+            delivery.drop(ulid(1))
+            assert delivery.spooled == 0
+            async with asyncio.timeout(PATIENCE_S):
+                await call.socket.wait_closed()
+            speak(delivery, ulid(2))
+            await house.audience.hears("delivered", ulid(2))
+            await house.cleared()
+        assert house.audience.of(ulid(1)) == ["deferred"]
+
+    async def test_one_that_waits_behind_another(self, house: House, unused_tcp_port: int) -> None:
+        async with house.life(make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws"), pause_s=3600) as delivery:
+            for number in (1, 2):
+                speak(delivery, ulid(number))
+            await house.audience.until(lambda: delivery.spooled == 2)
+            delivery.drop(ulid(2))
+            assert delivery.spooled == 1
+            await until(lambda: house.files() == [ulid(1)])
+
+    async def test_an_unknown_one_is_harmless(self, house: House) -> None:
+        async with house.life(make_link("ws://127.0.0.1:1/ws")) as delivery:
+            delivery.drop(ulid(9))
+
+
+class TestClose:
+    @pytest.mark.parametrize(
+        "script", [hangs_up, hangs_up_after_commit, hangs_up_in_the_middle, is_mute_after_auth, is_mute_after_commit]
+    )
+    @pytest.mark.parametrize("number", [0, 1, 5, 30, 100, 300])
+    async def test_at_any_moment_the_audio_is_kept(self, house: House, script: Script, number: int) -> None:
+        async with FakeBackend([script]) as backend, house.life(make_link(backend.url)) as delivery:
+            speak(delivery)
+            await ticks(number)
+        assert house.files() == [ulid(1)]
+        async with FakeBackend() as backend, house.life(make_link(backend.url)):
+            await house.audience.hears("delivered", ulid(1))
+        assert house.audience.texts[0].text == echo(SOUND)
+
+    async def test_while_publishing_nothing_is_lost(self, house: House) -> None:
+        async with FakeBackend() as backend, house.life(make_link(backend.url)) as delivery:
+            house.audience.publishing = asyncio.Event()
+            speak(delivery)
+            await house.audience.hears("publishing", ulid(1))
+        assert house.files() == [ulid(1)]
+
+
+async def test_all_backends_failed_is_the_last_ones_reason() -> None:
+    async with FakeBackend([hangs_up]) as first, FakeBackend([refuses]) as second:
+        links: Sequence[Attempt] = [make_link(first.url, "first"), make_link(second.url, "second")]
+        backends = Backends(links)
+        with pytest.raises(BackendError, match="the server refused: the quota is used up"):
+            await backends.text_of(spoken(SOUND), lambda partial, backend: None)
+        with pytest.raises(LinkError):
+            await Backends(links[::-1]).text_of(spoken(SOUND), lambda partial, backend: None)
+        await backends.close()
