@@ -76,7 +76,11 @@ def transcribe(arguments: argparse.Namespace, config: Config) -> int:
 
 def config_check(arguments: argparse.Namespace, config: Config) -> int:
     from flowpi.config_file import config_path, warnings
+    from flowpi.daemon import check_supported
+    from flowpi.dictation.backends import make_backends
 
+    check_supported(config)  # what ends the daemon must not pass here
+    make_backends(config)
     path = config_path(arguments.config)
     for warning in warnings(config, path):
         print(f"flowpi: warning: {warning}", file=sys.stderr)
