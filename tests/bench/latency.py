@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from tests.bench.processes import PATIENCE_S, Bench, Daemon
+from tests.bench.processes import PATIENCE_S, Bench, Client, Daemon
 
 RATE_HZ = 16_000
 
@@ -48,29 +49,60 @@ class Dictations:
     missing_frames: int
 
 
-def dictate(bench: Bench, count: int, *settings: str) -> Dictations:
-    press, release, text, before, lost, missing = [], [], [], [], [], 0
+def dictate(bench: Bench, count: int, *settings: str) -> tuple[Dictations, Dictations]:
+    """Of flowpi, and of the shortest program that does the same, one dictation of each in turn."""
     dice = random.Random(0)
-    with Daemon(bench, *settings) as daemon:
-        buttons, subscriber = daemon.connect(), daemon.connect()
-        subscriber.subscribe("transcript/final")
+    with Daemon(bench, *settings) as daemon, bench.relay() as relay:
+        talkers = _Talker(bench, daemon.socket), _Talker(bench, relay)
         time.sleep(1.0)  # the first press does not come in the first second of the daemon's life
         for _ in range(count):
-            time.sleep(dice.uniform(0.4, 0.8))
-            pressed = buttons.record("start")
-            time.sleep(dice.uniform(0.3, 0.6))
-            released = buttons.send({"command": "record", "action": "stop", "request": 2})
-            subscriber.read()
-            heard = time.monotonic()
-            assert buttons.read()["ok"]
-            session = bench.sink.session()
-            press.append(1000 * (session.first_append_at - pressed))
-            release.append(1000 * (session.commit_at - released))
-            text.append(1000 * (heard - session.final_at))
-            before.append(_frames(session.first_sample, pressed) * 1000 / RATE_HZ)
-            lost.append(_frames(session.last_sample + 1, released) * 1000 / RATE_HZ)
-            missing += session.missing_frames
-    return Dictations(count, press[0], spread(press), spread(release), spread(text), min(before), max(lost), missing)
+            for talker in talkers:
+                talker.dictate(dice)
+        flowpi, floor = (talker.result() for talker in talkers)
+    return flowpi, floor
+
+
+class _Talker:
+    """Presses the button of one program, and reads its texts."""
+
+    def __init__(self, bench: Bench, path: Path) -> None:
+        self._sink = bench.sink
+        self._button, self._subscriber = Client(path), Client(path)
+        self._subscriber.subscribe("transcript/final")
+        self._press: list[float] = []
+        self._release: list[float] = []
+        self._text: list[float] = []
+        self._before: list[float] = []
+        self._lost: list[float] = []
+        self._missing = 0
+
+    def dictate(self, dice: random.Random) -> None:
+        time.sleep(dice.uniform(0.2, 0.5))
+        pressed = self._button.record("start")
+        time.sleep(dice.uniform(0.3, 0.6))
+        released = self._button.send({"command": "record", "action": "stop", "request": 2})
+        self._subscriber.read()
+        heard = time.monotonic()
+        assert self._button.read()["ok"]
+        session = self._sink.session()
+        self._press.append(1000 * (session.first_append_at - pressed))
+        self._release.append(1000 * (session.commit_at - released))
+        self._text.append(1000 * (heard - session.final_at))
+        self._before.append(_frames(session.first_sample, pressed) * 1000 / RATE_HZ)
+        self._lost.append(_frames(session.last_sample + 1, released) * 1000 / RATE_HZ)
+        self._missing += session.missing_frames
+
+    def result(self) -> Dictations:
+        return Dictations(
+            count=len(self._press),
+            first_press_ms=self._press[0],
+            press_to_packet=spread(self._press),
+            release_to_commit=spread(self._release),
+            final_to_subscriber=spread(self._text),
+            heard_before_press_ms=min(self._before),
+            lost_before_release_ms=max(self._lost),
+            missing_frames=self._missing,
+        )
 
 
 def _frames(sample: int, moment: float) -> int:

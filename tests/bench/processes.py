@@ -24,6 +24,7 @@ from tests.rig.microphone import Microphone
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 20.0
 T1 = Path(__file__).with_name("t1.py")
+RELAY = Path(__file__).with_name("relay.py")
 FLOWPI = "import sys; from flowpi.cli import main; sys.exit(main())"
 """What the installed `flowpi` does."""
 
@@ -128,6 +129,19 @@ class Bench:
                 process.kill()
 
     @contextlib.contextmanager
+    def relay(self) -> Iterator[Path]:
+        """The socket of the shortest program that answers a button with a text."""
+        path = self.fresh_directory() / "relay.sock"
+        command = [sys.executable, str(RELAY), "default", f"{self.sink.addresses.flow}/relay", str(path)]
+        with subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE) as process:
+            try:
+                assert process.stdout
+                assert process.stdout.readline()
+                yield path
+            finally:
+                process.kill()
+
+    @contextlib.contextmanager
     def pipe(self) -> Iterator[list[int]]:
         """Pids of `arecord | socat` at a period of 20 ms, streaming."""
         record = "arecord -q -D default -t raw -f S16_LE -r 16000 -c 1 --period-time=20000 --buffer-time=1000000"
@@ -190,8 +204,9 @@ class Daemon:
             self._process.kill()
             raise
 
-    def connect(self) -> "Client":
-        return Client(self._directory / "flowpi.sock")
+    @property
+    def socket(self) -> Path:
+        return self._directory / "flowpi.sock"
 
 
 class Client:

@@ -5,7 +5,7 @@ import statistics
 import time
 from dataclasses import dataclass
 
-from tests.bench.processes import Bench, Daemon, cpu_s, memory_mb, wake_ups
+from tests.bench.processes import Bench, Client, Daemon, cpu_s, memory_mb, wake_ups
 from tests.bench.sink import Session
 
 WARM_UP_S = 3.0
@@ -47,7 +47,7 @@ def stream(bench: Bench, rounds: int, window_s: float) -> Streaming:
             for name in names[number % 3 :] + names[: number % 3]:  # who starts first has its own phase
                 if name == "flowpi":
                     daemon = stack.enter_context(Daemon(bench))
-                    client = daemon.connect()
+                    client = Client(daemon.socket)
                     pids[name] = [daemon.pid]
                 else:
                     pids[name] = stack.enter_context(bench.t1() if name == "t1" else bench.pipe())
@@ -108,7 +108,7 @@ class Resting:
 def rest(bench: Bench, window_s: float) -> Resting:
     json = f"backends.local={{kind: flow, encoding: json, url: '{bench.sink.addresses.flow}/json'}}"
     with Daemon(bench) as preroll, Daemon(bench, "audio.preroll_ms=0") as closed, Daemon(bench, json) as talking:
-        client = talking.connect()
+        client = Client(talking.socket)
         client.record("start")
         time.sleep(WARM_UP_S)
         resting = [[preroll.pid], [closed.pid]]
