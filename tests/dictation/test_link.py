@@ -35,6 +35,7 @@ from tests.waiting import until
 SOUND = noise(2.345)
 
 PATIENT = Patience()
+PATIENT = Patience()
 HASTY = Patience(connect_s=0.2, auth_s=0.2, send_s=0.2, final_s=0.2, close_s=0.2)
 
 
