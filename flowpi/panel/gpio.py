@@ -36,9 +36,13 @@ class GpioButton:
     def open(self, on_edge: OnEdge) -> None:
         loop = asyncio.get_running_loop()
 
+        def report(pressed: bool, at: float) -> None:
+            if self._device is not None:  # not closed meanwhile
+                on_edge(pressed, at)
+
         def hand_over(pressed: bool) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon stops
-                loop.call_soon_threadsafe(on_edge, pressed, time.monotonic())
+                loop.call_soon_threadsafe(report, pressed, time.monotonic())
 
         try:
             from gpiozero import Button

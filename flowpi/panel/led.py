@@ -73,7 +73,7 @@ class Lamp:
 
     def use(self, led: Led, brightness: float = 1.0) -> None:
         """Play on this LED, which is open, from now on; `brightness` scales all patterns."""
-        self._led.close()
+        self._let_go()
         self._led, self._brightness = led, brightness
         pattern, self._pattern = self._pattern, None
         if pattern is not None:
@@ -90,8 +90,9 @@ class Lamp:
             self._play(cycle(pattern.steps), self._loop.time())
 
     def close(self) -> None:
-        self._cancel()
-        self.use(NoLed())
+        """Dark."""
+        self._pattern = None
+        self._let_go()
 
     def _play(self, steps: "cycle[tuple[float, float]]", due: float) -> None:
         brightness, seconds = next(steps)
@@ -102,9 +103,16 @@ class Lamp:
         try:
             self._led.set(brightness * self._brightness)
         except Exception as error:  # whatever a GPIO library throws, a dictation goes on
-            self._led = NoLed()
-            self._cancel()
+            self._let_go()
             self._on_failure(error)
+
+    def _let_go(self) -> None:
+        self._cancel()
+        led, self._led = self._led, NoLed()
+        try:
+            led.close()
+        except Exception as error:  # as in `_set`
+            log.debug("the LED does not close: %s", error)
 
     def _cancel(self) -> None:
         if self._timer is not None:

@@ -68,18 +68,26 @@ class Transcripts:
         """Id and part of every transcript there is. Reads all files: any thread but the loop's."""
         found: set[tuple[str, int]] = set()
         decoder = msgspec.json.Decoder(_Id)
-        with contextlib.suppress(OSError):
-            for path in self.directory.iterdir():
-                if NAME.fullmatch(path.name):
-                    for line in path.read_bytes().splitlines():
-                        with contextlib.suppress(msgspec.MsgspecError):
-                            one = decoder.decode(line)
-                            found.add((one.id, one.part))
+        for path in self._files():
+            try:
+                lines = path.read_bytes().splitlines()
+            except OSError as error:
+                log.warning("%s cannot be read (%s)", path.name, error.strerror)
+                continue
+            for line in lines:
+                with contextlib.suppress(msgspec.MsgspecError, ValueError):
+                    one = decoder.decode(line)
+                    found.add((one.id, one.part))
         return found
+
+    def _files(self) -> list[Path]:
+        try:
+            return [path for path in self.directory.iterdir() if NAME.fullmatch(path.name) and path.is_file()]
+        except OSError:
+            return []
 
     def _append(self, day: datetime.date, line: bytes) -> None:
         path = self.directory / f"{day}.jsonl"
-        new = not path.exists()
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.open(path, flags, 0o600)
         try:
@@ -95,7 +103,7 @@ class Transcripts:
                 raise
         finally:
             os.close(handle)
-        if new:
+        if size == 0:  # new, or left empty by a disk that was full
             self._sync_directory()
             self._delete_old(day)
 
@@ -110,8 +118,8 @@ class Transcripts:
         """Once a day: files older than `keep_days`, by their name. One of the future is left alone (a clock that
         was wrong)."""
         oldest = f"{today - datetime.timedelta(days=self._keep_days)}.jsonl"
-        for path in self.directory.iterdir():
-            if NAME.fullmatch(path.name) and path.name < oldest:
+        for path in self._files():
+            if path.name < oldest:
                 with contextlib.suppress(OSError):
                     path.unlink()
                     log.info("deleted %s: older than %d days", path.name, self._keep_days)

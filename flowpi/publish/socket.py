@@ -10,6 +10,7 @@ import grp
 import logging
 import os
 import pwd
+import select
 import socket
 import stat
 import struct
@@ -31,6 +32,9 @@ PROTOCOL = 1
 MAX_LINE_BYTES = 64 * 1024
 MAX_QUEUE_BYTES = 256 * 1024
 MAX_CLIENTS = 1024
+MAX_FILTERS = 64
+"""Of one client: each costs a comparison a topic, and memory for as long as it listens."""
+
 MAX_REQUESTS = 32
 """Commands of one client that are not answered yet; more is a mistake or an attack."""
 
@@ -59,6 +63,7 @@ class LocalSocket:
             AlreadyRunning: somebody answers there.
             CannotCreateError: the socket cannot be made.
         """
+        listener: socket.socket | None = None
         try:
             self._clear_stale()
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -75,6 +80,8 @@ class LocalSocket:
                 lambda: _Client(self), sock=listener, backlog=128
             )
         except OSError as error:
+            if listener is not None:
+                listener.close()
             raise CannotCreateError(
                 f"the socket {str(self.path)!r} cannot be made ({error.strerror or error})", "set publish.socket.path"
             ) from error
@@ -128,6 +135,7 @@ class _Client(asyncio.Protocol):
         self._subscription: Subscription | None = None
         self._requests: set[asyncio.Task[None]] = set()
         self._said_all = False
+        self._gone: select.epoll | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -161,10 +169,24 @@ class _Client(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A client that has said everything may still read: what it asked for, or subscribed to."""
         self._said_all = True
-        return self._transport is not None and bool(self._requests or self._subscription)
+        if self._buffer.strip() and self._transport is not None:  # the last line needs no newline
+            self._receive(bytes(self._buffer))
+        if self._transport is None or not (self._requests or self._subscription):
+            return False
+        self._watch_for_its_end(self._transport)
+        return True
+
+    def _watch_for_its_end(self, transport: asyncio.Transport) -> None:
+        """After the end of what it says nothing is read any more, so nothing would tell that the client is gone."""
+        self._gone = select.epoll()
+        self._gone.register(transport.get_extra_info("socket"), 0)  # no event but a hang-up
+        asyncio.get_running_loop().add_reader(self._gone, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        if self._gone is not None:
+            asyncio.get_running_loop().remove_reader(self._gone)
+            self._gone.close()
         self._leave()
         for task in self._requests:
             task.cancel()
@@ -190,7 +212,7 @@ class _Client(asyncio.Protocol):
         try:
             request = msgspec.json.decode(line, type=Request)
         except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-            self._send({"error": Problem("bad_request", f"not a request: {error}")})
+            self._send({"error": Problem("bad_request", f"not a request: {str(error)[:200]}")})
             return
         if not isinstance(request.subscribe, msgspec.UnsetType):
             self._subscribe(request.subscribe)
@@ -206,12 +228,18 @@ class _Client(asyncio.Protocol):
             if problem := filter_error(one):
                 self._send({"error": Problem("bad_filter", f"{one[:100]!r}: {problem}")})
                 return
-        earlier = self._subscription.filters if self._subscription else ()
-        if self._subscription is not None:
-            self._subscription.close()
+        earlier = self._subscription
+        wanted = list(dict.fromkeys([*(earlier.filters if earlier else ()), *filters]))
+        if len(wanted) > MAX_FILTERS:
+            self._send({"error": Problem("bad_filter", f"a client has at most {MAX_FILTERS} filters")})
+            return
         self._send({"subscribed": filters})
-        new = [one for one in filters if one not in earlier]
-        self._subscription = self._server._hub.subscribe((*earlier, *new), self._deliver)
+        # The new one first: nobody must seem to have left who still listens.
+        self._subscription = self._server._hub.subscribe(wanted, self._deliver)
+        if earlier is not None:
+            earlier.close()
+        if self._transport is None:  # dropped meanwhile, for not reading
+            self._leave()
 
     async def _answer(self, request: Request) -> None:
         answer = await self._server._command(request)

@@ -1,0 +1,129 @@
+"""What every button keeps, the scripted one and the one on a GPIO pin."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from gpiozero import Device
+from gpiozero.pins.mock import MockFactory
+
+from flowpi.core.errors import PanelError
+from flowpi.panel.button import Button, NoButton, ScriptedButton
+from flowpi.panel.gpio import GpioButton
+from tests.waiting import ticks, until
+
+
+@dataclass
+class Bench:
+    button: Button
+    press: Callable[[], None]
+    release: Callable[[], None]
+
+
+@pytest.fixture
+def pins() -> Iterator[MockFactory]:
+    """gpiozero's own driver for pins that are not there."""
+    Device.pin_factory = MockFactory()
+    yield Device.pin_factory
+    Device.pin_factory.reset()
+    Device.pin_factory = None
+
+
+@pytest.fixture(params=["scripted", "low", "high"])
+def bench(request: pytest.FixtureRequest, pins: MockFactory) -> Bench:
+    if request.param == "scripted":
+        scripted = ScriptedButton()
+        return Bench(scripted, lambda: scripted.press(time.monotonic()), lambda: scripted.release(time.monotonic()))
+    pin = pins.pin(17)
+    low = request.param == "low"
+    press, release = (pin.drive_low, pin.drive_high) if low else (pin.drive_high, pin.drive_low)
+    return Bench(GpioButton(17, active_low=low), press, release)
+
+
+class Edges:
+    def __init__(self) -> None:
+        self.heard: list[tuple[bool, float]] = []
+
+    def __call__(self, pressed: bool, at: float) -> None:
+        asyncio.get_running_loop()  # only on the loop
+        self.heard.append((pressed, at))
+
+
+async def test_edges_come_on_the_loop_with_their_time(bench: Bench) -> None:
+    edges = Edges()
+    bench.button.open(edges)
+    before = time.monotonic()
+    for act in (bench.press, bench.release, bench.press):
+        act() if isinstance(bench.button, ScriptedButton) else await asyncio.to_thread(act)
+    await until(lambda: len(edges.heard) == 3)
+    assert [pressed for pressed, _ in edges.heard] == [True, False, True]
+    times = [before, *(at for _, at in edges.heard), time.monotonic()]
+    assert times == sorted(times)
+    bench.button.close()
+
+
+async def test_the_time_is_that_of_the_edge_however_late_the_loop_is(pins: MockFactory) -> None:
+    edges, button = Edges(), GpioButton(17, active_low=True)
+    button.open(edges)
+    pins.pin(17).drive_low()
+    pressed_by = time.monotonic()
+    while time.monotonic() < pressed_by + 0.02:
+        pass  # the loop stands still
+    await until(lambda: edges.heard)
+    assert edges.heard[0][1] <= pressed_by
+    button.close()
+
+
+async def test_closed_it_reports_nothing_more(bench: Bench) -> None:
+    edges = Edges()
+    bench.button.open(edges)
+    if not isinstance(bench.button, ScriptedButton):
+        bench.press()  # handed over, and not looked at yet
+    bench.button.close()
+    bench.button.close()
+    if isinstance(bench.button, ScriptedButton):
+        bench.press()
+    await ticks()
+    assert edges.heard == []
+
+
+async def test_it_opens_again(bench: Bench) -> None:
+    edges = Edges()
+    for _ in range(2):
+        bench.button.open(edges)
+        bench.press()
+        await ticks()
+        bench.release()
+        await ticks()
+        bench.button.close()
+    assert [pressed for pressed, _ in edges.heard] == [True, False] * 2
+
+
+def test_an_edge_after_the_end_of_the_loop_is_harmless(pins: MockFactory) -> None:
+    button = GpioButton(17, active_low=True)
+
+    async def main() -> None:
+        button.open(Edges())
+
+    asyncio.run(main())
+    pins.pin(17).drive_low()  # would raise here, in gpiozero's place
+    button.close()
+
+
+async def test_a_pin_in_use_is_told_in_words(pins: MockFactory) -> None:
+    first, second = GpioButton(17, active_low=True), GpioButton(17, active_low=True)
+    first.open(Edges())
+    with pytest.raises(PanelError) as caught:
+        second.open(Edges())
+    assert str(caught.value).startswith("the button on GPIO 17 cannot be used (GPIOPinInUse: ")
+    assert str(caught.value).endswith("): check the pin number and who else uses it, or set its kind to none")
+    first.close()
+    second.close()
+
+
+async def test_no_button_is_harmless() -> None:
+    button = NoButton()
+    button.open(Edges())
+    button.close()

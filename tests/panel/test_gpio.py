@@ -1,0 +1,83 @@
+from collections.abc import Iterator
+
+import pytest
+from gpiozero import Device
+from gpiozero.pins.mock import MockFactory, MockPWMPin
+
+from flowpi.core.errors import PanelError
+from flowpi.panel import gpio
+from flowpi.panel.gpio import GpioButton, GpioLed
+
+
+@pytest.fixture
+def pins() -> Iterator[MockFactory]:
+    """gpiozero's own driver for pins that are not there."""
+    Device.pin_factory = MockFactory(pin_class=MockPWMPin)
+    yield Device.pin_factory
+    Device.pin_factory.reset()
+    Device.pin_factory = None
+
+
+@pytest.fixture
+def no_pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine with no GPIO that gpiozero knows."""
+    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "nothing")
+    Device.pin_factory = None
+    yield
+    Device.pin_factory = None
+
+
+def test_the_pin_is_as_bright_as_it_is_told(pins: MockFactory) -> None:
+    led, pin = GpioLed(27), pins.pin(27)
+    led.open()
+    assert pin.state == 0
+    led.set(1.0)
+    assert pin.state == 1
+    led.set(0.25)
+    assert pin.state == pytest.approx(0.25)
+    led.close()
+    led.close()
+    assert pin.state == 0 or pin.function == "input"
+
+
+def test_closed_the_pin_is_free_again(pins: MockFactory) -> None:
+    for _ in range(2):
+        led = GpioLed(27)
+        led.open()
+        led.close()
+
+
+def test_a_pin_in_use_is_told_in_words(pins: MockFactory) -> None:
+    first = GpioLed(27)
+    first.open()
+    with pytest.raises(PanelError, match=r"^the LED on GPIO 27 cannot be used \(GPIOPinInUse: .*set its kind to none$"):
+        GpioLed(27).open()
+    first.close()
+
+
+def test_a_failure_in_mid_life_is_told_in_words(pins: MockFactory) -> None:
+    led = GpioLed(27)
+    led.open()
+    with pytest.raises(PanelError, match=r"^the LED on GPIO 27 cannot be used \(OutputDeviceBadValue: "):
+        led.set(7.0)
+    led.close()
+
+
+async def test_without_gpio_both_say_so(no_pins: None) -> None:
+    with pytest.raises(PanelError, match=r"^the LED on GPIO 27 cannot be used \(BadPinFactory: "):
+        GpioLed(27).open()
+    button = GpioButton(17, active_low=True)
+    with pytest.raises(PanelError, match=r"^the button on GPIO 17 cannot be used \(BadPinFactory: "):
+        button.open(lambda pressed, at: None)
+    button.close()
+
+
+def test_has_chip_looks_for_the_device(tmp_path: "object", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpio, "CHIPS", f"{tmp_path}/gpiochip*")
+    assert not gpio.has_chip()
+    open(f"{tmp_path}/gpiochip0", "w").close()
+    assert gpio.has_chip()
+
+
+def test_preload_never_fails(no_pins: None) -> None:
+    gpio.preload()

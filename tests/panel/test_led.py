@@ -1,0 +1,191 @@
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from flowpi.core.errors import PanelError
+from flowpi.core.lights import ALL, KEPT, LISTENING, NO_MICROPHONE, READY, WORKING, Pattern
+from flowpi.panel.led import Lamp, NoLed, RecordingLed
+from tests.panel import clock
+
+
+class Bulb:
+    """An LED that writes down what it shows and when. `broken`: what it raises instead."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[float, float]] = []
+        self.broken: Exception | None = None
+        self.closed = 0
+
+    def open(self) -> None:
+        pass
+
+    def set(self, brightness: float) -> None:
+        if self.broken:
+            raise self.broken
+        self.shown.append((round(asyncio.get_running_loop().time(), 3), brightness))
+
+    def close(self) -> None:
+        self.closed += 1
+        if self.broken:
+            raise self.broken
+
+
+Scene = Callable[[Lamp, Bulb], Coroutine[Any, Any, None]]
+
+
+def play(scene: Scene) -> tuple[Bulb, list[Exception]]:
+    """A lamp with a bulb, and what it told of failures."""
+    bulb, failures = Bulb(), list[Exception]()
+
+    async def main() -> None:
+        lamp = Lamp(failures.append)
+        lamp.use(bulb)
+        await scene(lamp, bulb)
+
+    clock.run(main())
+    return bulb, failures
+
+
+def timers() -> int:
+    """How many wake-ups are due."""
+    return sum(not handle.cancelled() for handle in asyncio.get_running_loop()._scheduled)  # type: ignore[attr-defined]
+
+
+def test_a_pattern_is_played_over_and_over() -> None:
+    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+        lamp.show(NO_MICROPHONE)
+        await asyncio.sleep(4.1)
+
+    bulb, _ = play(scene)
+    on = [at for at, brightness in bulb.shown if brightness]
+    off = [at for at, brightness in bulb.shown if not brightness]
+    assert on == [0.0, 0.3, 2.0, 2.3, 4.0]
+    assert off == [0.15, 0.45, 2.15, 2.45]
+
+
+@pytest.mark.parametrize("pattern", [pattern for pattern in ALL if len(pattern.steps) == 1])
+def test_a_steady_pattern_wakes_nobody_up(pattern: Pattern) -> None:
+    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+        lamp.show(WORKING)
+        lamp.show(pattern)
+        assert timers() == 0
+        await asyncio.sleep(60)
+
+    bulb, _ = play(scene)
+    assert bulb.shown[1:] == [(0.0, pattern.steps[0][0])]
+
+
+def test_the_same_pattern_again_does_not_begin_it_again() -> None:
+    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+        lamp.show(KEPT)
+        await asyncio.sleep(1)
+        lamp.show(KEPT)
+        await asyncio.sleep(2.5)
+
+    bulb, _ = play(scene)
+    assert bulb.shown == [(0.0, 1.0), (0.15, 0.0), (3.0, 1.0), (3.15, 0.0)]
+
+
+def test_another_pattern_begins_at_once() -> None:
+    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+        lamp.show(KEPT)
+        await asyncio.sleep(1)
+        lamp.show(LISTENING)
+        await asyncio.sleep(10)
+
+    bulb, _ = play(scene)
+    assert bulb.shown == [(0.0, 1.0), (0.15, 0.0), (1.0, 1.0)]
+
+
+def test_a_loop_that_was_late_does_not_shift_the_rhythm() -> None:
+    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+        lamp.show(WORKING)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, clock.JumpingLoop)
+        await asyncio.sleep(0.15)
+        loop._jumping.now += 0.03
+        await asyncio.sleep(0.12)
+
+    bulb, _ = play(scene)
+    assert [at for at, _ in bulb.shown] == [0.0, 0.1, 0.2, 0.3]
+
+
+def test_brightness_scales_every_pattern() -> None:
+    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+        lamp.use(bulb, 0.25)
+        lamp.show(LISTENING)
+
+    bulb, _ = play(scene)
+    assert bulb.shown == [(0.0, 0.25)]
+
+
+def test_another_led_goes_on_with_the_pattern_and_the_first_is_closed() -> None:
+    other = Bulb()
+
+    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+        lamp.show(LISTENING)
+        lamp.use(other)
+
+    bulb, _ = play(scene)
+    assert bulb.closed == 1
+    assert other.shown == [(0.0, 1.0)]
+
+
+@pytest.mark.parametrize("pattern", ALL)
+def test_closed_it_is_dark_and_wakes_nobody_up(pattern: Pattern) -> None:
+    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+        lamp.show(pattern)
+        lamp.close()
+        assert timers() == 0
+        lamp.close()
+
+    bulb, _ = play(scene)
+    assert bulb.closed == 1
+
+
+@pytest.mark.parametrize("error", [PanelError("gone"), OSError(5, "Input/output error"), ValueError()])
+def test_an_led_that_fails_is_told_once_closed_and_left_alone(error: Exception) -> None:
+    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+        lamp.show(WORKING)
+        bulb.broken = error
+        await asyncio.sleep(1)
+        lamp.show(LISTENING)
+        lamp.show(WORKING)
+        await asyncio.sleep(1)
+        lamp.close()
+
+    bulb, failures = play(scene)
+    assert failures == [error]
+    assert bulb.closed == 1
+
+
+def test_after_a_failure_a_new_led_works() -> None:
+    other = Bulb()
+
+    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+        bulb.broken = PanelError("gone")
+        lamp.show(READY)
+        lamp.use(other)
+        lamp.show(LISTENING)
+
+    play(scene)
+    assert other.shown == [(0.0, 0.0), (0.0, 1.0)]
+
+
+def test_the_recording_led_is_dark_at_both_ends() -> None:
+    shown: list[float] = []
+    led = RecordingLed(shown.append)
+    led.open()
+    led.set(0.5)
+    led.close()
+    led.close()
+    assert shown == [0.0, 0.5, 0.0]
+
+
+def test_no_led_is_harmless() -> None:
+    led = NoLed()
+    led.open()
+    led.set(1.0)
+    led.close()

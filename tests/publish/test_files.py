@@ -1,0 +1,163 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowpi.core.errors import CannotCreateError, SpoolError
+from flowpi.publish.files import Transcripts
+from flowpi.publish.messages import Final
+
+DAY_S = 86_400
+NOON = 1_700_000_000 // DAY_S * DAY_S + DAY_S / 2  # of 14 November 2023, UTC
+
+
+def final(number: int = 1, text: str = "It was the best.", part: int = 1) -> Final:
+    started_at = "2023-11-14T12:00:00.000Z"
+    return Final(f"01JAZZ{number:020d}", part, text, "en", "house", started_at, 1.5, 0.25, False)
+
+
+@pytest.fixture
+def transcripts(tmp_path: Path) -> Iterator[Transcripts]:
+    transcripts = Transcripts(tmp_path / "transcripts", keep_days=30)
+    transcripts.open()
+    yield transcripts
+    transcripts.close()
+
+
+def lines(transcripts: Transcripts, day: str = "2023-11-14") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (transcripts.directory / f"{day}.jsonl").read_bytes().splitlines()]
+
+
+async def test_a_line_for_each_transcript(transcripts: Transcripts) -> None:
+    await transcripts.append(final(1), NOON)
+    await transcripts.append(final(2, "two\nlines\u2028\x1b"), NOON)
+    assert lines(transcripts) == [
+        {
+            "id": "01JAZZ00000000000000000001",
+            "part": 1,
+            "text": "It was the best.",
+            "language": "en",
+            "backend": "house",
+            "started_at": "2023-11-14T12:00:00.000Z",
+            "duration_s": 1.5,
+            "final_after_s": 0.25,
+            "late": False,
+        },
+        {**lines(transcripts)[0], "id": "01JAZZ00000000000000000002", "text": "two\nlines\u2028\x1b"},
+    ]
+
+
+async def test_the_day_is_that_of_utc(transcripts: Transcripts) -> None:
+    await transcripts.append(final(1), NOON + DAY_S / 2 - 1)
+    await transcripts.append(final(2), NOON + DAY_S / 2)
+    assert len(lines(transcripts, "2023-11-14")) == len(lines(transcripts, "2023-11-15")) == 1
+
+
+async def test_only_its_user_can_read_them(transcripts: Transcripts) -> None:
+    await transcripts.append(final(), NOON)
+    assert (transcripts.directory / "2023-11-14.jsonl").stat().st_mode & 0o777 == 0o600
+    assert transcripts.directory.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_torn_last_line_swallows_nothing(transcripts: Transcripts) -> None:
+    await transcripts.append(final(1), NOON)
+    path = transcripts.directory / "2023-11-14.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"id":"01JAZ')
+    await transcripts.append(final(2), NOON)
+    await transcripts.append(final(3), NOON)
+    whole = path.read_text().splitlines()
+    assert [json.loads(line)["id"][-1] for line in (whole[0], whole[2], whole[3])] == ["1", "2", "3"]
+    assert {utterance_id[-1] for utterance_id, _ in transcripts.ids()} == {"1", "2", "3"}
+
+
+async def test_the_ids_of_all_days_and_parts(transcripts: Transcripts) -> None:
+    await transcripts.append(final(1), NOON)
+    await transcripts.append(final(1, part=2), NOON)
+    await transcripts.append(final(2), NOON + DAY_S)
+    directory = transcripts.directory
+    (directory / "2023-11-16.jsonl").write_bytes(b'\n\xff\xfe\n{}\n[]\n{"id": 7, "part": 1}\n' + b"[" * 5000)
+    (directory / "notes.jsonl").write_text('{"id": "no", "part": 1}\n')
+    (directory / "2023-11-13.jsonl").mkdir()
+    os.mkfifo(directory / "2023-11-12.jsonl")
+    assert transcripts.ids() == {(final(1).id, 1), (final(1).id, 2), (final(2).id, 1)}
+
+
+def test_where_there_is_no_directory_there_are_no_ids(tmp_path: Path) -> None:
+    transcripts = Transcripts(tmp_path / "nowhere", 30)
+    assert transcripts.ids() == set()
+    transcripts.close()
+
+
+async def test_old_files_go_and_nothing_else(tmp_path: Path) -> None:
+    transcripts = Transcripts(tmp_path, keep_days=2)
+    transcripts.open()
+    stay = ["2023-11-12.jsonl", "2023-11-13.jsonl", "2031-01-01.jsonl", "2001-01-01.txt", "my.jsonl"]
+    names = ["2023-11-11.jsonl", *stay]
+    for name in names:
+        (tmp_path / name).touch()
+    await transcripts.append(final(), NOON)
+    transcripts.close()
+    assert sorted(os.listdir(tmp_path)) == sorted([*stay, "2023-11-14.jsonl"])
+
+
+async def test_a_link_is_not_followed(transcripts: Transcripts, tmp_path: Path) -> None:
+    (transcripts.directory / "2023-11-14.jsonl").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SpoolError):
+        await transcripts.append(final(), NOON)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+async def test_what_cannot_be_written_is_said(transcripts: Transcripts) -> None:
+    transcripts.directory.rmdir()
+    with pytest.raises(SpoolError) as caught:
+        await transcripts.append(final(), NOON)
+    assert str(caught.value) == (
+        f"the transcript cannot be written to '{transcripts.directory}' (No such file or directory): "
+        "free some space on its disk, or set publish.files.directory"
+    )
+
+
+def test_what_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    transcripts = Transcripts(tmp_path / "file" / "transcripts", 30)
+    with pytest.raises(CannotCreateError, match=r"cannot be used \(Not a directory\): set publish\.files\.directory$"):
+        transcripts.open()
+    transcripts.close()
+
+
+FULL = """
+import asyncio, resource, sys
+from pathlib import Path
+from flowpi.core.errors import SpoolError
+from flowpi.publish.files import Transcripts
+from tests.publish.test_files import NOON, final
+
+async def main():
+    transcripts = Transcripts(Path(sys.argv[1]), 30)
+    await transcripts.append(final(1), NOON)
+    size = (Path(sys.argv[1]) / "2023-11-14.jsonl").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + int(sys.argv[2]), resource.RLIM_INFINITY))
+    try:
+        await transcripts.append(final(2), NOON)
+    except SpoolError:
+        print("not written")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    await transcripts.append(final(3), NOON)
+    transcripts.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("room", [0, 1, 100])
+def test_of_a_line_that_does_not_fit_nothing_stays(transcripts: Transcripts, room: int) -> None:
+    """By a limit on the size of a file, which every user can set, in place of a small disk."""
+    command = [sys.executable, "-W", "ignore", "-c", FULL, str(transcripts.directory), str(room)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr) == ("not written\n", "")
+    assert [line["id"][-1] for line in lines(transcripts)] == ["1", "3"]
