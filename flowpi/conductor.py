@@ -39,7 +39,7 @@ from flowpi.core.events import (
     ToggleCommanded,
 )
 from flowpi.core.gestures import Gesture, Gestures, Kind
-from flowpi.core.lights import BACKEND, light
+from flowpi.core.lights import BACKEND, BUTTON, LED, light
 from flowpi.core.ulid import UlidFactory
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.link import Timings
@@ -54,7 +54,6 @@ log = logging.getLogger(__name__)
 
 SPOOL = "spool"
 TRANSCRIPTS = "transcripts"
-PANEL = "panel"
 
 Commit = Callable[[messages.Final, float], Awaitable[None]]
 """Makes a final text durable; with the Unix time. Raises SpoolError."""
@@ -150,12 +149,14 @@ class Conductor:
     def microphone_back(self) -> None:
         self._clear(MICROPHONE)
 
-    def panel_failed(self, error: Exception) -> None:
+    def panel_failed(self, part: str, error: Exception) -> None:
+        """`part`: the code of the fault, `lights.BUTTON` or `lights.LED`."""
         log.warning("%s", error)
-        self.handle(FaultRaised(PANEL, str(error)))
+        self.handle(FaultRaised(part, str(error)))
 
     def panel_works(self) -> None:
-        self._clear(PANEL)
+        self._clear(BUTTON)
+        self._clear(LED)
 
     def level(self, level: Level) -> None:
         self._hub.publish(topics.LEVEL, level)

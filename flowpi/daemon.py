@@ -19,7 +19,7 @@ from flowpi.audio.capture import Capture
 from flowpi.audio.source import Source
 from flowpi.conductor import Conductor
 from flowpi.config import Config
-from flowpi.core import topics
+from flowpi.core import lights, topics
 from flowpi.core.appliance import Mode, Rules, State
 from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, PanelError, SpoolError
 from flowpi.core.gestures import Gestures
@@ -93,7 +93,7 @@ class Daemon:
         config = self._config
         loop = asyncio.get_running_loop()
         device_id = config.device_id or socket.gethostname()
-        self._lamp = Lamp(lambda error: self._conductor.panel_failed(error))
+        self._lamp = Lamp(lambda error: self._conductor.panel_failed(lights.LED, error))
         self._spool = Spool(paths.spool_directory(config), sync_s=config.spool.sync_ms / 1000)
         transcripts = Transcripts(paths.transcripts_directory(config), config.publish.files.keep_days)
         kept = self._spool.open()
@@ -165,7 +165,7 @@ class Daemon:
                     self._conductor.spool_failed(error)
         backlog = [utterance_id for utterance_id in kept if (utterance_id, 1) not in done]
         if backlog:
-            log.info("%d utterances of an earlier run wait for their text", len(backlog))
+            log.info("of an earlier run, waiting for a text: %d", len(backlog))
         self._delivery.start(backlog)
         await self._open_panel(config)
         self.settled.set()
@@ -173,38 +173,33 @@ class Daemon:
 
     async def _open_panel(self, config: Config) -> None:
         """Button and LED. Whatever is wrong with them is said once, and the rest works by commands."""
-        led = self._given_led or await self._configured_led(config)
-        button = self._given_button or await self._configured_button(config)
+        led, button = self._given_led, self._given_button
+        wanted = (led is None and config.led.kind == "gpio") or (button is None and config.button.kind == "gpio")
+        if wanted and await self._has_gpio():
+            from flowpi.panel.gpio import GpioButton, GpioLed
+
+            if led is None and config.led.kind == "gpio":
+                led = GpioLed(config.led.pin)
+            if button is None and config.button.kind == "gpio":
+                button = GpioButton(config.button.pin, active_low=config.button.active == "low")
         try:
+            led = led or NoLed()
             led.open()
             self._lamp.use(led, config.led.brightness)
         except PanelError as error:
-            self._conductor.panel_failed(error)
+            self._conductor.panel_failed(lights.LED, error)
         try:
+            button = button or NoButton()
             button.open(self._conductor.edge)
             self._button = button
         except PanelError as error:
-            self._conductor.panel_failed(error)
+            self._conductor.panel_failed(lights.BUTTON, error)
 
-    async def _configured_led(self, config: Config) -> Led:
-        if config.led.kind == "none" or not await self._has_gpio("LED"):
-            return NoLed()
-        from flowpi.panel.gpio import GpioLed
-
-        return GpioLed(config.led.pin)
-
-    async def _configured_button(self, config: Config) -> Button:
-        if config.button.kind == "none" or not await self._has_gpio("button"):
-            return NoButton()
-        from flowpi.panel.gpio import GpioButton
-
-        return GpioButton(config.button.pin, active_low=config.button.active == "low")
-
-    async def _has_gpio(self, what: str) -> bool:
+    async def _has_gpio(self) -> bool:
         from flowpi.panel import gpio
 
         if not gpio.has_chip():
-            log.info("no GPIO chip here, so no %s: `flowpi record` does its work", what)
+            log.info("no GPIO chip here, so no button and no LED: `flowpi record` does their work")
             return False
         await asyncio.to_thread(gpio.preload)
         return True

@@ -7,6 +7,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -363,6 +365,18 @@ def test_listen_prints_texts_a_line_each(make: Make) -> None:
     appliance = make("audio.device=clock")
     appliance.serve("echo")
     appliance.start()
-    dictate(appliance, 0.5)
-    assert json.loads(appliance.run("status", "--json").stdout)["stats"]["delivered"] == 1
+    command = [sys.executable, "-m", "flowpi", "listen", "--text", *appliance.options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listening:
+        assert listening.stdout
+        while appliance.clients() < 1:
+            wait_until(time.monotonic() + 0.02)
+        texts = [dictate(appliance, 0.3)[0]["text"] for _ in range(2)]
+        assert [listening.stdout.readline() for _ in texts] == [f"{text}\n" for text in texts]
+        listening.terminate()
+
+
+def test_the_socket_is_for_the_group(make: Make) -> None:
+    appliance = make("audio.device=clock")
+    appliance.start()
     assert os.stat(appliance.socket).st_mode & 0o777 == 0o660
+    assert json.loads(appliance.run("status", "--json").stdout)["stats"]["dictations"] == 0

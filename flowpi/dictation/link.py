@@ -6,6 +6,7 @@ still speaking, or spoke yesterday. Whatever goes wrong ends it with a `BackendE
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -301,6 +302,8 @@ def _tls_context() -> "ssl.SSLContext":
 def _reason(error: TimeoutError | OSError) -> str:
     if untrusted := getattr(error, "verify_message", None):  # of ssl.SSLCertVerificationError
         return f"its certificate is not trusted: {untrusted}"
-    if isinstance(error, OSError) and error.strerror:
+    if error.errno and error.errno > 0:  # asyncio's own text would name the address once more
+        return os.strerror(error.errno).lower()
+    if error.strerror:
         return error.strerror.lower()
     return "no answer in time" if isinstance(error, TimeoutError) else (str(error) or type(error).__name__).lower()
