@@ -41,9 +41,6 @@ log = logging.getLogger(__name__)
 STOP_S = 4.0
 """A stop that takes longer is cut off; the audio is on the disk long before."""
 
-COMMAND_S = 0.005
-"""Added to the pre-roll: a `record start` was on its way from its writer for about a ms."""
-
 ENDING_S = 5.0
 """Added to `first_result_timeout_s`: how long the appliance shows that it waits for a text."""
 
@@ -214,7 +211,7 @@ class Daemon:
             make_source(config),
             read_s=audio.read_ms / 1000,
             idle_read_s=audio.idle_read_ms / 1000,
-            preroll_s=audio.preroll_ms / 1000 + COMMAND_S if audio.preroll_ms else 0.0,
+            preroll_s=audio.preroll_ms / 1000,
             postroll_s=audio.postroll_ms / 1000,
             on_fault=self._conductor.microphone_lost,
             on_recovery=self._conductor.microphone_back,
