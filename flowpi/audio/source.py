@@ -38,6 +38,10 @@ class Source(Protocol):
     def period_s(self) -> float:
         """The grain of delivery: at most so much of the newest sound is not yet readable."""
 
+    @property
+    def held_s(self) -> float:
+        """Of that, what a resampler holds back: so much later than `due` says is a sound readable; mostly 0."""
+
     def open(self, now: float) -> None:
         """Open the device and start the stream. May block for some ms.
 
