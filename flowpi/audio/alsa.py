@@ -78,6 +78,10 @@ class AlsaSource:
         """One period of the device, and what resampling holds back, if the device is open and needs it."""
         return self._stream.grain_s if self._stream else self._period_s
 
+    @property
+    def held_s(self) -> float:
+        return self._stream.held_s if self._stream else 0.0
+
     def open(self, now: float) -> None:
         self.close()
         _silence_alsa_lib()
@@ -129,7 +133,7 @@ class AlsaSource:
     def due(self, after: float) -> float:
         if self._stream is None:
             return after + self._period_s
-        return self._stream.clock.next_edge(after + self._stream.delay_s) + EDGE_MARGIN_S
+        return self._stream.clock.next_edge(after) + EDGE_MARGIN_S
 
     def close(self) -> None:
         # The handle goes with the stream: pyalsaaudio aborts the process when a closed one is asked for its info.
@@ -174,8 +178,8 @@ class _Stream:
             self._rate_hz = rate_hz
             self._converter = Converter(rate_hz, channels, WIDTHS[form], channel)
             period_s = info["period_size"] / rate_hz
-            self.delay_s = self._converter.delay_s
-            self.grain_s = period_s + self.delay_s
+            self.held_s = self._converter.delay_s
+            self.grain_s = period_s + self.held_s
             # One read finds a full buffer and a bit. Only a sound server that makes up for a stall has more.
             self._most_reads = 2 * info["periods"] + 2
             # Opening took its time, so the `now` of whoever asked for it is long past.

@@ -67,7 +67,8 @@ class Capture:
         self._on_recovery = on_recovery
         self._on_level = on_level
         self._loop = asyncio.get_running_loop()
-        self._ring = Ring(math.ceil((preroll_s + LATE_S) * RATE_HZ) if preroll_s else 0)
+        self._ring_frames = math.ceil((preroll_s + LATE_S) * RATE_HZ) if preroll_s else 0
+        self._ring = Ring(self._ring_frames)
         self._logs: list[Log] = []
         self._stops: dict[int, asyncio.TimerHandle] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -102,11 +103,12 @@ class Capture:
     @metering.setter
     def metering(self, wanted: bool) -> None:
         """Whether `on_level` is called, ten times a second."""
+        if wanted == self._metering:  # a read must not be put off by those who come and go
+            return
         self._metering = wanted
         if wanted and not self._open and self._lost is None:
             self._try_open()
-        if self._open:
-            self._schedule()
+        self._rest()
 
     def is_alive(self, now: float) -> bool:
         """Whether the microphone makes progress, is being opened again, or rests by intent."""
@@ -134,8 +136,8 @@ class Capture:
         """Record on until the post-roll after `at` is heard, then finish `entry`. Harmless if it has ended."""
         if entry not in self._logs or id(entry) in self._stops:
             return
-        until = at + self._postroll_s
-        if not self._open or self._loop.time() >= until or not self._postroll_s:
+        until = at + self._postroll_s + self._source.held_s
+        if not self._open or self._loop.time() >= until:
             self._read_and_complete(entry)
         else:
             self._stops[id(entry)] = self._loop.call_at(self._source.due(until), self._read_and_complete, entry)
@@ -178,7 +180,9 @@ class Capture:
 
     def _schedule(self) -> None:
         self._cancel_timer()
-        pause = self._read_s if self._logs else METER_S if self._metering else self._idle_read_s
+        pause = self._read_s if self._logs else self._idle_read_s
+        if self._metering:
+            pause = min(pause, METER_S)
         self._timer = self._loop.call_at(self._source.due(self._loop.time() + pause), self._tick)
 
     def _cancel_timer(self) -> None:
@@ -217,6 +221,7 @@ class Capture:
         self.gaps += 1
         self.lost_frames += frames
         log.warning("%d ms of sound were lost: the machine was too busy", frames * 1000 // RATE_HZ)
+        self._ring.push(bytes(min(frames, self._ring_frames) * FRAME_BYTES))
         for entry in self._logs:
             entry.append_gap(frames)
 
@@ -239,8 +244,11 @@ class Capture:
         return True
 
     def _lose(self, error: MicrophoneError) -> None:
+        """Recordings end with what there is: what the device will hear when it is back belongs to no sentence."""
         self._cancel_timer()
         self._close_source()
+        for entry in list(self._logs):
+            self._complete(entry)
         pause = REOPEN_S[min(self._tries, len(REOPEN_S) - 1)]
         self._timer = self._loop.call_later(pause, self._reopen)
         if self._lost is None:

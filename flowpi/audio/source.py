@@ -33,6 +33,10 @@ class Source(Protocol):
     def period_s(self) -> float:
         """The grain of delivery: at most so much of the newest sound is not yet readable."""
 
+    @property
+    def held_s(self) -> float:
+        """Of that, what a resampler holds back: a sound is readable so much later than `due` says. Mostly 0."""
+
     def open(self, now: float) -> None:
         """Open the device and start the stream. May block for some ms.
 
@@ -48,7 +52,7 @@ class Source(Protocol):
         """
 
     def due(self, after: float) -> float:
-        """The first moment at which a read finds everything heard up to `after`: just behind the edge of a period.
+        """The first moment at which a read finds all periods up to `after`: just behind the edge of one.
 
         Reading a hair before the edge would miss that period until the next read.
         """

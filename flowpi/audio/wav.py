@@ -83,6 +83,7 @@ class WavSource:
     def __init__(self, path: str | Path, period_ms: int = 20) -> None:
         self.name = str(path)
         self.period_s = period_ms / 1000
+        self.held_s = 0.0
         self._period_bytes = RATE_HZ * period_ms // 1000 * FRAME_BYTES
         self._speech: memoryview | None = None  # None: closed
         self._began = 0.0

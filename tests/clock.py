@@ -15,6 +15,7 @@ class _Jumping(selectors.SelectSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
+        assert ready or timeout is not None, "all wait, and nothing will ever come"
         if not ready and timeout:
             self.now += timeout
         return ready
@@ -27,6 +28,15 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.now
+
+    def block(self, seconds: float) -> None:
+        """Something holds the loop up for so long."""
+        self._jumping.now += seconds
+
+
+def timers() -> int:
+    """How many wake-ups are due."""
+    return sum(not handle.cancelled() for handle in asyncio.get_running_loop()._scheduled)  # type: ignore[attr-defined]
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -1,0 +1,602 @@
+import array
+import asyncio
+import itertools
+import time
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from flowpi.audio.alsa import AlsaSource
+from flowpi.audio.capture import REOPEN_S, STALL_S, Capture
+from flowpi.audio.source import Gap, Heard
+from flowpi.core.errors import MicrophoneError
+from flowpi.dictation.utterance import Utterance
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
+from flowpi.dsp.level import Level
+from tests import clock
+from tests.dictation.sound import beginning
+from tests.rig.microphone import Microphone
+from tests.waiting import until
+
+PERIOD_S = 0.02
+BUFFER_S = 1.0
+SLACK_S = 1e-6
+
+
+class FakeSource:
+    """A microphone by the loop's clock: each of its samples is the number of its own frame since time 0, modulo 65536.
+
+    Levers: `unplugged`, `stalled`; `held_s` as a resampler holds back.
+    """
+
+    name = "fake"
+
+    def __init__(self, held_s: float = 0.0) -> None:
+        self.held_s = held_s
+        self.unplugged = False
+        self.stalled = False
+        self.opened: list[float] = []
+        """When somebody tried to."""
+        self.reads: list[float] = []
+        self.is_open = False
+        self._began = 0.0
+        self._moved = 0
+
+    @property
+    def period_s(self) -> float:
+        return PERIOD_S + self.held_s
+
+    def open(self, now: float) -> None:
+        self.opened.append(now)
+        self._check()
+        self.is_open = True
+        self._began = now
+        self._moved = 0
+
+    def read(self, now: float) -> list[Heard]:
+        assert self.is_open
+        self.reads.append(now)
+        self._check()
+        if self.stalled:
+            return []
+        complete = int((now - self._began) / PERIOD_S + SLACK_S) * round(PERIOD_S * RATE_HZ)
+        if complete - self._moved > BUFFER_S * RATE_HZ:
+            lost, self._moved = complete - self._moved, complete
+            return [Gap(lost)]
+        ready = complete - round(self.held_s * RATE_HZ)
+        if ready <= self._moved:
+            return []
+        first = round(self._began * RATE_HZ)
+        pcm = array.array("H", ((first + n) % 65_536 for n in range(self._moved, ready)))
+        self._moved = ready
+        return [pcm.tobytes()]
+
+    def due(self, after: float) -> float:
+        periods = -(-(after - self._began - SLACK_S) // PERIOD_S)
+        return float(max(after, self._began + periods * PERIOD_S))
+
+    def close(self) -> None:
+        self.is_open = False
+
+    def _check(self) -> None:
+        if self.unplugged:
+            self.is_open = False
+            raise MicrophoneError(self.name, "No such device")
+
+
+class Room:
+    """A capture of a fake source, on a jumping clock."""
+
+    def __init__(self, source: FakeSource | None = None, **options: Any) -> None:
+        self.source = source or FakeSource()
+        self.faults: list[MicrophoneError] = []
+        self.recoveries: list[float] = []
+        self.levels: list[Level] = []
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, clock.JumpingLoop)
+        self.loop = loop
+        self.capture = Capture(
+            self.source,
+            on_fault=self.faults.append,
+            on_recovery=lambda: self.recoveries.append(loop.time()),
+            on_level=self.levels.append,
+            **options,
+        )
+        self.capture.start()
+
+    def press(self, at: float | None = None) -> Utterance:
+        entry = beginning()
+        self.capture.begin(entry, self.loop.time() if at is None else at)
+        return entry
+
+    async def record(self, seconds: float) -> tuple[Utterance, float, float]:
+        """A whole recording, and when it was pressed and released."""
+        pressed = self.loop.time()
+        entry = self.press()
+        await asyncio.sleep(seconds)
+        released = self.loop.time()
+        self.capture.end(entry, released)
+        await entry.wait_complete()
+        return entry, pressed, released
+
+
+Scene = Callable[[Room], Awaitable[None]]
+
+
+def stage(scene: Scene, source: FakeSource | None = None, **options: Any) -> None:
+    async def main() -> None:
+        room = Room(source, **options)
+        await scene(room)
+        room.capture.close()
+        assert clock.timers() == 0
+        assert not room.source.is_open
+
+    clock.run(main())
+
+
+def numbers(entry: Utterance) -> list[int]:
+    return array.array("H", entry.read(0, entry.length)).tolist()
+
+
+# Within the first 4 s, before the numbers begin again.
+
+
+def begins(entry: Utterance) -> float:
+    return numbers(entry)[0] / RATE_HZ
+
+
+def ends(entry: Utterance) -> float:
+    return (numbers(entry)[-1] + 1) / RATE_HZ
+
+
+def has_no_seam(entry: Utterance) -> bool:
+    return all((after - before) % 65_536 == 1 for before, after in itertools.pairwise(numbers(entry)))
+
+
+class TestRolls:
+    @pytest.mark.parametrize("held_s", [0.0, 0.04, 0.115])
+    @pytest.mark.parametrize("moment", [0.993, 1.0, 1.2345])
+    def test_the_recording_spans_the_press_and_the_release(self, held_s: float, moment: float) -> None:
+        async def scene(room: Room) -> None:
+            await asyncio.sleep(moment)
+            entry, pressed, released = await room.record(0.777)
+            assert has_no_seam(entry)
+            assert pressed - 0.3 - PERIOD_S - held_s - SLACK_S <= begins(entry) <= pressed - 0.3 + SLACK_S
+            assert released + 0.2 - SLACK_S <= ends(entry) <= released + 0.2 + PERIOD_S + SLACK_S
+            assert entry.completed_at is not None
+            assert entry.completed_at <= released + 0.2 + held_s + PERIOD_S + SLACK_S
+
+        stage(scene, FakeSource(held_s))
+
+    @pytest.mark.parametrize("late_s", [0.1, 0.5, 0.95])
+    def test_a_press_that_is_handled_late_gets_its_whole_pre_roll(self, late_s: float) -> None:
+        async def scene(room: Room) -> None:
+            await asyncio.sleep(1.004)
+            pressed = room.loop.time()
+            room.loop.block(late_s)
+            entry = room.press(pressed)
+            assert pressed - 0.3 - PERIOD_S - SLACK_S <= begins(entry) <= pressed - 0.3 + SLACK_S
+            assert ends(entry) >= room.loop.time() - PERIOD_S - SLACK_S
+
+        stage(scene)
+
+    def test_a_release_that_is_handled_late_loses_nothing(self) -> None:
+        async def scene(room: Room) -> None:
+            entry = room.press()
+            await asyncio.sleep(0.5)
+            released = room.loop.time()
+            room.loop.block(0.5)
+            room.capture.end(entry, released)
+            assert entry.complete
+            assert ends(entry) >= released + 0.2
+            assert has_no_seam(entry)
+
+        stage(scene)
+
+    @pytest.mark.parametrize("held_s", [0.0, 0.04])
+    def test_without_a_post_roll_at_most_a_period_is_missing(self, held_s: float) -> None:
+        async def scene(room: Room) -> None:
+            await asyncio.sleep(1.0)
+            entry, _, released = await room.record(0.505)
+            assert released - PERIOD_S <= ends(entry)
+            if not held_s:
+                assert entry.completed_at == released
+
+        stage(scene, FakeSource(held_s), postroll_s=0.0)
+
+    def test_a_press_in_the_post_roll_of_the_recording_before(self) -> None:
+        async def scene(room: Room) -> None:
+            await asyncio.sleep(1.0)
+            first = room.press()
+            await asyncio.sleep(0.5)
+            released = room.loop.time()
+            room.capture.end(first, released)
+            await asyncio.sleep(0.07)
+            pressed = room.loop.time()
+            second = room.press()
+            assert not first.complete
+            await asyncio.sleep(0.5)
+            assert first.complete
+            assert ends(first) == pytest.approx(released + 0.2, abs=PERIOD_S)
+            assert begins(second) <= pressed - 0.3 + SLACK_S
+            room.capture.end(second, room.loop.time())
+            await second.wait_complete()
+            assert has_no_seam(first)
+            assert has_no_seam(second)
+
+        stage(scene)
+
+    def test_just_after_the_start_there_is_what_there_is(self) -> None:
+        async def scene(room: Room) -> None:
+            await asyncio.sleep(0.1)
+            assert begins((await room.record(0.2))[0]) == 0.0
+
+        stage(scene)
+
+    def test_an_end_counts_once_and_of_a_stranger_not_at_all(self) -> None:
+        async def scene(room: Room) -> None:
+            room.capture.end(beginning(), 0.0)
+            entry = room.press()
+            await asyncio.sleep(0.5)
+            released = room.loop.time()
+            room.capture.end(entry, released)
+            await asyncio.sleep(0.1)
+            room.capture.end(entry, room.loop.time())
+            await entry.wait_complete()
+            assert ends(entry) <= released + 0.2 + PERIOD_S
+            room.capture.end(entry, room.loop.time())
+
+        stage(scene)
+
+    def test_dropped_it_ends_at_once(self) -> None:
+        async def scene(room: Room) -> None:
+            entry, other = room.press(), room.press()
+            await asyncio.sleep(0.5)
+            room.capture.end(entry, room.loop.time())
+            room.capture.drop(entry)
+            room.capture.drop(entry)
+            assert entry.complete
+            assert not other.complete
+            assert clock.timers() == 1
+            length = entry.length
+            await asyncio.sleep(1.0)
+            assert entry.length == length
+            assert other.length > length
+
+        stage(scene)
+
+    def test_closed_while_somebody_speaks_it_ends_with_what_was_heard(self) -> None:
+        async def scene(room: Room) -> None:
+            entry = room.press()
+            await asyncio.sleep(0.505)
+            room.capture.close()
+            assert entry.complete
+            assert ends(entry) >= room.loop.time() - PERIOD_S
+            assert clock.timers() == 0
+            room.capture.close()
+
+        stage(scene)
+
+
+class TestWithoutPreRoll:
+    def test_it_listens_only_while_somebody_speaks(self) -> None:
+        async def scene(room: Room) -> None:
+            assert not room.source.is_open
+            assert clock.timers() == 0
+            await asyncio.sleep(2)
+            entry, pressed, released = await room.record(1.0)
+            assert begins(entry) == pytest.approx(pressed, abs=SLACK_S)
+            assert ends(entry) >= released + 0.2 - SLACK_S
+            assert not room.source.is_open
+            assert clock.timers() == 0
+            assert room.capture.is_alive(room.loop.time() + 1000)
+            assert room.source.opened == [0.0, pressed]
+            dropped = room.press()
+            room.capture.drop(dropped)
+            assert not room.source.is_open
+
+        stage(scene, preroll_s=0.0)
+
+    def test_an_absent_device_is_told_at_the_start_and_found_later(self) -> None:
+        source = FakeSource()
+        source.unplugged = True
+
+        async def scene(room: Room) -> None:
+            assert len(room.faults) == 1
+            await asyncio.sleep(10)
+            source.unplugged = False
+            await asyncio.sleep(3)
+            assert len(room.recoveries) == 1
+            assert not source.is_open
+            assert clock.timers() == 0
+
+        stage(scene, source, preroll_s=0.0)
+
+    def test_metering_opens_it_and_its_end_closes_it(self) -> None:
+        async def scene(room: Room) -> None:
+            room.capture.metering = True
+            assert room.source.is_open
+            await asyncio.sleep(1)
+            room.capture.metering = False
+            assert not room.source.is_open
+            assert clock.timers() == 0
+            entry = room.press()
+            room.capture.metering = True
+            room.capture.metering = False
+            assert room.source.is_open
+            room.capture.drop(entry)
+
+        stage(scene, preroll_s=0.0)
+
+
+class TestWakeUps:
+    def test_idle(self) -> None:
+        async def scene(room: Room) -> None:
+            await asyncio.sleep(60)
+            assert len(room.source.reads) <= 3 * 60
+
+        stage(scene)
+
+    def test_recording(self) -> None:
+        async def scene(room: Room) -> None:
+            room.press()
+            await asyncio.sleep(60)
+            assert 9 * 60 <= len(room.source.reads) <= 10 * 60 + 1
+
+        stage(scene)
+
+    def test_after_a_recording_it_is_idle_again(self) -> None:
+        async def scene(room: Room) -> None:
+            await room.record(1.0)
+            before = len(room.source.reads)
+            await asyncio.sleep(60)
+            assert len(room.source.reads) - before <= 3 * 60
+
+        stage(scene)
+
+
+class TestLevel:
+    @pytest.mark.parametrize("read_s", [0.1, 1.0])
+    @pytest.mark.parametrize("recording", [False, True])
+    def test_ten_times_a_second_while_somebody_listens(self, read_s: float, recording: bool) -> None:
+        async def scene(room: Room) -> None:
+            if recording:
+                room.press()
+            await asyncio.sleep(10)
+            assert room.levels == []
+            room.capture.metering = True
+            assert room.capture.metering
+            await asyncio.sleep(10)
+            assert 80 <= len(room.levels) <= 101
+            room.capture.metering = False
+            room.levels.clear()
+            await asyncio.sleep(10)
+            assert room.levels == []
+
+        stage(scene, read_s=read_s)
+
+    def test_those_who_come_and_go_put_no_read_off(self) -> None:
+        async def scene(room: Room) -> None:
+            room.press()
+            room.capture.metering = True
+            before = len(room.source.reads)
+            for _ in range(100):
+                await asyncio.sleep(0.05)
+                room.capture.metering = True
+            assert len(room.source.reads) - before >= 40
+
+        stage(scene)
+
+
+class TestGaps:
+    def test_a_gap_is_filled_and_counted(self) -> None:
+        async def scene(room: Room) -> None:
+            await asyncio.sleep(1.0)
+            entry = room.press()
+            await asyncio.sleep(0.51)
+            room.loop.block(2.0)
+            await asyncio.sleep(0.5)
+            room.capture.end(entry, room.loop.time())
+            await entry.wait_complete()
+            heard = numbers(entry)
+            assert room.capture.gaps == 1
+            assert entry.lost_frames == room.capture.lost_frames == pytest.approx(2 * RATE_HZ, abs=0.15 * RATE_HZ)
+            wrong = [number for at, number in enumerate(heard) if number != (heard[0] + at) % 65_536]
+            assert set(wrong) == {0}  # all that was heard stands at its own time
+            assert len(wrong) == pytest.approx(entry.lost_frames, abs=1)
+            assert room.capture.frames + room.capture.lost_frames >= len(heard)
+
+        stage(scene)
+
+    def test_in_the_pre_roll_too_time_stays_true(self) -> None:
+        async def scene(room: Room) -> None:
+            await asyncio.sleep(1.1)
+            room.loop.block(1.5)
+            await asyncio.sleep(0.2)
+            pressed = room.loop.time()
+            entry, *_ = await room.record(0.3)
+            frames = round((pressed - (ends(entry) - entry.length / FRAME_BYTES / RATE_HZ)) * RATE_HZ)
+            assert frames >= 0.3 * RATE_HZ
+            assert 0 in numbers(entry)[:frames]
+
+        stage(scene)
+
+    def test_a_long_gap_costs_no_memory(self) -> None:
+        async def scene(room: Room) -> None:
+            tracemalloc.start()
+            room.loop.block(86_400)
+            await asyncio.sleep(1)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert peak < 1_000_000
+            assert room.capture.lost_frames >= 86_000 * RATE_HZ
+
+        stage(scene)
+
+
+class TestLoss:
+    def test_unplugged_while_one_speaks_ends_the_recording_with_what_was_heard(self) -> None:
+        async def scene(room: Room) -> None:
+            await asyncio.sleep(1)
+            entry = room.press()
+            await asyncio.sleep(0.55)
+            room.source.unplugged = True
+            await asyncio.sleep(0.2)
+            assert entry.complete
+            assert has_no_seam(entry)
+            assert [error.reason for error in room.faults] == ["No such device"]
+            room.capture.end(entry, room.loop.time())
+
+        stage(scene)
+
+    def test_in_the_post_roll_it_ends_and_goes_on_with_nothing_of_later(self) -> None:
+        async def scene(room: Room) -> None:
+            await asyncio.sleep(1)
+            entry = room.press()
+            await asyncio.sleep(0.5)
+            room.capture.end(entry, room.loop.time())
+            room.source.unplugged = True
+            await asyncio.sleep(0.6)
+            room.source.unplugged = False
+            await asyncio.sleep(6)
+            assert entry.complete
+            assert has_no_seam(entry)
+
+        stage(scene, postroll_s=5.0)
+
+    def test_it_is_told_once_and_opened_again_with_growing_waits(self) -> None:
+        async def scene(room: Room) -> None:
+            await asyncio.sleep(1)
+            room.source.unplugged = True
+            await asyncio.sleep(10)
+            assert len(room.faults) == 1
+            tries = room.source.opened[1:]
+            waits = [after - before for before, after in itertools.pairwise(tries)]
+            assert tries[0] - room.source.reads[-1] == pytest.approx(REOPEN_S[0])
+            assert waits == pytest.approx([*REOPEN_S[1:], *[REOPEN_S[-1]] * (len(waits) - 2)])
+            room.source.unplugged = False
+            await asyncio.sleep(2.1)
+            assert len(room.recoveries) == 1
+            entry, _, _ = await room.record(0.3)
+            assert has_no_seam(entry)
+            room.source.unplugged = True
+            await asyncio.sleep(1)
+            assert len(room.faults) == 2
+
+        stage(scene)
+
+    def test_a_press_finds_it_out(self) -> None:
+        async def scene(room: Room) -> None:
+            await asyncio.sleep(1.02)
+            room.source.unplugged = True
+            entry = beginning()
+            for _ in range(2):
+                with pytest.raises(MicrophoneError, match="No such device"):
+                    room.capture.begin(entry, room.loop.time())
+            assert len(room.faults) == 1
+            assert entry.length == 0
+            room.capture.end(entry, room.loop.time())
+            room.capture.drop(entry)
+
+        stage(scene)
+
+    @pytest.mark.parametrize("recording", [False, True])
+    def test_a_device_that_stands_still_is_found_out(self, recording: bool) -> None:
+        async def scene(room: Room) -> None:
+            await asyncio.sleep(1)
+            entry = room.press() if recording else None
+            stalled = room.loop.time()
+            room.source.stalled = True
+            while not room.faults:
+                assert room.capture.is_alive(room.loop.time())
+                await asyncio.sleep(0.05)
+            assert room.loop.time() - stalled <= STALL_S + 0.5 + 0.1
+            assert room.faults[0].reason == "it delivers no sound"
+            assert entry is None or entry.complete
+
+        stage(scene)
+
+    def test_a_capture_that_reads_no_more_is_not_alive(self) -> None:
+        async def scene(room: Room) -> None:
+            await asyncio.sleep(1)
+            assert room.capture.is_alive(room.loop.time())
+            assert not room.capture.is_alive(room.loop.time() + 3)
+
+        stage(scene)
+
+
+class TestRealMicrophone:
+    """In the real ALSA library, in real time. The samples of `clock` tell when they were heard."""
+
+    @staticmethod
+    def made(source: AlsaSource, **options: Any) -> tuple[Capture, list[MicrophoneError], list[None]]:
+        faults: list[MicrophoneError] = []
+        recoveries: list[None] = []
+        capture = Capture(
+            source,
+            on_fault=faults.append,
+            on_recovery=lambda: recoveries.append(None),
+            on_level=lambda level: None,
+            **options,
+        )
+        capture.start()
+        return capture, faults, recoveries
+
+    @staticmethod
+    def ahead_s(number: int, moment: float) -> float:
+        """How much later than `moment` a sample was heard."""
+        return ((number - round(moment * RATE_HZ) + 32_768) % 65_536 - 32_768) / RATE_HZ
+
+    async def test_pre_roll_and_post_roll(self, microphone: Microphone) -> None:
+        capture, faults, _ = self.made(AlsaSource("clock"))
+        await until(lambda: capture.frames >= 0.4 * RATE_HZ)
+        pressed = time.monotonic()
+        while time.monotonic() < pressed + 0.5:
+            pass  # the loop stands still
+        entry = beginning()
+        capture.begin(entry, pressed)
+        await entry.wait(entry.length + RATE_HZ // 5 * FRAME_BYTES)
+        released = time.monotonic()
+        capture.end(entry, released)
+        await entry.wait_complete()
+        capture.close()
+        assert has_no_seam(entry)
+        assert self.ahead_s(numbers(entry)[0], pressed) <= -0.3
+        assert self.ahead_s(numbers(entry)[-1] + 1, released) >= 0.2
+        assert not faults
+        assert capture.gaps == 0
+
+    async def test_unplugged_and_plugged_in(self, microphone: Microphone) -> None:
+        capture, faults, recoveries = self.made(AlsaSource("clock"))
+        entry = beginning()
+        capture.begin(entry, time.monotonic())
+        await until(lambda: capture.frames >= 0.2 * RATE_HZ)
+        microphone.unplug()
+        await until(lambda: faults)
+        assert entry.complete
+        microphone.plug_in()
+        await until(lambda: recoveries)
+        before = capture.frames
+        await until(lambda: capture.frames > before)
+        capture.close()
+        assert len(faults) == len(recoveries) == 1
+
+    async def test_what_a_resampler_holds_back_is_waited_for(self, microphone: Microphone) -> None:
+        source = AlsaSource("usb48", rate_hz=48_000, channels=2)
+        capture, _, _ = self.made(source)
+        assert 0 < source.held_s < 0.1
+        await until(lambda: capture.frames >= 0.2 * RATE_HZ)
+        entry = beginning()
+        pressed = time.monotonic()
+        capture.begin(entry, pressed)
+        held = entry.length
+        await entry.wait(held + RATE_HZ // 10 * FRAME_BYTES)
+        released = time.monotonic()
+        capture.end(entry, released)
+        await entry.wait_complete()
+        assert entry.completed_at is not None
+        assert entry.completed_at - released >= 0.2 + source.held_s
+        capture.close()
+        assert source.held_s == 0.0
