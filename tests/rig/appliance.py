@@ -100,10 +100,14 @@ class Process:
                 if text.startswith(start):
                     return text
             left = deadline - time.monotonic()
-            assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.log.read_text()}"
+            self.check()
             assert left > 0, f"no {start!r} among {self.notices}:\n{self.log.read_text()}"
             if select.select([self._notify], [], [], min(left, 0.2))[0]:
                 self.notices += self._notify.recv(65536).decode().splitlines()
+
+    def check(self) -> None:
+        """That it lives."""
+        assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.log.read_text()}"
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -177,8 +181,12 @@ class Appliance:
         if self.daemon is not None:
             self.daemon.close()
         led = ["-m", "tests.rig.led", str(self.directory / "led"), *self.options, *command]
+        before = len(self.lights())
         self.daemon = Process(led, self.directory, self.environment)
         self.daemon.notice("READY=1")
+        while len(self.lights()) < before + 2:  # the LED comes after READY: it is taken, and shows what is
+            self.daemon.check()
+            select.select([], [], [], 0.01)
         return self.daemon
 
     def connect(self) -> Socket:
@@ -221,7 +229,8 @@ class Appliance:
 
     def lights(self) -> list[tuple[float, float]]:
         """What the LED showed: (monotonic seconds, brightness)."""
-        lines = (self.directory / "led").read_text().split("\n")
+        file = self.directory / "led"
+        lines = file.read_text().split("\n") if file.exists() else []
         return [(float(at), float(brightness)) for at, brightness in (line.split() for line in lines if line)]
 
 
