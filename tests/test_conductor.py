@@ -283,7 +283,8 @@ class TestContext:
     def test_it_goes_with_this_dictation_only(self) -> None:
         async def scene(house: House) -> None:
             await house.record("start", context={"app": {"name": "Notes"}})
-            await house.record("stop")
+            await house.tap()
+            await asyncio.sleep(1)
             house.press()
             contexts = [utterance.about.context for utterance in house.delivery.begun]
             assert contexts == [{"app": {"name": "Notes"}}, {}]
