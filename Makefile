@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 
 # pyalsaaudio has no wheels: it is compiled against ALSA's headers.
 BUILD_PACKAGES := gcc libasound2-dev python3-dev python3-venv
-TEST_PACKAGES := $(BUILD_PACKAGES) pocketsphinx-testdata systemd
+TEST_PACKAGES := $(BUILD_PACKAGES) openssl pocketsphinx-testdata systemd
 BENCH_PACKAGES := $(BUILD_PACKAGES) alsa-utils socat
 
 .PHONY: help demo test check bench format clean
@@ -26,7 +26,7 @@ demo: $(VENV)/local.stamp
 
 test: $(VENV)/dev.stamp
 	$(call need,$(TEST_PACKAGES))
-	$(BIN)/python -m pytest --durations=10 --durations-min=5 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal --durations=10 --durations-min=5 $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -76,7 +76,11 @@ def transcribe(arguments: argparse.Namespace, config: Config) -> int:
 
 def config_check(arguments: argparse.Namespace, config: Config) -> int:
     from flowpi.config_file import config_path, warnings
+    from flowpi.daemon import check_supported
+    from flowpi.dictation.backends import make_backends
 
+    check_supported(config)  # what ends the daemon must not pass here
+    make_backends(config)
     path = config_path(arguments.config)
     for warning in warnings(config, path):
         print(f"flowpi: warning: {warning}", file=sys.stderr)
@@ -130,7 +134,7 @@ def parser() -> Parser:
     sub = add("record", record, "act as the button")
     sub.add_argument("action", choices=["start", "stop", "toggle", "cancel"])
     sub = add("listen", listen, "print messages as JSON lines")
-    sub.add_argument("filters", metavar="FILTER", nargs="*", help="an MQTT topic filter; default: #")
+    sub.add_argument("filters", metavar="FILTER", nargs="*", help="an MQTT topic filter; default: all topics but level")
     sub.add_argument("--text", action="store_true", help="final texts only, one a line")
     sub = add("status", status, "what the daemon is doing")
     sub.add_argument("--json", action="store_true", help="for a program")
@@ -150,7 +154,13 @@ def _common(to: Parser) -> None:
     # A name for each level of commands: argparse lets the inner one overwrite what was given before the command.
     level = to.prog
     options = to.add_argument_group("common options")
-    options.add_argument("-c", "--config", dest=f"{level} config", metavar="FILE", help="instead of $FLOWPI_CONFIG")
+    options.add_argument(
+        "-c",
+        "--config",
+        dest=f"{level} config",
+        metavar="FILE",
+        help="default: $FLOWPI_CONFIG, else /etc/flowpi/flowpi.yaml if there is one",
+    )
     options.add_argument(
         "-o", "--set", dest=f"{level} set", metavar="KEY=VALUE", action="append", help="one setting; repeatable"
     )

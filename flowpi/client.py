@@ -31,8 +31,8 @@ ERRORS: dict[str, type[FlowpiError]] = {
     "starting": TryAgainError,
     "too_many_clients": TryAgainError,
     "not_permitted": NoPermissionError,
-    "shutting_down": DaemonUnavailable,
     "bad_filter": UsageError,
+    "shutting_down": DaemonUnavailable,
 }
 """What the daemon's error codes end a command with; any other: 70."""
 
@@ -151,11 +151,15 @@ def status(config: Config, *, as_json: bool, follow: bool) -> int:
             _print(json.dumps(now) if as_json else describe(connection.hello, now["state"], now["stats"]))
             return 0
         seen: dict[str, Any] = {}
+        shown = ""
         for message in connection.subscribe([topics.STATE, topics.STATS]):
             seen[message["topic"]] = message["payload"]
             if topics.STATE in seen:
                 state, stats = seen[topics.STATE], seen.get(topics.STATS, {})
-                _print(json.dumps({"state": state, "stats": stats}) if as_json else _line(state))
+                now = json.dumps({"state": state, "stats": stats}) if as_json else _line(state)
+                if now != shown:
+                    _print(now)
+                shown = now
     return 0
 
 

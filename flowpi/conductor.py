@@ -39,7 +39,7 @@ from flowpi.core.events import (
     ToggleCommanded,
 )
 from flowpi.core.gestures import Gesture, Gestures, Kind
-from flowpi.core.lights import BACKEND, light
+from flowpi.core.lights import BACKEND, BUTTON, LED, light
 from flowpi.core.ulid import UlidFactory
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.link import Timings
@@ -55,7 +55,6 @@ log = logging.getLogger(__name__)
 
 SPOOL = "spool"
 TRANSCRIPTS = "transcripts"
-PANEL = "panel"
 
 Commit = Callable[[messages.Final, float], Awaitable[None]]
 """Makes a final text durable; with the Unix time. Raises SpoolError."""
@@ -150,11 +149,16 @@ class Conductor:
         self.handle(FaultRaised(MICROPHONE, str(error)))
 
     def microphone_back(self) -> None:
-        self.handle(FaultCleared(MICROPHONE))
+        self._clear(MICROPHONE)
 
-    def panel_failed(self, error: Exception) -> None:
+    def panel_failed(self, part: str, error: Exception) -> None:
+        """`part`: the code of the fault, `lights.BUTTON` or `lights.LED`."""
         log.warning("%s", error)
-        self.handle(FaultRaised(PANEL, str(error)))
+        self.handle(FaultRaised(part, str(error)))
+
+    def panel_works(self) -> None:
+        self._clear(BUTTON)
+        self._clear(LED)
 
     def level(self, level: Level) -> None:
         self._hub.publish(topics.LEVEL, level)
@@ -285,7 +289,8 @@ class Conductor:
                 self._refusal = effect
 
     def _start(self, utterance_id: str, at: float) -> None:
-        utterance = Utterance(About(utterance_id, time.time(), context=self._context))
+        started_at = time.time() - (self._loop.time() - at)  # of the press, not of its handling
+        utterance = Utterance(About(utterance_id, started_at, context=self._context))
         try:
             self.capture.begin(utterance, at)
         except MicrophoneError as error:

@@ -19,11 +19,12 @@ from flowpi.audio.capture import Capture
 from flowpi.audio.source import Source
 from flowpi.conductor import Conductor
 from flowpi.config import Config
-from flowpi.core import topics
+from flowpi.core import lights, topics
 from flowpi.core.appliance import Mode, Rules, State
 from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, PanelError, SpoolError
 from flowpi.core.gestures import Gestures
 from flowpi.core.ulid import UlidFactory
+from flowpi.dictation import link
 from flowpi.dictation.backends import make_backends
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.spool import Spool
@@ -89,7 +90,7 @@ class Daemon:
         config = self._config
         loop = asyncio.get_running_loop()
         device_id = config.device_id or socket.gethostname()
-        self._lamp = Lamp(lambda error: self._conductor.panel_failed(error))
+        self._lamp = Lamp(lambda error: self._conductor.panel_failed(lights.LED, error))
         self._spool = Spool(paths.spool_directory(config), sync_s=config.spool.sync_ms / 1000)
         transcripts = Transcripts(paths.transcripts_directory(config), config.publish.files.keep_days)
         kept = self._spool.open()
@@ -151,7 +152,7 @@ class Daemon:
 
     async def _settle_in(self, config: Config, kept: list[str], transcripts: Transcripts) -> None:
         """What must not stand between start and READY, but comes before the first press as a rule."""
-        await asyncio.to_thread(_import_client)
+        await asyncio.to_thread(link.preload)
         done = await asyncio.to_thread(transcripts.ids) if kept else set()
         for utterance_id in kept:
             if (utterance_id, 1) in done:  # its text got out, and a crash came before it was deleted
@@ -161,7 +162,7 @@ class Daemon:
                     self._conductor.spool_failed(error)
         backlog = [utterance_id for utterance_id in kept if (utterance_id, 1) not in done]
         if backlog:
-            log.info("%d utterances of an earlier run wait for their text", len(backlog))
+            log.info("of an earlier run, waiting for a text: %d", len(backlog))
         self._delivery.start(backlog)
         await self._open_panel(config)
         self.settled.set()
@@ -169,38 +170,33 @@ class Daemon:
 
     async def _open_panel(self, config: Config) -> None:
         """Button and LED. Whatever is wrong with them is said once, and the rest works by commands."""
-        led = self._given_led or await self._configured_led(config)
-        button = self._given_button or await self._configured_button(config)
+        led, button = self._given_led, self._given_button
+        wanted = (led is None and config.led.kind == "gpio") or (button is None and config.button.kind == "gpio")
+        if wanted and await self._has_gpio():
+            from flowpi.panel.gpio import GpioButton, GpioLed
+
+            if led is None and config.led.kind == "gpio":
+                led = GpioLed(config.led.pin)
+            if button is None and config.button.kind == "gpio":
+                button = GpioButton(config.button.pin, active_low=config.button.active == "low")
         try:
+            led = led or NoLed()
             led.open()
             self._lamp.use(led, config.led.brightness)
         except PanelError as error:
-            self._conductor.panel_failed(error)
+            self._conductor.panel_failed(lights.LED, error)
         try:
+            button = button or NoButton()
             button.open(self._conductor.edge)
             self._button = button
         except PanelError as error:
-            self._conductor.panel_failed(error)
+            self._conductor.panel_failed(lights.BUTTON, error)
 
-    async def _configured_led(self, config: Config) -> Led:
-        if config.led.kind == "none" or not await self._has_gpio("LED"):
-            return NoLed()
-        from flowpi.panel.gpio import GpioLed
-
-        return GpioLed(config.led.pin)
-
-    async def _configured_button(self, config: Config) -> Button:
-        if config.button.kind == "none" or not await self._has_gpio("button"):
-            return NoButton()
-        from flowpi.panel.gpio import GpioButton
-
-        return GpioButton(config.button.pin, active_low=config.button.active == "low")
-
-    async def _has_gpio(self, what: str) -> bool:
+    async def _has_gpio(self) -> bool:
         from flowpi.panel import gpio
 
         if not gpio.has_chip():
-            log.info("no GPIO chip here, so no %s: `flowpi record` does its work", what)
+            log.info("no GPIO chip here, so no button and no LED: `flowpi record` does their work")
             return False
         await asyncio.to_thread(gpio.preload)
         return True
@@ -250,11 +246,13 @@ class Daemon:
             self._capture.close()
             self._capture = self._make_capture(config)
             self._conductor.open(self._capture, self._delivery)
+            self._conductor.microphone_back()  # what was wrong with the old one; the new one speaks for itself
             self._capture.start()
             self._interest_changed()
         if config.button != self._config.button or config.led != self._config.led:
             self._button.close()
             self._lamp.use(NoLed())
+            self._conductor.panel_works()
             await self._open_panel(config)
         self._config = config
         log.info("configuration reloaded")
@@ -338,7 +336,8 @@ def make_source(config: Config) -> Source:
         channels=audio.channels,
         channel=audio.channel,
         period_ms=audio.period_ms,
-        buffer_ms=audio.buffer_ms,
+        # All of `buffer_ms` is for a machine that stalls: what a planned wait fills comes on top.
+        buffer_ms=audio.buffer_ms + max(audio.read_ms, audio.idle_read_ms),
     )
 
 
@@ -350,8 +349,3 @@ def _with_parent(path: Path) -> Path:
             f"{str(path.parent)!r} cannot be made ({error.strerror})", "set publish.socket.path"
         ) from error
     return path
-
-
-def _import_client() -> None:
-    """60 ms and 6 MB that READY does not wait for."""
-    import websockets.asyncio.client  # noqa: F401

@@ -27,7 +27,7 @@ from flowpi.config import Audio, Config, FlowBackend
 from flowpi.core import topics
 from flowpi.core.errors import EngineUnavailable, FlowpiError, NoInputError, UsageError
 from flowpi.daemon import Daemon
-from flowpi.dictation.utterance import BYTES_PER_S
+from flowpi.dsp.format import BYTES_PER_S
 from flowpi.host.paths import daemon_socket
 from flowpi.panel.button import ScriptedButton
 from flowpi.panel.led import RecordingLed
@@ -35,7 +35,9 @@ from flowpi.panel.led import RecordingLed
 SERVER_START_S = 60.0
 """Loading the recogniser takes half a second here, and many times that from a slow SD card."""
 
-TEXT_TIMEOUT_S = 60.0
+WAV_PREROLL_MS = 30_000
+"""The recording plays from the daemon's start on: a slow machine presses the button late and must still hear it all."""
+
 TAP_S = 0.05
 METER = "▁▂▃▄▅▆▇█"
 QUIET_DBFS, LOUD_DBFS = -60.0, -12.0
@@ -55,7 +57,7 @@ def demo(config: Config, *, wav: str | None, microphone: bool) -> int:
             return asyncio.run(_with_microphone(_private(config, Path(directory), config.audio)))
         path = wav or str(resources.files("flowpi") / "data" / "demo.wav")
         duration_s = len(read_wav(path)) / BYTES_PER_S
-        audio = Audio(source="wav", path=path)
+        audio = Audio(source="wav", path=path, preroll_ms=WAV_PREROLL_MS)
         return asyncio.run(_with_recording(_private(config, Path(directory), audio), path, duration_s))
 
 
@@ -87,7 +89,6 @@ async def _with_recording(config: Config, path: str, duration_s: float) -> int:
         released_at = loop.time()
         button.release(released_at)
         final, received_at, stats = await _final(finals)
-    screen.close()
     print(f"\ntext    {final['text'] or '(nothing was understood)'}\n")
     final_at = released_at + stats["release_to_final_ms"] / 1000
     rows = [
@@ -120,7 +121,6 @@ async def _with_microphone(config: Config) -> int:
                 text.cancel()
         finally:
             keys.cancel()
-    screen.close()
     return 0
 
 
@@ -173,6 +173,7 @@ async def _running(
         finally:
             daemon.stop()
             await running
+            screen.close()  # before anything else is written, such as why it failed
 
 
 @contextlib.asynccontextmanager
@@ -267,6 +268,7 @@ class Screen:
 
     def __init__(self) -> None:
         self._live = sys.stdout.isatty()
+        self._lamp = "●" if os.environ.get("NO_COLOR") else "\x1b[31m●\x1b[0m"
         self._lit = False
         self._dbfs = QUIET_DBFS
         self._state = ""
@@ -314,7 +316,7 @@ class Screen:
     def _draw(self) -> None:
         if not self._live:
             return
-        led = "\x1b[31m●\x1b[0m" if self._lit else "○"
-        room = shutil.get_terminal_size().columns - 18
+        led = self._lamp if self._lit else "○"
+        room = max(2, shutil.get_terminal_size().columns - 18)
         text = self._text if len(self._text) <= room else "…" + self._text[-room + 1 :]
         print(f"\r\x1b[K{led} {self._meter()} {self._state:<10} {text}", end="", flush=True)

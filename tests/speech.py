@@ -11,8 +11,7 @@ import jiwer
 import numpy as np
 import soxr
 
-RATE_HZ = 16_000
-SAMPLE_BYTES = 2
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 
 LIBRIVOX = Path("/usr/share/pocketsphinx/test/data/librivox")
 """Debian's pocketsphinx-testdata: five sentences of "Sense and Sensibility", LibriVox, public domain."""
@@ -27,7 +26,7 @@ class Recording:
     """What is really said."""
 
     def part(self, start_s: float, end_s: float) -> bytes:
-        return self.pcm[int(start_s * RATE_HZ) * SAMPLE_BYTES : int(end_s * RATE_HZ) * SAMPLE_BYTES]
+        return self.pcm[int(start_s * RATE_HZ) * FRAME_BYTES : int(end_s * RATE_HZ) * FRAME_BYTES]
 
 
 @cache

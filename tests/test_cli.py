@@ -209,6 +209,19 @@ def test_config_check(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None
     assert ends(capfd, "config", "check") == (0, "built-in defaults: ok\n", "")
 
 
+@pytest.mark.parametrize(
+    ("setting", "what"),
+    [
+        ("publish.mqtt.url=mqtt://broker", "publish.mqtt"),
+        ("backends.local.token={command: [get-key]}", "backends.local.token"),
+    ],
+)
+def test_config_check_refuses_what_ends_the_daemon(capfd: pytest.CaptureFixture[str], setting: str, what: str) -> None:
+    code, out, err = ends(capfd, "config", "check", "-o", setting)
+    assert (code, out) == (78, "")
+    assert err.startswith(f"flowpi: configuration: {what} is not in this version of flowpi: ")
+
+
 def test_config_show(capfd: pytest.CaptureFixture[str]) -> None:
     code, out, err = ends(capfd, "config", "show", "-o", "publish.mqtt.password=s3cret", "-o", "led.pin=5")
     assert (code, err) == (0, "")

@@ -13,9 +13,10 @@ from typing import Any
 
 import alsaaudio
 
-from flowpi.audio.source import RATE_HZ, Gap, Heard
+from flowpi.audio.source import Gap, Heard
 from flowpi.audio.streamclock import StreamClock
 from flowpi.core.errors import MicrophoneError
+from flowpi.dsp.format import RATE_HZ
 from flowpi.dsp.pcm import Channel, Converter
 
 EDGE_MARGIN_S = 0.003
@@ -132,7 +133,7 @@ class AlsaSource:
     def due(self, after: float) -> float:
         if self._stream is None:
             return after + self._period_s
-        return self._stream.clock.next_edge(after - EDGE_MARGIN_S) + EDGE_MARGIN_S
+        return self._stream.clock.next_edge(after) + EDGE_MARGIN_S
 
     def close(self) -> None:
         # The handle goes with the stream: pyalsaaudio aborts the process when a closed one is asked for its info.

@@ -15,8 +15,9 @@ import math
 from collections.abc import Callable
 from typing import Protocol
 
-from flowpi.audio.source import FRAME_BYTES, RATE_HZ, Gap, Source
+from flowpi.audio.source import Gap, Source
 from flowpi.core.errors import MicrophoneError
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.level import Level, measure
 from flowpi.dsp.ring import Ring
 

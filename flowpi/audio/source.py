@@ -8,11 +8,6 @@ from typing import Protocol
 
 from msgspec import Struct
 
-RATE_HZ = 16_000
-"""What every source delivers, whatever its device runs at: int16 little-endian, mono, 16 kHz."""
-
-FRAME_BYTES = 2
-
 
 class Gap(Struct, frozen=True):
     """Frames of 16 kHz that the device heard and nobody read in time (an overrun)."""
@@ -40,7 +35,7 @@ class Source(Protocol):
 
     @property
     def held_s(self) -> float:
-        """Of that, what a resampler holds back: so much later than `due` says is a sound readable; mostly 0."""
+        """Of that, what a resampler holds back: a sound is readable so much later than `due` says. Mostly 0."""
 
     def open(self, now: float) -> None:
         """Open the device and start the stream. May block for some ms.
@@ -57,9 +52,9 @@ class Source(Protocol):
         """
 
     def due(self, after: float) -> float:
-        """The first moment, not before `after`, at which a read finds a just completed period.
+        """The first moment at which a read finds all periods up to `after`: just behind the edge of one.
 
-        Reading a hair before the edge of a period would miss that period until the next read.
+        Reading a hair before the edge would miss that period until the next read.
         """
 
     def close(self) -> None:

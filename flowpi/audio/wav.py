@@ -10,8 +10,9 @@ import shlex
 import struct
 from pathlib import Path
 
-from flowpi.audio.source import FRAME_BYTES, RATE_HZ, Heard
+from flowpi.audio.source import Heard
 from flowpi.core.errors import DataError, MicrophoneError, NoInputError
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.pcm import WIDTHS, Converter
 from flowpi.dsp.wav import riff_chunks
 

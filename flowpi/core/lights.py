@@ -37,8 +37,10 @@ ALL = (READY, LISTENING, STARTING, WORKING, NO_MICROPHONE, KEPT, TROUBLE)
 BACKEND = "backend"
 """The code of the fault that no backend gave a text: what was said is kept."""
 
-QUIET = frozenset({"panel"})
-"""Faults that the LED does not tell: it could not, or the press works all the same."""
+BUTTON = "button"
+LED = "led"
+QUIET = frozenset({BUTTON, LED})
+"""Faults that the LED does not tell: commands do the button's work, and a broken LED shows nothing."""
 
 
 def light(state: State) -> Pattern:

@@ -18,6 +18,7 @@ class Backends:
 
     def __init__(self, links: Sequence[Attempt]) -> None:
         self._links = links
+        self._failing: set[str] = set()
 
     async def text_of(
         self, utterance: Utterance, on_partial: Callable[[PartialText, str], None]
@@ -34,11 +35,16 @@ class Backends:
         last: BackendError | None = None
         for link in self._links:
             try:
-                return await _attempt(link, utterance, on_partial)
+                text = await _attempt(link, utterance, on_partial)
             except BackendError as error:
                 last = error
-                level = logging.WARNING if verdict(error) is Verdict.OWNER_MUST_ACT else logging.INFO
-                log.log(level, "%s: no text from backend %r: %s", utterance.id, link.name, error)
+                # The first failure of a streak is news, and the last backend's is the caller's to tell.
+                told = link.name in self._failing or link is self._links[-1]
+                log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", utterance.id, error)
+                self._failing.add(link.name)
+            else:
+                self._failing.discard(link.name)
+                return text
         assert last is not None
         raise last
 

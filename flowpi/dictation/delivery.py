@@ -109,8 +109,9 @@ class Delivery:
 
     def begin(self, utterance: Utterance) -> None:
         """Keep an utterance that has just begun, and send it while it grows. Sets `utterance.durable`."""
-        utterance.durable = asyncio.get_running_loop().create_future()
+        durable = utterance.durable = asyncio.get_running_loop().create_future()
         keeping = asyncio.create_task(self._keep(utterance), name=f"keep {utterance.id}")
+        keeping.add_done_callback(lambda _: _settle(durable))
         self._keeping[utterance.id] = keeping
         live = asyncio.create_task(self._deliver_live(utterance), name=f"deliver {utterance.id}")
         self._live[utterance.id] = live
@@ -123,10 +124,7 @@ class Delivery:
             self._late.cancel()
             self._late = asyncio.create_task(self._work_off(), name="backlog")
         self._leave_backlog(utterance_id)
-        keeping = self._keeping.pop(utterance_id, None)
-        task = asyncio.create_task(self._forget(utterance_id, keeping), name=f"drop {utterance_id}")
-        self._keeping[utterance_id] = task
-        task.add_done_callback(lambda _: self._keeping.pop(utterance_id, None))
+        self._put_away(utterance_id, give_up=True)
 
     async def _deliver_live(self, utterance: Utterance) -> None:
         failures = 0
@@ -213,12 +211,19 @@ class Delivery:
         await self._audience.publish(utterance, text, backend, timings, late)
         self._audience.delivered(utterance)
         self._leave_backlog(utterance.id)
-        if keeping := self._keeping.pop(utterance.id, None):
-            await keeping
-        try:
-            await self._spool.remove(utterance.id, keep_audio=self._keep_audio)
-        except SpoolError as error:
-            self._audience.spool_failed(error)
+        self._put_away(utterance.id, keep_audio=self._keep_audio)
+
+    def _put_away(self, utterance_id: str, *, give_up: bool = False, keep_audio: bool = False) -> None:
+        """Take it off the disk when nothing is written to it any more, on a task that `close` waits for.
+
+        `give_up`: what is not written yet need not be.
+        """
+        keeping = self._keeping.pop(utterance_id, None)
+        if keeping is not None and give_up:
+            keeping.cancel()
+        task = asyncio.create_task(self._remove(utterance_id, keeping, keep_audio), name=f"put away {utterance_id}")
+        self._keeping[utterance_id] = task
+        task.add_done_callback(lambda _: self._keeping.pop(utterance_id, None))
 
     async def _keep(self, utterance: Utterance) -> None:
         try:
@@ -229,11 +234,16 @@ class Delivery:
             log.error("%s: %s", utterance.id, error)
             self._audience.spool_failed(error)
 
-    async def _forget(self, utterance_id: str, keeping: asyncio.Task[None] | None) -> None:
+    async def _remove(self, utterance_id: str, keeping: asyncio.Task[None] | None, keep_audio: bool) -> None:
         if keeping is not None:
-            keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
         try:
-            await self._spool.remove(utterance_id)
+            await self._spool.remove(utterance_id, keep_audio=keep_audio)
         except SpoolError as error:
             self._audience.spool_failed(error)
+
+
+def _settle(durable: asyncio.Future[bool]) -> None:
+    """An utterance that was dropped before the spool began with it is not on the disk."""
+    if not durable.done():
+        durable.set_result(False)

@@ -6,6 +6,7 @@ still speaking, or spoke yesterday. Whatever goes wrong ends it with a `BackendE
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,8 @@ from flowpi.wire.codec import MAX_FRAME_BYTES, Encoding
 from flowpi.wire.flow import FinalText, FlowClient, Notice, PartialText, SessionReady
 
 if TYPE_CHECKING:
+    import ssl
+
     from websockets.asyncio.client import ClientConnection
 
 log = logging.getLogger(__name__)
@@ -40,6 +43,13 @@ class Patience(Struct, frozen=True):
     send_s: float = 10.0
     final_s: float = 20.0
     close_s: float = 2.0
+
+
+def preload() -> None:
+    """Import what the first connection needs, 60 ms and 6 MB. Any thread."""
+    import encodings.idna  # noqa: F401  the resolver spells every host name by it
+
+    import websockets.asyncio.client  # noqa: F401
 
 
 class Timings(Struct):
@@ -81,6 +91,7 @@ class FlowLink:
         self._backend = backend
         self._context = context
         self._patience = patience
+        self._tls: ssl.SSLContext | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     def use_json(self) -> None:
@@ -125,6 +136,8 @@ class FlowLink:
             "open_timeout": self._patience.connect_s,
             "close_timeout": self._patience.close_s,
         }
+        if url.scheme == "wss":
+            options["ssl"] = self._tls = self._tls or await asyncio.to_thread(_tls_context)
         query = self._credentials(token)
         try:
             if url.scheme == "ws+unix":
@@ -193,6 +206,7 @@ class _Session:
         self._ready: asyncio.Future[None] = self._loop.create_future()
 
     async def run(self, packet_ms: int, append_ms: int) -> FinalText:
+        began = self._loop.time()
         receiving = asyncio.create_task(self._receive(), name=f"receive {self._utterance.id}")
         sending = asyncio.create_task(self._send(packet_ms, append_ms), name=f"send {self._utterance.id}")
         try:
@@ -201,7 +215,9 @@ class _Session:
             if receiving.done():
                 return receiving.result()
             sending.result()
-            async with _within(self._patience.final_s, "send the text"):
+            # Audio of yesterday goes out in a moment, but a recogniser may take real time to hear it.
+            unheard_s = max(0.0, began + self._utterance.duration_s - self._loop.time())
+            async with _within(self._patience.final_s + unheard_s, "send the text"):
                 return await receiving
         finally:
             for task in (receiving, sending):
@@ -276,7 +292,18 @@ async def _within(seconds: float, what: str) -> AsyncIterator[None]:
         raise LinkError(f"the backend did not {what} within {seconds:g} s") from None
 
 
+def _tls_context() -> "ssl.SSLContext":
+    """Reads all certificates of the system, 25 ms."""
+    import ssl
+
+    return ssl.create_default_context()
+
+
 def _reason(error: TimeoutError | OSError) -> str:
-    if isinstance(error, OSError) and error.strerror:
+    if untrusted := getattr(error, "verify_message", None):  # of ssl.SSLCertVerificationError
+        return f"its certificate is not trusted: {untrusted}"
+    if error.errno and error.errno > 0:  # asyncio's own text would name the address once more
+        return os.strerror(error.errno).lower()
+    if error.strerror:
         return error.strerror.lower()
     return "no answer in time" if isinstance(error, TimeoutError) else (str(error) or type(error).__name__).lower()

@@ -8,8 +8,9 @@ File `<ULID>.utt`, version 1: a line `flowpi utterance 1`, then records. A recor
     E  JSON `{"frames": n, "lost_frames": n}`, once, last: the utterance is complete
 
 Whatever a crash leaves is read up to the first record that is not whole. Durable order: the file and its directory
-are synced when it is created, the audio once in `sync_s`, and after the E record; only then is the utterance called
-recorded. It is deleted after its text is durable elsewhere (`publish/files.py`), never before.
+are synced when it is created, just before its first audio, the audio once in `sync_s`, and after the E record; only
+then is the utterance called recorded. It is deleted after its text is durable elsewhere (`publish/files.py`), never
+before.
 
 Writing and syncing is done on one thread of the spool's own; the loop never waits for the disk.
 """
@@ -30,7 +31,8 @@ import msgspec
 
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, SpoolError
 from flowpi.core.ulid import is_ulid
-from flowpi.dictation.utterance import BYTES_PER_S, FRAME_BYTES, About, Utterance
+from flowpi.dictation.utterance import About, Utterance
+from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.wav import wav_header
 
 log = logging.getLogger(__name__)
@@ -95,7 +97,7 @@ class Spool:
             self._lock = None
 
     async def keep(self, utterance: Utterance) -> None:
-        """Follow an utterance to its end and keep it on the disk. Sets `utterance.durable` when that is done.
+        """Follow an utterance to its end and keep it on the disk. `utterance.durable` is told how that went.
 
         Cancelling leaves what is on the disk; `remove` takes it away.
 
@@ -106,6 +108,8 @@ class Spool:
         durable = utterance.durable = utterance.durable or loop.create_future()
         file = _File(self.directory, utterance.id)
         try:
+            # No file before there is something to put in: at a press the connection needs these 2 ms.
+            await utterance.wait(self._sync_bytes)
             await loop.run_in_executor(self._thread, file.create, utterance.about)
             written = 0
             while not utterance.complete or written < utterance.length:

@@ -8,7 +8,8 @@ from flowpi.audio.wav import read_wav
 from flowpi.config import Config
 from flowpi.core.ulid import UlidFactory
 from flowpi.dictation.backends import make_backends
-from flowpi.dictation.utterance import BYTES_PER_S, About, Utterance
+from flowpi.dictation.utterance import About, Utterance
+from flowpi.dsp.format import BYTES_PER_S
 
 
 def transcribe(config: Config, file: str) -> int:

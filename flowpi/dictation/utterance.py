@@ -9,9 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-RATE_HZ = 16_000
-FRAME_BYTES = 2
-BYTES_PER_S = RATE_HZ * FRAME_BYTES
+from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 
 FOREVER = 1 << 62
 """A length that no utterance reaches: waiting for it is waiting for the end."""
@@ -44,7 +42,7 @@ class Utterance:
         self.completed_at: float | None = None
         """Monotonic seconds: of the person, and of the last sample. None for one that was read back from the spool."""
         self.durable: asyncio.Future[bool] | None = None
-        """Where it is being kept: done once the audio is on the disk (true) or cannot be."""
+        """Of one that the spool keeps: done once all of the audio is on the disk (true), or cannot be (false)."""
         self._pcm = bytearray(pcm)
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 

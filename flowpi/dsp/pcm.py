@@ -7,7 +7,7 @@ rate really differs. All sizes are whole frames: a caller never hands over a par
 import audioop
 from typing import Any, Literal
 
-RATE_HZ = 16_000
+from flowpi.dsp.format import RATE_HZ
 
 Channel = Literal["mix"] | int
 """The mean of all channels, or one of them, counted from 0."""

@@ -2,7 +2,7 @@
 
 from collections import deque
 
-FRAME_BYTES = 2
+from flowpi.dsp.format import FRAME_BYTES
 
 
 class Ring:

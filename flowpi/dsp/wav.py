@@ -7,7 +7,8 @@ Whole files, of any PCM there is, are read in `flowpi.audio.wav`.
 import struct
 from collections.abc import Iterator
 
-RATE_HZ = 16_000
+from flowpi.dsp.format import RATE_HZ
+
 HEADER_BYTES = 44
 
 

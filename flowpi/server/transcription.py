@@ -9,7 +9,8 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-from flowpi.server.engines import RATE_HZ, SAMPLE_BYTES, Engine, Recognition
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
+from flowpi.server.engines import Engine, Recognition
 
 
 class Transcription:
@@ -29,7 +30,7 @@ class Transcription:
     @property
     def heard_s(self) -> float:
         """Duration of all that was added."""
-        return self._added_bytes / SAMPLE_BYTES / RATE_HZ
+        return self._added_bytes / FRAME_BYTES / RATE_HZ
 
     @property
     def waiting_bytes(self) -> int:

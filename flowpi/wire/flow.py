@@ -1,7 +1,4 @@
-"""Wispr Flow's WebSocket dialect: messages and both roles, with no socket and no clock.
-
-Sources: "W0" and "W1" are the older and the current edition of the vendor's page `websocket_api`; "observed" marks
-what only third-party clients show. The table of what is documented and assumed is in `docs/protocols.md`.
+"""Wispr Flow's WebSocket dialect: both roles as state machines, with no socket and no clock.
 
 Theory of operation. One connection carries one utterance:
 
@@ -26,88 +23,26 @@ from typing import Any, assert_never
 from msgspec import UNSET, Struct, UnsetType
 
 from flowpi.core.errors import AnsweredInText, LinkError, ProtocolError, RefusedError
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.level import rms
 from flowpi.dsp.wav import WavError, wav_header, wav_payload
 from flowpi.wire.codec import DecodeError, Encoding, Frame, decode, encode
-
-FRAME_BYTES = 2
-RATE_HZ = 16_000
+from flowpi.wire.flow_messages import (
+    Append,
+    AudioPackets,
+    Auth,
+    Authenticated,
+    ClientMessage,
+    Commit,
+    Error,
+    Info,
+    ServerMessage,
+    Text,
+    TextBody,
+)
 
 NORMAL_CLOSES = (1000, 1005)
 """Close codes (RFC 6455) by which the server says that it is done: with this code, or with none."""
-
-# Messages of the client, W0: text frames of JSON, or binary frames of MessagePack.
-
-
-class Auth(Struct, tag_field="type", tag="auth"):
-    """W0. The first message. `language`: ISO 639-1 codes; absent or empty means "find out"."""
-
-    access_token: str | UnsetType = UNSET
-    language: list[str] | str | UnsetType | None = UNSET
-    context: dict[str, Any] | UnsetType | None = UNSET
-
-
-class AudioPackets(Struct):
-    """W0. `packet_duration` is seconds of one packet; `volumes` has one number a packet, of no agreed scale."""
-
-    packets: list[bytes]
-    volumes: list[float]
-    packet_duration: float
-    audio_encoding: str = "wav"
-    byte_encoding: str = "base64"
-
-
-class Append(Struct, tag_field="type", tag="append"):
-    """W0. `position`: the index of the first packet of this message in the session."""
-
-    position: int
-    audio_packets: AudioPackets
-
-
-class Commit(Struct, tag_field="type", tag="commit"):
-    """W0. The end of the audio."""
-
-    total_packets: int
-
-
-ClientMessage = Auth | Append | Commit
-
-# Messages of the server, W0: told apart by `status`.
-
-
-class Authenticated(Struct, tag_field="status", tag="auth"):
-    """W0. The session is open."""
-
-
-class Info(Struct, tag_field="status", tag="info"):
-    """W0 knows `{"event": "commit_received"}`; others are observed."""
-
-    message: Any = None
-
-
-class TextBody(Struct):
-    text: str
-    detected_language: str | None = None
-    final: bool | None = None
-
-
-class Text(Struct, tag_field="status", tag="text"):
-    """W0. `body.text` is the whole text so far. `position`: presumably the packets heard (assumed)."""
-
-    body: TextBody
-    position: int = 0
-    final: bool | None = None
-
-
-class Error(Struct, tag_field="status", tag="error"):
-    """W0 says that it ends the session; where the reason stands is observed: `error`, `message` or `detail`."""
-
-    error: Any = None
-    message: Any = None
-    detail: Any = None
-
-
-ServerMessage = Authenticated | Info | Text | Error
 
 # The client role.
 

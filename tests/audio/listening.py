@@ -6,7 +6,8 @@ import math
 import select
 import time
 
-from flowpi.audio.source import FRAME_BYTES, RATE_HZ, Gap, Heard, Source
+from flowpi.audio.source import Gap, Heard, Source
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 
 PATIENCE_S = 10.0
 """A device that has not given by then what a test waits for never will."""

@@ -11,8 +11,8 @@ import alsaaudio
 import pytest
 
 from flowpi.audio.alsa import AlsaSource
-from flowpi.audio.source import RATE_HZ
 from flowpi.core.errors import MicrophoneError
+from flowpi.dsp.format import RATE_HZ
 from flowpi.dsp.level import measure
 from tests.audio.listening import gaps, length, listen, missing, samples, sine, sound, wait_until
 from tests.rig.microphone import Microphone
@@ -159,6 +159,17 @@ def test_a_channel_is_chosen_or_all_are_mixed(opened: Opener, channel: int) -> N
     source = opened(AlsaSource("array", channel=channel))
     pcm = sound(listen(source, 10 * PERIOD))
     assert missing(pcm) == []
+
+
+def test_what_is_read_when_due_reaches_up_to_the_moment_asked_for(opened: Opener) -> None:
+    source = opened(AlsaSource("clock"))
+    listen(source, 5 * PERIOD)
+    for _ in range(25):
+        after = time.monotonic() + 0.0137
+        wait_until(source.due(after))
+        last = samples(sound(source.read(time.monotonic())))[-1]
+        late = (last + 1 - after * RATE_HZ) % 65_536
+        assert late < 2 * PERIOD, "it ends before that moment"
 
 
 def test_a_channel_that_is_not_there(opened: Opener) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from flowpi.audio.alsa import AlsaSource
 from flowpi.audio.capture import REOPEN_S, STALL_S, Capture
-from flowpi.audio.source import FRAME_BYTES, RATE_HZ, Gap, Heard
+from flowpi.audio.source import Gap, Heard
 from flowpi.core.errors import MicrophoneError
 from flowpi.dictation.utterance import Utterance
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.level import Level
 from tests import clock
 from tests.dictation.sound import beginning

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from flowpi.audio.alsa import AlsaSource
-from flowpi.audio.source import FRAME_BYTES, RATE_HZ, Source
+from flowpi.audio.source import Source
 from flowpi.audio.wav import WavSource
 from flowpi.core.errors import MicrophoneError
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from tests.audio.listening import gaps, length, listen, missing, sound, wait_until
 from tests.rig.microphone import Microphone
 
@@ -93,7 +94,7 @@ def test_a_read_when_due_finds_a_period(source: Source) -> None:
 def test_due_is_the_next_edge_not_before_the_moment_asked_for(source: Source, ahead_s: float) -> None:
     listen(source, PERIOD)
     after = time.monotonic() + ahead_s
-    assert after <= source.due(after) <= after + source.period_s + 0.001
+    assert after <= source.due(after) <= after + source.period_s + 0.004  # a reader waits a hair behind the edge
 
 
 def test_due_is_always_an_edge_of_a_period(source: Source) -> None:

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowpi.audio.streamclock import StreamClock
+from flowpi.dsp.format import RATE_HZ
 
-RATE_HZ = 16_000
 pauses = st.lists(st.floats(0.001, 1.0), min_size=1, max_size=60)
 
 

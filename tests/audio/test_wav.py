@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowpi.audio.source import RATE_HZ, Gap
+from flowpi.audio.source import Gap
 from flowpi.audio.wav import WavSource, read_wav
 from flowpi.core.errors import DataError, MicrophoneError, NoInputError
+from flowpi.dsp.format import RATE_HZ
 from flowpi.dsp.level import measure
 from tests.audio.listening import sine
 

@@ -8,16 +8,18 @@ Audio is sent as the daemon sends it: an append a second, in real time, the rest
 import asyncio
 import statistics
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import websockets
 
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.app import Server
 from flowpi.server.moonshine import Model, MoonshineEngine, model_directory
 from flowpi.wire.flow import FinalText, FlowClient, SessionReady
-from tests.speech import RATE_HZ, SAMPLE_BYTES, two_cities
+from tests.speech import two_cities
 
-SECOND = RATE_HZ * SAMPLE_BYTES
+SECOND = RATE_HZ * FRAME_BYTES
 
 UTTERANCES = {
     "3 s, one sentence": (20.9, 24.2, 5),
@@ -26,6 +28,9 @@ UTTERANCES = {
     "30 s, the last 13 s in one breath": (12.0, 42.0, 2),
 }
 """Start and end in two_cities, each 0.1 to 0.3 s behind the last word, and how often it is said."""
+
+SHORT = "3 s, one sentence"
+PAUSES = "28 s with pauses"
 
 
 @dataclass(frozen=True)
@@ -79,11 +84,12 @@ def bare_decode_s(model: Model, pcm: bytes) -> float:
     return statistics.median(once() for _ in range(5))
 
 
-async def _measure() -> dict[str, Result]:
+async def _measure(names: Iterable[str]) -> dict[str, Result]:
     model = Model(model_directory())
     results = {}
     async with Server(["127.0.0.1:0"], MoonshineEngine(model)) as server:
-        for name, (start_s, end_s, times) in UTTERANCES.items():
+        for name in names:
+            start_s, end_s, times = UTTERANCES[name]
             pcm = two_cities().part(start_s, end_s)
             bare_ms = 1000 * bare_decode_s(model, pcm)
             finals_ms = [1000 * (await dictate(server.urls[0], pcm))[0] for _ in range(times)]
@@ -92,9 +98,9 @@ async def _measure() -> dict[str, Result]:
     return results
 
 
-def measure() -> dict[str, dict[str, float]]:
-    """About three minutes, in real time. By utterance, the fields of `Result`."""
-    return {name: asdict(result) for name, result in asyncio.run(_measure()).items()}
+def measure(names: Iterable[str] = tuple(UTTERANCES)) -> dict[str, dict[str, float]]:
+    """About three minutes for all, in real time. By utterance, the fields of `Result`."""
+    return {name: asdict(result) for name, result in asyncio.run(_measure(names)).items()}
 
 
 def main() -> None:

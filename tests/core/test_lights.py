@@ -6,6 +6,7 @@ from flowpi.core.appliance import MICROPHONE, Fault, Finishing, Grip, Idle, Reco
 from flowpi.core.lights import (
     ALL,
     BACKEND,
+    BUTTON,
     KEPT,
     LISTENING,
     NO_MICROPHONE,
@@ -42,4 +43,4 @@ def test_each_state_has_its_light() -> None:
     assert light(Idle(0.0, faults)) is NO_MICROPHONE
     assert light(Idle(0.0, faults[1:2])) is KEPT
     assert light(Idle(0.0, faults[1:])) is TROUBLE
-    assert light(Idle(0.0, (Fault("panel", "no chip", 0.0),))) is READY
+    assert light(Idle(0.0, (Fault(BUTTON, "no such pin", 0.0),))) is READY

@@ -3,7 +3,8 @@
 import hashlib
 import random
 
-from flowpi.dictation.utterance import BYTES_PER_S, About, Utterance
+from flowpi.dictation.utterance import About, Utterance
+from flowpi.dsp.format import BYTES_PER_S
 
 ID = "01JAZZ00000000000000000000"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowpi.dictation.utterance import BYTES_PER_S, FRAME_BYTES
+from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from tests.dictation.sound import beginning, noise, spoken
 from tests.waiting import ticks
 

@@ -185,6 +185,12 @@ class Appliance:
         self._clients.append(Socket(self.socket))
         return self._clients[-1]
 
+    def clients(self) -> int:
+        """How many programs are connected to the daemon's socket, by the kernel's word."""
+        connected = "03"
+        lines = Path("/proc/net/unix").read_text().splitlines()
+        return sum(line.endswith(str(self.socket)) and line.split()[5] == connected for line in lines)
+
     def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
         """A command of flowpi with this configuration."""
         return subprocess.run(

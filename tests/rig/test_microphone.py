@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flowpi.audio.alsa import AlsaSource
-from flowpi.audio.source import RATE_HZ
+from flowpi.dsp.format import RATE_HZ
 from tests.audio.listening import PATIENCE_S, listen, samples, sine, sound
 from tests.rig import microphone as rig
 from tests.rig.microphone import PIPE_BYTES, Microphone

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.endpointer import CUT_FROM, DIP, HANG, MAX, PAD, WINDOW, Endpointer
-from flowpi.server.engines import RATE_HZ, SAMPLE_BYTES
 from tests.speech import two_cities
 
 SPEECH, SILENCE = b"\x01", b"\x00"
@@ -11,12 +11,12 @@ SPEECH, SILENCE = b"\x01", b"\x00"
 
 def stretch(kind: bytes, windows: int) -> bytes:
     """Audio that `rate` calls speech or silence."""
-    return kind * (windows * WINDOW * SAMPLE_BYTES)
+    return kind * (windows * WINDOW * FRAME_BYTES)
 
 
 def rate(window: bytes) -> float:
     """0.9 for `SPEECH`, 0 for `SILENCE`; other bytes are their percentage."""
-    assert len(window) == WINDOW * SAMPLE_BYTES
+    assert len(window) == WINDOW * FRAME_BYTES
     return {1: 0.9}.get(window[0], window[0] / 100)
 
 
@@ -46,7 +46,7 @@ def test_pcm_of_a_segment() -> None:
     endpointer = heard(stretch(SILENCE, 20), stretch(SPEECH, 10), stretch(SILENCE, 30))
     segment = endpointer.scan()
     assert segment is not None
-    pad = SILENCE * (PAD * SAMPLE_BYTES)
+    pad = SILENCE * (PAD * FRAME_BYTES)
     assert endpointer.pcm(*segment) == pad + stretch(SPEECH, 10) + pad
 
 
@@ -61,7 +61,7 @@ def test_shorter_than_a_word_is_none() -> None:
 
 def test_voice_that_fades_holds_a_segment_but_opens_none() -> None:
     fading = bytes([40])
-    assert segments(heard(stretch(fading, 50))) == []
+    assert segments(heard(stretch(fading, 50), stretch(SILENCE, 30))) == []
     assert segments(heard(stretch(SPEECH, 10), stretch(fading, 10), stretch(SILENCE, 30))) == [(0, 20 * WINDOW + PAD)]
 
 
@@ -102,9 +102,10 @@ def test_scan_can_be_interrupted_at_any_window() -> None:
     stops = iter([False, True] * 1000)
     endpointer = heard(sound)
     found = []
-    while endpointer.unrated >= WINDOW:
+    while (unrated := endpointer.unrated) >= WINDOW:
         if (segment := endpointer.scan(lambda: next(stops))) is not None:
             found.append(segment)
+        assert unrated - endpointer.unrated <= WINDOW
     assert found == segments(heard(sound))
     assert endpointer.speaking
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from flowpi.core.errors import EngineUnavailable, UsageError
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.engines import Engine, load_engine
 from flowpi.server.moonshine import ENCODER, MODEL_VARIABLE, Model, Run, clean, model_directory, read_vocabulary
-from tests.speech import RATE_HZ, SAMPLE_BYTES, librivox, two_cities, word_error_rate
+from tests.speech import librivox, two_cities, word_error_rate
 
-SECOND = RATE_HZ * SAMPLE_BYTES
+SECOND = RATE_HZ * FRAME_BYTES
 
 WORD_ERRORS_MAX = 0.08
 
@@ -97,6 +98,10 @@ class TestModel:
         run = Run()
         run.halt()
         assert Model(model_directory()).transcribe(two_cities().part(0, 3), run) is None
+
+    @pytest.mark.parametrize("samples", [0, 1, 500])
+    def test_less_than_the_encoder_takes(self, samples: int) -> None:
+        assert Model(model_directory()).transcribe(bytes(samples * FRAME_BYTES)) == ""
 
     def test_vocabulary_with_long_tokens(self) -> None:
         assert read_vocabulary(b"\x00\x01a\x82\x01" + b"x" * 130) == [b"", b"a", b"x" * 130]

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.endpointer import WINDOW, Endpointer
-from flowpi.server.engines import RATE_HZ, SAMPLE_BYTES
 from flowpi.server.streaming import StreamingRecognition
 from tests.server.test_endpointer import SILENCE, SPEECH, rate, stretch
 
@@ -36,7 +36,7 @@ class Scripted:
 
     def decode(self, pcm: bytes) -> str:
         self.now_s += self.takes_s
-        text = f"{pcm.count(SPEECH) / SAMPLE_BYTES / RATE_HZ:.1f}/{len(pcm) / SAMPLE_BYTES / RATE_HZ:.1f}"
+        text = f"{pcm.count(SPEECH) / FRAME_BYTES / RATE_HZ:.1f}/{len(pcm) / FRAME_BYTES / RATE_HZ:.1f}"
         self.decodes.append(text)
         return text
 
@@ -62,10 +62,10 @@ class Talk:
     def say(self, sound: bytes, piece_s: float = 1.0) -> list[str]:
         """The interim texts that came."""
         texts = []
-        size = int(piece_s * RATE_HZ) * SAMPLE_BYTES
+        size = int(piece_s * RATE_HZ) * FRAME_BYTES
         for at in range(0, len(sound), size):
             piece = sound[at : at + size]
-            self.decoder.now_s += len(piece) / SAMPLE_BYTES / RATE_HZ
+            self.decoder.now_s += len(piece) / FRAME_BYTES / RATE_HZ
             if (text := self.recognition.feed(piece)) is not None:
                 texts.append(text)
         return texts

@@ -11,26 +11,28 @@ from flowpi.core.errors import AnsweredInText, BackendError, LinkError, Protocol
 from flowpi.dsp.wav import wav_header
 from flowpi.wire.codec import DecodeError, Encoding, Frame, decode, encode
 from flowpi.wire.flow import (
-    Append,
     AudioCommitted,
-    AudioPackets,
     AudioReceived,
-    Auth,
-    Authenticated,
-    ClientMessage,
     ClientState,
-    Commit,
     Departure,
-    Error,
     FinalText,
     FlowClient,
     FlowServer,
-    Info,
     Notice,
     PartialText,
-    ServerMessage,
     SessionReady,
     SessionRequested,
+)
+from flowpi.wire.flow_messages import (
+    Append,
+    AudioPackets,
+    Auth,
+    Authenticated,
+    ClientMessage,
+    Commit,
+    Error,
+    Info,
+    ServerMessage,
     Text,
     TextBody,
 )

@@ -1,0 +1,195 @@
+"""One client on one connection: frames in, audio to a recogniser on worker threads, texts out.
+
+Workers are two small pools, so that a final never queues behind the interim texts of others; where both run, the
+interim ones are nicer. Nothing of an engine ever runs on the loop.
+
+A client that sends faster than its audio is heard is not read until a minute of it is left; TCP tells it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, assert_never
+
+from aiohttp import WSMsgType, web
+
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
+from flowpi.server.engines import Engine
+from flowpi.server.transcription import Transcription
+from flowpi.wire.flow import AudioCommitted, AudioReceived, Departure, FlowServer, SessionRequested
+
+Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING_BYTES = 60 * RATE_HZ * FRAME_BYTES
+INTERIM_NICENESS = 5
+
+
+class Workers:
+    """The threads that engines run on."""
+
+    def __init__(self) -> None:
+        count = os.cpu_count() or 1
+        self._interim = ThreadPoolExecutor(count, "interim", initializer=_yield_to_finals)
+        self._final = ThreadPoolExecutor(count, "final")
+
+    async def interim(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._interim, work)
+
+    async def final(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._final, work)
+
+    def close(self) -> None:
+        """Begin no more; what runs ends by itself."""
+        self._interim.shutdown(wait=False, cancel_futures=True)
+        self._final.shutdown(wait=False, cancel_futures=True)
+
+
+def _yield_to_finals() -> None:
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), INTERIM_NICENESS)  # on Linux: of this thread alone
+
+
+class Session:
+    """One client on one connection."""
+
+    def __init__(
+        self, number: int, socket: web.WebSocketResponse, flow: FlowServer, engine: Engine, workers: Workers
+    ) -> None:
+        self._number = number
+        self._socket = socket
+        self._flow = flow
+        self._engine = engine
+        self._workers = workers
+        self._transcription: Transcription | None = None
+        self._audio_waits = asyncio.Event()
+        self._audio_taken = asyncio.Event()
+        self._interim: asyncio.Task[None] | None = None
+        self._outcome = "client left"
+
+    async def run(self) -> None:
+        """From the first frame until the connection is closed."""
+        began_s = asyncio.get_running_loop().time()
+        try:
+            await self._receive()
+        except TimeoutError:
+            await self._fail("idle: no message came", 1008)
+        except ConnectionError:
+            pass  # gone in the middle of an answer
+        except Exception:
+            log.exception("session %d: broken", self._number)
+            await self._fail("internal", 1011)
+        finally:
+            await self._end_interim()
+            heard_s = self._transcription.heard_s if self._transcription else 0.0
+            lasted_s = asyncio.get_running_loop().time() - began_s
+            log.info("session %d: %s, %.1f s of audio in %.1f s", self._number, self._outcome, heard_s, lasted_s)
+
+    async def dismiss(self) -> None:
+        """The server stops."""
+        self._outcome = "server stopped"
+        if self._transcription:
+            self._transcription.hurry()
+        await self._close(1001)
+
+    async def _receive(self) -> None:
+        async for message in self._socket:
+            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                return
+            try:
+                for event in self._flow.receive(message.data):
+                    match event:
+                        case SessionRequested():
+                            await self._begin(event)
+                        case AudioReceived(pcm):
+                            await self._hear(pcm)
+                        case AudioCommitted():
+                            await self._conclude()
+                        case _:
+                            assert_never(event)
+            except Departure as departure:
+                self._outcome = f"refused ({departure})"
+                await self._close(1002)
+            await self._flush()
+
+    async def _begin(self, request: SessionRequested) -> None:
+        asked = [tag.replace("_", "-").partition("-")[0].lower() for tag in request.language]
+        if asked and self._engine.language not in asked:
+            await self._fail(f"language: this server understands {self._engine.language}", 1008)
+            return
+        self._transcription = Transcription(self._engine, asked)
+        self._interim = asyncio.create_task(self._send_interim_texts(self._transcription), name="interim texts")
+        self._flow.accept()
+
+    async def _hear(self, pcm: bytes) -> None:
+        transcription = self._open_transcription
+        transcription.add(pcm)
+        self._audio_waits.set()
+        while transcription.waiting_bytes > MAX_WAITING_BYTES and self._interim and not self._interim.done():
+            self._audio_taken.clear()
+            await self._audio_taken.wait()
+
+    async def _conclude(self) -> None:
+        transcription = self._open_transcription
+        await self._end_interim()
+        await self._flush()
+        text = await self._workers.final(transcription.conclude)
+        if self._socket.closed:
+            return
+        self._flow.final(text, self._engine.language)
+        self._outcome = "final text sent"
+        await self._close(1000)
+
+    @property
+    def _open_transcription(self) -> Transcription:
+        assert self._transcription is not None  # the dialect lets nothing come before the auth
+        return self._transcription
+
+    async def _send_interim_texts(self, transcription: Transcription) -> None:
+        try:
+            while True:
+                await self._audio_waits.wait()
+                self._audio_waits.clear()
+                text = await self._workers.interim(transcription.advance)
+                self._audio_taken.set()
+                if text is not None:
+                    self._flow.partial(text, self._engine.language)
+                    await self._flush()
+        except ConnectionError:
+            pass  # the handler learns it too
+        except Exception:
+            log.exception("session %d: the engine failed", self._number)
+            await self._fail("internal", 1011)
+        finally:
+            self._audio_taken.set()
+
+    async def _end_interim(self) -> None:
+        if self._transcription:
+            self._transcription.hurry()
+        if self._interim and not self._interim.done():
+            self._interim.cancel()
+            await asyncio.wait([self._interim])
+
+    async def _fail(self, reason: str, code: int) -> None:
+        self._outcome = f"failed ({reason})"
+        self._flow.fail(reason)
+        await self._close(code)
+
+    async def _close(self, code: int) -> None:
+        """Send what is due and close; nothing, where that is done or the client is gone."""
+        if not self._socket.prepared or self._socket.closed:
+            return
+        with contextlib.suppress(ConnectionError):
+            await self._flush()
+            await self._socket.close(code=code)
+
+    async def _flush(self) -> None:
+        for frame in self._flow.data_to_send():
+            if isinstance(frame, str):
+                await self._socket.send_str(frame)
+            else:
+                await self._socket.send_bytes(frame)

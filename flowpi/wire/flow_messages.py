@@ -1,0 +1,82 @@
+"""The messages of Wispr Flow's WebSocket dialect, as they stand on the wire.
+
+Sources: "W0" and "W1" are the older and the current edition of the vendor's page `websocket_api`; "observed" marks
+what only third-party clients show. What they mean, and in which order they come: `flow.py`.
+"""
+
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType
+
+# Messages of the client, W0: text frames of JSON, or binary frames of MessagePack.
+
+
+class Auth(Struct, tag_field="type", tag="auth"):
+    """W0. The first message. `language`: ISO 639-1 codes; absent or empty means "find out"."""
+
+    access_token: str | UnsetType = UNSET
+    language: list[str] | str | UnsetType | None = UNSET
+    context: dict[str, Any] | UnsetType | None = UNSET
+
+
+class AudioPackets(Struct):
+    """W0. `packet_duration` is seconds of one packet; `volumes` has one number a packet, of no agreed scale."""
+
+    packets: list[bytes]
+    volumes: list[float]
+    packet_duration: float
+    audio_encoding: str = "wav"
+    byte_encoding: str = "base64"
+
+
+class Append(Struct, tag_field="type", tag="append"):
+    """W0. `position`: the index of the first packet of this message in the session."""
+
+    position: int
+    audio_packets: AudioPackets
+
+
+class Commit(Struct, tag_field="type", tag="commit"):
+    """W0. The end of the audio."""
+
+    total_packets: int
+
+
+ClientMessage = Auth | Append | Commit
+
+# Messages of the server, W0: told apart by `status`.
+
+
+class Authenticated(Struct, tag_field="status", tag="auth"):
+    """W0. The session is open."""
+
+
+class Info(Struct, tag_field="status", tag="info"):
+    """W0 knows `{"event": "commit_received"}`; others are observed."""
+
+    message: Any = None
+
+
+class TextBody(Struct):
+    text: str
+    detected_language: str | None = None
+    final: bool | None = None
+
+
+class Text(Struct, tag_field="status", tag="text"):
+    """W0. `body.text` is the whole text so far. `position`: presumably the packets heard (assumed)."""
+
+    body: TextBody
+    position: int = 0
+    final: bool | None = None
+
+
+class Error(Struct, tag_field="status", tag="error"):
+    """W0 says that it ends the session; where the reason stands is observed: `error`, `message` or `detail`."""
+
+    error: Any = None
+    message: Any = None
+    detail: Any = None
+
+
+ServerMessage = Authenticated | Info | Text | Error

@@ -1,0 +1,242 @@
+"""The processes of the bench, from outside: starting them, and what the kernel knows of each."""
+
+import contextlib
+import json
+import os
+import queue
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.bench.sink import Addresses, Session
+from tests.rig.microphone import Microphone
+
+REPOSITORY = Path(__file__).parents[2]
+PATIENCE_S = 20.0
+T1 = Path(__file__).with_name("t1.py")
+RELAY = Path(__file__).with_name("relay.py")
+FLOWPI = "import sys; from flowpi.cli import main; sys.exit(main())"
+"""What the installed `flowpi` does."""
+
+
+def require(*programs: str) -> None:
+    """Raises SystemExit, with what to install, if one is not there."""
+    if absent := [program for program in programs if shutil.which(program) is None]:
+        raise SystemExit(f"bench: no {' and no '.join(absent)} here: sudo apt-get install -y alsa-utils socat")
+
+
+def cpu_s(pids: Sequence[int]) -> float:
+    """CPU seconds of processes since their start, to the ns, threads that have ended included."""
+    return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)  # clock_getcpuclockid(3), of the scheduler
+
+
+def wake_ups(pids: Sequence[int]) -> int:
+    """Voluntary context switches of all threads so far."""
+    switches = 0
+    for pid in pids:
+        for status in Path(f"/proc/{pid}/task").glob("*/status"):
+            switches += int(_field(status.read_text(), "voluntary_ctxt_switches"))
+    return switches
+
+
+def memory_mb(pid: int) -> tuple[float, float]:
+    """Resident now, and at its highest."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(_field(status, "VmRSS")) / 1024, int(_field(status, "VmHWM")) / 1024
+
+
+def _field(status: str, name: str) -> str:
+    found = re.search(rf"^{name}:\s+(\d+)", status, re.MULTILINE)
+    assert found, name
+    return found[1]
+
+
+class Sink:
+    """`tests.bench.sink` as a process."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.sink"], cwd=REPOSITORY, stdout=subprocess.PIPE
+        )
+        assert self._process.stdout
+        self._lines = self._process.stdout
+        self.addresses = msgspec.json.decode(self._lines.readline(), type=Addresses)
+        self._sessions: queue.SimpleQueue[Session] = queue.SimpleQueue()
+        threading.Thread(target=self._read, name="sink", daemon=True).start()
+
+    def session(self) -> Session:
+        """The next one that ended."""
+        return self._sessions.get(timeout=PATIENCE_S)
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+    def _read(self) -> None:
+        for line in self._lines:
+            self._sessions.put(msgspec.json.decode(line, type=Session))
+
+
+class Bench:
+    """What all measurements share: a microphone that tells the time, the sink, and a directory.
+
+    `environ` is for whatever is to hear the microphone, as its ALSA device `default` and `clock`.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        (directory / "microphone").mkdir()
+        self._microphone = Microphone(directory / "microphone")
+        asoundrc = directory / "asound.conf"
+        asoundrc.write_text(f"<{self._microphone.config_path}>\npcm.!default clock\n")
+        # Without what would change it: PYTHONDONTWRITEBYTECODE alone makes every start compile flowpi again.
+        ours = ("FLOWPI_", "NOTIFY_", "PYTHON", "WATCHDOG_")
+        self.environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(ours)},
+            "ALSA_CONFIG_PATH": str(asoundrc),
+            "PYTHONPATH": str(REPOSITORY),
+        }
+        self.sink = Sink()
+        self._numbers = iter(range(1_000_000))
+
+    def close(self) -> None:
+        self.sink.close()
+        self._microphone.close()
+
+    def fresh_directory(self) -> Path:
+        directory = self.directory / f"run-{next(self._numbers)}"
+        directory.mkdir()
+        return directory
+
+    @contextlib.contextmanager
+    def t1(self) -> Iterator[list[int]]:
+        """Pids of T1, streaming."""
+        command = [sys.executable, "-W", "ignore", str(T1), "default", f"{self.sink.addresses.flow}/t1"]
+        with subprocess.Popen(command, env=self.environ) as process:
+            try:
+                yield [process.pid]
+            finally:
+                process.kill()
+
+    @contextlib.contextmanager
+    def relay(self) -> Iterator[Path]:
+        """The socket of the shortest program that answers a button with a text."""
+        path = self.fresh_directory() / "relay.sock"
+        command = [sys.executable, str(RELAY), "default", f"{self.sink.addresses.flow}/relay", str(path)]
+        with subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE) as process:
+            try:
+                assert process.stdout
+                assert process.stdout.readline()
+                yield path
+            finally:
+                process.kill()
+
+    @contextlib.contextmanager
+    def pipe(self) -> Iterator[list[int]]:
+        """Pids of `arecord | socat` at a period of 20 ms, streaming."""
+        record = "arecord -q -D default -t raw -f S16_LE -r 16000 -c 1 --period-time=20000 --buffer-time=1000000"
+        to = f"TCP:127.0.0.1:{self.sink.addresses.raw_port}"
+        with (
+            subprocess.Popen(record.split(), env=self.environ, stdout=subprocess.PIPE) as arecord,
+            subprocess.Popen(["socat", "-u", "STDIN", to], stdin=arecord.stdout) as socat,
+        ):
+            try:
+                yield [arecord.pid, socat.pid]
+            finally:
+                arecord.kill()
+                socat.kill()
+
+
+class Daemon:
+    """`flowpi run` as a process, its output in `log`; ready to take commands when its context is entered."""
+
+    def __init__(self, bench: Bench, *settings: str, config: bool = True) -> None:
+        """`settings`: KEY=VALUE. `config`: speak to the sink; without it all is built-in defaults."""
+        self._directory = bench.fresh_directory()
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify.settimeout(PATIENCE_S)
+        self._notify.bind(str(self._directory / "notify"))
+        self.log = self._directory / "log"
+        command = [sys.executable, "-c", FLOWPI, "run"]
+        if config:
+            url = f"backends.local={{kind: flow, url: '{bench.sink.addresses.flow}/flowpi'}}"
+            command += [f"--set={setting}" for setting in (url, *settings)]
+        environ = {
+            **bench.environ,
+            "NOTIFY_SOCKET": str(self._directory / "notify"),
+            "STATE_DIRECTORY": str(self._directory / "state"),
+            "RUNTIME_DIRECTORY": str(self._directory),
+        }
+        with self.log.open("w") as log:
+            self.spawned_at = time.monotonic()
+            self._process = subprocess.Popen(command, cwd=REPOSITORY, env=environ, stderr=log)
+        self.pid = self._process.pid
+        self.ready_at = self._wait_ready()
+
+    def _wait_ready(self) -> float:
+        try:
+            while b"READY=1" not in self._notify.recv(4096):
+                pass
+        except TimeoutError:
+            self._process.kill()
+            raise RuntimeError(f"flowpi did not get ready:\n{self.log.read_text()}") from None
+        return time.monotonic()
+
+    def __enter__(self) -> "Daemon":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._notify.close()
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+
+    @property
+    def socket(self) -> Path:
+        return self._directory / "flowpi.sock"
+
+
+class Client:
+    """One connection to the daemon's local socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(PATIENCE_S)
+        self._socket.connect(str(path))
+        self._lines = self._socket.makefile("rb")
+        self.read()
+
+    def read(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self._lines.readline())
+        return message
+
+    def send(self, request: dict[str, Any]) -> float:
+        """Returns when it was written, CLOCK_MONOTONIC."""
+        line = json.dumps(request).encode() + b"\n"
+        at = time.monotonic()
+        self._socket.sendall(line)
+        return at
+
+    def subscribe(self, *filters: str) -> None:
+        self.send({"subscribe": filters})
+        self.read()
+
+    def record(self, action: str) -> float:
+        """Returns when the command was written; the answer has come."""
+        at = self.send({"command": "record", "action": action, "request": 1})
+        answer = self.read()
+        assert answer["ok"], answer
+        return at
