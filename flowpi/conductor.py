@@ -49,7 +49,8 @@ from flowpi.panel.led import Lamp
 from flowpi.publish import messages
 from flowpi.publish.hub import Hub
 from flowpi.wire.codec import is_encodable
-from flowpi.wire.flow import Auth, FinalText, PartialText
+from flowpi.wire.flow import FinalText, PartialText
+from flowpi.wire.flow_messages import Auth
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from flowpi.conductor import Conductor
 from flowpi.core.appliance import Mode, Rules, State
 from flowpi.core.errors import MicrophoneError, PanelError, SpoolError
 from flowpi.core.gestures import Gestures
+from flowpi.core.lights import LED
 from flowpi.core.ulid import UlidFactory, is_ulid
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.link import Timings
@@ -574,9 +575,11 @@ class TestWhatBecomesOfIt:
 
     def test_a_panel_that_fails_does_not_keep_from_talking(self) -> None:
         async def scene(house: House) -> None:
-            house.conductor.panel_failed(PanelError("the LED is gone"))
-            assert house.faults == ["panel"]
+            house.conductor.panel_failed(LED, PanelError("the LED is gone"))
+            assert house.faults == ["led"]
             assert (await house.record("start"))["state"] == "recording"
+            house.conductor.panel_works()
+            assert house.faults == []
 
         stage(scene)
 
