@@ -3,11 +3,13 @@
 A plain blocking socket: these commands start in a tenth of a second because they load no event loop.
 """
 
+import contextlib
 import json
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from types import TracebackType
+from typing import Any, Self, cast
 
 from flowpi.config import Config
 from flowpi.core import topics
@@ -40,7 +42,7 @@ DEFAULT_FILTERS = ["availability", "state", "transcript/#", "event/#", "stats"]
 
 
 class Connection:
-    """One conversation with the daemon.
+    """One conversation with the daemon; closed when its context is left.
 
     Raises:
         DaemonUnavailable: nobody answers, or the daemon went away.
@@ -51,32 +53,59 @@ class Connection:
         self._path = find_socket(config)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(ANSWER_TIMEOUT_S)
+        self._lines = self._socket.makefile("rb")
         try:
             self._socket.connect(str(self._path))
-            self._lines = self._socket.makefile("rb")
-            self.hello: dict[str, Any] = self.read()["hello"]
+            self.hello = self._read_hello()
         except PermissionError:
+            self.close()
             raise NoPermissionError(
                 f"the socket {str(self._path)!r} is not for this user", "join its group: sudo adduser $USER flowpi"
             ) from None
         except OSError as error:
+            self.close()
             raise DaemonUnavailable(
                 f"no daemon answers on {str(self._path)!r} ({(error.strerror or str(error)).lower()})",
                 "start it with `systemctl start flowpi`, or `flowpi run`",
             ) from None
+        except FlowpiError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._lines.close()
+        self._socket.close()
 
     def send(self, request: dict[str, Any]) -> None:
-        self._socket.sendall(json.dumps(request).encode() + b"\n")
+        with contextlib.suppress(ConnectionError):  # the daemon went away: what it said before is still to be read
+            self._socket.sendall(json.dumps(request).encode() + b"\n")
 
     def read(self) -> dict[str, Any]:
         """The next message. Raises the error that the daemon sent, if it is one."""
-        line = self._lines.readline()
-        if not line:
+        try:
+            line = self._lines.readline()
+        except ConnectionError:
+            line = b""
+        if not line.endswith(b"\n"):
             raise DaemonUnavailable("the daemon went away", "see `journalctl -u flowpi`")
         message = cast(dict[str, Any], json.loads(line))
         if error := message.get("error"):
             raise ERRORS.get(error["code"], FlowpiError)(error["message"])
         return message
+
+    def _read_hello(self) -> dict[str, Any]:
+        try:
+            return cast(dict[str, Any], self.read()["hello"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise DaemonUnavailable(
+                f"what answers on {str(self._path)!r} is no flowpi", "check publish.socket.path"
+            ) from None
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send a command and wait for its answer."""
@@ -97,39 +126,40 @@ class Connection:
 
 def record(config: Config, action: str) -> int:
     """`flowpi record ACTION`: prints the state that the daemon is in then."""
-    answer = Connection(config).ask({"command": "record", "action": action})
-    print(answer["state"])
+    with Connection(config) as connection:
+        print(connection.ask({"command": "record", "action": action})["state"])
     return 0
 
 
 def listen(config: Config, *, filters: Sequence[str], text_only: bool) -> int:
     """`flowpi listen`: messages as JSON lines, or final texts, until the daemon or the reader goes away."""
     wanted = [topics.FINAL] if text_only else list(filters) or DEFAULT_FILTERS
-    for message in Connection(config).subscribe(wanted):
-        if not text_only:
-            _print(json.dumps(message, ensure_ascii=False))
-        elif text := message["payload"]["text"]:
-            _print(" ".join(text.split()))
+    with Connection(config) as connection:
+        for message in connection.subscribe(wanted):
+            if not text_only:
+                _print(_json_line(message))
+            elif text := message["payload"]["text"]:
+                _print(" ".join(text.split()))
     return 0
 
 
 def status(config: Config, *, as_json: bool, follow: bool) -> int:
     """`flowpi status`: one screen for a person, or JSON; with `follow` again at every change."""
-    connection = Connection(config)
-    if not follow:
-        now = connection.ask({"command": "status"})["status"]
-        _print(json.dumps(now) if as_json else describe(connection.hello, now["state"], now["stats"]))
-        return 0
-    seen: dict[str, Any] = {}
-    shown = ""
-    for message in connection.subscribe([topics.STATE, topics.STATS]):
-        seen[message["topic"]] = message["payload"]
-        if topics.STATE in seen:
-            state, stats = seen[topics.STATE], seen.get(topics.STATS, {})
-            now = json.dumps({"state": state, "stats": stats}) if as_json else _line(state)
-            if now != shown:
-                _print(now)
-            shown = now
+    with Connection(config) as connection:
+        if not follow:
+            now = connection.ask({"command": "status"})["status"]
+            _print(json.dumps(now) if as_json else describe(connection.hello, now["state"], now["stats"]))
+            return 0
+        seen: dict[str, Any] = {}
+        shown = ""
+        for message in connection.subscribe([topics.STATE, topics.STATS]):
+            seen[message["topic"]] = message["payload"]
+            if topics.STATE in seen:
+                state, stats = seen[topics.STATE], seen.get(topics.STATS, {})
+                now = json.dumps({"state": state, "stats": stats}) if as_json else _line(state)
+                if now != shown:
+                    _print(now)
+                shown = now
     return 0
 
 
@@ -158,6 +188,11 @@ def _line(state: dict[str, Any]) -> str:
     faults = "".join(f"; {fault['message']}" for fault in state["faults"])
     kept = f", {state['spooled']} kept for later" if state["spooled"] else ""
     return f"{state['since']} {state['state']}{kept}{faults}"
+
+
+def _json_line(message: dict[str, Any]) -> str:
+    """Readable, and nothing in it that a terminal acts on: that is escaped, so a program loses nothing."""
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in json.dumps(message, ensure_ascii=False))
 
 
 def _print(text: str) -> None:

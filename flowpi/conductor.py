@@ -48,7 +48,9 @@ from flowpi.dsp.level import Level
 from flowpi.panel.led import Lamp
 from flowpi.publish import messages
 from flowpi.publish.hub import Hub
+from flowpi.wire.codec import is_encodable
 from flowpi.wire.flow import FinalText, PartialText
+from flowpi.wire.flow_messages import Auth
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +105,7 @@ class Conductor:
         self.capture = capture
         self.delivery = delivery
         self._refresh()
+        self._hub.publish(topics.STATS, self._current_stats())
 
     @property
     def state(self) -> State:
@@ -188,7 +191,10 @@ class Conductor:
                 event = CancelCommanded()
             case _:
                 return messages.Problem("bad_request", "action is one of: start, stop, toggle, cancel")
-        self._context = request.context if isinstance(request.context, dict) else {}
+        context = request.context if isinstance(request.context, dict) else {}
+        if not is_encodable(Auth(context=context)):
+            return messages.Problem("bad_request", "context: a number is too large, or it nests too deep")
+        self._context = context
         before = self._state.utterance if isinstance(self._state, Recording) else None
         refused = self.handle(event)
         self._context = {}
@@ -325,9 +331,8 @@ class Conductor:
         self._perform(self._gestures.handle_deadline(self._loop.time()))
 
     def _deadline_passed(self) -> None:
-        self._deadline = None
-        if self._state.deadline is not None and self._loop.time() >= self._state.deadline:
-            self.handle(DeadlinePassed())
+        self._deadline = None  # each new state has its own timer, so this is the deadline of the present one
+        self.handle(DeadlinePassed())
 
     # What everybody sees.
 

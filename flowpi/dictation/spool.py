@@ -206,7 +206,7 @@ def parse(data: bytes) -> Utterance | None:
                 ending = msgspec.json.decode(payload, type=Ending)
             else:
                 break
-        except (msgspec.ValidationError, msgspec.DecodeError):
+        except (msgspec.MsgspecError, RecursionError):
             break
     if about is None or not is_ulid(about.id):
         return None

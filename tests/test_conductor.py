@@ -1,0 +1,608 @@
+"""The flows of the appliance, with a microphone, a delivery and a disk that do what a test says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from flowpi.audio.capture import Capture
+from flowpi.conductor import Conductor
+from flowpi.core.appliance import Mode, Rules, State
+from flowpi.core.errors import MicrophoneError, PanelError, SpoolError
+from flowpi.core.gestures import Gestures
+from flowpi.core.lights import LED
+from flowpi.core.ulid import UlidFactory, is_ulid
+from flowpi.dictation.delivery import Delivery
+from flowpi.dictation.link import Timings
+from flowpi.dictation.utterance import Utterance
+from flowpi.dsp.level import Level
+from flowpi.panel.led import Lamp, RecordingLed
+from flowpi.publish.hub import Hub, Message
+from flowpi.publish.messages import Final, Problem, Request
+from flowpi.wire.flow import FinalText, PartialText
+from tests import clock
+from tests.dictation.sound import spoken
+from tests.waiting import ticks
+
+DEAD = MicrophoneError("mic", "No such device", "plug it in")
+
+
+class FakeCapture:
+    """`dead`: nothing to record from. `rolling`: the post-roll takes until `post_roll_over`."""
+
+    def __init__(self, on_fault: Callable[[MicrophoneError], None]) -> None:
+        self.dead = False
+        self.rolling = False
+        self.gaps = 0
+        self.lost_frames = 0
+        self.log: list[tuple[str, str]] = []
+        self.begun_at: list[float] = []
+        self.utterances: list[Utterance] = []
+        self._on_fault = on_fault
+
+    def begin(self, entry: Utterance, at: float) -> None:
+        self.log.append(("begin", entry.id))
+        if self.dead:
+            self._on_fault(DEAD)
+            raise DEAD
+        self.begun_at.append(at)
+        self.utterances.append(entry)
+
+    def end(self, entry: Utterance, at: float) -> None:
+        self.log.append(("end", entry.id))
+        if not self.rolling:
+            entry.finish(at)
+
+    def drop(self, entry: Utterance) -> None:
+        self.log.append(("drop", entry.id))
+        entry.finish(0.0)
+
+
+class FakeDelivery:
+    """`on_disk`: what an utterance is as soon as it is complete; None: not yet."""
+
+    def __init__(self) -> None:
+        self.spooled = 0
+        self.backend: str | None = None
+        self.on_disk: bool | None = True
+        self.begun: list[Utterance] = []
+        self.dropped: list[str] = []
+
+    def begin(self, utterance: Utterance) -> None:
+        utterance.durable = asyncio.get_running_loop().create_future()
+        self.begun.append(utterance)
+        if self.on_disk is not None:
+            utterance.durable.set_result(self.on_disk)
+
+    def drop(self, utterance_id: str) -> None:
+        self.dropped.append(utterance_id)
+
+
+class House:
+    def __init__(self, rules: Rules) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.hub = Hub()
+        self.said: list[tuple[str, Any]] = []
+        self.hub.subscribe(["#"], self._hear)
+        self.light: list[float] = []
+        self.lamp = Lamp(lambda error: None)
+        self.lamp.use(RecordingLed(self.light.append))
+        self.committed: list[Final] = []
+        self.disk_full = False
+        self.told: list[tuple[str, int]] = []
+        self.conductor = Conductor(
+            rules,
+            Gestures(),
+            hub=self.hub,
+            lamp=self.lamp,
+            ids=UlidFactory(),
+            commit=self._commit,
+            on_state=self._tell,
+        )
+        self.capture = FakeCapture(self.conductor.microphone_lost)
+        self.delivery = FakeDelivery()
+        self.conductor.open(cast(Capture, self.capture), cast(Delivery, self.delivery))
+
+    def _hear(self, message: Message, retained: bool) -> None:
+        self.said.append((message.topic, msgspec.to_builtins(message.payload)))
+
+    def _tell(self, state: State, spooled: int) -> None:
+        self.told.append((state.name, spooled))
+
+    async def _commit(self, final: Final, unix_s: float) -> None:
+        assert ("transcript/final", msgspec.to_builtins(final)) in self.said
+        if self.disk_full:
+            raise SpoolError("the disk is full", "free some space")
+        self.committed.append(final)
+
+    def of(self, topic: str) -> list[Any]:
+        return [payload for heard, payload in self.said if heard == topic]
+
+    @property
+    def states(self) -> list[str]:
+        """As published, the same one after the other once."""
+        names = [payload["state"] for payload in self.of("state")]
+        return [name for at, name in enumerate(names) if at == 0 or name != names[at - 1]]
+
+    @property
+    def faults(self) -> list[str]:
+        return [fault["code"] for fault in self.of("state")[-1]["faults"]]
+
+    async def record(self, action: str, **more: Any) -> dict[str, Any]:
+        answer = await self.conductor.command(Request(command="record", action=action, **more))
+        assert not isinstance(answer, Problem), answer
+        return answer
+
+    async def refused(self, **request: Any) -> Problem:
+        answer = await self.conductor.command(Request(**request))
+        assert isinstance(answer, Problem)
+        return answer
+
+    def press(self) -> None:
+        self.conductor.edge(True, self.loop.time())
+
+    def release(self) -> None:
+        self.conductor.edge(False, self.loop.time())
+
+    async def tap(self) -> None:
+        self.press()
+        await asyncio.sleep(0.1)
+        self.release()
+        await asyncio.sleep(0.1)
+
+    async def publish(self, utterance: Utterance, text: str = "It was.", late: bool = False) -> None:
+        """As the delivery does when a backend answered."""
+        now = self.loop.time()
+        timings = Timings(first_packet_at=now - 2, committed_at=now - 1, final_at=now)
+        await self.conductor.publish(utterance, FinalText(text, "en"), "house", timings, late)
+        self.conductor.delivered(utterance)
+
+
+Scene = Callable[[House], Awaitable[None]]
+
+
+@asynccontextmanager
+async def opened(rules: Rules) -> AsyncIterator[House]:
+    house = House(rules)
+    house.conductor.started()
+    yield house
+    house.lamp.close()
+
+
+def stage(scene: Scene, rules: Rules | None = None) -> None:
+    async def main() -> None:
+        async with opened(rules or Rules()) as house:
+            await scene(house)
+
+    clock.run(main())
+
+
+class TestCommands:
+    def test_start_and_stop(self) -> None:
+        async def scene(house: House) -> None:
+            started = await house.record("start")
+            assert started["state"] == "recording"
+            assert is_ulid(started["utterance"])
+            assert await house.record("stop") == {"state": "finishing", "utterance": started["utterance"]}
+            assert house.capture.log == [("begin", started["utterance"]), ("end", started["utterance"])]
+            assert house.delivery.begun == house.capture.utterances
+
+        stage(scene)
+
+    def test_each_again_changes_nothing(self) -> None:
+        async def scene(house: House) -> None:
+            started = await house.record("start")
+            assert await house.record("start") == started
+            stopped = await house.record("stop")
+            assert await house.record("stop") == stopped
+            await house.publish(house.delivery.begun[0])
+            for action in ("stop", "cancel", "cancel"):
+                assert await house.record(action) == {"state": "idle", "utterance": None}
+            assert len(house.capture.log) == 2
+
+        stage(scene)
+
+    def test_toggle(self) -> None:
+        async def scene(house: House) -> None:
+            states = [(await house.record("toggle"))["state"] for _ in range(4)]
+            assert states == ["recording", "finishing", "recording", "finishing"]
+            assert len(house.delivery.begun) == 2
+
+        stage(scene)
+
+    @pytest.mark.parametrize("action", ["stop", "toggle"])
+    @pytest.mark.parametrize("on_disk", [True, False])
+    def test_stop_is_answered_when_the_audio_is_on_the_disk_or_cannot_be(self, action: str, on_disk: bool) -> None:
+        async def scene(house: House) -> None:
+            house.capture.rolling, house.delivery.on_disk = True, None
+            await house.record("start")
+            stopping = asyncio.create_task(house.record(action))
+            utterance = house.delivery.begun[0]
+            assert utterance.durable is not None
+            await ticks()
+            assert not stopping.done()  # the post-roll
+            utterance.finish(1.0)
+            await ticks()
+            assert not stopping.done()  # the disk
+            utterance.durable.set_result(on_disk)
+            assert (await stopping)["state"] == "finishing"
+
+        stage(scene)
+
+    @pytest.mark.parametrize("finishing", [False, True])
+    def test_cancel_forgets_what_was_said(self, finishing: bool) -> None:
+        async def scene(house: House) -> None:
+            utterance_id = (await house.record("start"))["utterance"]
+            if finishing:
+                await house.record("stop")
+            assert await house.record("cancel") == {"state": "idle", "utterance": None}
+            assert house.capture.log[-1] == ("drop", utterance_id)
+            assert house.delivery.dropped == [utterance_id]
+            assert house.conductor.stats.cancelled == 1
+
+        stage(scene)
+
+    def test_while_it_starts_it_refuses(self) -> None:
+        async def main() -> None:
+            house = House(Rules())
+            for action in ("start", "toggle"):
+                problem = await house.refused(command="record", action=action)
+                assert problem == Problem("starting", "still starting: try again in a moment")
+            assert (await house.record("stop"))["state"] == "starting"
+            house.lamp.close()
+
+        clock.run(main())
+
+    def test_what_is_no_command_is_said(self) -> None:
+        async def scene(house: House) -> None:
+            problem = await house.refused(command="record", action="dance")
+            assert problem == Problem("bad_request", "action is one of: start, stop, toggle, cancel")
+            assert await house.refused(command="record") == problem
+            problem = await house.refused(command="x" * 1000)
+            assert problem == Problem("unknown_command", f"'{'x' * 40}' is none of: record, status")
+            assert await house.refused() == Problem("bad_request", "a request has a subscribe or a command")
+
+        stage(scene)
+
+    def test_status(self) -> None:
+        async def scene(house: House) -> None:
+            house.capture.gaps, house.capture.lost_frames = 2, 1600
+            utterance_id = (await house.record("start"))["utterance"]
+            answer = await house.conductor.command(Request(command="status"))
+            status = msgspec.to_builtins(answer)["status"]
+            assert status["state"]["state"] == "recording"
+            assert status["state"]["utterance"] == utterance_id
+            assert (status["stats"]["dictations"], status["stats"]["gaps"], status["stats"]["lost_ms"]) == (1, 2, 100)
+
+        stage(scene)
+
+
+class TestContext:
+    def test_it_goes_with_this_dictation_only(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start", context={"app": {"name": "Notes"}})
+            await house.tap()
+            await asyncio.sleep(1)
+            house.press()
+            contexts = [utterance.about.context for utterance in house.delivery.begun]
+            assert contexts == [{"app": {"name": "Notes"}}, {}]
+
+        stage(scene)
+
+    def test_one_that_cannot_be_sent_is_refused(self) -> None:
+        async def scene(house: House) -> None:
+            nested: dict[str, Any] = {}
+            for _ in range(5000):
+                nested = {"a": nested}
+            for context in (nested, {"number": 1 << 70}):
+                problem = await house.refused(command="record", action="start", context=context)
+                message = "context: a number is too large, or it nests too deep"
+                assert problem == Problem("bad_request", message)
+            assert house.capture.log == []
+
+        stage(scene)
+
+
+class TestMicrophone:
+    def test_a_dead_one_refuses(self) -> None:
+        async def scene(house: House) -> None:
+            house.conductor.microphone_lost(DEAD)
+            for action in ("start", "toggle"):
+                problem = await house.refused(command="record", action=action)
+                assert problem == Problem("microphone", "no sound from 'mic' (No such device): plug it in")
+            assert (await house.record("stop"))["state"] == "idle"
+            assert house.faults == ["microphone"]
+            house.conductor.microphone_back()
+            assert house.faults == []
+            assert (await house.record("start"))["state"] == "recording"
+
+        stage(scene)
+
+    def test_one_that_is_found_dead_by_the_press_refuses(self) -> None:
+        async def scene(house: House) -> None:
+            house.capture.dead = True
+            problem = await house.refused(command="record", action="start")
+            assert problem == Problem("microphone", str(DEAD))
+            assert house.conductor.state.name == "idle"
+            assert house.faults == ["microphone"]
+            assert house.states == ["starting", "idle"]  # nobody sees a recording that lasted no time
+            assert house.delivery.begun == []
+            assert house.conductor.stats.dictations == 0
+
+        stage(scene)
+
+    def test_found_dead_by_the_press_what_was_said_before_goes_its_way(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start")
+            await house.record("stop")
+            house.capture.dead = True
+            await house.refused(command="record", action="start")
+            assert house.delivery.dropped == []
+            await house.publish(house.delivery.begun[0])
+            assert len(house.committed) == 1
+
+        stage(scene)
+
+    def test_lost_while_one_speaks_what_was_said_goes_its_way(self) -> None:
+        async def scene(house: House) -> None:
+            utterance_id = (await house.record("start"))["utterance"]
+            house.conductor.microphone_lost(DEAD)
+            assert house.capture.log[-1] == ("end", utterance_id)
+            assert house.conductor.state.name == "finishing"
+            assert house.delivery.dropped == []
+
+        stage(scene)
+
+
+class TestButton:
+    def test_hold_to_talk(self) -> None:
+        async def scene(house: House) -> None:
+            await asyncio.sleep(1)
+            house.press()
+            await asyncio.sleep(1)
+            house.release()
+            assert house.capture.begun_at == [1.0]
+            await house.publish(house.delivery.begun[0])
+            assert house.states == ["starting", "idle", "recording", "finishing", "idle"]
+            assert [payload["kind"] for payload in house.of("event/button")] == ["pressed", "hold", "released"]
+
+        stage(scene)
+
+    def test_an_edge_that_is_handled_late_counts_from_when_it_was(self) -> None:
+        async def scene(house: House) -> None:
+            await asyncio.sleep(1)
+            house.conductor.edge(True, 0.5)
+            assert house.capture.begun_at == [0.5]
+
+        stage(scene)
+
+    def test_a_tap_starts_and_a_tap_stops(self) -> None:
+        async def scene(house: House) -> None:
+            await house.tap()
+            assert house.conductor.state.name == "recording"
+            await asyncio.sleep(5)
+            await house.tap()
+            assert house.conductor.state.name == "finishing"
+            assert [kind for kind, _ in house.capture.log] == ["begin", "end"]
+
+        stage(scene)
+
+    def test_a_double_tap_cancels(self) -> None:
+        async def scene(house: House) -> None:
+            await house.tap()
+            await house.tap()
+            assert house.conductor.state.name == "idle"
+            assert len(house.delivery.dropped) == 1
+            kinds = [payload["kind"] for payload in house.of("event/button")]
+            assert kinds == ["pressed", "released", "tap", "pressed", "double", "released"]
+
+        stage(scene)
+
+    def test_a_double_tap_just_after_a_recording_cancels_that_too(self) -> None:
+        async def scene(house: House) -> None:
+            house.press()
+            await asyncio.sleep(1)
+            house.release()
+            await asyncio.sleep(0.2)
+            await house.tap()
+            await house.tap()
+            assert len(house.delivery.dropped) == 2
+            assert house.conductor.state.name == "idle"
+
+        stage(scene)
+
+    def test_a_stuck_button_ends_at_the_length_limit(self) -> None:
+        async def scene(house: House) -> None:
+            house.press()
+            await asyncio.sleep(9.99)
+            assert house.conductor.state.name == "recording"
+            await asyncio.sleep(0.02)
+            assert house.conductor.state.name == "finishing"
+            await asyncio.sleep(5)
+            assert house.conductor.state.name == "idle"
+            house.release()
+            assert house.conductor.state.name == "idle"
+
+        stage(scene, Rules(max_utterance_s=10.0, finish_timeout_s=4.0))
+
+    def test_other_rules_count_from_the_next_event(self) -> None:
+        async def scene(house: House) -> None:
+            house.conductor.use(Rules(mode=Mode.TOGGLE), Gestures())
+            house.press()
+            await asyncio.sleep(1)
+            house.release()
+            assert house.conductor.state.name == "recording"
+
+        stage(scene)
+
+
+class TestLight:
+    def test_it_is_lit_exactly_while_audio_is_kept(self) -> None:
+        async def scene(house: House) -> None:
+            await asyncio.sleep(1)
+            house.light.clear()
+            await house.record("start")
+            await asyncio.sleep(60)
+            assert house.light == [1.0]
+            await house.record("stop")
+            await asyncio.sleep(0.35)
+            assert house.light[1:] == [1.0, 0.0, 1.0, 0.0]
+            await house.publish(house.delivery.begun[0])
+            await asyncio.sleep(60)
+            assert house.light[5:] == [0.0]
+
+        stage(scene)
+
+    def test_what_is_kept_for_later_shows_when_nothing_goes_on(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start")
+            await house.record("stop")
+            house.conductor.deferred(house.delivery.begun[0], "no answer")
+            house.light.clear()
+            await asyncio.sleep(3.1)
+            assert house.light == [0.0, 1.0]
+
+        stage(scene)
+
+
+class TestWhatBecomesOfIt:
+    def test_the_final_text(self) -> None:
+        async def scene(house: House) -> None:
+            await asyncio.sleep(10)
+            await house.record("start")
+            utterance = house.delivery.begun[0]
+            utterance.append(bytes(48_000))
+            await asyncio.sleep(1.5)
+            await house.record("stop")
+            await asyncio.sleep(0.25)
+            await house.publish(utterance, "It was.")
+            (final,) = house.of("transcript/final")
+            assert final == {
+                "id": utterance.id, "part": 1, "text": "It was.", "language": "en", "backend": "house",
+                "started_at": final["started_at"], "duration_s": 1.5, "final_after_s": 0.25, "late": False,
+            }  # fmt: skip
+            assert [one.id for one in house.committed] == [utterance.id]
+            stats = house.of("stats")[-1]
+            assert stats["delivered"] == stats["dictations"] == 1
+            timings = [stats[f"{name}_ms"] for name in ("press_to_first_packet", "release_to_commit")]
+            assert timings == [-250.0, -750.0]  # by the times that this test's delivery made up
+            assert stats["release_to_final_ms"] == 250.0
+            assert stats["final_to_published_ms"] == 0.0
+
+        stage(scene)
+
+    def test_one_of_an_earlier_life_has_no_timings(self) -> None:
+        async def scene(house: House) -> None:
+            await house.publish(spoken(bytes(32_000)), late=True)
+            (final,) = house.of("transcript/final")
+            assert (final["late"], final["final_after_s"], final["duration_s"]) == (True, None, 1.0)
+            assert house.of("stats")[-1]["release_to_final_ms"] is None
+
+        stage(scene)
+
+    def test_a_text_that_cannot_be_kept_is_a_fault_until_one_can(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start")
+            await house.record("stop")
+            house.disk_full = True
+            with pytest.raises(SpoolError):
+                await house.publish(house.delivery.begun[0])
+            assert house.faults == ["transcripts"]
+            assert house.conductor.stats.delivered == 0
+            house.disk_full = False
+            await house.publish(house.delivery.begun[0])
+            assert house.faults == []
+
+        stage(scene)
+
+    def test_deferred_and_delivered_late(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start")
+            await house.record("stop")
+            utterance = house.delivery.begun[0]
+            house.delivery.spooled = 1
+            house.conductor.deferred(utterance, "no answer")
+            assert house.of("transcript/failed") == [{"id": utterance.id, "reason": "no answer", "retry": True}]
+            assert (house.faults, house.of("state")[-1]["spooled"]) == (["backend"], 1)
+            assert house.conductor.state.name == "idle"
+            house.delivery.spooled = 0
+            house.conductor.backlog_changed()
+            assert house.of("state")[-1]["spooled"] == 0
+            house.delivery.backend = "house"
+            await house.publish(utterance, late=True)
+            assert (house.faults, house.of("state")[-1]["backend"]) == ([], "house")
+            assert house.told[-1] == ("idle", 0)
+            assert (house.conductor.stats.deferred, house.conductor.stats.delivered) == (1, 1)
+
+        stage(scene)
+
+    def test_the_next_press_does_not_wait_for_the_text(self) -> None:
+        async def scene(house: House) -> None:
+            for _ in range(2):
+                await house.record("start")
+                await house.record("stop")
+            first, second = house.delivery.begun
+            await house.publish(first)
+            assert house.conductor.state.name == "finishing"
+            await house.publish(second)
+            assert house.conductor.state.name == "idle"
+
+        stage(scene)
+
+    def test_partial_texts_and_levels(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start")
+            utterance = house.delivery.begun[0]
+            house.conductor.partial(utterance, PartialText("It", "en"), "house")
+            partial = {"id": utterance.id, "part": 1, "text": "It", "language": "en", "backend": "house"}
+            assert house.of("transcript/partial") == [partial]
+            house.conductor.level(Level(-20.0, -10.0, False))
+            assert house.of("level") == [{"dbfs": -20.0, "peak_dbfs": -10.0, "clipped": False}]
+
+        stage(scene)
+
+    def test_a_spool_that_fails_is_a_fault_until_it_works(self) -> None:
+        async def scene(house: House) -> None:
+            house.conductor.spool_failed(SpoolError("the disk is full", "free some space"))
+            assert house.of("state")[-1]["faults"][0]["message"] == "the disk is full: free some space"
+            house.conductor.spool_works()
+            assert house.faults == []
+
+        stage(scene)
+
+    def test_a_panel_that_fails_does_not_keep_from_talking(self) -> None:
+        async def scene(house: House) -> None:
+            house.conductor.panel_failed(LED, PanelError("the LED is gone"))
+            assert house.faults == ["led"]
+            assert (await house.record("start"))["state"] == "recording"
+            house.conductor.panel_works()
+            assert house.faults == []
+
+        stage(scene)
+
+
+def test_quiet_waits_for_the_end_of_what_is_said() -> None:
+    async def scene(house: House) -> None:
+        await house.conductor.quiet()
+        house.capture.rolling = True
+        await house.record("start")
+        quiet = asyncio.create_task(house.conductor.quiet())
+        house.conductor.edge(True, house.loop.time())
+        await ticks()
+        assert not quiet.done()
+        house.capture.utterances[0].finish(1.0)
+        await quiet
+
+    stage(scene)
+
+
+def test_who_comes_late_finds_state_and_stats() -> None:
+    async def scene(house: House) -> None:
+        retained: list[str] = []
+        house.hub.subscribe(["#"], lambda message, _: retained.append(message.topic))
+        assert retained == ["state", "stats"]
+
+    stage(scene)
