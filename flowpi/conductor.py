@@ -251,7 +251,8 @@ class Conductor:
     def deferred(self, utterance: Utterance, reason: str) -> None:
         self._utterances.pop(utterance.id, None)
         self.stats.deferred += 1
-        self.handle(FaultRaised(BACKEND, reason))
+        if not self._state.has_fault(TRANSCRIPTS):  # else the text is there, and the disk does not take it
+            self.handle(FaultRaised(BACKEND, reason))
         self.handle(DeliveryDeferred(utterance.id))
         self._hub.publish(topics.FAILED, messages.Failed(utterance.id, reason, retry=True))
 

@@ -511,9 +511,11 @@ class TestWhatBecomesOfIt:
             with pytest.raises(SpoolError):
                 await house.publish(house.delivery.begun[0])
             assert house.faults == ["transcripts"]
+            house.conductor.deferred(house.delivery.begun[0], "the disk is full")
+            assert house.faults == ["transcripts"]  # the backend did its part
             assert house.conductor.stats.delivered == 0
             house.disk_full = False
-            await house.publish(house.delivery.begun[0])
+            await house.publish(house.delivery.begun[0], late=True)
             assert house.faults == []
 
         stage(scene)
