@@ -99,6 +99,8 @@ class Conductor:
         self._context: dict[str, Any] = {}
         """Of the command that is being carried out."""
         self._refusal: Refuse | None = None
+        self._said: set[str] = set()
+        """Utterances whose text is out, but not safe yet: it is not said twice in one life."""
         self.stats = messages.Stats(messages.rfc3339(self._since))
 
     def open(self, capture: Capture, delivery: Delivery) -> None:
@@ -226,7 +228,9 @@ class Conductor:
             None if ended_at is None else round(self._loop.time() - ended_at, 3),
             late,
         )
-        self._hub.publish(topics.FINAL, final)  # first of all: somebody waits for it
+        if about.id not in self._said:
+            self._hub.publish(topics.FINAL, final)  # first of all: somebody waits for it
+        self._said.add(about.id)
         published_at = self._loop.time()
         self._time(utterance, timings, published_at)
         log.info(
@@ -239,6 +243,7 @@ class Conductor:
         except SpoolError as error:
             self.handle(FaultRaised(TRANSCRIPTS, str(error)))
             raise
+        self._said.discard(about.id)
         self._clear(TRANSCRIPTS)
 
     def delivered(self, utterance: Utterance) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -143,12 +144,13 @@ class Daemon:
             transcripts.close()
 
     async def _close(self, local: LocalSocket) -> None:
+        """First nothing new, then the end of what is being said, then what waits for others."""
         self._button.close()
-        self._capture.close()
-        await self._delivery.close()
         self.hub.publish(topics.AVAILABILITY, "offline")
-        self._lamp.close()
         await local.close()
+        self._capture.close()
+        self._lamp.close()
+        await self._delivery.close()
 
     async def _settle_in(self, config: Config, kept: list[str], transcripts: Transcripts) -> None:
         """What must not stand between start and READY, but comes before the first press as a rule."""
@@ -227,6 +229,8 @@ class Daemon:
                 await self._take_over()
             except FlowpiError as error:
                 log.error("the configuration is not reloaded, the old one stays: %s", error)
+            except Exception:
+                log.exception("the configuration is not reloaded, the old one stays")
             self._notifier.ready()
 
     async def _take_over(self) -> None:
@@ -289,6 +293,9 @@ def run(
         loop.add_signal_handler(signal.SIGINT, daemon.stop)
         loop.add_signal_handler(signal.SIGHUP, daemon.reload)
         await daemon.run()
+        # All is closed and on the disk. A thread that hangs in a name server must not keep the process for its minute.
+        logging.shutdown()
+        os._exit(0)
 
     asyncio.run(main())
     return 0

@@ -93,8 +93,8 @@ def test_speech_becomes_text_on_the_socket_and_in_the_file(make: Make, microphon
     appliance.serve("moonshine")
     appliance.start()
     client = appliance.connect().subscribe("state", "transcript/#")
-    microphone.speak(DEMO_WAV)
     assert appliance.run("record", "start").stdout == "recording\n"
+    microphone.speak(DEMO_WAV)
     partial = client.wait("transcript/partial")
     wait_until(time.monotonic() + microphone.unheard() / 2 / RATE_HZ + 0.5)
     assert appliance.run("record", "stop").returncode == 0

@@ -50,6 +50,10 @@ START_TIMEOUT_S = 30.0
 """Longer than any device takes to open; then the appliance is Idle with whatever faults it has."""
 
 
+JUST_AFTER_S = 2.0
+"""How long after its end a double tap still cancels a recording by way of a new one that its first tap begins."""
+
+
 class Mode(enum.Enum):
     """What the button means, `button.mode`."""
 
@@ -101,7 +105,7 @@ class Idle(_State, frozen=True, kw_only=True):
 
 
 class Recording(_State, frozen=True, kw_only=True):
-    """`after`: the utterance that was still Finishing when this one began, while its text is not there."""
+    """`after`: the utterance that had just ended when this one began, while its text is not there."""
 
     utterance: str
     grip: Grip
@@ -156,7 +160,7 @@ def _begin(grip: Grip) -> Callable[[Any, Any, float, Rules], Step]:
             utterance=event.utterance,
             grip=Grip.HELD if held else Grip.LATCHED,
             deadline=now + rules.max_utterance_s,
-            after=state.utterance if isinstance(state, Finishing) else None,
+            after=state.utterance if isinstance(state, Finishing) and now - state.since <= JUST_AFTER_S else None,
         )
         return recording, (StartRecording(event.utterance),)
 

@@ -12,9 +12,10 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
-from flowpi.core.errors import BackendError, FlowpiError, SpoolError
+from flowpi.core.errors import BackendError, FlowpiError, LinkError, SpoolError
 from flowpi.core.failover import retry_after_s
 from flowpi.dictation.backends import Backends
 from flowpi.dictation.link import Timings
@@ -74,6 +75,8 @@ class Delivery:
         self._backlog: set[str] = set()
         self._late: asyncio.Task[None] | None = None
         self._late_id: str | None = None
+        self._refusals: dict[str, int] = {}
+        """How often one of the backlog failed by itself: those that no backend takes must not hold up the others."""
         self._stir = asyncio.Event()
         """An utterance came to the backlog, or nobody is speaking any more."""
         self._answered = asyncio.Event()
@@ -104,6 +107,7 @@ class Delivery:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._keep_again()
         await asyncio.gather(*self._keeping.values(), return_exceptions=True)
         await self._backends.close()
 
@@ -112,6 +116,7 @@ class Delivery:
         durable = utterance.durable = asyncio.get_running_loop().create_future()
         keeping = asyncio.create_task(self._keep(utterance), name=f"keep {utterance.id}")
         keeping.add_done_callback(lambda _: _settle(durable))
+        keeping.add_done_callback(partial(self._kept, utterance.id))
         self._keeping[utterance.id] = keeping
         live = asyncio.create_task(self._deliver_live(utterance), name=f"deliver {utterance.id}")
         self._live[utterance.id] = live
@@ -140,6 +145,11 @@ class Delivery:
                     if was_complete:
                         self._defer(utterance, error)
                         return
+                except Exception as error:  # as in `_deliver_late`
+                    log.exception("%s: the delivery failed", utterance.id)
+                    await utterance.wait_complete()
+                    self._defer(utterance, FlowpiError(f"internal error ({type(error).__name__})", "see the journal"))
+                    return
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._retry_s(failures)):
                         await utterance.wait_complete()
@@ -163,7 +173,7 @@ class Delivery:
             if not self._backlog or self._live:
                 await self._stir.wait()
                 continue
-            self._late_id = min(self._backlog)
+            self._late_id = min(self._backlog, key=lambda one: (self._refusals.get(one, 0), one))
             if await self._deliver_late(self._late_id):
                 failures = 0
                 continue
@@ -177,21 +187,28 @@ class Delivery:
 
     async def _deliver_late(self, utterance_id: str) -> bool:
         """True if the utterance is done with, or gone."""
-        utterance = self._memory.get(utterance_id)
-        if utterance is None:
-            utterance = await asyncio.to_thread(self._spool.load, utterance_id)
-        if utterance is not None:
-            try:
+        try:
+            utterance = self._memory.get(utterance_id)
+            if utterance is None:
+                utterance = await asyncio.to_thread(self._spool.load, utterance_id)
+            if utterance is None:
+                self._leave_backlog(utterance_id)
+            else:
                 await self._attempt(utterance, late=True)
-            except (BackendError, SpoolError) as error:
-                log.debug("%s stays in the backlog: %s", utterance_id, error)
-                return False
-        else:
-            self._leave_backlog(utterance_id)
-        return True
+            return True
+        except LinkError as error:
+            log.debug("%s stays in the backlog: %s", utterance_id, error)
+        except (BackendError, SpoolError) as error:
+            log.debug("%s stays in the backlog: %s", utterance_id, error)
+            self._refusals[utterance_id] = self._refusals.get(utterance_id, 0) + 1
+        except Exception:  # a mistake in one dictation must not end the delivery of all
+            log.exception("%s stays in the backlog", utterance_id)
+            self._refusals[utterance_id] = self._refusals.get(utterance_id, 0) + 1
+        return False
 
     def _leave_backlog(self, utterance_id: str) -> None:
         self._memory.pop(utterance_id, None)
+        self._refusals.pop(utterance_id, None)
         if utterance_id in self._backlog:
             self._backlog.remove(utterance_id)
             self._audience.backlog_changed()
@@ -202,10 +219,7 @@ class Delivery:
         Raises BackendError or SpoolError if it is not published.
         """
 
-        def partial(text: PartialText, backend: str) -> None:
-            self._audience.partial(utterance, text, backend)
-
-        text, backend, timings = await self._backends.text_of(utterance, partial)
+        text, backend, timings = await self._backends.text_of(utterance, partial(self._audience.partial, utterance))
         self.backend = backend
         self._answered.set()
         await self._audience.publish(utterance, text, backend, timings, late)
@@ -223,16 +237,30 @@ class Delivery:
             keeping.cancel()
         task = asyncio.create_task(self._remove(utterance_id, keeping, keep_audio), name=f"put away {utterance_id}")
         self._keeping[utterance_id] = task
-        task.add_done_callback(lambda _: self._keeping.pop(utterance_id, None))
+        task.add_done_callback(partial(self._kept, utterance_id))
 
     async def _keep(self, utterance: Utterance) -> None:
         try:
             await self._spool.keep(utterance)
             self._memory.pop(utterance.id, None)
             self._audience.spool_works()
+            self._keep_again()
         except SpoolError as error:
             log.error("%s: %s", utterance.id, error)
             self._audience.spool_failed(error)
+
+    def _keep_again(self) -> None:
+        """The disk works: what it did not take before is tried once more, in a new file."""
+        for utterance in self._memory.values():
+            if utterance.id not in self._keeping and utterance.complete:
+                utterance.durable = None
+                task = asyncio.create_task(self._keep(utterance), name=f"keep {utterance.id}")
+                self._keeping[utterance.id] = task
+                task.add_done_callback(partial(self._kept, utterance.id))
+
+    def _kept(self, utterance_id: str, task: asyncio.Task[None]) -> None:
+        if self._keeping.get(utterance_id) is task:
+            del self._keeping[utterance_id]
 
     async def _remove(self, utterance_id: str, keeping: asyncio.Task[None] | None, keep_audio: bool) -> None:
         if keeping is not None:

@@ -135,6 +135,8 @@ class FlowLink:
             "max_size": MAX_FRAME_BYTES,
             "open_timeout": self._patience.connect_s,
             "close_timeout": self._patience.close_s,
+            # Pings keep a path through routers open; a server that is busy with a long text answers none of them.
+            "ping_timeout": None,
         }
         if url.scheme == "wss":
             options["ssl"] = self._tls = self._tls or await asyncio.to_thread(_tls_context)

@@ -42,6 +42,12 @@ RECORD = struct.Struct("<cII")
 MAX_RECORD_BYTES = 1 << 24
 """More than 330 s of audio; a length above is damage."""
 
+LEAST_RECORD_BYTES = BYTES_PER_S // 10
+"""What one read of the microphone brings; `sync_ms: 0` means each of these."""
+
+PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EACCES, errno.EPERM})
+"""Errors that say nothing about the file: it stays where it is."""
+
 SUFFIX = ".utt"
 QUARANTINE = "quarantine"
 KEPT = "kept"
@@ -57,7 +63,7 @@ class Spool:
 
     def __init__(self, directory: Path, *, sync_s: float = 1.0) -> None:
         self.directory = directory
-        self._sync_bytes = max(1, round(sync_s * BYTES_PER_S))
+        self._sync_bytes = max(LEAST_RECORD_BYTES, round(sync_s * BYTES_PER_S))
         self._thread = ThreadPoolExecutor(1, "spool")
         self._lock: int | None = None
 
@@ -134,6 +140,9 @@ class Spool:
         """Read an utterance back, whole or up to where it was cut; None if it is not there. Any thread.
 
         A file that cannot be read as an utterance is moved to `quarantine/` and None returned.
+
+        Raises:
+            SpoolError: it cannot be read now, for a reason that is not its own.
         """
         path = self.directory / (utterance_id + SUFFIX)
         try:
@@ -141,6 +150,8 @@ class Spool:
         except FileNotFoundError:
             return None
         except OSError as error:
+            if error.errno in PASSING:
+                raise SpoolError(f"{str(path)!r} cannot be read ({error.strerror})", _mend(error)) from error
             self._quarantine(path, error.strerror or type(error).__name__)
             return None
         utterance = parse(data)
@@ -237,6 +248,7 @@ class _File:
         self._file: int | None = None
 
     def create(self, about: About) -> None:
+        self._path.unlink(missing_ok=True)  # of an earlier try, half written: what failed to sync is not trusted
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.open(self._path, flags, 0o600)
         self._write(MAGIC + _record(b"H", msgspec.json.encode(about)))

@@ -92,6 +92,8 @@ class Transcripts:
         handle = os.open(path, flags, 0o600)
         try:
             size = os.fstat(handle).st_size
+            if size == 0:  # new, or left empty by a disk that was full
+                self._sync_directory()  # first: a line that is there counts as written
             if size and os.pread(handle, 1, size - 1) != b"\n":
                 line = b"\n" + line  # a power cut tore the last line: it must not swallow this one
             try:
@@ -103,8 +105,7 @@ class Transcripts:
                 raise
         finally:
             os.close(handle)
-        if size == 0:  # new, or left empty by a disk that was full
-            self._sync_directory()
+        if size == 0:
             self._delete_old(day)
 
     def _sync_directory(self) -> None:
@@ -115,10 +116,15 @@ class Transcripts:
             os.close(handle)
 
     def _delete_old(self, today: datetime.date) -> None:
-        """Once a day: files older than `keep_days`, by their name. One of the future is left alone (a clock that
-        was wrong)."""
+        """Once a day: files older than `keep_days`, by their name.
+
+        Not if all others are that old: then the clock may be wrong, and the next day with a transcript will tell.
+        """
         oldest = f"{today - datetime.timedelta(days=self._keep_days)}.jsonl"
-        for path in self._files():
+        others = [path for path in self._files() if path.name != f"{today}.jsonl"]
+        if all(path.name < oldest for path in others):
+            return
+        for path in others:
             if path.name < oldest:
                 with contextlib.suppress(OSError):
                     path.unlink()

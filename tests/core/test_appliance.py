@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowpi.core.appliance import (
+    JUST_AFTER_S,
     MICROPHONE,
     TABLE,
     Finishing,
@@ -97,6 +98,14 @@ def test_a_double_tap_just_after_a_recording_cancels_it_and_the_one_its_first_ta
         ButtonPressed("A"), ButtonReleased(tap=False), ButtonPressed("B"), ButtonReleased(tap=True), DoubleTapped()
     )
     assert effects[-2:] == [DropUtterance("B"), DropUtterance("A")]
+
+
+def test_a_double_tap_long_after_a_recording_does_not_reach_back() -> None:
+    state, _ = play(ButtonPressed("A"), ButtonReleased(tap=False))
+    later = state.since + JUST_AFTER_S + 0.1
+    state, _ = step(state, ButtonPressed("B"), later, RULES)
+    _, effects = step(state, DoubleTapped(), later + 0.3, RULES)
+    assert effects == (DropUtterance("B"),)
 
 
 def test_a_text_that_is_out_already_is_not_cancelled() -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -223,9 +224,9 @@ class TestForeignFiles:
 
     async def test_a_link_is_not_written_through(self, spool: Spool, tmp_path: Path) -> None:
         file_of(spool).symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(SpoolError, match="File exists"):
-            await spool.keep(spoken(SOUND))
+        await spool.keep(spoken(SOUND))
         assert not (tmp_path / "elsewhere").exists()
+        assert not file_of(spool).is_symlink()
 
     @pytest.mark.parametrize("held_open", [False, True])
     def test_a_fifo_does_not_hang(self, spool: Spool, held_open: bool) -> None:
@@ -386,3 +387,27 @@ def test_killed_at_any_moment_what_was_called_durable_is_there(tmp_path: Path) -
         assert said(utterance_id).startswith(pcm)
         assert utterance_id not in durable or (pcm == said(utterance_id) and not utterance.partial)
     spool.close()
+
+
+class TestPassingTrouble:
+    def test_a_file_that_cannot_be_opened_now_stays_where_it_is(self, spool: Spool) -> None:
+        file_of(spool).write_bytes(WHOLE)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        used = max(map(int, os.listdir("/proc/self/fd"))) + 1
+        spare = [os.dup(0) for _ in range(used)]  # no number below the limit is free
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used, hard))
+        try:
+            with pytest.raises(SpoolError, match="Too many open files"):
+                spool.load(ID)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for handle in spare:
+                os.close(handle)
+        assert spool.load(ID) is not None
+
+    async def test_every_read_of_the_microphone_is_enough_for_a_record(self, tmp_path: Path) -> None:
+        spool = Spool(tmp_path / "eager", sync_s=0)
+        spool.open()
+        await spool.keep(spoken(SOUND))
+        spool.close()
+        assert (spool.directory / f"{ID}.utt").stat().st_size < len(SOUND) * 1.05
