@@ -14,6 +14,7 @@ from flowpi.dictation.spool import Spool
 from flowpi.dictation.utterance import Utterance
 from flowpi.wire.flow import FinalText, PartialText
 from tests.dictation.backend import (
+    Call,
     FakeBackend,
     Script,
     answers_in_text,
@@ -470,3 +471,67 @@ async def test_all_backends_failed_is_the_last_ones_reason() -> None:
         with pytest.raises(LinkError):
             await Backends(links[::-1]).text_of(spoken(SOUND), lambda partial, backend: None)
         await backends.close()
+
+
+class TestWhatNoBackendTakes:
+    async def test_it_does_not_hold_up_the_others(self, house: House) -> None:
+        poison = noise(0.2, seed=99)
+
+        async def picky(call: Call) -> None:
+            await call.authenticate()
+            await call.hear()
+            if call.pcm.startswith(poison):
+                await refuses(call)
+            else:
+                await call.say(echo(call.pcm), final=True)
+
+        spool = Spool(house.directory)
+        spool.open()
+        await spool.keep(spoken(poison, ulid(1)))
+        for number in (2, 3):
+            await spool.keep(spoken(SOUND, ulid(number)))
+        spool.close()
+        async with FakeBackend([picky]) as backend, house.life(make_link(backend.url)) as delivery:
+            await house.audience.hears("delivered", ulid(3))
+            assert house.audience.of(ulid(2))[-1] == "delivered"
+            assert delivery.spooled == 1
+        assert house.files() == [ulid(1)]
+
+    async def test_a_mistake_in_a_sink_is_not_the_end_of_the_delivery(self, house: House) -> None:
+        async with FakeBackend() as backend, house.life(make_link(backend.url)) as delivery:
+            good = house.audience.publish
+
+            async def broken(*_: object) -> None:
+                raise RuntimeError("a mistake")
+
+            house.audience.publish = broken  # type: ignore[assignment,method-assign]
+            speak(delivery, ulid(1))
+            await house.audience.until(lambda: "deferred" in house.audience.of(ulid(1)))
+            house.audience.publish = good  # type: ignore[method-assign]
+            await house.audience.hears("delivered", ulid(1))
+
+
+class TestADiskThatWorksAgain:
+    async def test_what_it_did_not_take_is_written_then(self, house: House) -> None:
+        away = house.directory.with_name("away")
+        async with house.life(make_link("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
+            house.directory.rename(away)
+            speak(delivery, ulid(1))
+            await house.audience.until(lambda: "deferred" in house.audience.of(ulid(1)))
+            await until(lambda: any(event[0] == "spool failed" for event in house.audience.said))
+            away.rename(house.directory)
+            speak(delivery, ulid(2))
+            await until(lambda: house.files() == [ulid(1), ulid(2)])
+        loaded = house.spool.load(ulid(1))
+        assert loaded is not None
+        assert loaded.read(0, loaded.length) == SOUND
+
+    async def test_or_at_the_stop(self, house: House) -> None:
+        away = house.directory.with_name("away")
+        async with house.life(make_link("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
+            house.directory.rename(away)
+            speak(delivery, ulid(1))
+            await house.audience.until(lambda: "deferred" in house.audience.of(ulid(1)))
+            await until(lambda: any(event[0] == "spool failed" for event in house.audience.said))
+            away.rename(house.directory)
+        assert house.files() == [ulid(1)]
