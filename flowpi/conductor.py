@@ -285,7 +285,8 @@ class Conductor:
                     utterance.released_at = at
                     self.capture.end(utterance, at)
             case DropUtterance(utterance_id):
-                if utterance := self._utterances.get(utterance_id):
+                # A text that is out cannot be called back: its audio goes its way.
+                if (utterance := self._utterances.get(utterance_id)) and utterance_id not in self._said:
                     log.info("%s: cancelled", utterance_id)
                     self.stats.cancelled += 1
                     self.capture.drop(utterance)

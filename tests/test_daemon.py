@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from flowpi.dictation.spool import Spool
+from flowpi.dictation.utterance import About, Utterance
 from flowpi.dsp.format import RATE_HZ
 from flowpi.dsp.level import rms
 from tests.audio.listening import missing, samples, wait_until
@@ -380,3 +382,20 @@ def test_the_socket_is_for_the_group(make: Make) -> None:
     appliance.start()
     assert os.stat(appliance.socket).st_mode & 0o777 == 0o660
     assert json.loads(appliance.run("status", "--json").stdout)["stats"]["dictations"] == 0
+
+
+async def test_what_got_out_before_a_crash_is_not_published_again(make: Make) -> None:
+    appliance = make("audio.device=clock")
+    appliance.serve("echo")
+    daemon = appliance.start()
+    final, _, _ = dictate(appliance, 0.3)
+    appliance.kept_nothing()
+    daemon.end(signal.SIGKILL)
+    spool = Spool(appliance.spool)  # as if the crash had come before the audio was deleted
+    spool.open()
+    await spool.keep(Utterance(About(final["id"], 0.0), pcm=bytes(32_000), complete=True))
+    spool.close()
+    assert appliance.spooled() == [final["id"]]
+    appliance.start()
+    appliance.kept_nothing()
+    assert appliance.transcripts() == [final]

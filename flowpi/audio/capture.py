@@ -200,6 +200,10 @@ class Capture:
         except MicrophoneError as error:
             self._lose(error)
             return
+        except Exception as error:  # whatever a driver throws, the microphone is opened anew
+            log.exception("the microphone's driver failed")
+            self._lose(MicrophoneError(self._source.name, type(error).__name__, "see the journal"))
+            return
         if not heard:
             return
         self._heard_at = now
@@ -231,6 +235,10 @@ class Capture:
             self._source.open(self._loop.time())
         except MicrophoneError as error:
             self._lose(error)
+            return False
+        except Exception as error:  # as in `_read`
+            log.exception("the microphone's driver failed")
+            self._lose(MicrophoneError(self._source.name, type(error).__name__, "check audio.device"))
             return False
         self._open = True
         self._heard_at = self._loop.time()

@@ -66,6 +66,8 @@ class Spool:
         self._sync_bytes = max(LEAST_RECORD_BYTES, round(sync_s * BYTES_PER_S))
         self._thread = ThreadPoolExecutor(1, "spool")
         self._lock: int | None = None
+        self._damaged: set[str] = set()
+        """What was loaded and is not readable to its end: such a file is put aside and not deleted."""
 
     def open(self) -> list[str]:
         """Take the directory for this process alone.
@@ -158,6 +160,11 @@ class Spool:
         if utterance is None or utterance.id != utterance_id:
             self._quarantine(path, "not an utterance of this version")
             return None
+        if utterance.damaged:
+            self._damaged.add(utterance_id)
+            if not utterance.length:
+                self._quarantine(path, "damaged from its first sound on")
+                return None
         return utterance
 
     async def remove(self, utterance_id: str, *, keep_audio: bool = False) -> None:
@@ -180,6 +187,9 @@ class Spool:
             kept.mkdir(mode=0o700, exist_ok=True)
             pcm = utterance.read(0, utterance.length)
             (kept / f"{utterance.id}.wav").write_bytes(wav_header(len(pcm)) + pcm)
+        if path.stem in self._damaged:
+            self._quarantine(path, "damaged; what could be read of it is delivered")
+            return
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
             _sync_directory(self.directory)
@@ -194,7 +204,10 @@ class Spool:
 
 
 def parse(data: bytes) -> Utterance | None:
-    """The utterance in a spool file; `partial` if it has no end. None if there is not even a whole header."""
+    """The utterance in a spool file, up to its first record that is not whole; None if that is the header.
+
+    `partial` if it has no end, as a crash leaves it; `damaged` if there is more behind what cannot be read.
+    """
     if not data.startswith(MAGIC):
         return None
     about: About | None = None
@@ -224,6 +237,7 @@ def parse(data: bytes) -> Utterance | None:
     whole = ending is not None and ending.frames * FRAME_BYTES == len(pcm)
     utterance = Utterance(about, pcm=bytes(pcm), complete=True, partial=not whole)
     utterance.lost_frames = ending.lost_frames if ending else 0
+    utterance.damaged = ending is None and at + RECORD.size <= len(data)
     return utterance
 
 

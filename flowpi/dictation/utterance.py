@@ -35,6 +35,8 @@ class Utterance:
         self.about = about
         self.complete = complete
         self.partial = partial
+        self.damaged = False
+        """Read back from a file that holds more, which cannot be read."""
         self.lost_frames = 0
         """How much of it is silence put in for audio that was overrun."""
         self.pressed_at: float | None = None

@@ -4,6 +4,7 @@ A subscriber takes messages with a plain call that must not wait: one with a slo
 queue of its own, and says what happens when it is full. A message is put into JSON once, however many receive it.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import msgspec
 
 from flowpi.core.topics import RETAINED, matches
+
+log = logging.getLogger(__name__)
 
 
 class Message:
@@ -88,7 +91,11 @@ class Hub:
         if topic in RETAINED:
             self._retained[topic] = message
         for subscription in list(self._receiving(topic)):
-            subscription.receive(message, False)
+            try:
+                subscription.receive(message, False)
+            except Exception:  # a mistake in one sink hurts no other, and not who publishes
+                log.exception("a subscriber of %s failed, and gets no more", topic)
+                subscription.close()
 
     def _receiving(self, topic: str) -> list[Subscription]:
         if topic not in self._receivers:

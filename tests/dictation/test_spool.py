@@ -411,3 +411,29 @@ class TestPassingTrouble:
         await spool.keep(spoken(SOUND))
         spool.close()
         assert (spool.directory / f"{ID}.utt").stat().st_size < len(SOUND) * 1.05
+
+
+class TestDamagedInTheMiddle:
+    """A file with more behind what cannot be read: what can be is delivered, and the file is never deleted."""
+
+    @staticmethod
+    def broken(spool: Spool, record: int) -> None:
+        data = bytearray(WHOLE)
+        at = len(MAGIC)
+        for _ in range(record):
+            at += 9 + int.from_bytes(data[at + 1 : at + 5], "little")
+        data[at + 9] ^= 1
+        file_of(spool).write_bytes(data)
+
+    async def test_it_is_put_aside_and_not_deleted(self, spool: Spool) -> None:
+        self.broken(spool, record=2)
+        utterance = spool.load(ID)
+        assert utterance is not None
+        assert SOUND.startswith(utterance.read(0, utterance.length))
+        await spool.remove(ID)
+        assert quarantined(spool) == [f"{ID}.utt"]
+
+    def test_with_no_sound_before_it_there_is_nothing_to_deliver(self, spool: Spool) -> None:
+        self.broken(spool, record=1)
+        assert spool.load(ID) is None
+        assert quarantined(spool) == [f"{ID}.utt"]

@@ -99,3 +99,16 @@ def test_who_comes_after_a_message_hears_the_next() -> None:
     hub.subscribe(["level"], listener)
     hub.publish("level", 2)
     assert listener.heard == [("level", 2, False)]
+
+
+def test_a_subscriber_that_fails_hurts_no_other() -> None:
+    hub, heard = Hub(), []
+
+    def broken(message: Message, retained: bool) -> None:
+        raise RuntimeError("a mistake")
+
+    hub.subscribe(["#"], broken)
+    hub.subscribe(["#"], lambda message, retained: heard.append(message.topic))
+    hub.publish("state", 1)
+    hub.publish("state", 2)
+    assert heard == ["state", "state"]

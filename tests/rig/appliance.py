@@ -216,12 +216,16 @@ class Appliance:
     def spooled(self) -> list[str]:
         return sorted(path.stem for path in self.spool.glob("*.utt"))
 
-    def kept(self) -> bytes:
-        """The PCM of the one dictation that `spool.keep_audio` left, which it does a moment after the text is out."""
+    def kept_nothing(self) -> None:
+        """Wait until the spool is empty, which it is a moment after a text is out."""
         deadline = time.monotonic() + PATIENCE_S
         while self.spooled():
             assert time.monotonic() < deadline
             select.select([], [], [], 0.01)
+
+    def kept(self) -> bytes:
+        """The PCM of the one dictation that `spool.keep_audio` left."""
+        self.kept_nothing()
         (path,) = (self.spool / "kept").glob("*.wav")
         with wave.open(str(path)) as file:
             pcm: bytes = file.readframes(file.getnframes())
