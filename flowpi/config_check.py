@@ -8,6 +8,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import inspect
@@ -140,6 +141,13 @@ def _bad_url(url: str, schemes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         yield "names no host", f"as in {scheme}://host.example"
     elif "@" in re.split(r"[/?#]", rest)[0]:
         yield "holds a user name or password", "they have keys of their own"
+    else:
+        try:
+            port = urlsplit(url).port
+        except ValueError:
+            port = -1
+        if port is not None and not 0 < port < 65_536:
+            yield "is no address", f"as in {scheme}://host.example:443"
 
 
 def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:

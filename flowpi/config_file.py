@@ -8,6 +8,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -142,6 +143,8 @@ PLACES = ("credential", "file", "env")
 def _bytes(path: str) -> bytes:
     where = "" if path != os.environ.get("FLOWPI_CONFIG") else " (from $FLOWPI_CONFIG)"
     try:
+        if Path(path).is_fifo():  # it would be waited for, for ever
+            raise ConfigError(path, None, "", "is a pipe", "give a file")
         with open(path, "rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:

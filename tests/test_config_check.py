@@ -234,3 +234,9 @@ def test_any_bytes_anywhere_are_taken_or_refused(file: Path, at: int, cut: int, 
 def test_any_override_is_taken_or_refused(override: str) -> None:
     with contextlib.suppress(ConfigError, UsageError):
         load(None, [override])
+
+
+@pytest.mark.parametrize("url", ["ws://[::1", "ws://h:99999/", "wss://h:0/", "ws://h:http/"])
+def test_a_url_that_is_no_address(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"backends\.house\.url is no address: as in wss?://host\.example:443"):
+        load(None, [f"backends.house={{kind: flow, url: '{url}'}}"])

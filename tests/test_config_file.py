@@ -1,6 +1,7 @@
 """Which file is read, what YAML may hold, what goes on top, and how the result is shown."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -277,3 +278,10 @@ def test_schema_knows_every_section() -> None:
     assert set(schema["$defs"]["Config"]["properties"]) == set(Config.__struct_fields__)
     assert schema["$defs"]["Audio"]["properties"]["rate"]["minimum"] == 8000
     assert json.loads(json.dumps(schema)) is not None
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError) as caught:
+        load(str(tmp_path / "pipe"))
+    assert str(caught.value) == f"{tmp_path / 'pipe'}: is a pipe: give a file"

@@ -34,6 +34,8 @@ def read_wav(path: str | Path) -> bytes:
         DataError: not a WAV, not PCM, or without any audio.
     """
     try:
+        if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):  # a FIFO has no end
+            raise DataError(f"{str(path)!r} is no regular file", "give the path of a WAV file")
         data = Path(path).read_bytes()
     except OSError as error:
         raise NoInputError(f"cannot read {str(path)!r} ({error.strerror})", "give the path of a WAV file") from error

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from msgspec import Struct
 
 from flowpi.config import FlowBackend
-from flowpi.core.errors import ConfigError, LinkError, ProtocolError, RefusedError
+from flowpi.core.errors import BackendError, ConfigError, LinkError, ProtocolError, RefusedError
 from flowpi.dictation.utterance import Utterance
 from flowpi.wire.codec import MAX_FRAME_BYTES, Encoding
 from flowpi.wire.flow import FinalText, FlowClient, Notice, PartialText, SessionReady
@@ -109,9 +109,16 @@ class FlowLink:
             packet_ms=self._backend.packet_ms,
             wav=self._backend.audio == "wav",
         )
-        async with self._connect(client, token) as socket:
-            session = _Session(client, socket, utterance, on_partial, timings, self._patience)
-            return await session.run(self._backend.packet_ms, self._backend.append_ms)
+        try:
+            async with self._connect(client, token) as socket:
+                session = _Session(client, socket, utterance, on_partial, timings, self._patience)
+                return await session.run(self._backend.packet_ms, self._backend.append_ms)
+        except BackendError as error:
+            if token:  # a server may name the key that it does not like
+                for form in (token, quote(token)):
+                    error.message = error.message.replace(form, "***")
+                error.args = (error.message, error.hint)
+            raise
 
     async def close(self) -> None:
         await asyncio.gather(*self._closing, return_exceptions=True)

@@ -33,6 +33,6 @@ async def _transcribe(config: Config, parts: list[bytes]) -> None:
         for number, pcm in enumerate(parts, 1):
             utterance = Utterance(About(utterance_id, time.time(), part=number), pcm=pcm, complete=True)
             text, _, _ = await backends.text_of(utterance, lambda partial, backend: None)
-            print(text.text, flush=True)
+            print("".join(c if c.isprintable() else " " for c in text.text), flush=True)  # it is a stranger's text
     finally:
         await backends.close()

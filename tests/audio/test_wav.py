@@ -1,6 +1,7 @@
 """WAV files: every PCM form, every way to be broken, and the file as a microphone."""
 
 import contextlib
+import os
 import shutil
 import struct
 import subprocess
@@ -199,3 +200,12 @@ def test_due_at_the_edge_that_was_just_read_is_the_next_one(tmp_path: Path) -> N
 def test_a_file_that_cannot_be_played_is_a_microphone_that_does_not_open(tmp_path: Path) -> None:
     with pytest.raises(MicrophoneError, match=r"not a WAV.*ffmpeg"):
         WavSource(written(tmp_path, b"no")).open(0.0)
+
+
+@pytest.mark.parametrize("endless", ["/dev/zero", "fifo"])
+def test_what_has_no_end_is_no_recording(tmp_path: Path, endless: str) -> None:
+    path = tmp_path / endless.removeprefix("/") if endless == "fifo" else Path(endless)
+    if endless == "fifo":
+        os.mkfifo(path)
+    with pytest.raises(DataError, match="is no regular file: give the path of a WAV file"):
+        read_wav(path)

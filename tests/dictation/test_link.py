@@ -13,6 +13,7 @@ from flowpi.server.app import Server
 from flowpi.server.engines import EchoEngine
 from flowpi.wire.flow import FinalText, PartialText
 from tests.dictation.backend import (
+    Call,
     FakeBackend,
     Script,
     answers_in_text,
@@ -294,3 +295,15 @@ async def test_cancelling_closes_the_connection() -> None:
         await call.socket.wait_closed()
         assert delivering.cancelled()
         assert call.socket.close_code == 1000
+
+
+async def test_a_key_that_the_server_names_is_not_told() -> None:
+    async def names_the_key(call: Call) -> None:
+        call.flow.fail("invalid access_token canary-7f3a")
+        await call.flush()
+
+    async with FakeBackend([names_the_key]) as backend:
+        with pytest.raises(RefusedError) as caught:
+            await deliver(make_link(backend.url, api_key=Secret("literal", "canary-7f3a")), spoken(SOUND))
+    assert "canary" not in str(caught.value)
+    assert str(caught.value) == "the server refused: invalid access_token ***"
