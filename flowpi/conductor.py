@@ -39,18 +39,18 @@ from flowpi.core.events import (
     ToggleCommanded,
 )
 from flowpi.core.gestures import Gesture, Gestures, Kind
-from flowpi.core.lights import BACKEND, BUTTON, LED, light
+from flowpi.core.lights import BACKEND, BUTTON, LED, REFUSED, light
 from flowpi.core.ulid import UlidFactory
 from flowpi.dictation.delivery import Delivery
-from flowpi.dictation.link import Timings
+from flowpi.dictation.session import Timings
 from flowpi.dictation.utterance import About, Utterance
 from flowpi.dsp.level import Level
 from flowpi.panel.led import Lamp
 from flowpi.publish import messages
 from flowpi.publish.hub import Hub
 from flowpi.wire.codec import is_encodable
-from flowpi.wire.flow import FinalText, PartialText
 from flowpi.wire.flow_messages import Auth
+from flowpi.wire.roles import FinalText, PartialText
 
 log = logging.getLogger(__name__)
 
@@ -263,6 +263,13 @@ class Conductor:
 
     def backlog_changed(self) -> None:
         self._refresh()
+
+    def refusals_changed(self, refusals: list[str]) -> None:
+        message = "; ".join(refusals)
+        if not message:
+            self._clear(REFUSED)
+        elif all(fault.message != message for fault in self._state.faults if fault.code == REFUSED):
+            self.handle(FaultRaised(REFUSED, message))
 
     def spool_failed(self, error: SpoolError) -> None:
         self.handle(FaultRaised(SPOOL, str(error)))

@@ -166,11 +166,13 @@ class Dictation(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Token(Struct, frozen=True, forbid_unknown_fields=True):
-    """How to get a short-lived client key: `url` with `api_key`, or `command`, never both."""
+    """How to get a short-lived client key: from `url`, where `api_key` may be needed, or by `command`; never both."""
 
     url: Text | None = None
     api_key: Secret | None = None
     command: Words | None = None
+    client_id: Text | None = None
+    duration_s: Annotated[int, Meta(ge=60, le=86_400)] = 3600
 
 
 class FlowBackend(Struct, frozen=True, forbid_unknown_fields=True, tag="flow", tag_field="kind"):
@@ -187,14 +189,20 @@ class FlowBackend(Struct, frozen=True, forbid_unknown_fields=True, tag="flow", t
     # 5 s is 160 KB of PCM and 213 KB as base64: one append stays under a frame of 256 KiB.
     append_ms: Annotated[int, Meta(ge=10, le=5000)] = 1000
     audio: Literal["wav", "pcm"] = "wav"
+    warm_up_s: Annotated[int, Meta(ge=0, le=86_400)] = 0
+    ca_file: Text | None = None
 
 
 class SukiBackend(Struct, frozen=True, forbid_unknown_fields=True, tag="suki", tag_field="kind"):
+    """Suki's dictation streaming. `audio_key`: the member that holds the audio; the service's pages name both."""
+
     partner_id: Text
     partner_token: Secret
     url: Text = "https://sdp.suki.ai"
     provider_id: Text | None = None
     language: Text = "en-US"
+    audio_key: Literal["audioData", "data"] = "audioData"
+    ca_file: Text | None = None
 
 
 Backend = FlowBackend | SukiBackend
@@ -242,11 +250,23 @@ class Spool(Struct, frozen=True, forbid_unknown_fields=True):
     keep_audio: bool = False
 
 
+class Tls(Struct, frozen=True, forbid_unknown_fields=True):
+    """PEM files: the certificate with its chain, and its key."""
+
+    certificate: Text | None = None
+    key: Text | None = None
+
+
 class Server(Struct, frozen=True, forbid_unknown_fields=True):
+    """`api_keys`: of organisations, for Flow. `partners`: the partner token of each partner id, for Suki."""
+
     listen: Annotated[tuple[Address, ...], Meta(min_length=1)] = ("unix:/run/flowpi/asr.sock",)
     engine: Literal["moonshine", "echo"] = "moonshine"
     strict: bool = False
     max_sessions: Annotated[int, Meta(ge=1, le=1000)] = 16
+    api_keys: tuple[Secret, ...] = ()
+    partners: dict[str, Secret] = {}
+    tls: Tls = Tls()
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):

@@ -25,7 +25,7 @@ from flowpi.core.appliance import Mode, Rules, State
 from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, PanelError, SpoolError
 from flowpi.core.gestures import Gestures
 from flowpi.core.ulid import UlidFactory
-from flowpi.dictation import link
+from flowpi.dictation import transport
 from flowpi.dictation.backends import make_backends
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.spool import Spool
@@ -154,7 +154,7 @@ class Daemon:
 
     async def _settle_in(self, config: Config, kept: list[str], transcripts: Transcripts) -> None:
         """What must not stand between start and READY, but comes before the first press as a rule."""
-        await asyncio.to_thread(link.preload)
+        await asyncio.to_thread(transport.preload)
         done = await asyncio.to_thread(transcripts.ids) if kept else set()
         for utterance_id in kept:
             if (utterance_id, 1) in done:  # its text got out, and a crash came before it was deleted

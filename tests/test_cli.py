@@ -213,7 +213,6 @@ def test_config_check(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None
     ("setting", "what"),
     [
         ("publish.mqtt.url=mqtt://broker", "publish.mqtt"),
-        ("backends.local.token={command: [get-key]}", "backends.local.token"),
     ],
 )
 def test_config_check_refuses_what_ends_the_daemon(capfd: pytest.CaptureFixture[str], setting: str, what: str) -> None:

@@ -16,13 +16,13 @@ from flowpi.core.gestures import Gestures
 from flowpi.core.lights import LED
 from flowpi.core.ulid import UlidFactory, is_ulid
 from flowpi.dictation.delivery import Delivery
-from flowpi.dictation.link import Timings
+from flowpi.dictation.session import Timings
 from flowpi.dictation.utterance import Utterance
 from flowpi.dsp.level import Level
 from flowpi.panel.led import Lamp, RecordingLed
 from flowpi.publish.hub import Hub, Message
 from flowpi.publish.messages import Final, Problem, Request
-from flowpi.wire.flow import FinalText, PartialText
+from flowpi.wire.roles import FinalText, PartialText
 from tests import clock
 from tests.dictation.sound import spoken
 from tests.waiting import ticks

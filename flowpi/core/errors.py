@@ -9,11 +9,17 @@
      |    +-- DaemonUnavailable    no daemon on the socket
      |    +-- EngineUnavailable    the recogniser or its model is not installed
      |    +-- PanelError           no GPIO chip, a pin in use
-     |    +-- BackendError         no text from this backend; `permanent` says whether trying again can help
-     |         +-- LinkError           not reached, or the connection broke
-     |         +-- RefusedError        the backend said no: key, quota, a request it does not accept
-     |         +-- ProtocolError       the backend said something that is not the dialect
-     |         +-- AnsweredInText      a MessagePack session was answered in JSON
+     |    +-- BackendError         no text from this backend; what now: `core/failover.py`
+     |         +-- CredentialError     there is no key to send
+     |         +-- LinkError           not reached, not in time, or the connection broke
+     |         |    +-- NotResolved        its name has no address
+     |         |    +-- NotReached         no way there, or nobody listens
+     |         |    +-- ClosedError        it closed before the text came
+     |         +-- TlsError            no secure connection
+     |         +-- HttpError           answered by an HTTP status
+     |         +-- RefusedError        the backend said no in its dialect: key, quota, a request it does not accept
+     |         +-- ProtocolError       it said something that is not the dialect
+     |              +-- AnsweredInText     a MessagePack session was answered in JSON
      +-- CannotCreateError     73  a socket or file cannot be made; AlreadyRunning: another daemon has it
      |    +-- AlreadyRunning
      +-- SpoolError            74  the disk does not take or give the audio
@@ -88,27 +94,90 @@ class BackendError(UnavailableError):
     """One attempt on one backend gave no text.
 
     Attributes:
-        permanent: true if the same attempt would fail again until the owner changes something.
+        healed: true once what was wrong has been changed, by another key or another encoding: try again.
     """
 
-    permanent = False
+    healed = False
+
+
+class CredentialError(BackendError):
+    """There is no key to send: not in its place, or it could not be fetched.
+
+    Attributes:
+        temporary: true if it could not be fetched now, and perhaps can later.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, temporary: bool = False) -> None:
+        super().__init__(message, hint)
+        self.temporary = temporary
 
 
 class LinkError(BackendError):
     """The backend was not reached, did not answer in time, or the connection broke."""
 
 
-class RefusedError(BackendError):
-    """The backend understood and said no."""
+class NotResolved(LinkError):
+    """Its name has no address, or no name server answers."""
 
-    permanent = True
+
+class NotReached(LinkError):
+    """There is no way to its address, or nobody listens there."""
+
+
+class ClosedError(LinkError):
+    """The backend closed the connection before the text came.
+
+    Attributes:
+        code: RFC 6455; None where the connection broke.
+        reason: the backend's own words; at most 200 characters, all printable.
+    """
+
+    def __init__(self, code: int | None, reason: str = "") -> None:
+        self.code = code
+        self.reason = "".join(c if c.isprintable() else " " for c in reason[:200])
+        how = f"code {code}" if code is not None else "no close frame"
+        super().__init__(f"the server closed before the text came ({how}{', ' + self.reason if self.reason else ''})")
+
+
+class TlsError(BackendError):
+    """No secure connection. Nothing was sent, neither key nor audio.
+
+    Attributes:
+        clock: true if the certificate is not valid yet, or no more: perhaps this machine's clock is wrong.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, clock: bool = False) -> None:
+        super().__init__(message, hint)
+        self.clock = clock
+
+
+class HttpError(BackendError):
+    """The backend, or something on the way to it, answered by an HTTP status.
+
+    Attributes:
+        status: of RFC 9110.
+        retry_after_s: what a `Retry-After` header asks for, or None.
+        detail: the answer's own words; at most 200 characters, all printable.
+    """
+
+    def __init__(
+        self, message: str, hint: str = "", *, status: int, retry_after_s: float | None = None, detail: str = ""
+    ) -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.retry_after_s = retry_after_s
+        self.detail = detail
+
+
+class RefusedError(BackendError):
+    """The backend understood and said no, in its dialect."""
 
 
 class ProtocolError(BackendError):
     """The backend sent something that the dialect does not allow."""
 
 
-class AnsweredInText(BackendError):
+class AnsweredInText(ProtocolError):
     """A session opened in MessagePack was first answered in JSON: open it again in JSON."""
 
 

@@ -4,25 +4,99 @@ Pure: randomness comes in as an argument.
 """
 
 import enum
+import re
 
-from flowpi.core.errors import AnsweredInText, BackendError
+from flowpi.core.errors import (
+    BackendError,
+    ClosedError,
+    CredentialError,
+    HttpError,
+    ProtocolError,
+    RefusedError,
+    TlsError,
+)
 
 FIRST_RETRY_S = 1.0
 LAST_RETRY_S = 60.0
 """The bounds of the wait between attempts: a minute is the longest a text may stay away after a fault is mended."""
 
+MAX_RETRY_AFTER_S = 3600.0
+"""A service that asks for more patience than this has made a mistake, or its date has."""
+
+KEY_CLOSES = frozenset({3000, 3003, 4001, 4003, 4401, 4403})
+"""Close codes by which servers say that a key is wrong or has expired: 3000 and 3003 are registered for it (IANA), the
+others are common. Neither service documents its own (assumed)."""
+
+AT_FAULT_CLOSES = frozenset({1002, 1003, 1007, 1009, 1010})
+"""Close codes by which a server complains of what this side sent: the same again would end the same way."""
+
+KEY_WORDS = re.compile(
+    r"\b(access_token|token|jwt|api[ _-]?key|client[ _-]?key|credentials?|unauthori[sz]ed|unauthenticated)\b", re.I
+)
+WAIT_WORDS = re.compile(r"\b(quota|rate|limit|overload(ed)?|busy|too many|try again|temporar\w+|unavailable)\b", re.I)
+
 
 class Verdict(enum.Enum):
-    SAME_BACKEND_IN_JSON = "same backend in JSON"
-    NEXT_BACKEND = "next backend"
-    OWNER_MUST_ACT = "owner must act"
-    """The next backend has its turn; the owner is told, since this one will not mend itself."""
+    RETRY_NOW = "retry now"
+    """The same backend at once, by a new connection."""
+    RETRY_LATER = "retry later"
+    """It may work by itself after a while; the next backend has its turn."""
+    OTHER_BACKEND = "other backend"
+    """It does not take this utterance; others may."""
+    STOP_AND_TELL = "stop and tell"
+    """It works again when the owner has changed something. The next backend has its turn."""
 
 
 def verdict(error: BackendError) -> Verdict:
-    if isinstance(error, AnsweredInText):
-        return Verdict.SAME_BACKEND_IN_JSON
-    return Verdict.OWNER_MUST_ACT if error.permanent else Verdict.NEXT_BACKEND
+    if error.healed:
+        return Verdict.RETRY_NOW
+    if concerns_key(error):
+        return Verdict.STOP_AND_TELL
+    match error:
+        case CredentialError(temporary=temporary):
+            return Verdict.RETRY_LATER if temporary else Verdict.STOP_AND_TELL
+        case TlsError(clock=clock):  # a Pi has no clock: it comes with the network
+            return Verdict.RETRY_LATER if clock else Verdict.STOP_AND_TELL
+        case HttpError(status=413 | 415 | 422):
+            return Verdict.OTHER_BACKEND
+        case HttpError(status=400 | 402 | 404 | 405 | 410 | 426 | 501):
+            return Verdict.STOP_AND_TELL
+        case HttpError():  # 408, 425, 429, 5xx; and 2xx and 3xx, which a captive portal gives until somebody logs in
+            return Verdict.RETRY_LATER
+        case ClosedError(code=1001 | 1012 | None):  # it goes away, restarts, or the connection broke
+            return Verdict.RETRY_NOW
+        case ClosedError(code=1008):
+            return Verdict.STOP_AND_TELL
+        case ClosedError(code=code) if code in AT_FAULT_CLOSES:
+            return Verdict.OTHER_BACKEND
+        case RefusedError():
+            return Verdict.RETRY_LATER if WAIT_WORDS.search(error.message) else Verdict.OTHER_BACKEND
+        case ProtocolError():
+            return Verdict.OTHER_BACKEND
+        case _:  # not reached, not resolved, not in time, closed for reasons of its own
+            return Verdict.RETRY_LATER
+
+
+def concerns_key(error: BackendError) -> bool:
+    """Whether the backend did not like the key."""
+    match error:
+        case HttpError(status=401 | 403):
+            return True
+        case ClosedError(code=1008):
+            return bool(KEY_WORDS.search(error.reason))
+        case ClosedError(code=code):
+            return code in KEY_CLOSES
+        case RefusedError():
+            return bool(KEY_WORDS.search(error.message))
+        case _:
+            return False
+
+
+def rest_s(error: BackendError) -> float:
+    """How long to leave the backend alone, whatever there is to send."""
+    if isinstance(error, HttpError) and error.retry_after_s is not None:
+        return min(max(0.0, error.retry_after_s), MAX_RETRY_AFTER_S)
+    return LAST_RETRY_S if verdict(error) is Verdict.STOP_AND_TELL else 0.0
 
 
 def retry_after_s(failures: int, chance: float) -> float:

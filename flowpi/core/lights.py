@@ -37,10 +37,14 @@ ALL = (READY, LISTENING, STARTING, WORKING, NO_MICROPHONE, KEPT, TROUBLE)
 BACKEND = "backend"
 """The code of the fault that no backend gave a text: what was said is kept."""
 
+REFUSED = "refused"
+"""The code of the fault that a backend does not work until its owner does something; others may."""
+
 BUTTON = "button"
 LED = "led"
-QUIET = frozenset({BUTTON, LED})
-"""Faults that the LED does not tell: commands do the button's work, and a broken LED shows nothing."""
+QUIET = frozenset({BUTTON, LED, REFUSED})
+"""Faults that the LED does not tell: commands do the button's work, a broken LED shows nothing, and where no backend
+is left for one that refuses, `BACKEND` says so."""
 
 
 def light(state: State) -> Pattern:

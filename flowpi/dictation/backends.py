@@ -1,16 +1,36 @@
 """The configured backends, and one round over them: each in turn, until one gives a text."""
 
+import asyncio
 import logging
+import socket
 from collections.abc import Callable, Sequence
 
 from flowpi.config import Config, FlowBackend
 from flowpi.core.errors import BackendError, ConfigError
-from flowpi.core.failover import Verdict, verdict
-from flowpi.dictation.link import Attempt, FlowLink, Patience, Timings
+from flowpi.core.failover import Verdict, rest_s, verdict
+from flowpi.dictation.link import Attempt, FlowLink
+from flowpi.dictation.session import Timings
+from flowpi.dictation.transport import Patience
 from flowpi.dictation.utterance import Utterance
-from flowpi.wire.flow import FinalText, PartialText
+from flowpi.wire.roles import FinalText, PartialText
 
 log = logging.getLogger(__name__)
+
+Heard = Callable[[PartialText, str], None]
+"""Is told interim texts, with the name of the backend."""
+
+RETRY_NOW_EVERY_S = 60.0
+"""A backend is asked again at once no more often than this: one that always fails must not be hammered."""
+
+
+class _Health:
+    """What is known of one backend."""
+
+    def __init__(self) -> None:
+        self.rests_until = 0.0
+        self.error: BackendError | None = None
+        """Of the last attempt; None if that worked."""
+        self.retried_at = float("-inf")
 
 
 class Backends:
@@ -18,11 +38,20 @@ class Backends:
 
     def __init__(self, links: Sequence[Attempt]) -> None:
         self._links = links
-        self._failing: set[str] = set()
+        self._health = {link.name: _Health() for link in links}
 
-    async def text_of(
-        self, utterance: Utterance, on_partial: Callable[[PartialText, str], None]
-    ) -> tuple[FinalText, str, Timings]:
+    @property
+    def refusals(self) -> list[str]:
+        """Why backends do not work until their owner does something; empty if there is none of these."""
+        errors = [health.error for health in self._health.values()]
+        return [str(error) for error in errors if error is not None and verdict(error) is Verdict.STOP_AND_TELL]
+
+    def start(self) -> None:
+        """Get keys and sessions before the first press; in the background."""
+        for link in self._links:
+            link.start()
+
+    async def text_of(self, utterance: Utterance, on_partial: Heard) -> tuple[FinalText, str, Timings]:
         """The text, the name of the backend that gave it, and when things happened.
 
         An utterance with no audio in it has no text, and no backend is asked.
@@ -35,51 +64,56 @@ class Backends:
         last: BackendError | None = None
         for link in self._links:
             try:
-                text = await _attempt(link, utterance, on_partial)
+                return await self._attempt(link, utterance, on_partial)
             except BackendError as error:
                 last = error
-                # The first failure of a streak is news, and the last backend's is the caller's to tell.
-                told = link.name in self._failing or link is self._links[-1]
-                log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", utterance.id, error)
-                self._failing.add(link.name)
-            else:
-                self._failing.discard(link.name)
-                return text
         assert last is not None
         raise last
 
     async def close(self) -> None:
-        """Wait for connections that are still being closed."""
+        """End what `start` began, and wait for connections that are still being closed."""
         for link in self._links:
             await link.close()
 
+    async def _attempt(self, link: Attempt, utterance: Utterance, on_partial: Heard) -> tuple[FinalText, str, Timings]:
+        health, loop = self._health[link.name], asyncio.get_running_loop()
+        if health.error is not None and loop.time() < health.rests_until:
+            raise health.error.with_traceback(None)
+        while True:
+            timings = Timings()
+            try:
+                text = await link.deliver(utterance, lambda partial: on_partial(partial, link.name), timings)
+            except BackendError as error:
+                self._failed(link, utterance, error)
+                now = loop.time()
+                if verdict(error) is not Verdict.RETRY_NOW or now - health.retried_at < RETRY_NOW_EVERY_S:
+                    raise
+                health.retried_at = now
+            except Exception as error:  # a bug here must not end the service of all that was said
+                log.exception("%s: the attempt on backend %r failed", utterance.id, link.name)
+                raise BackendError(f"the attempt on backend {link.name!r} failed ({type(error).__name__})") from error
+            else:
+                health.error = None
+                return text, link.name, timings
 
-async def _attempt(
-    link: Attempt, utterance: Utterance, on_partial: Callable[[PartialText, str], None]
-) -> tuple[FinalText, str, Timings]:
-    while True:
-        timings = Timings()
-        try:
-            text = await link.deliver(utterance, lambda partial: on_partial(partial, link.name), timings)
-            return text, link.name, timings
-        except BackendError as error:
-            if verdict(error) is not Verdict.SAME_BACKEND_IN_JSON:
-                raise
-            log.info("backend %r answers MessagePack in JSON: JSON from now on", link.name)
-            link.use_json()
-        except Exception as error:  # a bug here must not end the service of all that was said
-            log.exception("%s: the attempt on backend %r failed", utterance.id, link.name)
-            raise BackendError(f"the attempt on backend {link.name!r} failed ({type(error).__name__})") from error
+    def _failed(self, link: Attempt, utterance: Utterance, error: BackendError) -> None:
+        health = self._health[link.name]
+        # The first failure of a streak is news, and the last backend's is the caller's to tell.
+        told = health.error is not None or link is self._links[-1]
+        log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", utterance.id, error)
+        health.error = error
+        health.rests_until = asyncio.get_running_loop().time() + rest_s(error)
 
 
 def make_backends(config: Config) -> Backends:
     """Raises ConfigError for a kind that this version does not speak yet."""
-    links = []
+    patience = Patience(final_s=config.dictation.first_result_timeout_s)
+    device_id = config.device_id or socket.gethostname()
+    links: list[Attempt] = []
     for name in config.dictation.backends:
         backend = config.backends[name]
-        if not isinstance(backend, FlowBackend) or backend.token is not None:
-            key = f"backends.{name}.token" if isinstance(backend, FlowBackend) else f"backends.{name}.kind suki"
+        if not isinstance(backend, FlowBackend):
+            key = f"backends.{name}.kind suki"
             raise ConfigError("configuration", None, key, "is not in this version of flowpi", "use another backend")
-        patience = Patience(final_s=config.dictation.first_result_timeout_s)
-        links.append(FlowLink(name, backend, config.context, patience))
+        links.append(FlowLink(name, backend, config.context, patience, device_id))
     return Backends(links)

@@ -18,10 +18,10 @@ from typing import Protocol
 from flowpi.core.errors import BackendError, FlowpiError, LinkError, SpoolError
 from flowpi.core.failover import retry_after_s
 from flowpi.dictation.backends import Backends
-from flowpi.dictation.link import Timings
+from flowpi.dictation.session import Timings
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.utterance import Utterance
-from flowpi.wire.flow import FinalText, PartialText
+from flowpi.wire.roles import FinalText, PartialText
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,9 @@ class Audience(Protocol):
         """No text now; the audio is kept."""
 
     def backlog_changed(self) -> None: ...
+
+    def refusals_changed(self, refusals: list[str]) -> None:
+        """Why backends do not work until their owner does something, as of now."""
 
     def spool_failed(self, error: SpoolError) -> None: ...
 
@@ -73,6 +76,7 @@ class Delivery:
         self._memory: dict[str, Utterance] = {}
         """Utterances of the backlog that the disk did not take."""
         self._backlog: set[str] = set()
+        self._retiring: set[asyncio.Task[None]] = set()
         self._late: asyncio.Task[None] | None = None
         self._late_id: str | None = None
         self._refusals: dict[str, int] = {}
@@ -93,17 +97,28 @@ class Delivery:
         """Take up what the spool holds."""
         self._backlog.update(backlog)
         self._audience.backlog_changed()
+        self._backends.start()
         self._stir.set()
         self._late = asyncio.create_task(self._work_off(), name="backlog")
 
     def use(self, backends: Backends) -> None:
         """Other backends, from the next attempt on."""
-        self._backends = backends
+        retired, self._backends = self._backends, backends
+        backends.start()
+        self._retiring.add(task := asyncio.create_task(self._retire(retired), name="retire backends"))
+        task.add_done_callback(self._retiring.discard)
         self._answered.set()
+        self._audience.refusals_changed(backends.refusals)
+
+    async def _retire(self, backends: Backends) -> None:
+        """Attempts that have begun still use them."""
+        while self._live:
+            await asyncio.wait(list(self._live.values()))
+        await backends.close()
 
     async def close(self) -> None:
         """End all attempts; what is not delivered stays in the spool. Recordings must have ended."""
-        tasks = [*self._live.values(), *([self._late] if self._late else [])]
+        tasks = [*self._live.values(), *([self._late] if self._late else []), *self._retiring]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -219,7 +234,12 @@ class Delivery:
         Raises BackendError or SpoolError if it is not published.
         """
 
-        text, backend, timings = await self._backends.text_of(utterance, partial(self._audience.partial, utterance))
+        backends = self._backends
+        try:
+            text, backend, timings = await backends.text_of(utterance, partial(self._audience.partial, utterance))
+        finally:
+            if backends is self._backends:
+                self._audience.refusals_changed(backends.refusals)
         self.backend = backend
         self._answered.set()
         await self._audience.publish(utterance, text, backend, timings, late)

@@ -20,7 +20,7 @@ from aiohttp import WSMsgType, web
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.engines import Engine
 from flowpi.server.transcription import Transcription
-from flowpi.wire.flow import AudioCommitted, AudioReceived, Departure, FlowServer, SessionRequested
+from flowpi.wire.roles import AudioCommitted, AudioReceived, Departure, Server, ServerEvent, SessionRequested
 
 Result = TypeVar("Result")
 
@@ -58,11 +58,11 @@ class Session:
     """One client on one connection."""
 
     def __init__(
-        self, number: int, socket: web.WebSocketResponse, flow: FlowServer, engine: Engine, workers: Workers
+        self, number: int, socket: web.WebSocketResponse, dialect: Server, engine: Engine, workers: Workers
     ) -> None:
         self._number = number
         self._socket = socket
-        self._flow = flow
+        self._dialect = dialect
         self._engine = engine
         self._workers = workers
         self._transcription: Transcription | None = None
@@ -97,24 +97,28 @@ class Session:
         await self._close(1001)
 
     async def _receive(self) -> None:
+        await self._handle(self._dialect.open())
         async for message in self._socket:
             if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 return
             try:
-                for event in self._flow.receive(message.data):
-                    match event:
-                        case SessionRequested():
-                            await self._begin(event)
-                        case AudioReceived(pcm):
-                            await self._hear(pcm)
-                        case AudioCommitted():
-                            await self._conclude()
-                        case _:
-                            assert_never(event)
+                await self._handle(self._dialect.receive(message.data))
             except Departure as departure:
                 self._outcome = f"refused ({departure})"
-                await self._close(1002)
-            await self._flush()
+                await self._close(departure.close_code)
+
+    async def _handle(self, events: list[ServerEvent]) -> None:
+        for event in events:
+            match event:
+                case SessionRequested():
+                    await self._begin(event)
+                case AudioReceived(pcm):
+                    await self._hear(pcm)
+                case AudioCommitted():
+                    await self._conclude()
+                case _:
+                    assert_never(event)
+        await self._flush()
 
     async def _begin(self, request: SessionRequested) -> None:
         asked = [tag.replace("_", "-").partition("-")[0].lower() for tag in request.language]
@@ -123,7 +127,7 @@ class Session:
             return
         self._transcription = Transcription(self._engine, asked)
         self._interim = asyncio.create_task(self._send_interim_texts(self._transcription), name="interim texts")
-        self._flow.accept()
+        self._dialect.accept()
 
     async def _hear(self, pcm: bytes) -> None:
         transcription = self._open_transcription
@@ -140,7 +144,7 @@ class Session:
         text = await self._workers.final(transcription.conclude)
         if self._socket.closed:
             return
-        self._flow.final(text, self._engine.language)
+        self._dialect.final(text, self._engine.language)
         self._outcome = "final text sent"
         await self._close(1000)
 
@@ -157,7 +161,7 @@ class Session:
                 text = await self._workers.interim(transcription.advance)
                 self._audio_taken.set()
                 if text is not None:
-                    self._flow.partial(text, self._engine.language)
+                    self._dialect.partial(text, self._engine.language)
                     await self._flush()
         except ConnectionError:
             pass  # the handler learns it too
@@ -176,7 +180,7 @@ class Session:
 
     async def _fail(self, reason: str, code: int) -> None:
         self._outcome = f"failed ({reason})"
-        self._flow.fail(reason)
+        self._dialect.fail(reason)
         await self._close(code)
 
     async def _close(self, code: int) -> None:
@@ -188,7 +192,7 @@ class Session:
             await self._socket.close(code=code)
 
     async def _flush(self) -> None:
-        for frame in self._flow.data_to_send():
+        for frame in self._dialect.data_to_send():
             if isinstance(frame, str):
                 await self._socket.send_str(frame)
             else:

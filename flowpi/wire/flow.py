@@ -13,8 +13,7 @@ Theory of operation. One connection carries one utterance:
                                       <-      status text, final true; then it closes
 
 Positions and totals count packets. All packets of a session have the same duration; the client pads the last one
-with silence. A text replaces the one before. Whoever drives a role hands it each frame (`receive`), does what the
-returned events say, and sends what `data_to_send` holds.
+with silence. A text replaces the one before.
 """
 
 import enum
@@ -22,7 +21,7 @@ from typing import Any, assert_never
 
 from msgspec import UNSET, Struct, UnsetType
 
-from flowpi.core.errors import AnsweredInText, LinkError, ProtocolError, RefusedError
+from flowpi.core.errors import AnsweredInText, ClosedError, ProtocolError, RefusedError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.level import rms
 from flowpi.dsp.wav import WavError, wav_header, wav_payload
@@ -40,39 +39,21 @@ from flowpi.wire.flow_messages import (
     Text,
     TextBody,
 )
-
-NORMAL_CLOSES = (1000, 1005)
-"""Close codes (RFC 6455) by which the server says that it is done: with this code, or with none."""
+from flowpi.wire.roles import (
+    NORMAL_CLOSES,
+    AudioCommitted,
+    AudioReceived,
+    ClientEvent,
+    Departure,
+    FinalText,
+    Notice,
+    PartialText,
+    ServerEvent,
+    SessionReady,
+    SessionRequested,
+)
 
 # The client role.
-
-
-class SessionReady(Struct, frozen=True):
-    """Audio may be sent."""
-
-
-class PartialText(Struct, frozen=True):
-    """The whole text so far; replaces the one before."""
-
-    text: str
-    language: str | None
-
-
-class FinalText(Struct, frozen=True):
-    """The text. `confirmed` is false if the server closed after the commit without calling any text final."""
-
-    text: str
-    language: str | None
-    confirmed: bool = True
-
-
-class Notice(Struct, frozen=True):
-    """Something to log, with no bearing on the session."""
-
-    what: str
-
-
-ClientEvent = SessionReady | PartialText | FinalText | Notice
 
 
 class ClientState(enum.Enum):
@@ -120,10 +101,11 @@ class FlowClient:
         """For the upgrade request: W0 chooses the encoding by an HTTP header of this name."""
         return {"Encoding": self.encoding.value}
 
-    def open(self) -> None:
+    def open(self) -> list[ClientEvent]:
         assert self.state is ClientState.NEW
         self.state = ClientState.AUTHENTICATING
         self._outbox.append(encode(self._auth, self.encoding))
+        return []
 
     def append(self, pcm: bytes) -> None:
         """Send whole packets: `pcm` is int16 mono 16 kHz, a multiple of `packet_bytes` long."""
@@ -191,15 +173,14 @@ class FlowClient:
         unconfirmed (W0's own example of a final says `final: false`).
 
         Raises:
-            LinkError: there is no text to take.
+            ClosedError: there is no text to take.
         """
         if self.state is ClientState.DONE:
             return []
         if self.state is ClientState.COMMITTED and self._last is not None and code in NORMAL_CLOSES:
             self.state = ClientState.DONE
             return [FinalText(self._last.text, self._last.language, confirmed=False)]
-        how = f"code {code}" if code is not None else "no close frame"
-        raise LinkError(f"the server closed before the text came ({how}{', ' + reason if reason else ''})")
+        raise ClosedError(code, reason)
 
     def data_to_send(self) -> list[Frame]:
         frames, self._outbox = self._outbox, []
@@ -237,31 +218,6 @@ def _reason(message: Error) -> str:
 # The server role.
 
 
-class SessionRequested(Struct, frozen=True):
-    """Answer with `accept` or `fail`."""
-
-    access_token: str | None
-    language: list[str]
-    context: dict[str, Any]
-
-
-class AudioReceived(Struct, frozen=True):
-    """int16 little-endian mono 16 kHz."""
-
-    pcm: bytes
-
-
-class AudioCommitted(Struct, frozen=True):
-    """All of the audio is here: answer with `final` or `fail`."""
-
-
-ServerEvent = SessionRequested | AudioReceived | AudioCommitted
-
-
-class Departure(Exception):
-    """The client left the dialect. `str()` names the rule and the field; the session is over."""
-
-
 class FlowServer:
     """The server's side of one utterance.
 
@@ -283,6 +239,9 @@ class FlowServer:
     def encoding_for(header: str | None) -> Encoding:
         """What the client asked for by its `Encoding` header, in any case; JSON where there is none."""
         return Encoding.MSGPACK if (header or "").strip().lower() == "msgpack" else Encoding.JSON
+
+    def open(self) -> list[ServerEvent]:
+        return []
 
     def receive(self, frame: Frame) -> list[ServerEvent]:
         """Take one frame of the client.

@@ -16,7 +16,8 @@ import websockets
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.app import Server
 from flowpi.server.moonshine import Model, MoonshineEngine, model_directory
-from flowpi.wire.flow import FinalText, FlowClient, SessionReady
+from flowpi.wire.flow import FlowClient
+from flowpi.wire.roles import FinalText, SessionReady
 from tests.speech import two_cities
 
 SECOND = RATE_HZ * FRAME_BYTES

@@ -13,7 +13,8 @@ import msgspec
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from flowpi.wire.flow import AudioCommitted, AudioReceived, Departure, FlowServer, SessionRequested
+from flowpi.wire.flow import FlowServer
+from flowpi.wire.roles import AudioCommitted, AudioReceived, Departure, SessionRequested
 from tests.audio.listening import missing, samples
 
 FINAL_AFTER_S = 0.05

@@ -2,21 +2,111 @@
 
 import pytest
 
-from flowpi.core.errors import AnsweredInText, BackendError, LinkError, ProtocolError, RefusedError
-from flowpi.core.failover import FIRST_RETRY_S, LAST_RETRY_S, Verdict, retry_after_s, verdict
+from flowpi.core.errors import (
+    AnsweredInText,
+    BackendError,
+    ClosedError,
+    CredentialError,
+    HttpError,
+    LinkError,
+    NotReached,
+    NotResolved,
+    ProtocolError,
+    RefusedError,
+    TlsError,
+)
+from flowpi.core.failover import (
+    FIRST_RETRY_S,
+    LAST_RETRY_S,
+    MAX_RETRY_AFTER_S,
+    Verdict,
+    concerns_key,
+    rest_s,
+    retry_after_s,
+    verdict,
+)
+
+NOW, LATER = Verdict.RETRY_NOW, Verdict.RETRY_LATER
+OTHER, STOP = Verdict.OTHER_BACKEND, Verdict.STOP_AND_TELL
+
+
+def http(status: int, retry_after_s: float | None = None) -> HttpError:
+    return HttpError("x", status=status, retry_after_s=retry_after_s)
 
 
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (AnsweredInText("x"), Verdict.SAME_BACKEND_IN_JSON),
-        (LinkError("x"), Verdict.NEXT_BACKEND),
-        (ProtocolError("x"), Verdict.NEXT_BACKEND),
-        (RefusedError("x"), Verdict.OWNER_MUST_ACT),
+        (BackendError("x"), LATER),
+        (LinkError("no answer in time"), LATER),
+        (NotResolved("x"), LATER),
+        (NotReached("x"), LATER),
+        (TlsError("self-signed"), STOP),
+        (TlsError("not valid yet", clock=True), LATER),
+        (CredentialError("no such file"), STOP),
+        (CredentialError("the command failed", temporary=True), LATER),
+        (ProtocolError("x"), OTHER),
+        (AnsweredInText("x"), OTHER),
+        *((http(status), LATER) for status in (200, 302, 408, 425, 429, 500, 502, 503, 504)),
+        *((http(status), STOP) for status in (400, 401, 402, 403, 404, 405, 426)),
+        *((http(status), OTHER) for status in (413, 415, 422)),
+        *((ClosedError(code), NOW) for code in (None, 1001, 1012)),
+        *((ClosedError(code), LATER) for code in (1000, 1005, 1011, 1013, 4000, 4999)),
+        *((ClosedError(code), OTHER) for code in (1002, 1003, 1007, 1009)),
+        *((ClosedError(code), STOP) for code in (1008, 3000, 4001, 4003, 4401)),
+        (RefusedError("the server refused: token has expired"), STOP),
+        (RefusedError("the server refused: invalid access_token"), STOP),
+        (RefusedError("the server refused: the quota is used up"), LATER),
+        (RefusedError("the server refused: language: this server understands en"), OTHER),
     ],
 )
 def test_verdict(error: BackendError, expected: Verdict) -> None:
     assert verdict(error) is expected
+
+
+@pytest.mark.parametrize(
+    "error", [AnsweredInText("x"), http(401), ClosedError(4001), RefusedError("token has expired")]
+)
+def test_what_was_healed_is_tried_again_at_once(error: BackendError) -> None:
+    error.healed = True
+    assert verdict(error) is NOW
+    assert rest_s(error) == 0
+    error.healed = False
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (http(401), True),
+        (http(403), True),
+        (http(404), False),
+        (ClosedError(4001), True),
+        (ClosedError(1008), False),
+        (ClosedError(1008, "invalid API key"), True),
+        (ClosedError(1011, "token"), False),
+        (RefusedError("the jwt has expired"), True),
+        (RefusedError("tokens per minute: try again"), False),
+        (LinkError("token"), False),
+    ],
+)
+def test_whether_it_is_the_key(error: BackendError, expected: bool) -> None:
+    assert concerns_key(error) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (http(503), 0.0),
+        (http(429, 7.0), 7.0),
+        (http(503, 1e9), MAX_RETRY_AFTER_S),
+        (http(503, -5.0), 0.0),
+        (http(401), LAST_RETRY_S),
+        (LinkError("x"), 0.0),
+        (TlsError("x"), LAST_RETRY_S),
+    ],
+)
+def test_how_long_a_backend_is_left_alone(error: BackendError, expected: float) -> None:
+    assert rest_s(error) == expected
 
 
 def test_the_wait_doubles_is_spread_and_has_an_end() -> None:

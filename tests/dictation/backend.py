@@ -17,7 +17,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from flowpi.wire.codec import Encoding
-from flowpi.wire.flow import AudioCommitted, AudioReceived, FlowServer, ServerEvent, SessionRequested
+from flowpi.wire.flow import FlowServer
+from flowpi.wire.roles import AudioCommitted, AudioReceived, ServerEvent, SessionRequested
 from tests.dictation.sound import echo
 
 

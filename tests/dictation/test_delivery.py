@@ -9,10 +9,12 @@ from flowpi.config import Config, Dictation, FlowBackend, Secret, SukiBackend
 from flowpi.core.errors import BackendError, ConfigError, LinkError, SpoolError
 from flowpi.dictation.backends import Backends, make_backends
 from flowpi.dictation.delivery import Delivery
-from flowpi.dictation.link import Attempt, FlowLink, Patience, Timings
+from flowpi.dictation.link import Attempt, FlowLink
+from flowpi.dictation.session import Timings
 from flowpi.dictation.spool import Spool
+from flowpi.dictation.transport import Patience
 from flowpi.dictation.utterance import Utterance
-from flowpi.wire.flow import FinalText, PartialText
+from flowpi.wire.roles import FinalText, PartialText
 from tests.dictation.backend import (
     Call,
     FakeBackend,
@@ -84,6 +86,9 @@ class Audience:
 
     def backlog_changed(self) -> None:
         self._say("backlog")
+
+    def refusals_changed(self, refusals: list[str]) -> None:
+        self.refusals = refusals
 
     def spool_failed(self, error: SpoolError) -> None:
         self._say("spool failed", str(error))

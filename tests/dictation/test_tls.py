@@ -11,10 +11,11 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from flowpi.config import Config, Dictation, FlowBackend
-from flowpi.core.errors import LinkError
+from flowpi.core.errors import TlsError
 from flowpi.dictation.backends import make_backends
 from flowpi.dictation.utterance import About, Utterance
-from flowpi.wire.flow import AudioCommitted, FlowServer, SessionRequested
+from flowpi.wire.flow import FlowServer
+from flowpi.wire.roles import AudioCommitted, SessionRequested
 
 
 @pytest.fixture(scope="module")
@@ -68,5 +69,5 @@ async def test_a_trusted_server_gives_the_text(certificate: Path, monkeypatch: p
 
 async def test_an_unknown_server_gets_nothing_and_the_owner_a_reason(certificate: Path) -> None:
     async with flow_server(certificate) as port:
-        with pytest.raises(LinkError, match=r"is not reached \(its certificate is not trusted: self-signed"):
+        with pytest.raises(TlsError, match=r"is not reached \(its certificate is not trusted: self-signed"):
             await text_over(port)

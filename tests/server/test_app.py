@@ -27,7 +27,8 @@ from flowpi.core.errors import (
 from flowpi.server.app import Server, serve
 from flowpi.server.engines import EchoEngine, EchoRecognition, Recognition, load_engine
 from flowpi.wire.codec import Encoding
-from flowpi.wire.flow import FinalText, FlowClient, Notice, PartialText, SessionReady
+from flowpi.wire.flow import FlowClient
+from flowpi.wire.roles import FinalText, Notice, PartialText, SessionReady
 from tests.speech import two_cities, word_error_rate
 
 PCM = bytes(range(256)) * 425  # 3.4 s
