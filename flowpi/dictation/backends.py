@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from flowpi.config import Config, FlowBackend
@@ -20,7 +21,10 @@ Heard = Callable[[PartialText, str], None]
 """Is told interim texts, with the name of the backend."""
 
 RETRY_NOW_EVERY_S = 60.0
-"""A backend is asked again at once no more often than this: one that always fails must not be hammered."""
+MAX_FAILURES = 10
+PER_S = 60.0
+"""A backend that always fails must not be hammered, however many dictations wait: it is asked again at once no more
+often than the first of these says, and after so many failures in a row within a minute it has a rest."""
 
 
 class _Health:
@@ -31,6 +35,8 @@ class _Health:
         self.error: BackendError | None = None
         """Of the last attempt; None if that worked."""
         self.retried_at = float("-inf")
+        self.failed_at: deque[float] = deque(maxlen=MAX_FAILURES)
+        """Since it worked."""
 
 
 class Backends:
@@ -84,16 +90,19 @@ class Backends:
             try:
                 text = await link.deliver(utterance, lambda partial: on_partial(partial, link.name), timings)
             except BackendError as error:
+                again = verdict(error) is Verdict.RETRY_NOW and loop.time() - health.retried_at >= RETRY_NOW_EVERY_S
+                if not again:
+                    error.healed = False  # another key did not help
                 self._failed(link, utterance, error)
-                now = loop.time()
-                if verdict(error) is not Verdict.RETRY_NOW or now - health.retried_at < RETRY_NOW_EVERY_S:
+                if not again:
                     raise
-                health.retried_at = now
+                health.retried_at = loop.time()
             except Exception as error:  # a bug here must not end the service of all that was said
                 log.exception("%s: the attempt on backend %r failed", utterance.id, link.name)
                 raise BackendError(f"the attempt on backend {link.name!r} failed ({type(error).__name__})") from error
             else:
                 health.error = None
+                health.failed_at.clear()
                 return text, link.name, timings
 
     def _failed(self, link: Attempt, utterance: Utterance, error: BackendError) -> None:
@@ -102,7 +111,11 @@ class Backends:
         told = health.error is not None or link is self._links[-1]
         log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", utterance.id, error)
         health.error = error
-        health.rests_until = asyncio.get_running_loop().time() + rest_s(error)
+        now = asyncio.get_running_loop().time()
+        health.failed_at.append(now)
+        health.rests_until = now + rest_s(error)
+        if len(health.failed_at) == MAX_FAILURES:
+            health.rests_until = max(health.rests_until, health.failed_at[0] + PER_S)
 
 
 def make_backends(config: Config) -> Backends:
