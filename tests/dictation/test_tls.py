@@ -235,13 +235,16 @@ class TestRequests:
     async def test_no_answer_in_time(self) -> None:
         async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read()
-            await reader.read()
             writer.close()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+            left.set()
 
+        left = asyncio.Event()
         async with await asyncio.start_server(mute, "localhost", 0) as server:
             port = server.sockets[0].getsockname()[1]
             with pytest.raises(LinkError, match="no answer in time"):
                 await Transport("cloud", Patience(connect_s=0.2)).request("GET", f"http://localhost:{port}/")
+            await left.wait()
 
 
 async def request(url: str, ca_file: Path | None = None) -> object:
