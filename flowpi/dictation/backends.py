@@ -40,10 +40,14 @@ class _Health:
 
 
 class Backends:
-    """Best first. Never empty."""
+    """Best first. Never empty.
+
+    Attributes:
+        links: one a backend, best first.
+    """
 
     def __init__(self, links: Sequence[Attempt]) -> None:
-        self._links = links
+        self.links = links
         self._health = {link.name: _Health() for link in links}
 
     @property
@@ -54,7 +58,7 @@ class Backends:
 
     def start(self) -> None:
         """Get keys and sessions before the first press; in the background."""
-        for link in self._links:
+        for link in self.links:
             link.start()
 
     async def text_of(self, utterance: Utterance, on_partial: Heard) -> tuple[FinalText, str, Timings]:
@@ -66,9 +70,9 @@ class Backends:
             BackendError: no backend gave a text; the reason of the last one.
         """
         if utterance.complete and not utterance.length:
-            return FinalText("", None), self._links[0].name, Timings()
+            return FinalText("", None), self.links[0].name, Timings()
         last: BackendError | None = None
-        for link in self._links:
+        for link in self.links:
             try:
                 return await self._attempt(link, utterance, on_partial)
             except BackendError as error:
@@ -78,7 +82,7 @@ class Backends:
 
     async def close(self) -> None:
         """End what `start` began, and wait for connections that are still being closed."""
-        for link in self._links:
+        for link in self.links:
             await link.close()
 
     async def _attempt(self, link: Attempt, utterance: Utterance, on_partial: Heard) -> tuple[FinalText, str, Timings]:
@@ -108,7 +112,7 @@ class Backends:
     def _failed(self, link: Attempt, utterance: Utterance, error: BackendError) -> None:
         health = self._health[link.name]
         # The first failure of a streak is news, and the last backend's is the caller's to tell.
-        told = health.error is not None or link is self._links[-1]
+        told = health.error is not None or link is self.links[-1]
         log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", utterance.id, error)
         health.error = error
         now = asyncio.get_running_loop().time()

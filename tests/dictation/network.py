@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from flowpi.config import FlowBackend
+from flowpi.config import Config, Dictation, FlowBackend
 from flowpi.core.errors import BackendError
 from flowpi.dictation.link import FlowLink
 from flowpi.dictation.session import Timings
@@ -227,6 +227,28 @@ async def dead_while_waiting() -> dict[str, Any]:
         return outcome | {"noticed_s": asyncio.get_running_loop().time() - cut_at[0]}
 
 
+async def examined(url: str) -> dict[str, Any]:
+    from flowpi.doctor import examine_backends
+
+    config = Config(dictation=Dictation(backends=("b0",)), backends={"b0": FlowBackend(url)})
+    (finding,) = await examine_backends(config)
+    return {"code": finding.code, "level": finding.level, "message": finding.message}
+
+
+async def doctor_no_such_name() -> dict[str, Any]:
+    await Names(code=Names.NXDOMAIN).serve()
+    return await examined(f"wss://{NAME}/ws")
+
+
+async def doctor_mute_names() -> dict[str, Any]:
+    await Names(mute=True).serve()
+    return await examined(f"wss://{NAME}/ws")
+
+
+async def doctor_no_route() -> dict[str, Any]:
+    return await examined(f"ws://{THEIRS}:1/ws")
+
+
 async def serve() -> None:
     """A backend that says a partial text when it hears something, and one after the commit, and the text never."""
 
@@ -260,6 +282,9 @@ SCENARIOS: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
         version_6_leads_nowhere,
         dead_while_speaking,
         dead_while_waiting,
+        doctor_no_such_name,
+        doctor_mute_names,
+        doctor_no_route,
         serve,
     )
 }
