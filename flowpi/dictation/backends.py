@@ -30,12 +30,12 @@ often than the first of these says, and after so many failures in a row within a
 class _Health:
     """What is known of one backend."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_failures: int) -> None:
         self.rests_until = 0.0
         self.error: BackendError | None = None
         """Of the last attempt; None if that worked."""
         self.retried_at = float("-inf")
-        self.failed_at: deque[float] = deque(maxlen=MAX_FAILURES)
+        self.failed_at: deque[float] = deque(maxlen=max_failures)
         """Since it worked."""
 
 
@@ -46,9 +46,10 @@ class Backends:
         links: one a backend, best first.
     """
 
-    def __init__(self, links: Sequence[Attempt]) -> None:
+    def __init__(self, links: Sequence[Attempt], *, max_failures: int = MAX_FAILURES) -> None:
+        """`max_failures`: of one backend in a row within a minute; then it has a rest."""
         self.links = links
-        self._health = {link.name: _Health() for link in links}
+        self._health = {link.name: _Health(max_failures) for link in links}
 
     @property
     def refusals(self) -> list[str]:
@@ -118,7 +119,7 @@ class Backends:
         now = asyncio.get_running_loop().time()
         health.failed_at.append(now)
         health.rests_until = now + rest_s(error)
-        if len(health.failed_at) == MAX_FAILURES:
+        if len(health.failed_at) == health.failed_at.maxlen:
             health.rests_until = max(health.rests_until, health.failed_at[0] + PER_S)
 
 
