@@ -164,12 +164,11 @@ class SukiClient:
         Raises:
             ClosedError: there is no text to take.
         """
-        if self.strict:
-            self._check_close(code)
         if self.state is ClientState.DONE:
             return []
         any_final = any(segment.final for segment in self._segments.values())
         if self.state is ClientState.ENDED and any_final and code in NORMAL_CLOSES:
+            self._departs("EOF: before the close")
             self.state = ClientState.DONE
             return [FinalText(self._text(), self._language, confirmed=False)]
         raise ClosedError(code, reason)
@@ -228,12 +227,6 @@ class SukiClient:
                 self._departs("transcript_id: in every transcript")
             if not transcript["is_final"] and len(transcript) > 3:
                 self._departs("transcript: only a final one has more members")
-
-    def _check_close(self, code: int | None) -> None:
-        if self.state is ClientState.ENDED and code in NORMAL_CLOSES:
-            self._departs("EOF: before the close")
-        if self.state is ClientState.DONE and code not in (*NORMAL_CLOSES, None):
-            self._departs(f"close: code {code} after EOF")
 
 
 def _reason(message: AnyServerMessage) -> str:
