@@ -1,0 +1,382 @@
+"""Suki's dictation streaming (/ws/transcribe): both roles as state machines, with no socket and no clock.
+
+Theory of operation. One connection carries one utterance; the session that it belongs to was made by a REST call and
+is named in the upgrade, so audio may flow at once:
+
+    client                                    server
+    AUDIO, 100 ms                     ->
+                                      <-      transcript, is_final false or true, any number, any time
+    AUDIO, 100 ms ...                 ->
+    EVENT AUDIO_END                   ->
+                                      <-      the remaining transcripts, is_final true
+                                      <-      transcript "EOF"; then it closes
+
+A transcript belongs to a segment, its `transcript_id`. A later one replaces the earlier of the same segment, until one
+is final. The text is the segments in the order in which they first came, joined by a space.
+
+The pages of the service leave much open (K0 to K10 in `suki_messages.py`). The lenient roles take every reading of
+them; `strict` takes the documented one alone, so that two ends of the same hand do not agree on the same mistake.
+"""
+
+import enum
+from typing import Any, Literal, assert_never
+
+import msgspec
+
+from flowpi.core.errors import ClosedError, ProtocolError, RefusedError
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
+from flowpi.wire.codec import DecodeError, Encoding, Frame, decode, encode
+from flowpi.wire.roles import (
+    NORMAL_CLOSES,
+    AudioCommitted,
+    AudioReceived,
+    ClientEvent,
+    Departure,
+    FinalText,
+    Notice,
+    PartialText,
+    ServerEvent,
+    SessionReady,
+    SessionRequested,
+)
+from flowpi.wire.suki_messages import (
+    AMBIENT_END,
+    AUDIO_END,
+    END_OF_TRANSCRIPT,
+    AnyClientMessage,
+    AnyServerMessage,
+    Audio,
+    AudioAsData,
+    ClientMessage,
+    ErrorFrame,
+    Event,
+    GrpcCode,
+    Status,
+    Transcript,
+    TranscriptFrame,
+)
+
+CHUNK_BYTES = RATE_HZ // 10 * FRAME_BYTES
+"""K7: 100 ms, the only size that the pages know."""
+
+# The client role.
+
+
+class ClientState(enum.Enum):
+    NEW = "new"
+    STREAMING = "streaming"
+    ENDED = "ended"
+    """The end of the audio is sent."""
+    DONE = "done"
+
+
+class _Segment(msgspec.Struct):
+    text: str
+    final: bool
+
+
+class SukiClient:
+    """The client's side of one utterance: `roles.Client`.
+
+    No word is lost: what the server showed and did not take back by a later transcript of the same segment stands in
+    the text, in its place, even if it never became final.
+
+    Args:
+        language: the one that the session was made for; the language of every text.
+        audio_key: the member that holds the audio.
+        strict: for tests of servers: every departure from the documented form is a `ProtocolError` that names rule
+            and field.
+    """
+
+    packet_bytes = CHUNK_BYTES
+
+    def __init__(
+        self,
+        *,
+        language: str = "en-US",
+        audio_key: Literal["audioData", "data"] = "audioData",
+        strict: bool = False,
+    ) -> None:
+        self.state = ClientState.NEW
+        self.strict = strict
+        self._language = language
+        self._audio = AudioAsData if audio_key == "data" else Audio
+        self._segments: dict[str | int, _Segment] = {}
+        """In the order of arrival. Those without an id have a number."""
+        self._outbox: list[Frame] = []
+
+    def open(self) -> list[ClientEvent]:
+        assert self.state is ClientState.NEW
+        self.state = ClientState.STREAMING
+        return [SessionReady()]
+
+    def append(self, pcm: bytes) -> None:
+        """Send whole chunks: `pcm` is a multiple of `packet_bytes` long."""
+        assert self.state is ClientState.STREAMING
+        assert len(pcm) % CHUNK_BYTES == 0
+        for at in range(0, len(pcm), CHUNK_BYTES):
+            self._outbox.append(encode(self._audio(pcm[at : at + CHUNK_BYTES]), Encoding.JSON))
+
+    def commit(self, tail: bytes = b"") -> None:
+        """Send what is left, its last chunk padded with silence, and AUDIO_END."""
+        self.append(tail + bytes(-len(tail) % CHUNK_BYTES))
+        self._outbox.append(encode(Event(), Encoding.JSON))
+        self.state = ClientState.ENDED
+
+    def receive(self, frame: Frame) -> list[ClientEvent]:
+        """Take one frame of the server.
+
+        Raises:
+            RefusedError: the server ended the session with an error.
+            ClosedError: it says that the transcript is complete, although the audio is not: the rest of the speech
+                would be lost, so there is no text of this connection.
+            ProtocolError: the frame is no message of the dialect.
+        """
+        if isinstance(frame, bytes):
+            raise ProtocolError("the server sent a binary frame where the dialect is JSON in text frames")
+        try:
+            message = decode(frame, AnyServerMessage)
+        except DecodeError as error:
+            raise ProtocolError(f"the server sent no Suki message ({error})") from None
+        if self.strict:
+            self._check_form(frame)
+        while message.result is not None:
+            message = message.result
+        if message.error is not None or (message.transcript is None and message.message is not None):
+            self.state = ClientState.DONE
+            raise RefusedError(f"the server refused: {_reason(message)}")
+        match message.transcript:
+            case None:
+                return [Notice("a frame with no transcript")]
+            case Transcript(text, is_final, transcript_id):
+                # What stands beside a nested transcript counts where it has no such member itself.
+                is_final = message.is_final if is_final is None else is_final
+                return self._take(text, is_final, transcript_id or message.transcript_id)
+            case str(text):
+                return self._take(text, message.is_final, message.transcript_id)
+            case _:
+                assert_never(message.transcript)
+
+    def receive_close(self, code: int | None, reason: str = "") -> list[ClientEvent]:
+        """The connection is closed. After a normal close without EOF the text so far counts, unconfirmed, if any of it
+        is final: the server had heard to the end of something.
+
+        Raises:
+            ClosedError: there is no text to take.
+        """
+        if self.state is ClientState.DONE:
+            return []
+        any_final = any(segment.final for segment in self._segments.values())
+        if self.state is ClientState.ENDED and any_final and code in NORMAL_CLOSES:
+            self._departs("EOF: before the close")
+            self.state = ClientState.DONE
+            return [FinalText(self._text(), self._language, confirmed=False)]
+        raise ClosedError(code, reason)
+
+    def data_to_send(self) -> list[Frame]:
+        frames, self._outbox = self._outbox, []
+        return frames
+
+    def _take(self, text: str, is_final: bool | None, transcript_id: str | None) -> list[ClientEvent]:
+        if self.state is ClientState.DONE:
+            return [self._departs("transcript: after EOF")]
+        if text == END_OF_TRANSCRIPT and is_final is None and not transcript_id:  # else somebody said it
+            return self._finish()
+        key = transcript_id or self._without_id()
+        before = self._segments.get(key)
+        if before is not None and before.final:
+            return [self._departs("transcript_id: a segment changed after it was final")]
+        self._segments[key] = _Segment(text, bool(is_final))
+        return [PartialText(self._text(), self._language)]
+
+    def _finish(self) -> list[ClientEvent]:
+        if self.state is not ClientState.ENDED:
+            self._departs("EOF: before AUDIO_END")
+            raise ClosedError(None, "it said EOF before the end of the audio")
+        if not all(segment.final for segment in self._segments.values()):
+            self._departs("is_final: a segment never became final")
+        self.state = ClientState.DONE
+        return [FinalText(self._text(), self._language)]
+
+    def _without_id(self) -> int:
+        """Of the segment that a transcript without an id belongs to: one ends with its final (assumed)."""
+        return sum(isinstance(key, int) and segment.final for key, segment in self._segments.items())
+
+    def _text(self) -> str:
+        return " ".join(segment.text for segment in self._segments.values() if segment.text)
+
+    def _departs(self, rule: str) -> Notice:
+        if self.strict:
+            raise ProtocolError(f"the server left the dialect: {rule}")
+        return Notice(rule)
+
+    def _check_form(self, frame: str) -> None:
+        """Of a frame that could be read: whether it is in the documented form. Errors have none."""
+        message: dict[str, Any] = msgspec.json.decode(frame)
+        if message.get("error") is not None:
+            return
+        transcript = message.get("transcript")
+        if set(message) != {"transcript"}:
+            self._departs("frame: `transcript` is its only member")
+        if not isinstance(transcript, dict):
+            self._departs("transcript: an object")
+        elif transcript != {"transcript": END_OF_TRANSCRIPT}:
+            if not isinstance(transcript.get("is_final"), bool):
+                self._departs("is_final: in every transcript")
+            if not transcript.get("transcript_id"):
+                self._departs("transcript_id: in every transcript")
+            if not transcript["is_final"] and len(transcript) > 3:
+                self._departs("transcript: only a final one has more members")
+
+
+def _reason(message: AnyServerMessage) -> str:
+    """Code and words of an error, wherever they stand; at most 200 characters, with no control characters.
+
+    The older form of grpc-gateway writes `grpc_code` (assumed).
+    """
+    error = message.error if message.error is not None else {"code": message.code, "message": message.message}
+    if not isinstance(error, dict):
+        error = {"message": error}
+    code, words = error.get("code", error.get("grpc_code")), error.get("message")
+    name = GrpcCode(code).name if code in list(GrpcCode) else ""
+    said = ": ".join(filter(None, (name, words if isinstance(words, str) else "")))
+    return "".join(c if c.isprintable() else " " for c in said[:200]) or "no reason given"
+
+
+# The server role.
+
+
+class SukiServer:
+    """The server's side of one utterance: `roles.Server`. `accept` sends nothing: the upgrade said it.
+
+    Args:
+        transcript_id: of the one segment that all of the text is; a ULID that no other stream had.
+        strict: only the documented form, and chunks of exactly 100 ms, the last one too: the pages know no other.
+        flat: answer in the other reading of the form (see `suki_messages.py`).
+    """
+
+    def __init__(self, *, transcript_id: str, strict: bool = False, flat: bool = False) -> None:
+        self.strict = strict
+        self._transcript_id = transcript_id
+        self._flat = flat
+        self._ended = False
+        self._outbox: list[Frame] = []
+
+    def open(self) -> list[ServerEvent]:
+        """The token came with the upgrade; whoever drives this has looked at it."""
+        return [SessionRequested(None, ["en"], {})]
+
+    def receive(self, frame: Frame) -> list[ServerEvent]:
+        """Take one frame of the client.
+
+        Raises:
+            Departure: see there.
+        """
+        try:
+            if isinstance(frame, bytes):
+                raise Departure("frame: binary, but the dialect is JSON in text frames", 1003)
+            message = self._read_strictly(frame) if self.strict else _read(frame)
+            match message:
+                case Audio(pcm):
+                    return self._receive_audio(pcm)
+                case Event(event):
+                    return self._receive_event(event)
+                case _:
+                    assert_never(message)
+        except Departure as departure:
+            self._send_error(GrpcCode.INVALID_ARGUMENT, str(departure))
+            raise
+
+    def accept(self) -> None: ...
+
+    def partial(self, text: str, language: str) -> None:
+        self._send_transcript(Transcript(text, False, self._transcript_id))
+
+    def final(self, text: str, language: str) -> None:
+        """The end: send what is due, then close with 1000."""
+        self._send_transcript(Transcript(text, True, self._transcript_id))
+        self._send_transcript(Transcript(END_OF_TRANSCRIPT))
+
+    def fail(self, reason: str) -> None:
+        """The end: send what is due, then close."""
+        self._send_error(GrpcCode.UNKNOWN, reason)
+
+    def data_to_send(self) -> list[Frame]:
+        frames, self._outbox = self._outbox, []
+        return frames
+
+    def _read_strictly(self, frame: str) -> ClientMessage:
+        try:
+            message: ClientMessage = decode(frame, ClientMessage)
+        except DecodeError as error:
+            raise Departure(f"frame: one JSON object of the documented form ({error})") from None
+        match message:
+            case Audio(pcm) if len(pcm) != CHUNK_BYTES:
+                raise Departure(f"audioData: {len(pcm)} bytes of PCM, but every chunk is 100 ms, {CHUNK_BYTES} bytes")
+            case Event(event) if event != AUDIO_END:
+                raise Departure("event: only AUDIO_END is documented for dictation")
+            case Event() if self._ended:
+                raise Departure("event: AUDIO_END only once")
+        return message
+
+    def _receive_audio(self, pcm: bytes) -> list[ServerEvent]:
+        if pcm == AMBIENT_END:
+            return self._receive_event(AUDIO_END)
+        if self._ended:
+            raise Departure("audioData: after AUDIO_END")
+        if len(pcm) % FRAME_BYTES:
+            raise Departure("audioData: half a sample")
+        return [AudioReceived(pcm)] if pcm else []
+
+    def _receive_event(self, event: str) -> list[ServerEvent]:
+        if event != AUDIO_END or self._ended:
+            return []
+        self._ended = True
+        return [AudioCommitted()]
+
+    def _send_transcript(self, transcript: Transcript) -> None:
+        frame = transcript if self._flat else TranscriptFrame(transcript)
+        self._outbox.append(encode(frame, Encoding.JSON))
+
+    def _send_error(self, code: GrpcCode, message: str) -> None:
+        self._outbox.append(encode(ErrorFrame(Status(code, message)), Encoding.JSON))
+
+
+def _read(frame: str) -> ClientMessage:
+    """A message in any form that a client may have taken from some edition of the pages.
+
+    Raises:
+        Departure: it is none of them.
+    """
+    try:
+        message = decode(frame, AnyClientMessage)
+    except DecodeError as error:
+        raise Departure(f"frame: one JSON object ({error})") from None
+    audio = {key: getattr(message, key) for key in ("audioData", "data", "audio_data")}
+    audio = {key: text for key, text in audio.items() if text is not None}
+    match message.type:
+        case "end_of_stream":
+            return Event()
+        case _ if message.end_of_stream or "end_of_stream" in (message.event, message.data):
+            return Event()
+        case "EVENT" | "START_TIME":
+            # START_TIME opens a stream of /ws/stream; its data is a time.
+            return Event(message.event or message.data or "")
+        case None if message.event is not None and not audio:
+            return Event(message.event)
+        case None | "AUDIO":
+            return Audio(_pcm(audio))
+        case _ if audio.keys() - {"data"}:  # the pages name this member, and not the type of its frame
+            return Audio(_pcm(audio))
+        case _:
+            raise Departure("type: AUDIO or EVENT")
+
+
+def _pcm(audio: dict[str, str]) -> bytes:
+    if len(audio) != 1:
+        raise Departure(f"audioData: {'is missing' if not audio else 'and ' + list(audio)[1] + ' in one frame'}")
+    ((key, text),) = audio.items()
+    try:
+        return msgspec.convert(text, bytes)
+    except msgspec.ValidationError:
+        raise Departure(f"{key}: not base64 (RFC 4648, with padding)") from None

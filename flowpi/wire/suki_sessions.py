@@ -1,0 +1,128 @@
+"""The sessions of a server that speaks Suki's dialect: who made each, and what it may do now.
+
+Theory of operation (K0, K1, K4, K5):
+
+    create -> READY --open--> RUNNING --drop--> IDLE --open--> RUNNING ...        end, from each of them -> COMPLETED
+
+A session takes one stream at a time. The service's own pages leave open how long it stays RUNNING after a stream
+broke; here it is IDLE at once. No clock: `now` is seconds that never go back.
+"""
+
+import enum
+
+from msgspec import Struct
+
+from flowpi.wire.suki_messages import CreateSession, GrpcCode, Refusal
+
+MAX_SESSIONS = 1000
+FORGET_S = 3600.0
+"""A session that no stream used for so long is forgotten: as long as a token lasts (K8)."""
+
+
+class State(enum.Enum):
+    """K0, K1."""
+
+    READY = "READY"
+    IDLE = "IDLE"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+
+
+class Owner(Struct, frozen=True):
+    """Who made a session: to others it does not exist."""
+
+    partner_id: str
+    provider_id: str | None = None
+
+
+class _Session(Struct):
+    owner: Owner
+    state: State
+    used_at: float
+
+
+class Sessions:
+    """All sessions of a server."""
+
+    def __init__(self, *, max_sessions: int = MAX_SESSIONS, forget_s: float = FORGET_S) -> None:
+        self._max_sessions = max_sessions
+        self._forget_s = forget_s
+        self._sessions: dict[str, _Session] = {}
+        """The one used longest ago comes first."""
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def state(self, session_id: str) -> State | None:
+        """None where there is no such session."""
+        session = self._sessions.get(session_id)
+        return session.state if session else None
+
+    def create(self, owner: Owner, request: CreateSession, fresh_id: str, now: float) -> str:
+        """Make a session and return its id: the client's, or else `fresh_id`, a UUID that was never used.
+
+        Raises:
+            Refusal: the id exists (6), or there are too many sessions (8).
+        """
+        self._forget(now)
+        session_id = request.transcription_session_id or fresh_id
+        if session_id in self._sessions:
+            raise Refusal(GrpcCode.ALREADY_EXISTS, "transcription_session_id: there is such a session")
+        if len(self._sessions) >= self._max_sessions:  # the oldest one that has ended makes room
+            ended = (each for each, session in self._sessions.items() if session.state is State.COMPLETED)
+            self._sessions.pop(next(ended, ""), None)
+        if len(self._sessions) >= self._max_sessions:
+            raise Refusal(GrpcCode.RESOURCE_EXHAUSTED, f"all {self._max_sessions} sessions are in use: end some")
+        self._sessions[session_id] = _Session(owner, State.READY, now)
+        return session_id
+
+    def open(self, owner: Owner, session_id: str, now: float) -> None:
+        """A stream begins. `drop` must follow, however it ends.
+
+        Raises:
+            Refusal: there is no such session (5), or it is not READY or IDLE (9).
+        """
+        self._forget(now)
+        session = self._find(owner, session_id)
+        if session.state not in (State.READY, State.IDLE):
+            raise Refusal(
+                GrpcCode.FAILED_PRECONDITION,  # K0 and K1 have this text
+                f"transcript session is not accepting new speech sessions (state {session.state.value})",
+            )
+        self._move(session_id, State.RUNNING, now)
+
+    def drop(self, session_id: str, now: float) -> None:
+        """Its stream is over, with a text or without. Harmless if there is no such stream."""
+        if self.state(session_id) is State.RUNNING:
+            self._move(session_id, State.IDLE, now)
+
+    def end(self, owner: Owner, session_id: str, now: float) -> None:
+        """It takes no more streams; one that runs goes on to its text.
+
+        Raises:
+            Refusal: there is no such session (5), or it has ended before (9).
+        """
+        self._forget(now)
+        if self._find(owner, session_id).state is State.COMPLETED:
+            raise Refusal(GrpcCode.FAILED_PRECONDITION, "transcript session has ended before")
+        self._move(session_id, State.COMPLETED, now)
+
+    def _find(self, owner: Owner, session_id: str) -> _Session:
+        session = self._sessions.get(session_id)
+        if session is None or session.owner != owner:
+            raise Refusal(GrpcCode.NOT_FOUND, "there is no such transcription session")
+        return session
+
+    def _move(self, session_id: str, state: State, now: float) -> None:
+        session = self._sessions.pop(session_id)
+        self._sessions[session_id] = _Session(session.owner, state, now)
+
+    def _forget(self, now: float) -> None:
+        """Those that nobody has used for long."""
+        for session_id, session in list(self._sessions.items()):
+            if now - session.used_at < self._forget_s:
+                break
+            if session.state is State.RUNNING:
+                self._move(session_id, State.RUNNING, now)
+            else:
+                del self._sessions[session_id]
