@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
 from flowpi.audio.capture import Capture
 from flowpi.core import topics
 from flowpi.core.appliance import MICROPHONE, Recording, Rules, State, start, step
@@ -48,8 +50,7 @@ from flowpi.dsp.level import Level
 from flowpi.panel.led import Lamp
 from flowpi.publish import messages
 from flowpi.publish.hub import Hub
-from flowpi.wire.codec import is_encodable
-from flowpi.wire.flow_messages import Auth
+from flowpi.wire.flow_messages import Context
 from flowpi.wire.roles import FinalText, PartialText
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class Conductor:
         self._gesture_timer: asyncio.TimerHandle | None = None
         self._utterances: dict[str, Utterance] = {}
         """Those of this life that are not delivered, deferred or dropped."""
-        self._context: dict[str, Any] = {}
+        self._context = Context()
         """Of the command that is being carried out."""
         self._refusal: Refuse | None = None
         self._said: set[str] = set()
@@ -193,13 +194,14 @@ class Conductor:
                 event = CancelCommanded()
             case _:
                 return messages.Problem("bad_request", "action is one of: start, stop, toggle, cancel")
-        context = request.context if isinstance(request.context, dict) else {}
-        if not is_encodable(Auth(context=context)):
-            return messages.Problem("bad_request", "context: a number is too large, or it nests too deep")
-        self._context = context
+        try:
+            self._context = msgspec.convert(request.context or {}, Context)
+        except msgspec.ValidationError as error:
+            what, _, path = str(error).partition(" - at `$")
+            return messages.Problem("bad_request", f"context{path.rstrip('`')}: {what[:200]}")
         before = self._state.utterance if isinstance(self._state, Recording) else None
         refused = self.handle(event)
-        self._context = {}
+        self._context = Context()
         if refused is not None:
             return messages.Problem(refused.code, refused.message)
         if before is not None and (utterance := self._utterances.get(before)) and self._state.name != "recording":
@@ -227,6 +229,7 @@ class Conductor:
             round(utterance.duration_s, 3),
             None if ended_at is None else round(self._loop.time() - ended_at, 3),
             late,
+            text.confirmed,
         )
         if about.id not in self._said:
             self._hub.publish(topics.FINAL, final)  # first of all: somebody waits for it

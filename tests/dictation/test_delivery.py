@@ -14,6 +14,7 @@ from flowpi.dictation.session import Timings
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.transport import Patience
 from flowpi.dictation.utterance import Utterance
+from flowpi.wire.flow_messages import Context
 from flowpi.wire.roles import FinalText, PartialText
 from tests.dictation.backend import (
     Call,
@@ -133,7 +134,7 @@ def house(tmp_path: Path) -> House:
 
 
 def make_link(url: str, name: str = "house") -> FlowLink:
-    return FlowLink(name, FlowBackend(url), {}, Patience())
+    return FlowLink(name, FlowBackend(url), Context(), Patience())
 
 
 def speak(delivery: Delivery, utterance_id: str = ulid(1), pcm: bytes = SOUND) -> Utterance:
@@ -252,7 +253,7 @@ class TestFailover:
                 raise ZeroDivisionError("secret words")
 
         async with FakeBackend() as backend:
-            links = Broken("broken", FlowBackend(backend.url), {}, Patience()), make_link(backend.url)
+            links = Broken("broken", FlowBackend(backend.url), Context(), Patience()), make_link(backend.url)
             async with house.life(*links) as delivery:
                 utterance = speak(delivery)
                 await house.audience.hears("text", utterance.id, "house")
