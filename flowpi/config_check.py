@@ -15,7 +15,6 @@ from msgspec import inspect
 
 from flowpi.config import LOCAL_URL, Backend, Config, FlowBackend, Secret, Token
 from flowpi.core.errors import ConfigError
-from flowpi.wire.codec import is_encodable
 
 Key = tuple[str, ...]
 """A dotted key, in pieces; an item of a list is its index as text."""
@@ -94,8 +93,6 @@ def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
             yield ("backends", name), "is not a good name", "use letters, digits, - and _"
         for setting, problem, hint in _backend_contradictions(backend):
             yield ("backends", name, setting), problem, hint
-    if not is_encodable(config.context):
-        yield ("context",), "has a character that is no text", "write the character itself"
     if config.publish.mqtt.url is not None:
         for problem, hint in _bad_url(config.publish.mqtt.url, ("mqtt", "mqtts")):
             yield ("publish", "mqtt", "url"), problem, hint

@@ -39,16 +39,6 @@ def encode(message: msgspec.Struct, encoding: Encoding) -> Frame:
     return bytes(msgpack.packb(msgspec.to_builtins(message, builtin_types=(bytes,))))
 
 
-def is_encodable(message: msgspec.Struct) -> bool:
-    """Whether `encode` takes it: text may hold half a character, as YAML can write it."""
-    try:
-        for encoding in Encoding:
-            encode(message, encoding)
-    except ValueError:
-        return False
-    return True
-
-
 def decode(frame: Frame, as_type: type[T] | Any) -> T | Any:
     """Read one frame: a text frame is JSON, a binary frame MessagePack.
 
