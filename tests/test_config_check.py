@@ -152,6 +152,10 @@ def test_one_bad_value(file: Path, text: str, message: str) -> None:
             "backends.local.url must start with ws://, wss:// or ws+unix://",
         ),
         (
+            f"backends: {{local: {{url: 'ws+unix:///{'x' * 107}'}}}}",
+            "backends.local.url names a path of more than 107 bytes: Linux takes no longer one for a socket",
+        ),
+        (
             "backends: {local: {url: 'ws+unix://run/x'}}",
             "backends.local.url must name an absolute path: as in ws+unix:///run/flowpi/asr.sock",
         ),
