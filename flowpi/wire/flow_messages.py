@@ -113,7 +113,7 @@ class Info(Struct, tag_field="status", tag="info"):
     message: Any = None
 
 
-class TextBody(Struct):
+class TextBody(Struct, omit_defaults=True):
     text: str
     detected_language: str | None = None
     final: bool | None = None
@@ -127,7 +127,7 @@ class Text(Struct, tag_field="status", tag="text"):
     final: bool | None = None
 
 
-class Error(Struct, tag_field="status", tag="error"):
+class Error(Struct, tag_field="status", tag="error", omit_defaults=True):
     """W0 says that it ends the session; where the reason stands is observed: `error`, `message` or `detail`."""
 
     error: Any = None
