@@ -6,16 +6,13 @@ The server knows no keys, so it listens only where none are needed: on this mach
 import contextlib
 import errno
 import ipaddress
-import os
 import socket
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, FlowpiError, NoPermissionError, UsageError
-
-SOCKET_MODE = 0o660
+from flowpi.host.unix import listen_unix
 
 
 @dataclass(frozen=True)
@@ -118,43 +115,14 @@ def _open_tcp(address: TcpAddress) -> socket.socket:
 
 
 def _open_unix(path: Path) -> socket.socket:
-    _remove_stale(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    umask = os.umask(0o777 & ~SOCKET_MODE)  # a chmod after the bind would leave a moment open to all
     try:
-        listener.bind(str(path))
-        listener.listen()
+        return listen_unix(path)
+    except FileExistsError:
+        raise CannotCreateError(f"{path} exists and is no socket", "remove it, or listen elsewhere") from None
     except OSError as error:
-        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise AlreadyRunning(f"another server listens on unix:{path}", "stop it, or listen elsewhere") from None
         raise _refused(f"unix:{path}", error, f"create {path.parent} first, or choose another path") from error
-    finally:
-        os.umask(umask)
-    return listener
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove the socket file of a server that is no more; leave anything else."""
-    try:
-        mode = path.lstat().st_mode
-    except OSError:
-        return  # nothing there, or not to be seen: the bind says what is wrong
-    if not stat.S_ISSOCK(mode):
-        raise CannotCreateError(f"{path} exists and is no socket", "remove it, or listen elsewhere")
-    if _answers(path):
-        raise AlreadyRunning(f"another server listens on unix:{path}", "stop it, or listen elsewhere")
-    path.unlink(missing_ok=True)
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return False
-        except OSError:
-            return True  # its queue is full, or it is not ours to ask: somebody has it
-        return True
 
 
 def _refused(where: str, error: OSError, hint: str) -> FlowpiError:
