@@ -1,16 +1,13 @@
-"""From the addresses that the owner writes, HOST:PORT and unix:PATH, to listening sockets.
-
-The server knows no keys, so it listens only where none are needed: on this machine.
-"""
+"""From the addresses that the owner writes, HOST:PORT and unix:PATH, to listening sockets."""
 
 import contextlib
 import errno
-import ipaddress
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
+from flowpi.config_file import is_loopback
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, FlowpiError, NoPermissionError, UsageError
 from flowpi.host.unix import listen_unix
 
@@ -26,6 +23,11 @@ class TcpAddress:
     port: int
     """0: any that is free."""
 
+    @property
+    def is_loopback(self) -> bool:
+        """Only this machine reaches it."""
+        return is_loopback(self.host)
+
 
 Address = UnixAddress | TcpAddress
 
@@ -34,7 +36,7 @@ def parse_address(text: str) -> Address:
     """Read HOST:PORT, [IPv6]:PORT or unix:PATH.
 
     Raises:
-        UsageError: it is none of them, or other machines could reach it.
+        UsageError: it is none of them.
     """
     kind, _, path = text.partition(":")
     if kind == "unix":
@@ -44,20 +46,7 @@ def parse_address(text: str) -> Address:
     host, _, port = text.rpartition(":")
     if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
         raise UsageError(f"listen address {text!r} cannot be read", "write HOST:PORT or unix:PATH")
-    host = host.removeprefix("[").removesuffix("]")
-    if not _is_loopback(host):
-        raise UsageError(
-            f"listen address {text!r} is open to other machines, and this server checks no keys",
-            f"listen on 127.0.0.1:{port} or unix:PATH",
-        )
-    return TcpAddress(host, int(port))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return TcpAddress(host.removeprefix("[").removesuffix("]"), int(port))
 
 
 class Listener:
@@ -65,7 +54,8 @@ class Listener:
 
     Attributes:
         socket: bound and listening.
-        url: as a client writes it, with no path of an endpoint: ws://HOST:PORT or ws+unix://PATH.
+        secure: it is to speak TLS; never on a Unix socket.
+        url: as a client writes it, with no path of an endpoint: ws://HOST:PORT, wss://HOST:PORT or ws+unix://PATH.
 
     Raises:
         AlreadyRunning: somebody answers on that Unix socket.
@@ -73,16 +63,19 @@ class Listener:
         NoPermissionError: not by this user.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, secure: bool = False) -> None:
         match address:
             case UnixAddress(path):
                 self.socket = _open_unix(path)
+                self.secure = False
                 self.url = f"ws+unix://{path.absolute()}"
                 self._file: tuple[Path, int] | None = path.absolute(), path.stat().st_ino
             case TcpAddress(host):
                 self.socket = _open_tcp(address)
                 port = self.socket.getsockname()[1]
-                self.url = f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+                self.secure = secure
+                scheme = "wss" if secure else "ws"
+                self.url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
                 self._file = None
             case _:
                 assert_never(address)
