@@ -109,8 +109,8 @@ def dictate(site: Site, dialect: str, base: str, profile: Path, host: str = "127
             pytest.fail(f"the page does not report:\n{profile.with_suffix('.log').read_text()}")
 
 
-def test_flow(served: str, site: Site, tmp_path: Path) -> None:
-    report = dictate(site, "flow", served, tmp_path / "profile")
+def test_flow(server: str, site: Site, tmp_path: Path) -> None:
+    report = dictate(site, "flow", server, tmp_path / "profile")
     assert "error" not in report, report
     (text,) = report["texts"]
     assert word_error_rate(DEMO_TEXT, text) <= WORD_ERRORS_MAX
@@ -120,9 +120,9 @@ def test_flow(served: str, site: Site, tmp_path: Path) -> None:
     assert report["protocol"] == ""
 
 
-def test_suki(served: str, site: Site, tmp_path: Path) -> None:
+def test_suki(server: str, site: Site, tmp_path: Path) -> None:
     """Its REST calls are cross-origin, so preflights come first; token and id are sub-protocols."""
-    report = dictate(site, "suki", served, tmp_path / "profile")
+    report = dictate(site, "suki", server, tmp_path / "profile")
     assert "error" not in report, report
     assert len(report["texts"]) == 2
     for text in report["texts"]:
@@ -132,8 +132,8 @@ def test_suki(served: str, site: Site, tmp_path: Path) -> None:
     assert report["protocol"] == "SukiAmbientAuth"
 
 
-def test_the_page_of_a_stranger_gets_nothing(served: str, site: Site, tmp_path: Path) -> None:
+def test_the_page_of_a_stranger_gets_nothing(server: str, site: Site, tmp_path: Path) -> None:
     """A server without keys, and a page from elsewhere in a browser on the same machine."""
-    report = dictate(site, "flow", served, tmp_path / "profile", STRANGER)
+    report = dictate(site, "flow", server, tmp_path / "profile", STRANGER)
     assert report["error"] == "Error: not opened: 1006"
     assert report["messages"] == []
