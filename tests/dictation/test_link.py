@@ -78,7 +78,7 @@ class TestEverySampleArrives:
         address = "127.0.0.1:0" if transport == "tcp" else f"unix:{tmp_path}/asr.sock"
         async with Server([address], EchoEngine(), strict=audio == "wav") as server:
             url = server.urls[0] + ("/api/v1/dash/ws" if transport == "tcp" else "")
-            key = {"api_key" if transport == "tcp" else "client_key": Secret("literal", "canary-key")}
+            key: Any = {"api_key" if transport == "tcp" else "client_key": Secret("literal", "canary-key")}
             text = await deliver(make_link(url, encoding=encoding, audio=audio, **key), spoken(SOUND))
         assert text == FinalText(echo(SOUND), "en")
 
