@@ -102,6 +102,10 @@ def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
     for index, address in enumerate(config.server.listen):
         if not address.startswith("unix:") and int(address.rpartition(":")[2]) > 65535:
             yield ("server", "listen", str(index)), f"is {address!r}, but ports end at 65535", "choose a lower port"
+    tls = config.server.tls
+    if (tls.certificate is None) != (tls.key is None):
+        missing, there = ("certificate", "key") if tls.certificate is None else ("key", "certificate")
+        yield ("server", "tls", missing), "is missing", f"server.tls.{there} needs it: name a PEM file"
 
 
 def _backend_contradictions(backend: Backend) -> Iterator[tuple[str, str, str]]:

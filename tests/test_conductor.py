@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from flowpi.audio.capture import Capture
+from flowpi.commands import Commands
 from flowpi.conductor import Conductor
 from flowpi.core.appliance import Mode, Rules, State
 from flowpi.core.errors import MicrophoneError, PanelError, SpoolError
@@ -105,6 +106,7 @@ class House:
         )
         self.capture = FakeCapture(self.conductor.microphone_lost)
         self.delivery = FakeDelivery()
+        self.commands = Commands(self.conductor)
         self.conductor.open(cast(Capture, self.capture), cast(Delivery, self.delivery))
 
     def _hear(self, message: Message, retained: bool) -> None:
@@ -133,12 +135,12 @@ class House:
         return [fault["code"] for fault in self.of("state")[-1]["faults"]]
 
     async def record(self, action: str, **more: Any) -> dict[str, Any]:
-        answer = await self.conductor.command(Request(command="record", action=action, **more))
+        answer = await self.commands.carry_out(Request(command="record", action=action, **more))
         assert not isinstance(answer, Problem), answer
         return answer
 
     async def refused(self, **request: Any) -> Problem:
-        answer = await self.conductor.command(Request(**request))
+        answer = await self.commands.carry_out(Request(**request))
         assert isinstance(answer, Problem)
         return answer
 
@@ -272,7 +274,7 @@ class TestCommands:
         async def scene(house: House) -> None:
             house.capture.gaps, house.capture.lost_frames = 2, 1600
             utterance_id = (await house.record("start"))["utterance"]
-            answer = await house.conductor.command(Request(command="status"))
+            answer = await house.commands.carry_out(Request(command="status"))
             status = msgspec.to_builtins(answer)["status"]
             assert status["state"]["state"] == "recording"
             assert status["state"]["utterance"] == utterance_id

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config import Config, Dictation, FlowBackend, Secret, SukiBackend
-from flowpi.core.errors import BackendError, ConfigError, LinkError, SpoolError
-from flowpi.dictation.backends import Backends, make_backends
+from flowpi.config import FlowBackend
+from flowpi.core.errors import BackendError, LinkError, SpoolError
+from flowpi.dictation.backends import Backends
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.link import Attempt, FlowLink
 from flowpi.dictation.session import Timings
@@ -258,12 +258,6 @@ class TestFailover:
                 utterance = speak(delivery)
                 await house.audience.hears("text", utterance.id, "house")
         assert "the attempt on backend 'broken' failed" in caplog.text
-
-    def test_what_this_version_does_not_speak_is_a_configuration_error(self) -> None:
-        suki = SukiBackend("partner", Secret("literal", "key"))
-        config = Config(backends={"clinic": suki}, dictation=Dictation(backends=("clinic",)))
-        with pytest.raises(ConfigError, match=r"backends\.clinic\.kind suki is not in this version of flowpi"):
-            make_backends(config)
 
 
 class TestBacklog:

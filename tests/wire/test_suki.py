@@ -183,8 +183,14 @@ class TestAssembly:
         assert take(client, EOF) == FinalText("One. Two.", "en-US")
 
     def test_members_beside_the_nested_transcript(self) -> None:
-        outside = json.dumps({"transcript": {"transcript": "EOF"}, "is_final": True, "transcript_id": "a"})
-        assert take(listening(), outside) == PartialText("EOF", "en-US")
+        client = listening()
+        final = json.dumps({"transcript": {"transcript": "EOF"}, "is_final": True, "transcript_id": "a"})
+        assert take(client, final) == PartialText("EOF", "en-US")
+        assert isinstance(take(client, said("changed", "a", True)), Notice)
+        within = json.dumps(
+            {"transcript": {"transcript": "b", "is_final": False, "transcript_id": "b"}, "is_final": True}
+        )
+        assert take(client, within, said("B.", "b", True)) == PartialText("EOF B.", "en-US")
 
 
 class TestEof:
@@ -298,6 +304,20 @@ class TestErrors:
             streaming().receive(frame)
         assert str(caught.value).startswith(problem)
         assert "canary" not in str(caught.value)
+
+    def test_it_holds_no_more_segments_than_a_dictation_has(self) -> None:
+        client = streaming()
+        for number in range(4096):
+            client.receive(said("", str(number), False))
+        with pytest.raises(ProtocolError, match="more than 4096 segments"):
+            client.receive(said("", "one more", False))
+
+    def test_it_holds_no_longer_text_than_a_dictation_has(self) -> None:
+        client = streaming()
+        for number in range(5):
+            client.receive(said("a" * 50_000, str(number), True))
+        with pytest.raises(ProtocolError, match="a text of more than 256 KiB"):
+            client.receive(said("a" * 50_000, "one more", True))
 
     @pytest.mark.parametrize("frame", ["{}", '{"transcript": null}', '{"session": "ready"}', '{"result": {}}'])
     def test_a_frame_of_another_kind_is_passed_over(self, frame: str) -> None:
