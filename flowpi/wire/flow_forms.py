@@ -82,11 +82,11 @@ def read_strictly(frame: Frame, encoding: Encoding) -> SessionRequested | Audio 
         kind = _decode(frame, dict[str, Any]).get("type")
         raise _departure(kind if kind in ("auth", "append", "commit") else "message", error) from None
     match message:
-        case Auth(token, language, context):
+        case Auth(token, language):
             return SessionRequested(
                 None if isinstance(token, UnsetType) else token,
                 [] if isinstance(language, UnsetType) else list(language),
-                {} if isinstance(context, UnsetType) else msgspec.to_builtins(context, builtin_types=(bytes,)),
+                _decode(frame, dict[str, Any]).get("context", {}),  # as it came, as in the lenient reading
             )
         case Append():
             return _audio_strictly(message, encoding)

@@ -1,7 +1,8 @@
 """The messages of Wispr Flow's WebSocket dialect, as they stand on the wire.
 
 Sources: "W0" and "W1" are the older and the current edition of the vendor's page `websocket_api`; "observed" marks
-what only third-party clients show. What they mean, and in which order they come: `flow.py`.
+what only third-party clients show (`docs/protocols.md` lists all). What they mean, and in which order they
+come: `flow.py`.
 """
 
 from typing import Annotated, Any, Literal
