@@ -74,6 +74,12 @@ def transcribe(arguments: argparse.Namespace, config: Config) -> int:
     return transcribe(config, arguments.file)
 
 
+def doctor(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.doctor import doctor
+
+    return doctor(config, as_json=arguments.json)
+
+
 def config_check(arguments: argparse.Namespace, config: Config) -> int:
     from flowpi.config_file import config_path, warnings
     from flowpi.daemon import check_supported
@@ -142,6 +148,8 @@ def parser() -> Parser:
     sub = add("transcribe", transcribe, "a WAV to text on stdout, through the configured backends")
     sub.add_argument("file", metavar="FILE")
     sub.add_argument("--backend", metavar="NAME", help="this one only")
+    sub = add("doctor", doctor, "one finding per fault, each with what mends it")
+    sub.add_argument("--json", action="store_true", help="for a program")
     sub = add("config", None, "look at the configuration")
     actions = sub.add_subparsers(title="actions", metavar="ACTION", required=True)
     add("check", config_check, "validate", actions)

@@ -139,6 +139,8 @@ def _bad_url(url: str, schemes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
             yield "must name an absolute path", "as in ws+unix:///run/flowpi/asr.sock"
     elif not re.match(r"[^\s/?#]", rest) or re.search(r"\s", rest):
         yield "names no host", f"as in {scheme}://host.example"
+    elif re.search(r"[?&][^=&]*(key|token|secret|password)[^=&]*=", rest, re.I):
+        yield "holds a key", "keys have keys of their own: client_key, api_key, token"
     elif "@" in re.split(r"[/?#]", rest)[0]:
         yield "holds a user name or password", "they have keys of their own"
     else:
@@ -285,6 +287,8 @@ def _shown(value: object, kind: inspect.Type) -> str:
     match value:
         case None:
             return "empty"
+        case str() if _expected(_plain(kind)) == "a mapping":
+            return "text"  # what was meant for a key in it is perhaps a secret
         case dict():
             return "a mapping"
         case list():

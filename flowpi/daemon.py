@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from flowpi.audio.capture import Capture
@@ -41,6 +42,9 @@ log = logging.getLogger(__name__)
 
 STOP_S = 4.0
 """A stop that takes longer is cut off; the audio is on the disk long before."""
+
+THREADS = 32
+"""At most; each is made when all others are busy."""
 
 ENDING_S = 5.0
 """Added to `first_result_timeout_s`: how long the appliance shows that it waits for a text."""
@@ -90,6 +94,8 @@ class Daemon:
         """Raises FlowpiError if it cannot start; returns after `stop`."""
         config = self._config
         loop = asyncio.get_running_loop()
+        # A name server that does not answer holds a thread for half a minute: others must be left for the disk.
+        loop.set_default_executor(ThreadPoolExecutor(THREADS, "worker"))
         device_id = config.device_id or socket.gethostname()
         self._lamp = Lamp(lambda error: self._conductor.panel_failed(lights.LED, error))
         self._spool = Spool(paths.spool_directory(config), sync_s=config.spool.sync_ms / 1000)

@@ -13,7 +13,7 @@ from flowpi.conductor import Conductor
 from flowpi.core.appliance import Mode, Rules, State
 from flowpi.core.errors import MicrophoneError, PanelError, SpoolError
 from flowpi.core.gestures import Gestures
-from flowpi.core.lights import LED
+from flowpi.core.lights import LED, READY, light
 from flowpi.core.ulid import UlidFactory, is_ulid
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.session import Timings
@@ -572,6 +572,19 @@ class TestWhatBecomesOfIt:
             house.conductor.spool_failed(SpoolError("the disk is full", "free some space"))
             assert house.of("state")[-1]["faults"][0]["message"] == "the disk is full: free some space"
             house.conductor.spool_works()
+            assert house.faults == []
+
+        stage(scene)
+
+    def test_a_backend_that_refuses_is_a_fault_until_its_owner_acted(self) -> None:
+        async def scene(house: House) -> None:
+            for refusals in (["check the key"], ["check the key"], ["one", "two"]):
+                house.conductor.refusals_changed(refusals)
+                (fault,) = house.of("state")[-1]["faults"]
+                assert fault["code"] == "refused"
+                assert fault["message"] == "; ".join(refusals)
+            assert light(house.conductor.state) is READY  # another backend may work
+            house.conductor.refusals_changed([])
             assert house.faults == []
 
         stage(scene)

@@ -85,6 +85,12 @@ def refused(file: Path, text: str, *overrides: str) -> str:
         ),
         ("backends: 3", "line 1: backends must be a mapping, not 3"),
         ("backends: {x: 3}", "line 1: backends.x must be a mapping, not 3"),
+        ("backends: {x: canary}", "line 1: backends.x must be a mapping, not text"),
+        ("publish: canary", "line 1: publish must be a mapping, not text"),
+        (
+            "backends: {x: {kind: flow, url: 'wss://h/ws?api_key=canary'}}",
+            "line 1: backends.x.url holds a key: keys have keys of their own: client_key, api_key, token",
+        ),
         ("backends: {x: {url: u}}", "line 1: backends.x.kind is missing: it must be flow or suki"),
         ("backends: {x: {kind: flo}}", "line 1: backends.x.kind must be flow or suki, not 'flo': did you mean flow?"),
         ("backends:\n  x:\n    kind: flow", "line 2: backends.x.url is missing: it must be text"),

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from flowpi.config import Config, FlowBackend
@@ -20,25 +21,35 @@ Heard = Callable[[PartialText, str], None]
 """Is told interim texts, with the name of the backend."""
 
 RETRY_NOW_EVERY_S = 60.0
-"""A backend is asked again at once no more often than this: one that always fails must not be hammered."""
+MAX_FAILURES = 10
+PER_S = 60.0
+"""A backend that always fails must not be hammered, however many dictations wait: it is asked again at once no more
+often than the first of these says, and after so many failures in a row within a minute it has a rest."""
 
 
 class _Health:
     """What is known of one backend."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_failures: int) -> None:
         self.rests_until = 0.0
         self.error: BackendError | None = None
         """Of the last attempt; None if that worked."""
         self.retried_at = float("-inf")
+        self.failed_at: deque[float] = deque(maxlen=max_failures)
+        """Since it worked."""
 
 
 class Backends:
-    """Best first. Never empty."""
+    """Best first. Never empty.
 
-    def __init__(self, links: Sequence[Attempt]) -> None:
-        self._links = links
-        self._health = {link.name: _Health() for link in links}
+    Attributes:
+        links: one a backend, best first.
+    """
+
+    def __init__(self, links: Sequence[Attempt], *, max_failures: int = MAX_FAILURES) -> None:
+        """`max_failures`: of one backend in a row within a minute; then it has a rest."""
+        self.links = links
+        self._health = {link.name: _Health(max_failures) for link in links}
 
     @property
     def refusals(self) -> list[str]:
@@ -48,7 +59,7 @@ class Backends:
 
     def start(self) -> None:
         """Get keys and sessions before the first press; in the background."""
-        for link in self._links:
+        for link in self.links:
             link.start()
 
     async def text_of(self, utterance: Utterance, on_partial: Heard) -> tuple[FinalText, str, Timings]:
@@ -60,9 +71,9 @@ class Backends:
             BackendError: no backend gave a text; the reason of the last one.
         """
         if utterance.complete and not utterance.length:
-            return FinalText("", None), self._links[0].name, Timings()
+            return FinalText("", None), self.links[0].name, Timings()
         last: BackendError | None = None
-        for link in self._links:
+        for link in self.links:
             try:
                 return await self._attempt(link, utterance, on_partial)
             except BackendError as error:
@@ -72,7 +83,7 @@ class Backends:
 
     async def close(self) -> None:
         """End what `start` began, and wait for connections that are still being closed."""
-        for link in self._links:
+        for link in self.links:
             await link.close()
 
     async def _attempt(self, link: Attempt, utterance: Utterance, on_partial: Heard) -> tuple[FinalText, str, Timings]:
@@ -84,25 +95,32 @@ class Backends:
             try:
                 text = await link.deliver(utterance, lambda partial: on_partial(partial, link.name), timings)
             except BackendError as error:
+                again = verdict(error) is Verdict.RETRY_NOW and loop.time() - health.retried_at >= RETRY_NOW_EVERY_S
+                if not again:
+                    error.healed = False  # another key did not help
                 self._failed(link, utterance, error)
-                now = loop.time()
-                if verdict(error) is not Verdict.RETRY_NOW or now - health.retried_at < RETRY_NOW_EVERY_S:
+                if not again:
                     raise
-                health.retried_at = now
+                health.retried_at = loop.time()
             except Exception as error:  # a bug here must not end the service of all that was said
                 log.exception("%s: the attempt on backend %r failed", utterance.id, link.name)
                 raise BackendError(f"the attempt on backend {link.name!r} failed ({type(error).__name__})") from error
             else:
                 health.error = None
+                health.failed_at.clear()
                 return text, link.name, timings
 
     def _failed(self, link: Attempt, utterance: Utterance, error: BackendError) -> None:
         health = self._health[link.name]
         # The first failure of a streak is news, and the last backend's is the caller's to tell.
-        told = health.error is not None or link is self._links[-1]
+        told = health.error is not None or link is self.links[-1]
         log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", utterance.id, error)
         health.error = error
-        health.rests_until = asyncio.get_running_loop().time() + rest_s(error)
+        now = asyncio.get_running_loop().time()
+        health.failed_at.append(now)
+        health.rests_until = now + rest_s(error)
+        if len(health.failed_at) == health.failed_at.maxlen:
+            health.rests_until = max(health.rests_until, health.failed_at[0] + PER_S)
 
 
 def make_backends(config: Config) -> Backends:

@@ -14,6 +14,7 @@ from flowpi.dictation.session import Session, Timings
 from flowpi.dictation.tokens import FetchedKey, Key, NoKey, SecretKey, fetch_token
 from flowpi.dictation.transport import Patience, Transport, masked
 from flowpi.dictation.utterance import About, Utterance
+from flowpi.dictation.warmup import WarmUp
 from flowpi.wire.codec import Encoding
 from flowpi.wire.flow import FlowClient
 from flowpi.wire.roles import FinalText, PartialText
@@ -68,6 +69,7 @@ class FlowLink:
         self._transport = Transport(name, patience, backend.ca_file)
         self._patience = patience
         self._key = self._make_key(client_id)
+        self._warm_up = WarmUp(self._transport, backend.url, backend.warm_up_s)
 
     def start(self) -> None:
         self._key.start()
@@ -75,6 +77,7 @@ class FlowLink:
     async def deliver(
         self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
     ) -> FinalText:
+        self._warm_up.dictation_began()
         key = await self._key.get()
         client = self._client(key, utterance.about.context)
         try:
@@ -106,6 +109,7 @@ class FlowLink:
 
     async def close(self) -> None:
         await self._key.close()
+        await self._warm_up.close()
         await self._transport.close()
 
     def _client(self, key: str | None, context: dict[str, Any]) -> FlowClient:

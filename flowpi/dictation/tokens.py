@@ -17,13 +17,16 @@ from msgspec import Struct
 from flowpi.config import Secret, Token
 from flowpi.core.errors import BackendError, ConfigError, CredentialError
 from flowpi.core.failover import retry_after_s
-from flowpi.dictation.transport import Transport
+from flowpi.dictation.transport import Transport, masked
 
 log = logging.getLogger(__name__)
 
 AHEAD = 0.2
 AHEAD_MAX_S = 300.0
 """A token is replaced when this part of its life is left, and at most five minutes before its end."""
+
+LEAST_S = 1.0
+"""Between two renewals, however short a life the service gives."""
 
 FORGET_REFUSAL_S = 900.0
 """A key that was refused is offered again after so long, in case the mistake was the service's."""
@@ -167,10 +170,9 @@ class FetchedKey:
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
-            left_s = self._ends_at - loop.time() if self._key is not None else 0.0
-            ahead_s = min(left_s * AHEAD, AHEAD_MAX_S)
-            if left_s > 0 and failures == 0:
-                await asyncio.sleep(left_s - ahead_s)
+            if self._key is not None and failures == 0:
+                left_s = self._ends_at - loop.time()
+                await asyncio.sleep(max(left_s - min(left_s * AHEAD, AHEAD_MAX_S), LEAST_S))
             try:
                 await self._fetched()
                 failures = 0
@@ -192,9 +194,11 @@ def fetch_token(name: str, token: Token, transport: Transport, client_id: str) -
         if token.api_key is None:
             answer = await transport.request("GET", token.url)
         else:
-            headers = {"Authorization": f"Bearer {resolve(name, token.api_key)}"}
+            api_key = resolve(name, token.api_key)
+            headers = {"Authorization": f"Bearer {api_key}"}
             body = {"client_id": token.client_id or client_id, "duration_secs": token.duration_s}
-            answer = await transport.request("POST", token.url, headers=headers, body=body)
+            with masked(api_key):
+                answer = await transport.request("POST", token.url, headers=headers, body=body)
         return _fetched(name, answer, token.duration_s)
 
     async def from_command() -> Fetched:
@@ -251,7 +255,8 @@ def _fetched(name: str, answer: Any, lifetime_s: float) -> Fetched:
         if isinstance(expires_in, int | float) and not isinstance(expires_in, bool) and expires_in > 0:
             lifetime_s = float(expires_in)
         answer = next((answer[key] for key in ("access_token", "client_key", "token") if key in answer), None)
-    if not isinstance(answer, str) or not answer or not answer.isprintable() or len(answer.split()) != 1:
+    answer = answer.strip() if isinstance(answer, str) else ""
+    if not answer.isprintable() or len(answer.split()) != 1:
         raise CredentialError(
             f"what should give the key of backend {name!r} gives none",
             'it must answer with the key alone, or {"access_token": ..., "expires_in": seconds}',

@@ -358,4 +358,6 @@ def _detail(body: bytes) -> str:
 def _reason(error: OSError) -> str:
     if error.errno and error.errno > 0:  # asyncio's own text would name the address once more
         return os.strerror(error.errno).lower()
+    if isinstance(error, ConnectionResetError):  # asyncio's, in the middle of a handshake
+        return "connection reset by peer"
     return (error.strerror or str(error) or type(error).__name__).lower()

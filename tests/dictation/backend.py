@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import http
 from collections.abc import Awaitable, Callable, Sequence
+from ssl import SSLContext
 from types import TracebackType
 from typing import Self
 
@@ -152,18 +153,34 @@ async def answers_in_text(call: Call) -> None:
 class FakeBackend:
     """A WebSocket server. `status`: answer the upgrade with this HTTP status instead."""
 
-    def __init__(self, scripts: Sequence[Script] = (works,), *, status: int | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        scripts: Sequence[Script] = (works,),
+        *,
+        status: int | None = None,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        ssl: SSLContext | None = None,
+    ) -> None:
         self.status = status
+        self.statuses: list[int] = []
+        """For the next connections, one each, before `status` counts."""
+        self.headers: dict[str, str] = {}
+        """Of an answer with a status."""
+        self.asked = 0
+        """Connections, those that were answered with a status too."""
         self.calls: list[Call] = []
         self._scripts = scripts
         self._port = port
+        self._host = host
+        self._ssl = ssl
         self._server: Server | None = None
         self._called = asyncio.Event()
 
     @property
     def url(self) -> str:
         assert self._server is not None
-        return f"ws://127.0.0.1:{self.port}/ws"
+        return f"ws://{self._host}:{self.port}/ws"
 
     @property
     def port(self) -> int:
@@ -181,9 +198,10 @@ class FakeBackend:
     async def __aenter__(self) -> Self:
         self._server = await serve(
             self._handle,
-            "127.0.0.1",
+            self._host,
             self._port,
             process_request=self._process_request,
+            ssl=self._ssl,
             compression=None,
             max_size=None,
             close_timeout=0.2,
@@ -199,7 +217,13 @@ class FakeBackend:
         await self._server.wait_closed()
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        return connection.respond(http.HTTPStatus(self.status), "no") if self.status else None
+        self.asked += 1
+        status = self.statuses.pop(0) if self.statuses else self.status
+        if not status:
+            return None
+        response = connection.respond(http.HTTPStatus(status), "no")
+        response.headers.update(self.headers)
+        return response
 
     async def _handle(self, socket: ServerConnection) -> None:
         call = Call(socket)

@@ -110,7 +110,8 @@ class House:
         self.spool = Spool(self.directory, sync_s=0.1)
         self.audience = Audience(self.spool)
         kept = self.spool.open()
-        delivery = Delivery(Backends(links), self.spool, self.audience, retry_s=lambda failures: pause_s)
+        backends = Backends(links, max_failures=1_000_000)  # as many as it takes: the pauses are short here
+        delivery = Delivery(backends, self.spool, self.audience, retry_s=lambda failures: pause_s)
         delivery.start(kept)
         try:
             yield delivery

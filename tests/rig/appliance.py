@@ -132,9 +132,14 @@ class Appliance:
     """`directory` holds all that it keeps; another one on the same directory is the same appliance after a crash."""
 
     def __init__(
-        self, directory: Path, *settings: str, backend: str = "", environment: dict[str, str] | None = None
+        self,
+        directory: Path,
+        *settings: str,
+        backend: str = "",
+        environment: dict[str, str] | None = None,
+        config: Path | None = None,
     ) -> None:
-        """`backend`: more members of the backend, as YAML. `settings`: as of `--set`."""
+        """`backend`: more members of the backend, as YAML. `settings`: as of `--set`. `config`: instead of all this."""
         self.directory = directory
         self.socket = directory / "flowpi.sock"
         self.spool = directory / "spool"
@@ -143,6 +148,7 @@ class Appliance:
         self.settings = list(settings)
         self.backend = backend
         self.environment = environment or {}
+        self._config = config
         self.server: Process | None = None
         self.daemon: Process | None = None
         self._clients: list[Socket] = []
@@ -160,6 +166,8 @@ class Appliance:
     @property
     def options(self) -> list[str]:
         """The configuration, as options of any command."""
+        if self._config is not None:
+            return ["-c", str(self._config)]
         settings = [
             f"publish.socket.path={self.socket}",
             f"publish.files.directory={self.directory / 'transcripts'}",

@@ -406,7 +406,7 @@ class TestLife:
         async with connected(echo.urls[0], path="/api/v1/dash/ws?api_key=hunter2") as link:
             await dictate(link, FlowClient(encoding=Encoding.JSON, access_token="hunter2"), PCM)
         await free(echo)
-        (line,) = caplog.messages
+        (line,) = (record.message for record in caplog.records if record.name.startswith("flowpi."))
         assert line.startswith("session 1: final text sent, 3.4 s of audio in ")
         assert "sha256" not in caplog.text
 

@@ -1,0 +1,124 @@
+"""`flowpi doctor`: one finding for each fault, with what mends it.
+
+Today it looks at the backends: each is asked for a session as a dictation asks, but with no audio.
+"""
+
+import asyncio
+import json
+from typing import Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from flowpi.config import Config
+from flowpi.core.errors import (
+    BackendError,
+    CredentialError,
+    HttpError,
+    LinkError,
+    NotReached,
+    NotResolved,
+    ProtocolError,
+    TlsError,
+)
+from flowpi.core.failover import concerns_key
+from flowpi.dictation.backends import make_backends
+from flowpi.dictation.link import Attempt
+
+Level = Literal["ok", "warning", "failure"]
+
+EXIT_CODES: dict[Level, int] = {"ok": 0, "warning": 1, "failure": 2}
+
+RESOLVE_S = 3.0
+"""A name server that takes longer is none."""
+
+
+class Finding(Struct):
+    """`code`: what a program may decide by. `hint`: what mends it, empty where all is well."""
+
+    part: str
+    level: Level
+    code: str
+    message: str
+    hint: str = ""
+
+
+def doctor(config: Config, *, as_json: bool = False) -> int:
+    """Print the findings. Returns 0 if all is well, 1 for warnings, 2 for failures.
+
+    Raises:
+        ConfigError: a backend cannot even be tried.
+    """
+    findings = asyncio.run(examine_backends(config))
+    if as_json:
+        print(json.dumps([msgspec.to_builtins(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            hint = f": {finding.hint}" if finding.hint else ""
+            print(f"{finding.level:8} {finding.part}: {finding.message}{hint}")
+    return max(EXIT_CODES[finding.level] for finding in findings)
+
+
+async def examine_backends(config: Config) -> list[Finding]:
+    """A finding for each backend that is in use, best first. A failure only where none works."""
+    backends = make_backends(config)
+    try:
+        urls = [config.backends[link.name].url for link in backends.links]
+        findings = await asyncio.gather(*map(_examine, backends.links, urls))
+    finally:
+        await backends.close()
+    if not any(finding.level == "ok" for finding in findings):
+        for finding in findings:
+            finding.level = "failure"
+    return findings
+
+
+async def _examine(link: Attempt, url: str) -> Finding:
+    part = f"backend {link.name}"
+    try:
+        await link.probe()
+    except BackendError as error:
+        code = await _code(error, url)
+        message = error.message.removeprefix(f"backend {link.name!r} ")
+        return Finding(part, "warning", code, message, error.hint or "see the journal of the service")
+    return Finding(part, "ok", "works", "works")
+
+
+async def _code(error: BackendError, url: str) -> str:
+    if concerns_key(error):
+        return "key"
+    match error:
+        case CredentialError():
+            return "key"
+        case NotResolved():
+            return "dns"
+        case NotReached():
+            return "route"
+        case TlsError():
+            return "tls"
+        case HttpError(status=404 | 405):
+            return "path"
+        case HttpError():
+            return "http"
+        case ProtocolError():
+            return "protocol"
+        case LinkError() if not await _resolves(url):
+            return "dns"
+        case LinkError():
+            return "route"
+        case _:
+            return "refused"
+
+
+async def _resolves(url: str) -> bool:
+    """Whether the name has an address. A mute name server looks like a mute service until one asks."""
+    host = urlsplit(url).hostname
+    if not host:
+        return True  # a Unix socket
+    try:
+        async with asyncio.timeout(RESOLVE_S):
+            await asyncio.get_running_loop().getaddrinfo(host, None)
+    except (OSError, TimeoutError):
+        return False
+    return True

@@ -1,0 +1,316 @@
+"""P21 and P22: a server that closes, refuses or no longer likes the key. It is not hammered, and the text comes."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from flowpi.config import FlowBackend, Secret, Token
+from flowpi.core.errors import (
+    BackendError,
+    ClosedError,
+    CredentialError,
+    HttpError,
+    LinkError,
+    NotResolved,
+    ProtocolError,
+    RefusedError,
+    TlsError,
+)
+from flowpi.core.failover import Verdict, verdict
+from flowpi.dictation.backends import Backends
+from flowpi.dictation.delivery import Delivery
+from flowpi.dictation.link import FlowLink
+from flowpi.dictation.session import Timings
+from flowpi.dictation.spool import Spool
+from flowpi.dictation.transport import Patience
+from flowpi.dictation.utterance import Utterance
+from flowpi.wire.roles import FinalText, PartialText
+from tests import clock
+from tests.dictation.backend import Call, FakeBackend, Script, works
+from tests.dictation.sound import beginning, echo, noise, spoken, ulid
+from tests.dictation.test_delivery import Audience, House, make_link, speak
+from tests.dictation.test_tokens import Desk
+
+SOUND = noise(2.0)
+PACKETS = 20
+
+CODES = [1000, 1001, 1008, 1011, 1012, 1013, 3000, 4000, 4001, 4999]
+STATUSES = [400, 401, 402, 403, 404, 408, 413, 429, 500, 502, 503, 504]
+
+
+def closes(code: int | None, after: int) -> Script:
+    """With this code once so many packets came; all of them: after the commit. None: by an RST."""
+
+    async def script(call: Call) -> None:
+        await call.authenticate()
+        await call.hear(after if after < PACKETS else None)
+        if code is None:
+            call.socket.transport.abort()
+        else:
+            await call.socket.close(code, "so there")
+
+    return script
+
+
+@pytest.mark.parametrize("code", [None, *CODES])
+async def test_a_close_is_known_by_its_code_wherever_it_comes(code: int | None) -> None:
+    chance = random.Random(code)
+    scripts = [closes(code, chance.randint(1, PACKETS)) for _ in range(20)]
+    async with FakeBackend(scripts) as backend:
+        link = make_link(backend.url)
+        for _ in scripts:
+            with pytest.raises(ClosedError) as caught:
+                await link.deliver(spoken(SOUND), lambda partial: None, Timings())
+            assert caught.value.code == code
+        await link.close()
+    assert len(backend.calls) == len(scripts)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path / "spool")
+
+
+async def delivered_after(house: House, backend: FakeBackend, expected: Verdict) -> None:
+    """One dictation: what the owner is told, and that the text comes once."""
+    async with house.life(make_link(backend.url)) as delivery:
+        speak(delivery, pcm=SOUND)
+        if expected is Verdict.STOP_AND_TELL:
+            await house.audience.until(lambda: delivery.spooled)
+            assert len(house.audience.refusals) == 1
+            attempts = len(backend.calls)
+            backend.status = None
+            delivery.use(Backends([make_link(backend.url)]))  # as a reload does, once the owner has acted
+            assert attempts <= 1
+        await house.audience.hears("delivered", ulid(1))
+        assert house.audience.refusals == []
+    assert [text.text for text in house.audience.texts] == [echo(SOUND)]
+
+
+@pytest.mark.parametrize("code", [None, *CODES])
+async def test_the_text_comes_after_a_close(house: House, code: int | None) -> None:
+    async with FakeBackend([closes(code, 7), works]) as backend:
+        await delivered_after(house, backend, verdict(ClosedError(code)))
+
+
+@pytest.mark.parametrize("status", STATUSES)
+async def test_the_text_comes_after_a_status(house: House, status: int) -> None:
+    async with FakeBackend(status=status) as backend:
+        expected = verdict(HttpError("x", status=status))
+        if expected is not Verdict.STOP_AND_TELL:
+            backend.statuses = [status] * 3
+            backend.status = None
+        await delivered_after(house, backend, expected)
+
+
+async def test_a_service_that_asks_to_wait_is_left_alone_for_so_long(house: House) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with FakeBackend() as backend:
+        backend.statuses, backend.headers = [429], {"Retry-After": "1"}
+        async with house.life(make_link(backend.url)) as delivery:
+            speak(delivery, pcm=SOUND)
+            await house.audience.hears("delivered", ulid(1))
+    assert loop.time() - began >= 1.0
+    assert backend.asked == 2
+
+
+async def test_the_next_backend_has_its_turn_and_the_owner_is_told_of_the_first(house: House) -> None:
+    async with FakeBackend(status=401) as first, FakeBackend() as second:
+        links = make_link(first.url, "first"), make_link(second.url, "second")
+        async with house.life(*links) as delivery:
+            for number in (1, 2, 3):
+                speak(delivery, ulid(number), SOUND)
+                await house.audience.hears("delivered", ulid(number))
+            assert house.audience.refusals == [
+                "backend 'first' answered HTTP 401 (no): check the key of backends.first"
+            ]
+        assert first.asked == 1
+    assert len(house.audience.texts) == 3
+
+
+# How often a backend is asked that never works, in simulated time.
+
+
+class Refusing:
+    """A backend that ends every attempt with the same error, until `works`."""
+
+    def __init__(self, error: Callable[[], BackendError]) -> None:
+        self.name = "cloud"
+        self.works = False
+        self.attempts: list[float] = []
+        self._error = error
+
+    def start(self) -> None: ...
+
+    async def deliver(
+        self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
+    ) -> FinalText:
+        self.attempts.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(0.01)
+        if not self.works:
+            raise self._error()
+        await utterance.wait_complete()
+        return FinalText(echo(utterance.read(0, utterance.length)), "en")
+
+    async def probe(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Listener(Audience):
+    async def publish(self, utterance: Utterance, text: FinalText, backend: str, timings: Timings, late: bool) -> None:
+        self.texts.append(text)
+
+
+class Memory:
+    """A full disk, and no threads, whose work would take no simulated time."""
+
+    async def keep(self, utterance: Utterance) -> None:
+        await utterance.wait_complete()
+        assert utterance.durable is not None
+        utterance.durable.set_result(False)
+
+    async def remove(self, utterance_id: str, *, keep_audio: bool = False) -> None: ...
+
+
+ERRORS: list[Callable[[], BackendError]] = [
+    lambda: LinkError("no answer in time"),
+    lambda: NotResolved("no name server answers"),
+    lambda: ClosedError(None),
+    lambda: ClosedError(1012),
+    lambda: ClosedError(1011),
+    lambda: ClosedError(4001),
+    lambda: HttpError("x", status=503),
+    lambda: HttpError("x", status=429, retry_after_s=30.0),
+    lambda: HttpError("x", status=401),
+    lambda: HttpError("x", status=404),
+    lambda: TlsError("x"),
+    lambda: CredentialError("x"),
+    lambda: RefusedError("the server refused: the quota is used up"),
+    lambda: RefusedError("the server refused: no"),
+    lambda: ProtocolError("x"),
+]
+
+
+@pytest.mark.parametrize("make_error", ERRORS, ids=lambda make_error: repr(make_error()))
+def test_a_backend_that_never_works_is_asked_ten_times_a_minute_at_most(make_error: Callable[[], BackendError]) -> None:
+    async def main() -> None:
+        link = Refusing(make_error)
+        audience = Listener(cast(Spool, None))
+        delivery = Delivery(Backends([link]), cast(Spool, Memory()), audience)
+        delivery.start([])
+        loop = asyncio.get_running_loop()
+        utterance = beginning(ulid(1))
+        delivery.begin(utterance)
+        utterance.append(SOUND)
+        await asyncio.sleep(15)
+        utterance.finish(loop.time())
+        await asyncio.sleep(15 * 60)
+        worst = max(sum(at <= other < at + 60 for other in link.attempts) for at in link.attempts)
+        assert worst <= 10, link.attempts
+        assert delivery.spooled == 1
+        assert link.attempts[-1] > loop.time() - 2 * 60
+        told = audience.of(ulid(1))
+        assert told
+        link.works = True
+        await asyncio.sleep(125)
+        assert delivery.spooled == 0
+        assert [text.text for text in audience.texts] == [echo(SOUND)]
+        await delivery.close()
+
+    clock.run(main())
+
+
+# P22: the key.
+
+
+def knows(*good: str, after: int = PACKETS, code: int | None = None) -> Script:
+    """Accepts these keys. Of any other it says so after some packets, by a close with `code` or by an error."""
+
+    async def script(call: Call) -> None:
+        await call.authenticate()
+        assert call.session is not None
+        if call.session.access_token in good:
+            await call.hear()
+            await call.say(echo(call.pcm), final=True)
+            return
+        await call.hear(after)
+        if code is not None:
+            await call.socket.close(code)
+        else:
+            call.flow.fail(f"access_token {call.session.access_token} has expired")
+            await call.flush()
+
+    return script
+
+
+@asynccontextmanager
+async def desk_with(*keys: str) -> AsyncIterator[tuple[Desk, str]]:
+    """Hands out these keys, one after the other; the last one for ever."""
+    from aiohttp import web
+
+    desk, left = Desk(), list(keys)
+    desk.answer = lambda: web.json_response({"access_token": left.pop(0) if len(left) > 1 else left[0]})
+    async with desk as url:
+        yield desk, url
+
+
+@pytest.mark.parametrize("code", [None, 4001, 3000])
+@pytest.mark.parametrize("after", [1, 7, 13, PACKETS])
+async def test_an_expired_token_costs_one_new_one_and_no_audio(house: House, after: int, code: int | None) -> None:
+    async with FakeBackend([knows("new", after=after, code=code)]) as backend, desk_with("old", "new") as (desk, url):
+        link = FlowLink("cloud", FlowBackend(backend.url, token=Token(url=url)), {}, Patience())
+        async with house.life(link, pause_s=3600) as delivery:
+            speak(delivery, pcm=SOUND)
+            await house.audience.hears("delivered", ulid(1))
+            assert house.audience.of(ulid(1))[-1] == "delivered"
+    assert [text.text for text in house.audience.texts] == [echo(SOUND)]
+    assert len(desk.requests) == 2
+    assert [call.session.access_token for call in backend.calls if call.session] == ["old", "new"]
+
+
+async def test_a_token_that_is_refused_at_the_door(house: House) -> None:
+    async with FakeBackend() as backend, desk_with("old", "new") as (desk, url):
+        backend.statuses = [401]
+        link = FlowLink("cloud", FlowBackend(backend.url, token=Token(url=url)), {}, Patience())
+        async with house.life(link, pause_s=3600) as delivery:
+            speak(delivery, pcm=SOUND)
+            await house.audience.hears("delivered", ulid(1))
+    assert len(desk.requests) == 2
+    assert backend.asked == 2
+
+
+async def test_a_service_that_likes_no_token_is_not_asked_again_and_again(house: House) -> None:
+    async with FakeBackend(status=401) as backend, desk_with("a", "b") as (desk, url):
+        link = FlowLink("cloud", FlowBackend(backend.url, token=Token(url=url)), {}, Patience())
+        async with house.life(link) as delivery:
+            for number in range(1, 6):
+                speak(delivery, ulid(number), SOUND)
+            await house.audience.until(lambda: delivery.spooled == 5)
+            first = backend.asked, len(desk.requests)
+            assert max(first) <= 6  # five at once, and one of them again with another key
+
+
+async def test_a_rotated_credential_is_used_at_once(house: House, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("old")
+
+    async def rotates(call: Call) -> None:
+        await call.authenticate()
+        await call.hear(7)
+        file.write_text("new")
+        await call.socket.close(4001)
+
+    async with FakeBackend([rotates, knows("new")]) as backend:
+        config = FlowBackend(backend.url, client_key=Secret("file", str(file)))
+        async with house.life(FlowLink("cloud", config, {}, Patience()), pause_s=3600) as delivery:
+            speak(delivery, pcm=SOUND)
+            await house.audience.hears("delivered", ulid(1))
+        assert len(backend.calls) == 2
+    assert [text.text for text in house.audience.texts] == [echo(SOUND)]

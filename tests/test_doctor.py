@@ -1,0 +1,121 @@
+"""`flowpi doctor` tells apart what can be wrong with a backend."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from flowpi.config import Config, Dictation, FlowBackend, Secret
+from flowpi.doctor import Finding, doctor, examine_backends
+from tests.dictation.backend import FakeBackend, refuses
+from tests.dictation.network import alone
+
+
+def config_of(*urls: str, key: str | None = None) -> Config:
+    secret = Secret("literal", key) if key else None
+    backends = {f"b{number}": FlowBackend(url, api_key=secret) for number, url in enumerate(urls)}
+    return Config(dictation=Dictation(backends=tuple(backends)), backends=dict(backends))
+
+
+async def finding_of(url: str, key: str | None = None) -> Finding:
+    (finding,) = await examine_backends(config_of(url, key=key))
+    return finding
+
+
+async def test_one_that_works() -> None:
+    async with FakeBackend() as backend:
+        assert await finding_of(backend.url) == Finding("backend b0", "ok", "works", "works")
+    assert backend.calls[0].pcm == b""
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "hint"),
+    [
+        (401, "key", "check the key of backends.b0"),
+        (403, "key", "check the key of backends.b0"),
+        (404, "path", "check the path in backends.b0.url"),
+        (503, "http", "see the journal of the service"),
+    ],
+)
+async def test_a_status(status: int, code: str, hint: str) -> None:
+    async with FakeBackend(status=status) as backend:
+        finding = await finding_of(backend.url, key="canary")
+    assert (finding.level, finding.code, finding.hint) == ("failure", code, hint)
+    assert finding.message == f"answered HTTP {status} (no)"
+
+
+async def test_a_refusal_in_the_dialect() -> None:
+    async with FakeBackend([refuses]) as backend:
+        finding = await finding_of(backend.url)
+    assert finding.code == "refused"
+    assert "the quota is used up" in finding.message
+
+
+@asynccontextmanager
+async def a_server_that_says(words: bytes) -> AsyncIterator[int]:
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(words)
+        await reader.read()
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+        left.set()
+
+    left = asyncio.Event()
+    async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+        await left.wait()
+
+
+async def test_a_server_of_something_else() -> None:
+    async with a_server_that_says(b"220 mail.example ESMTP\r\n\r\n") as port:
+        finding = await finding_of(f"ws://127.0.0.1:{port}/ws")
+    assert finding.code == "protocol"
+    assert "is no WebSocket server" in finding.message
+    async with a_server_that_says(b"220 mail.example ESMTP\r\n\r\n") as port:
+        finding = await finding_of(f"wss://127.0.0.1:{port}/ws")
+    assert finding.code == "tls"
+    assert "it speaks no TLS there" in finding.message
+
+
+async def test_nobody_there(unused_tcp_port: int, tmp_path: Path) -> None:
+    finding = await finding_of(f"ws://127.0.0.1:{unused_tcp_port}/ws")
+    assert (finding.code, finding.level) == ("route", "failure")
+    finding = await finding_of(f"ws+unix://{tmp_path}/asr.sock")
+    assert finding.hint == "is flowpi-asr.service running?"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "code"), [("doctor_no_such_name", "dns"), ("doctor_mute_names", "dns"), ("doctor_no_route", "route")]
+)
+def test_the_network(scenario: str, code: str) -> None:
+    outcome = alone(scenario)
+    assert outcome["code"] == code
+    assert outcome["level"] == "failure"
+
+
+async def test_a_fault_is_a_warning_while_another_backend_works(unused_tcp_port: int) -> None:
+    async with FakeBackend() as backend:
+        findings = await examine_backends(config_of(f"ws://127.0.0.1:{unused_tcp_port}/ws", backend.url))
+    assert [finding.level for finding in findings] == ["warning", "ok"]
+
+
+async def test_a_key_that_is_not_there() -> None:
+    config = Config(
+        dictation=Dictation(backends=("b0",)),
+        backends={"b0": FlowBackend("ws://127.0.0.1:1/ws", api_key=Secret("file", "/no/such/file"))},
+    )
+    (finding,) = await examine_backends(config)
+    assert finding.code == "key"
+    assert "cannot read it" in finding.message
+
+
+def test_what_is_printed(capsys: pytest.CaptureFixture[str], unused_tcp_port: int) -> None:
+    config = config_of(f"ws://127.0.0.1:{unused_tcp_port}/ws")
+    assert doctor(config) == 2
+    assert capsys.readouterr().out.startswith("failure  backend b0: is not reached (")
+    assert doctor(config, as_json=True) == 2
+    (finding,) = json.loads(capsys.readouterr().out)
+    assert finding.keys() == {"part", "level", "code", "message", "hint"}
