@@ -17,8 +17,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, urlsplit
 
@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 PING_S = 2.0
 UNACKNOWLEDGED_MS = 5000
 """With a ping every 2 s a link that is dead is known after 8 s at the latest: the kernel rounds 5 s up to 5.7."""
+
+RECEIVE_BUFFER_BYTES = 16 * 1024
+"""The kernel's, which doubles it: as much as the loop may have to take apart at once. A frame can be two bytes, and a
+text is under 10 KB; the 256 KiB that asyncio reads at once would hold the loop for a second and take 40 MB."""
 
 HAPPY_EYEBALLS_S = 0.25
 """RFC 8305: how long one address has before the next is tried beside it."""
@@ -302,14 +306,20 @@ def _explain_certificate(error: "ssl.SSLCertVerificationError", name: str) -> tu
 
 
 @cache
-def _connector() -> "type[connect]":
-    from websockets.asyncio.client import connect
+def _connector() -> "Callable[..., connect]":
+    from websockets.asyncio.client import ClientConnection, connect
+
+    class Connection(ClientConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            raw: socket.socket = transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+            super().connection_made(transport)
 
     class Connect(connect):
         def process_redirect(self, exc: Exception) -> Exception:
             return exc
 
-    return Connect
+    return partial(Connect, create_connection=Connection)
 
 
 def _read_certificates(ca_file: str | None) -> "ssl.SSLContext":
