@@ -12,10 +12,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INTEROP := tests/interop
 
 # pyalsaaudio has no wheels: it is compiled against ALSA's headers.
 BUILD_PACKAGES := gcc libasound2-dev python3-dev python3-venv
-TEST_PACKAGES := $(BUILD_PACKAGES) openssl pocketsphinx-testdata systemd
+TEST_PACKAGES := $(BUILD_PACKAGES) chromium iproute2 nodejs openssl pocketsphinx-testdata systemd
 BENCH_PACKAGES := $(BUILD_PACKAGES) alsa-utils socat
 
 .PHONY: help demo test check bench fuzz format clean
@@ -25,8 +26,7 @@ help:
 demo: $(VENV)/local.stamp
 	$(BIN)/flowpi demo $(WAV)
 
-test: $(VENV)/dev.stamp
-	$(call need,$(TEST_PACKAGES))
+test: $(VENV)/dev.stamp $(VENV)/node.stamp
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal --durations=10 --durations-min=5 $(ARGS)
 
 check: $(VENV)/dev.stamp
@@ -49,7 +49,7 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .*_cache build *.egg-info
+	rm -rf $(VENV) .*_cache build *.egg-info $(INTEROP)/node_modules
 
 # A stamp holds when pyproject.toml is no newer. `dev` includes `local`.
 $(VENV)/local.stamp: $(VENV)/pip.stamp pyproject.toml
@@ -60,6 +60,16 @@ $(VENV)/local.stamp: $(VENV)/pip.stamp pyproject.toml
 $(VENV)/dev.stamp: $(VENV)/pip.stamp pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
+
+.PHONY: test-packages
+test-packages:
+	$(call need,$(TEST_PACKAGES))
+
+# Debian has npm apart; where another nodejs brings it along, Debian's would conflict with that.
+$(VENV)/node.stamp: $(INTEROP)/package.json $(INTEROP)/package-lock.json | test-packages
+	$(call need,$(shell command -v npm > /dev/null || echo npm))
+	npm ci --prefix $(INTEROP) --ignore-scripts --no-audit --no-fund
+	@mkdir -p $(VENV) && touch $@
 
 $(VENV)/pip.stamp:
 	$(call need,$(BUILD_PACKAGES))

@@ -38,9 +38,14 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def serve(arguments: argparse.Namespace, config: Config) -> int:
+    import logging
+
+    from flowpi.config_file import config_path, warnings
     from flowpi.host.systemd import Notifier
     from flowpi.server.service import serve
 
+    for warning in warnings(config, config_path(arguments.config)):
+        logging.getLogger(__name__).warning(warning)
     return serve(config.server, Notifier())
 
 

@@ -13,9 +13,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from flowpi.audio.capture import Capture
 from flowpi.core import topics
-from flowpi.core.appliance import MICROPHONE, Recording, Rules, State, start, step
+from flowpi.core.appliance import MICROPHONE, Rules, State, start, step
 from flowpi.core.errors import MicrophoneError, SpoolError
 from flowpi.core.events import (
     ButtonPressed,
@@ -30,13 +32,10 @@ from flowpi.core.events import (
     FaultCleared,
     FaultRaised,
     Refuse,
-    StartCommanded,
     Started,
     StartRecording,
-    StopCommanded,
     StopRecording,
     TextDelivered,
-    ToggleCommanded,
 )
 from flowpi.core.gestures import Gesture, Gestures, Kind
 from flowpi.core.lights import BACKEND, BUTTON, LED, REFUSED, light
@@ -48,14 +47,15 @@ from flowpi.dsp.level import Level
 from flowpi.panel.led import Lamp
 from flowpi.publish import messages
 from flowpi.publish.hub import Hub
-from flowpi.wire.codec import is_encodable
-from flowpi.wire.flow_messages import Auth
+from flowpi.wire.flow_messages import Context
 from flowpi.wire.roles import FinalText, PartialText
 
 log = logging.getLogger(__name__)
 
 SPOOL = "spool"
 TRANSCRIPTS = "transcripts"
+
+NOTHING = Context()
 
 Commit = Callable[[messages.Final, float], Awaitable[None]]
 """Makes a final text durable; with the Unix time. Raises SpoolError."""
@@ -96,8 +96,8 @@ class Conductor:
         self._gesture_timer: asyncio.TimerHandle | None = None
         self._utterances: dict[str, Utterance] = {}
         """Those of this life that are not delivered, deferred or dropped."""
-        self._context: dict[str, Any] = {}
-        """Of the command that is being carried out."""
+        self._context = NOTHING
+        """Of the event that is being worked off."""
         self._refusal: Refuse | None = None
         self._said: set[str] = set()
         """Utterances whose text is out, but not safe yet: it is not said twice in one life."""
@@ -124,12 +124,15 @@ class Conductor:
 
     # Events.
 
-    def handle(self, event: Event, at: float | None = None) -> Refuse | None:
-        """Work off an event and all that follows from it. `at`: when it happened. Returns why it was refused."""
+    def handle(self, event: Event, at: float | None = None, context: Context = NOTHING) -> Refuse | None:
+        """Work off an event and all that follows from it. Returns why it was refused.
+
+        `at`: when it happened. `context`: goes with the utterance that it begins.
+        """
         self._events.append((event, self._loop.time() if at is None else at))
         if self._working:
             return None
-        self._working, self._refusal = True, None
+        self._working, self._refusal, self._context = True, None, context
         try:
             while self._events:
                 event, at = self._events.popleft()
@@ -166,47 +169,22 @@ class Conductor:
     def level(self, level: Level) -> None:
         self._hub.publish(topics.LEVEL, level)
 
-    # Commands of the local socket.
+    # For the commands of the local socket.
 
-    async def command(self, request: messages.Request) -> dict[str, Any] | messages.Problem:
-        match request.command:
-            case "record":
-                return await self._record(request)
-            case "status":
-                return {"status": {"state": self._payload(), "stats": self._current_stats()}}
-            case str(name):
-                return messages.Problem("unknown_command", f"{name[:40]!r} is none of: record, status")
-            case _:
-                return messages.Problem("bad_request", "a request has a subscribe or a command")
+    async def recorded(self, utterance_id: str) -> None:
+        """Until its audio is on the disk: recorded is what is there, not what was heard."""
+        if (utterance := self._utterances.get(utterance_id)) is None:
+            return
+        await utterance.wait_complete()
+        if utterance.durable is not None and not await asyncio.shield(utterance.durable):
+            log.warning("%s is in memory only", utterance_id)
 
-    async def _record(self, request: messages.Request) -> dict[str, Any] | messages.Problem:
-        utterance_id = self._new_id()
-        event: Event
-        match request.action:
-            case "start":
-                event = StartCommanded(utterance_id)
-            case "stop":
-                event = StopCommanded()
-            case "toggle":
-                event = ToggleCommanded(utterance_id)
-            case "cancel":
-                event = CancelCommanded()
-            case _:
-                return messages.Problem("bad_request", "action is one of: start, stop, toggle, cancel")
-        context = request.context if isinstance(request.context, dict) else {}
-        if not is_encodable(Auth(context=context)):
-            return messages.Problem("bad_request", "context: a number is too large, or it nests too deep")
-        self._context = context
-        before = self._state.utterance if isinstance(self._state, Recording) else None
-        refused = self.handle(event)
-        self._context = {}
-        if refused is not None:
-            return messages.Problem(refused.code, refused.message)
-        if before is not None and (utterance := self._utterances.get(before)) and self._state.name != "recording":
-            await utterance.wait_complete()  # recorded is what is on the disk, not what was heard
-            if utterance.durable is not None and not await asyncio.shield(utterance.durable):
-                log.warning("%s is in memory only", before)
-        return {"state": self._state.name, "utterance": getattr(self._state, "utterance", None)}
+    def status(self) -> dict[str, Any]:
+        return {"state": self._payload(), "stats": self._current_stats()}
+
+    def new_id(self) -> str:
+        """For the utterance that an event begins."""
+        return self._ids.make(int(time.time() * 1000), os.urandom(10))
 
     # What becomes of an utterance: `flowpi.dictation.delivery.Audience`.
 
@@ -227,6 +205,7 @@ class Conductor:
             round(utterance.duration_s, 3),
             None if ended_at is None else round(self._loop.time() - ended_at, 3),
             late,
+            text.confirmed,
         )
         if about.id not in self._said:
             self._hub.publish(topics.FINAL, final)  # first of all: somebody waits for it
@@ -327,7 +306,7 @@ class Conductor:
         for gesture in gestures:
             match gesture.kind:
                 case Kind.PRESSED if not double:
-                    self.handle(ButtonPressed(self._new_id()), gesture.at)
+                    self.handle(ButtonPressed(self.new_id()), gesture.at)
                 case Kind.DOUBLE:
                     self.handle(DoubleTapped(), gesture.at)
                 case Kind.RELEASED:
@@ -385,9 +364,8 @@ class Conductor:
         )
 
     def _current_stats(self) -> messages.Stats:
-        self.stats.gaps = self.capture.gaps
-        self.stats.lost_ms = self.capture.lost_frames // 16
-        return self.stats
+        """A copy: what is published does not change any more."""
+        return replace(self.stats, gaps=self.capture.gaps, lost_ms=self.capture.lost_frames // 16)
 
     def _time(self, utterance: Utterance, timings: Timings, published_at: float) -> None:
         def ms(start: float | None, stop: float | None) -> float | None:
@@ -398,6 +376,3 @@ class Conductor:
             self.stats.release_to_commit_ms = ms(utterance.released_at, timings.committed_at)
             self.stats.release_to_final_ms = ms(utterance.released_at, timings.final_at)
             self.stats.final_to_published_ms = ms(timings.final_at, published_at)
-
-    def _new_id(self) -> str:
-        return self._ids.make(int(time.time() * 1000), os.urandom(10))

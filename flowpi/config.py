@@ -5,11 +5,12 @@ nothing: `config_file.py` reads, `config_check.py` says what is wrong. A `Config
 """
 
 import os
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Literal, final
 
 from msgspec import Meta, Struct
 
 from flowpi.core.errors import ConfigError
+from flowpi.wire.flow_messages import Context
 
 LOCAL_URL = "ws+unix:///run/flowpi/asr.sock"
 MAX_SECRET_BYTES = 64 * 1024
@@ -278,7 +279,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     led: Led = Led()
     dictation: Dictation = Dictation()
     backends: dict[str, Backend] = {}
-    context: dict[str, Any] = {}
+    context: Context = Context()
     publish: Publish = Publish()
     spool: Spool = Spool()
     server: Server = Server()

@@ -16,6 +16,9 @@ from msgspec import inspect
 from flowpi.config import LOCAL_URL, Backend, Config, FlowBackend, Secret, Token
 from flowpi.core.errors import ConfigError
 
+MAX_SOCKET_PATH = 107
+"""unix(7): 108 with the byte that ends it."""
+
 Key = tuple[str, ...]
 """A dotted key, in pieces; an item of a list is its index as text."""
 
@@ -99,6 +102,10 @@ def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
     for index, address in enumerate(config.server.listen):
         if not address.startswith("unix:") and int(address.rpartition(":")[2]) > 65535:
             yield ("server", "listen", str(index)), f"is {address!r}, but ports end at 65535", "choose a lower port"
+    tls = config.server.tls
+    if (tls.certificate is None) != (tls.key is None):
+        missing, there = ("certificate", "key") if tls.certificate is None else ("key", "certificate")
+        yield ("server", "tls", missing), "is missing", f"server.tls.{there} needs it: name a PEM file"
 
 
 def _backend_contradictions(backend: Backend) -> Iterator[tuple[str, str, str]]:
@@ -137,6 +144,8 @@ def _bad_url(url: str, schemes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     elif scheme == "ws+unix":
         if not rest.startswith("/"):
             yield "must name an absolute path", "as in ws+unix:///run/flowpi/asr.sock"
+        elif len(rest.encode()) > MAX_SOCKET_PATH:
+            yield f"names a path of more than {MAX_SOCKET_PATH} bytes", "Linux takes no longer one for a socket"
     elif not re.match(r"[^\s/?#]", rest) or re.search(r"\s", rest):
         yield "names no host", f"as in {scheme}://host.example"
     elif re.search(r"[?&][^=&]*(key|token|secret|password)[^=&]*=", rest, re.I):
@@ -274,6 +283,8 @@ def _expected(kind: inspect.Type) -> str:
             return "true or false"
         case inspect.StrType():
             return "text"
+        case inspect.BytesType():
+            return "base64"
         case inspect.CustomType():
             return "text, {credential: NAME}, {file: PATH} or {env: NAME}"
         case inspect.VarTupleType(min_length=least, item_type=item):

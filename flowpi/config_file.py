@@ -4,6 +4,7 @@ YAML is kept as nodes until each key's line is noted, so that an error can name 
 is something to read: a daemon on built-in defaults starts without it.
 """
 
+import ipaddress
 import math
 import os
 import stat
@@ -94,6 +95,18 @@ def warnings(config: Config, path: str | None) -> Iterator[str]:
         secret = isinstance(backend, FlowBackend) and (backend.client_key or backend.api_key or backend.token)
         if secret and backend.url.startswith("ws://"):
             yield f"backends.{name} sends its key over the network in plain text: use wss://"
+    if (config.server.api_keys or config.server.partners) and config.server.tls.certificate is None:
+        for address in config.server.listen:
+            if not address.startswith("unix:") and not is_loopback(address.rpartition(":")[0]):
+                yield f"server.listen {address} takes keys over the network in plain text: set server.tls"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there. `host`: a name or address, IPv6 in brackets or not."""
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _literals(part: object, key: str = "") -> Iterator[str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from flowpi.audio.capture import Capture
 from flowpi.audio.source import Source
+from flowpi.commands import Commands
 from flowpi.conductor import Conductor
 from flowpi.config import Config
 from flowpi.core import lights, topics
@@ -114,7 +115,7 @@ class Daemon:
             )
             local = LocalSocket(
                 self.hub,
-                self._conductor.command,
+                Commands(self._conductor).carry_out,
                 path=_with_parent(paths.daemon_socket(config)),
                 group=config.publish.socket.group,
                 device_id=device_id,

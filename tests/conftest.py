@@ -20,7 +20,7 @@ class Net(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage() + str(record.exc_info or "")
-        if CANARY in text and record.name.partition(".")[0] not in ("websockets", "aiohttp"):
+        if CANARY in text and not record.name.startswith(("websockets.server", "aiohttp")):
             leaks.append(text)
 
 

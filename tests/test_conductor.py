@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from flowpi.audio.capture import Capture
+from flowpi.commands import Commands
 from flowpi.conductor import Conductor
 from flowpi.core.appliance import Mode, Rules, State
 from flowpi.core.errors import MicrophoneError, PanelError, SpoolError
@@ -22,9 +23,10 @@ from flowpi.dsp.level import Level
 from flowpi.panel.led import Lamp, RecordingLed
 from flowpi.publish.hub import Hub, Message
 from flowpi.publish.messages import Final, Problem, Request
+from flowpi.wire.flow_messages import App, Context
 from flowpi.wire.roles import FinalText, PartialText
 from tests import clock
-from tests.dictation.sound import spoken
+from tests.dictation.sound import spoken, ulid
 from tests.waiting import ticks
 
 DEAD = MicrophoneError("mic", "No such device", "plug it in")
@@ -104,6 +106,7 @@ class House:
         )
         self.capture = FakeCapture(self.conductor.microphone_lost)
         self.delivery = FakeDelivery()
+        self.commands = Commands(self.conductor)
         self.conductor.open(cast(Capture, self.capture), cast(Delivery, self.delivery))
 
     def _hear(self, message: Message, retained: bool) -> None:
@@ -132,12 +135,12 @@ class House:
         return [fault["code"] for fault in self.of("state")[-1]["faults"]]
 
     async def record(self, action: str, **more: Any) -> dict[str, Any]:
-        answer = await self.conductor.command(Request(command="record", action=action, **more))
+        answer = await self.commands.carry_out(Request(command="record", action=action, **more))
         assert not isinstance(answer, Problem), answer
         return answer
 
     async def refused(self, **request: Any) -> Problem:
-        answer = await self.conductor.command(Request(**request))
+        answer = await self.commands.carry_out(Request(**request))
         assert isinstance(answer, Problem)
         return answer
 
@@ -271,7 +274,7 @@ class TestCommands:
         async def scene(house: House) -> None:
             house.capture.gaps, house.capture.lost_frames = 2, 1600
             utterance_id = (await house.record("start"))["utterance"]
-            answer = await house.conductor.command(Request(command="status"))
+            answer = await house.commands.carry_out(Request(command="status"))
             status = msgspec.to_builtins(answer)["status"]
             assert status["state"]["state"] == "recording"
             assert status["state"]["utterance"] == utterance_id
@@ -288,20 +291,32 @@ class TestContext:
             await asyncio.sleep(1)
             house.press()
             contexts = [utterance.about.context for utterance in house.delivery.begun]
-            assert contexts == [{"app": {"name": "Notes"}}, {}]
+            assert contexts == [Context(app=App(name="Notes")), Context()]
 
         stage(scene)
 
-    def test_one_that_cannot_be_sent_is_refused(self) -> None:
+    @pytest.mark.parametrize(
+        ("context", "message"),
+        [
+            ({"ap": {}}, "context: Object contains unknown field `ap`"),
+            ({"app": {"type": "mail"}}, "context.app.type: Invalid enum value 'mail'"),
+            ({"dictionary_context": "Gabapentin"}, "context.dictionary_context: Expected `array`, got `str`"),
+            ({"screenshot": "not base64"}, "context.screenshot: Invalid base64 encoded string"),
+        ],
+    )
+    def test_one_that_the_service_does_not_know_is_refused(self, context: dict[str, Any], message: str) -> None:
         async def scene(house: House) -> None:
-            nested: dict[str, Any] = {}
-            for _ in range(5000):
-                nested = {"a": nested}
-            for context in (nested, {"number": 1 << 70}):
-                problem = await house.refused(command="record", action="start", context=context)
-                message = "context: a number is too large, or it nests too deep"
-                assert problem == Problem("bad_request", message)
+            problem = await house.refused(command="record", action="start", context=context)
+            assert problem == Problem("bad_request", message)
             assert house.capture.log == []
+
+        stage(scene)
+
+    def test_a_picture_comes_as_base64(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start", context={"screenshot": "AAEC"})
+            (utterance,) = house.delivery.begun
+            assert utterance.about.context.screenshot == b"\0\1\2"
 
         stage(scene)
 
@@ -491,6 +506,17 @@ class TestWhatBecomesOfIt:
             assert timings == [-250.0, -750.0]  # by the times that this test's delivery made up
             assert stats["release_to_final_ms"] == 250.0
             assert stats["final_to_published_ms"] == 0.0
+
+        stage(scene)
+
+    def test_one_that_was_not_confirmed_says_so(self) -> None:
+        async def scene(house: House) -> None:
+            utterance = spoken(bytes(3200))
+            await house.conductor.publish(utterance, FinalText("It was.", "en", confirmed=False), "x", Timings(), False)
+            await house.conductor.publish(spoken(bytes(3200), ulid(2)), FinalText("", "en"), "x", Timings(), False)
+            unconfirmed, confirmed = house.of("transcript/final")
+            assert unconfirmed["confirmed"] is False
+            assert "confirmed" not in confirmed
 
         stage(scene)
 

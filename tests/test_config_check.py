@@ -85,6 +85,12 @@ def refused(file: Path, text: str, *overrides: str) -> str:
         ),
         ("backends: 3", "line 1: backends must be a mapping, not 3"),
         ("backends: {x: 3}", "line 1: backends.x must be a mapping, not 3"),
+        ("context: {ap: {name: x}}", "line 1: context.ap is not a known key: did you mean context.app?"),
+        (
+            "context: {app: {type: mail}}",
+            "line 1: context.app.type must be ai, email or other or null, not 'mail': did you mean email?",
+        ),
+        ("context: {screenshot: '?'}", "line 1: context.screenshot must be base64 or null, not '?'"),
         ("backends: {x: canary}", "line 1: backends.x must be a mapping, not text"),
         ("publish: canary", "line 1: publish must be a mapping, not text"),
         (
@@ -144,6 +150,10 @@ def test_one_bad_value(file: Path, text: str, message: str) -> None:
         (
             "backends: {local: {url: 'https://key@h'}}",
             "backends.local.url must start with ws://, wss:// or ws+unix://",
+        ),
+        (
+            f"backends: {{local: {{url: 'ws+unix:///{'x' * 107}'}}}}",
+            "backends.local.url names a path of more than 107 bytes: Linux takes no longer one for a socket",
         ),
         (
             "backends: {local: {url: 'ws+unix://run/x'}}",

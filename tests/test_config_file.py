@@ -12,6 +12,7 @@ from flowpi import config_file
 from flowpi.config import Config, FlowBackend, Secret, SukiBackend, Token
 from flowpi.config_file import config_path, json_schema, load, masked, to_yaml, warnings
 from flowpi.core.errors import ConfigError, NoInputError, NoPermissionError, UsageError
+from flowpi.wire.flow_messages import Context
 
 REFERENCE = Path(__file__).parents[1] / "config" / "flowpi.yaml"
 LITERAL = "s3cret-of-ada"
@@ -182,8 +183,8 @@ def test_too_large(file: Path) -> None:
 
 
 def test_a_date_in_the_context_stays_text(file: Path) -> None:
-    file.write_text("context: {since: 2024-01-31, at: 2000-13-45}")
-    assert load(str(file)).context == {"since": "2024-01-31", "at": "2000-13-45"}
+    file.write_text("context: {content_text: 2024-01-31, dictionary_context: [2000-13-45]}")
+    assert load(str(file)).context == Context(content_text="2024-01-31", dictionary_context=("2000-13-45",))
 
 
 # --set
@@ -268,7 +269,9 @@ def test_a_key_in_plain_text() -> None:
 
 
 def test_what_is_shown_can_be_read_again(file: Path) -> None:
-    config = load(None, ["led={kind: rgb, pins: [5, 6, 13]}", "device_id='no'", "context={names: [Ärzte, 'yes']}"])
+    config = load(
+        None, ["led={kind: rgb, pins: [5, 6, 13]}", "device_id='no'", "context={dictionary_context: [Ärzte, 'yes']}"]
+    )
     file.write_text(to_yaml(masked(config)))
     assert load(str(file)) == config
 

@@ -158,15 +158,24 @@ class HttpError(BackendError):
         status: of RFC 9110.
         retry_after_s: what a `Retry-After` header asks for, or None.
         detail: the answer's own words; at most 200 characters, all printable.
+        code: the number that the answer has for it (gRPC's, from a gateway), or None.
     """
 
     def __init__(
-        self, message: str, hint: str = "", *, status: int, retry_after_s: float | None = None, detail: str = ""
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        status: int,
+        retry_after_s: float | None = None,
+        detail: str = "",
+        code: int | None = None,
     ) -> None:
         super().__init__(message, hint)
         self.status = status
         self.retry_after_s = retry_after_s
         self.detail = detail
+        self.code = code
 
 
 class RefusedError(BackendError):

@@ -33,7 +33,11 @@ AT_FAULT_CLOSES = frozenset({1002, 1003, 1007, 1009, 1010})
 KEY_WORDS = re.compile(
     r"\b(access_token|token|jwt|api[ _-]?key|client[ _-]?key|credentials?|unauthori[sz]ed|unauthenticated)\b", re.I
 )
-WAIT_WORDS = re.compile(r"\b(quota|rate|limit|overload(ed)?|busy|too many|try again|temporar\w+|unavailable)\b", re.I)
+WAIT_WORDS = re.compile(
+    r"\b(quota|rate|limit|overload(ed)?|busy|too many|try again|temporar\w+|unavailable"
+    r"|resource_exhausted|deadline_exceeded|aborted)\b",  # gRPC's words for it
+    re.I,
+)
 
 
 class Verdict(enum.Enum):

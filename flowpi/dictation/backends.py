@@ -5,12 +5,14 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import assert_never
 
-from flowpi.config import Config, FlowBackend
-from flowpi.core.errors import BackendError, ConfigError
+from flowpi.config import Config, FlowBackend, SukiBackend
+from flowpi.core.errors import BackendError
 from flowpi.core.failover import Verdict, rest_s, verdict
 from flowpi.dictation.link import Attempt, FlowLink
 from flowpi.dictation.session import Timings
+from flowpi.dictation.suki import SukiLink
 from flowpi.dictation.transport import Patience
 from flowpi.dictation.utterance import Utterance
 from flowpi.wire.roles import FinalText, PartialText
@@ -124,14 +126,15 @@ class Backends:
 
 
 def make_backends(config: Config) -> Backends:
-    """Raises ConfigError for a kind that this version does not speak yet."""
     patience = Patience(final_s=config.dictation.first_result_timeout_s)
     device_id = config.device_id or socket.gethostname()
     links: list[Attempt] = []
     for name in config.dictation.backends:
-        backend = config.backends[name]
-        if not isinstance(backend, FlowBackend):
-            key = f"backends.{name}.kind suki"
-            raise ConfigError("configuration", None, key, "is not in this version of flowpi", "use another backend")
-        links.append(FlowLink(name, backend, config.context, patience, device_id))
+        match config.backends[name]:
+            case FlowBackend() as flow:
+                links.append(FlowLink(name, flow, config.context, patience, device_id))
+            case SukiBackend() as suki:
+                links.append(SukiLink(name, suki, patience))
+            case other:
+                assert_never(other)
     return Backends(links)

@@ -17,6 +17,7 @@ from flowpi.dictation.utterance import About, Utterance
 from flowpi.dictation.warmup import WarmUp
 from flowpi.wire.codec import Encoding
 from flowpi.wire.flow import FlowClient
+from flowpi.wire.flow_messages import Context
 from flowpi.wire.roles import FinalText, PartialText
 
 CLIENT_PATH = "/api/v1/dash/client_ws"
@@ -59,7 +60,7 @@ class FlowLink:
     """A backend that speaks Flow. One object a backend: it remembers a server that answers only in JSON."""
 
     def __init__(
-        self, name: str, backend: FlowBackend, context: dict[str, Any], patience: Patience, client_id: str = "flowpi"
+        self, name: str, backend: FlowBackend, context: Context, patience: Patience, client_id: str = "flowpi"
     ) -> None:
         """`context`: sent with every dictation. `client_id`: what this appliance calls itself to get a token."""
         self.name = name
@@ -94,7 +95,7 @@ class FlowLink:
 
     async def probe(self) -> None:
         key = await self._key.get()
-        client = self._client(key, {})
+        client = self._client(key, Context())
         try:
             with masked(key):
                 socket = await self._connect(client, key)
@@ -112,12 +113,12 @@ class FlowLink:
         await self._warm_up.close()
         await self._transport.close()
 
-    def _client(self, key: str | None, context: dict[str, Any]) -> FlowClient:
+    def _client(self, key: str | None, context: Context) -> FlowClient:
         return FlowClient(
             encoding=self.encoding,
             access_token=key,
             language=list(self._backend.language),
-            context=self._context | context,
+            context=context.over(self._context),
             packet_ms=self._backend.packet_ms,
             wav=self._backend.audio == "wav",
         )

@@ -223,7 +223,7 @@ def parse(data: bytes) -> Utterance | None:
             break
         try:
             if kind == b"H" and about is None:
-                about = msgspec.json.decode(payload, type=About)
+                about = _about(payload)
             elif kind == b"A" and about is not None:
                 pcm += payload
             elif kind == b"E" and about is not None:
@@ -239,6 +239,15 @@ def parse(data: bytes) -> Utterance | None:
     utterance.lost_frames = ending.lost_frames if ending else 0
     utterance.damaged = ending is None and at + RECORD.size <= len(data)
     return utterance
+
+
+def _about(payload: memoryview) -> About:
+    """Raises msgspec.MsgspecError. The context is left out where another version wrote it: the words matter more."""
+    try:
+        return msgspec.json.decode(payload, type=About)
+    except msgspec.ValidationError as error:
+        log.debug("without its context: %s", error)
+        return msgspec.convert({**msgspec.json.decode(payload, type=dict), "context": {}}, About)
 
 
 def _read_file(path: Path) -> bytes:

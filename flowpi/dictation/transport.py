@@ -149,22 +149,38 @@ class Transport:
         return connection
 
     async def request(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Any = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        within_s: float | None = None,
     ) -> Any:
         """One HTTP request, with `body` as JSON. Returns the answer's JSON, its text where it is none, None if empty.
+
+        `within_s`: instead of `Patience.connect_s`.
 
         Raises:
             BackendError: which part of the way failed; HttpError for every status but 2xx.
         """
         context = await self._tls_context() if urlsplit(url).scheme == "https" else None
+        if within_s is None:
+            within_s = self.patience.connect_s
         try:
-            async with asyncio.timeout(self.patience.connect_s):
-                return await asyncio.to_thread(self._request, method, url, dict(headers or {}), body, context)
+            async with asyncio.timeout(within_s):
+                return await asyncio.to_thread(self._request, method, url, dict(headers or {}), body, context, within_s)
         except TimeoutError as error:
             raise self._not_reached(error) from None
 
     def _request(
-        self, method: str, url: str, headers: dict[str, str], body: Any, context: "ssl.SSLContext | None"
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: Any,
+        context: "ssl.SSLContext | None",
+        within_s: float,
     ) -> Any:
         from http.client import HTTPException
         from urllib.error import HTTPError, URLError
@@ -181,7 +197,7 @@ class Transport:
             data = b"" if body is None else json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
         try:
-            with opener.open(Request(url, data, headers, method=method), timeout=self.patience.connect_s) as answer:
+            with opener.open(Request(url, data, headers, method=method), timeout=within_s) as answer:
                 content = answer.read(MAX_ANSWER_BYTES + 1)
         except HTTPError as error:
             with error:
@@ -226,7 +242,7 @@ class Transport:
         return self._tls
 
     def _http_error(self, status: int, headers: "Headers | Any", body: bytes) -> HttpError:
-        detail = _detail(body)
+        detail, code = _detail(body)
         hint = {
             401: f"check the key of backends.{self.name}",
             403: f"check the key of backends.{self.name}",
@@ -237,7 +253,8 @@ class Transport:
         if 200 <= status < 400:
             hint = f"check backends.{self.name}.url, and whether this network wants a login first"
         what = f"backend {self.name!r} answered HTTP {status}{f' ({detail})' if detail else ''}"
-        return HttpError(what, hint, status=status, retry_after_s=_retry_after_s(headers), detail=detail)
+        retry_after_s = _retry_after_s(headers)
+        return HttpError(what, hint, status=status, retry_after_s=retry_after_s, detail=detail, code=code)
 
     def _not_reached(self, error: TimeoutError | OSError, *, unix: bool = False) -> BackendError:
         import ssl
@@ -354,15 +371,16 @@ def _json_or_text(content: bytes) -> Any:
         return content.decode("utf-8", "replace")
 
 
-def _detail(body: bytes) -> str:
-    """The server's own words, where it answers in JSON as both services do (`detail`, `message`, `error`)."""
-    answer = _json_or_text(body)
+def _detail(body: bytes) -> tuple[str, int | None]:
+    """The server's own words, where it answers in JSON as both services do (`detail`, `message`, `error`); its code."""
+    answer, code = _json_or_text(body), None
     for _ in range(2):
         if isinstance(answer, dict):
+            code = answer["code"] if isinstance(answer.get("code"), int) else code
             answer = next((answer[name] for name in ("detail", "message", "error") if answer.get(name)), None)
     if not isinstance(answer, str) or answer.lstrip()[:1] == "<":  # a page for a browser
-        return ""
-    return "".join(c if c.isprintable() else " " for c in answer[:200]).strip()
+        return "", code
+    return "".join(c if c.isprintable() else " " for c in answer[:200]).strip(), code
 
 
 def _reason(error: OSError) -> str:

@@ -5,11 +5,11 @@ until the log is complete. The spool is a reader too. All of it happens on the e
 """
 
 import asyncio
-from typing import Any
 
 from msgspec import Struct
 
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
+from flowpi.wire.flow_messages import Context
 
 FOREVER = 1 << 62
 """A length that no utterance reaches: waiting for it is waiting for the end."""
@@ -24,7 +24,7 @@ class About(Struct, frozen=True):
     id: str
     started_at: float
     part: int = 1
-    context: dict[str, Any] = {}
+    context: Context = Context()
 
 
 class Utterance:

@@ -7,7 +7,6 @@ with a socket that does not take it, a message is dropped.
 import contextlib
 import logging
 import os
-import re
 import socket
 import sys
 import time
@@ -96,29 +95,6 @@ class PersonFormatter(logging.Formatter):
         return f"{record.levelname.lower()}: {super().format(record)}"
 
 
-class Redaction(logging.Filter):
-    """Cuts keys out of what `websockets` says at DEBUG: the request line with its query, and the headers."""
-
-    SECRETS = re.compile(
-        r"(?P<query>\?)[^\s'\"]+"
-        r"|(?P<header>(authorization|cookie|sec-websocket-protocol)['\"]?\s*[:=]\s*).*"
-        r"|(?P<bearer>bearer(\s|%20|\+))[^\s'\"&]+",
-        re.IGNORECASE,
-    )
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.name.partition(".")[0] != "websockets":
-            return True
-        message = record.getMessage()
-        if self.SECRETS.search(message):
-            record.msg, record.args = self.SECRETS.sub(self._cut, message), ()
-        return True
-
-    @staticmethod
-    def _cut(found: re.Match[str]) -> str:
-        return (found["query"] or found["header"] or found["bearer"]) + "***"
-
-
 def setup_logging(verbosity: int, *, service: bool = False) -> None:
     """Send the log to stderr. Called once, by the command line.
 
@@ -128,12 +104,8 @@ def setup_logging(verbosity: int, *, service: bool = False) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JournalFormatter() if stderr_is_journal() else PersonFormatter())
-    # On the handler: the filters of a logger do not see what its children log.
-    handler.addFilter(Redaction())
     level = LEVELS[min(verbosity + service, len(LEVELS) - 1)]
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # Frames of audio as hex, a line each, are worth nothing below the highest verbosity.
-    logging.getLogger("websockets").setLevel(logging.DEBUG if verbosity >= len(LEVELS) - 1 else logging.WARNING)
 
 
 def stderr_is_journal() -> bool:

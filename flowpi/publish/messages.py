@@ -42,10 +42,11 @@ class Partial(Struct):
     backend: str
 
 
-class Final(Struct):
+class Final(Struct, omit_defaults=True):
     """`final_after_s`: from the end of the audio to the text; None if the audio is of an earlier life of the daemon.
 
-    `late`: it came after the person was told that it is kept for later.
+    `late`: it came after the person was told that it is kept for later. `confirmed`: only there if false; the backend
+    closed without saying that this is all.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Final(Struct):
     duration_s: float
     final_after_s: float | None
     late: bool
+    confirmed: bool = True
 
 
 class Failed(Struct):

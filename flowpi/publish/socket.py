@@ -6,13 +6,13 @@ then dropped with a reason; one that sends rubbish gets an error with a reason. 
 
 import asyncio
 import contextlib
+import errno
 import grp
 import logging
 import os
 import pwd
 import select
 import socket
-import stat
 import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -23,6 +23,7 @@ import msgspec
 import flowpi
 from flowpi.core.errors import AlreadyRunning, CannotCreateError
 from flowpi.core.topics import filter_error
+from flowpi.host.unix import BACKLOG, listen_unix
 from flowpi.publish.hub import Hub, Message, Subscription
 from flowpi.publish.messages import Problem, Request
 
@@ -63,28 +64,22 @@ class LocalSocket:
             AlreadyRunning: somebody answers there.
             CannotCreateError: the socket cannot be made.
         """
-        listener: socket.socket | None = None
         try:
-            self._clear_stale()
-            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-            before = os.umask(0o177)
-            try:
-                listener.bind(str(self.path))
-            finally:
-                os.umask(before)
-            if self._group is not None:
-                with contextlib.suppress(PermissionError):  # not a member: the daemon's own group stays
-                    os.chown(self.path, -1, self._group)
-            self.path.chmod(0o660)
-            self._server = await asyncio.get_running_loop().create_unix_server(
-                lambda: _Client(self), sock=listener, backlog=128
-            )
+            listener = listen_unix(self.path, self._group)
+        except FileExistsError:
+            raise CannotCreateError(f"{str(self.path)!r} is in the way and no socket", "remove it") from None
         except OSError as error:
-            if listener is not None:
-                listener.close()
+            if error.errno == errno.EADDRINUSE:
+                raise AlreadyRunning(
+                    f"another flowpi listens on {str(self.path)!r}",
+                    "stop it, or set publish.socket.path and spool.directory",
+                ) from None
             raise CannotCreateError(
                 f"the socket {str(self.path)!r} cannot be made ({error.strerror or error})", "set publish.socket.path"
             ) from error
+        self._server = await asyncio.get_running_loop().create_unix_server(
+            lambda: _Client(self), sock=listener, backlog=BACKLOG
+        )
 
     async def close(self) -> None:
         if self._server is None:
@@ -94,25 +89,6 @@ class LocalSocket:
             client.drop("shutting_down", "the daemon stops")
         with contextlib.suppress(OSError):
             self.path.unlink()
-
-    def _clear_stale(self) -> None:
-        """Remove what a daemon that was killed left there; nothing else."""
-        try:
-            mode = os.lstat(self.path).st_mode
-        except FileNotFoundError:
-            return
-        if not stat.S_ISSOCK(mode):
-            raise CannotCreateError(f"{str(self.path)!r} is in the way and no socket", "remove it")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(1.0)
-            try:
-                probe.connect(str(self.path))
-            except ConnectionRefusedError:
-                self.path.unlink()
-                return
-        raise AlreadyRunning(
-            f"another flowpi listens on {str(self.path)!r}", "stop it, or set publish.socket.path and spool.directory"
-        )
 
     def _may_connect(self, peer: socket.socket) -> bool:
         """By the kernel's word on who connected, not by the file mode alone."""

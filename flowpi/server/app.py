@@ -1,35 +1,32 @@
-"""The transcription server: Flow's WebSocket endpoints in front of an engine.
+"""The transcription server: both services' endpoints in front of an engine, on every address that it listens on.
 
-Theory of operation. One connection is one utterance. Its handler receives frames, hands them to the pure `FlowServer`
-and the audio to a `Transcription`; beside it, a task has a worker take what waits and sends the interim texts. After
-the commit the handler ends that task and has another worker conclude.
+Theory of operation. `Guard` stands before every request, `Access` knows the keys, `FlowEndpoints` and `SukiEndpoints`
+read what is asked and in whose name, `Sockets` carries a dictation from its upgrade to its end. One connection is one
+utterance: a `Session` hands frames to a pure dialect and audio to a `Transcription`, whose work is done by `Workers`.
 """
 
 import asyncio
-import itertools
 import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from flowpi.core.errors import UsageError
+from flowpi.server.access import Access
 from flowpi.server.engines import Engine, load_engine
-from flowpi.server.listeners import Listener, parse_address
-from flowpi.server.session import Session, Workers
-from flowpi.wire.flow import FlowServer
+from flowpi.server.flow import FlowEndpoints
+from flowpi.server.guard import KEEP_ALIVE_S, MAX_BODY_BYTES, MAX_HEADERS, MAX_LINE_BYTES, REQUEST_S, Guard
+from flowpi.server.listeners import Listener, TcpAddress, parse_address
+from flowpi.server.session import CLOSE_S, IDLE_S, MAX_UTTERANCE_S
+from flowpi.server.sockets import Sockets
+from flowpi.server.suki import SukiEndpoints
+
+if TYPE_CHECKING:
+    import ssl
 
 log = logging.getLogger(__name__)
-
-ENDPOINTS = "/api/v1/dash/ws", "/api/v1/dash/client_ws"
-
-MAX_FRAME_BYTES = 8 * 1024 * 1024
-"""Four minutes of audio, or three as base64; W0 recommends a second an append and names no limit."""
-
-IDLE_S = 60.0
-"""A client that sends nothing for so long gives its place to others. No pings: a client on this machine that is gone
-has closed its connection, and one whose audio waits to be heard could not answer."""
-CLOSE_S = 2.0
-"""How long a client may take to answer a close."""
 
 
 class Server:
@@ -43,9 +40,12 @@ class Server:
     Args:
         listen: HOST:PORT (port 0: any) and unix:PATH.
         engine: loaded.
-        strict: accept only the documented form of the dialect.
+        access: the keys; None: it takes any, on this machine only.
+        tls: what HOST:PORT speaks; None: plain. Unix sockets are always plain.
+        strict: accept only the documented form of the dialects.
         max_sessions: beyond it a client is answered with HTTP 503.
-        idle_s: a client that sends nothing for so long is turned out.
+        idle_s: a client that sends no message for so long is turned out.
+        max_utterance_s: of audio in one session.
     """
 
     def __init__(
@@ -53,22 +53,34 @@ class Server:
         listen: Sequence[str],
         engine: Engine,
         *,
+        access: Access | None = None,
+        tls: "ssl.SSLContext | None" = None,
         strict: bool = False,
         max_sessions: int = 16,
         idle_s: float = IDLE_S,
+        max_utterance_s: float = MAX_UTTERANCE_S,
     ) -> None:
+        access = access or Access()
+        check_addresses(listen, access)
         self._addresses = [parse_address(text) for text in listen]
-        self._engine = engine
-        self._strict = strict
-        self._max_sessions = max_sessions
-        self._idle_s = idle_s
-        self._sessions: set[Session] = set()
-        self._numbers = itertools.count(1)
+        self._tls = tls
         self._listeners: list[Listener] = []
-        self._workers = Workers()
-        app = web.Application()
-        app.add_routes([web.get(path, self._handle) for path in ENDPOINTS])
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
+        self._accepting: list[asyncio.Server] = []
+        self._sockets = Sockets(engine, max_sessions=max_sessions, idle_s=idle_s, max_utterance_s=max_utterance_s)
+        self._guard = Guard(is_open=access.is_open)
+        app = web.Application(middlewares=[self._guard.middleware], client_max_size=MAX_BODY_BYTES)
+        for endpoints in (FlowEndpoints, SukiEndpoints):
+            app.add_routes(endpoints(access, self._sockets, strict=strict).routes())
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,  # it has the keys of the query
+            shutdown_timeout=CLOSE_S,
+            keepalive_timeout=KEEP_ALIVE_S,
+            lingering_time=CLOSE_S,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            max_headers=MAX_HEADERS,
+        )
 
     @property
     def urls(self) -> list[str]:
@@ -78,7 +90,7 @@ class Server:
     @property
     def sessions(self) -> int:
         """How many are open."""
-        return len(self._sessions)
+        return len(self._sockets)
 
     async def __aenter__(self) -> "Server":
         """Raises:
@@ -86,10 +98,10 @@ class Server:
         """
         try:
             for address in self._addresses:
-                self._listeners.append(Listener(address))
+                self._listeners.append(Listener(address, secure=self._tls is not None))
             await self._runner.setup()
             for listener in self._listeners:
-                await web.SockSite(self._runner, listener.socket).start()
+                await self._accept(listener)
         except BaseException:
             await self._close()
             raise
@@ -100,41 +112,49 @@ class Server:
     ) -> None:
         await self._close()
 
+    async def _accept(self, listener: Listener) -> None:
+        http = self._runner.server
+        assert http is not None
+
+        def connection() -> asyncio.Protocol:
+            protocol: web.RequestHandler = http()
+            self._guard.expect_request(protocol)
+            return protocol
+
+        tls = self._tls if listener.secure else None
+        server = await asyncio.get_running_loop().create_server(
+            connection, sock=listener.socket, ssl=tls, ssl_handshake_timeout=REQUEST_S if tls else None
+        )
+        self._accepting.append(server)
+
     async def _close(self) -> None:
-        for site in self._runner.sites:
-            await site.stop()
+        for server in self._accepting:
+            server.close()
         for listener in self._listeners:
             listener.close()
-        if self._sessions:
-            await asyncio.wait([asyncio.create_task(session.dismiss()) for session in self._sessions])
+        await self._sockets.close()
         await self._runner.cleanup()
-        self._workers.close()
+        self._guard.close()
+        self._sockets.close_workers()
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        if len(self._sessions) >= self._max_sessions:
-            return web.json_response({"detail": f"all {self._max_sessions} sessions are in use"}, status=503)
-        socket = web.WebSocketResponse(
-            timeout=CLOSE_S,
-            receive_timeout=self._idle_s,
-            compress=False,  # PCM does not compress, and a small frame could unpack into a gigabyte
-            max_msg_size=MAX_FRAME_BYTES,
-        )
-        encoding = FlowServer.encoding_for(request.headers.get("Encoding"))
-        flow = FlowServer(encoding=encoding, strict=self._strict)
-        session = Session(next(self._numbers), socket, flow, self._engine, self._workers)
-        self._sessions.add(session)
-        try:
-            await socket.prepare(request)
-            await session.run()
-        finally:
-            self._sessions.discard(session)
-        return socket
+
+def check_addresses(listen: Sequence[str], access: Access) -> None:
+    """Raises UsageError: an address cannot be read, or is open to other machines where no keys are checked."""
+    for text in listen:
+        address = parse_address(text)
+        if access.is_open and isinstance(address, TcpAddress) and not address.is_loopback:
+            raise UsageError(
+                f"listen address {text!r} is open to other machines, and no keys are set",
+                f"set server.api_keys or server.partners, or listen on 127.0.0.1:{address.port} or unix:PATH",
+            )
 
 
 async def serve(
     listen: Sequence[str],
     engine_name: str,
     *,
+    access: Access | None = None,
+    tls: "ssl.SSLContext | None" = None,
     strict: bool = False,
     max_sessions: int = 16,
     ready: Callable[[], None] | None = None,
@@ -142,7 +162,7 @@ async def serve(
     """Run a transcription server until cancelled; it then closes within a few seconds.
 
     Args:
-        listen, strict, max_sessions: as `Server`.
+        listen, access, tls, strict, max_sessions: as `Server`.
         engine_name: a key of `ENGINES`.
         ready: called once the engine is loaded and every address listens.
 
@@ -151,10 +171,10 @@ async def serve(
         EngineUnavailable: the engine cannot be loaded here.
         AlreadyRunning, CannotCreateError, NoPermissionError: an address cannot be had.
     """
-    for text in listen:
-        parse_address(text)  # a slip of the pen is told before the engine takes its second
+    access = access or Access()
+    check_addresses(listen, access)  # a slip of the pen is told before the engine takes its second
     engine = await asyncio.to_thread(load_engine, engine_name)
-    async with Server(listen, engine, strict=strict, max_sessions=max_sessions) as server:
+    async with Server(listen, engine, access=access, tls=tls, strict=strict, max_sessions=max_sessions) as server:
         log.info("serving %s on %s", engine_name, ", ".join(server.urls))
         if ready:
             ready()

@@ -1,21 +1,15 @@
-"""From the addresses that the owner writes, HOST:PORT and unix:PATH, to listening sockets.
-
-The server knows no keys, so it listens only where none are needed: on this machine.
-"""
+"""From the addresses that the owner writes, HOST:PORT and unix:PATH, to listening sockets."""
 
 import contextlib
 import errno
-import ipaddress
-import os
 import socket
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
+from flowpi.config_file import is_loopback
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, FlowpiError, NoPermissionError, UsageError
-
-SOCKET_MODE = 0o660
+from flowpi.host.unix import listen_unix
 
 
 @dataclass(frozen=True)
@@ -29,6 +23,11 @@ class TcpAddress:
     port: int
     """0: any that is free."""
 
+    @property
+    def is_loopback(self) -> bool:
+        """Only this machine reaches it."""
+        return is_loopback(self.host)
+
 
 Address = UnixAddress | TcpAddress
 
@@ -37,7 +36,7 @@ def parse_address(text: str) -> Address:
     """Read HOST:PORT, [IPv6]:PORT or unix:PATH.
 
     Raises:
-        UsageError: it is none of them, or other machines could reach it.
+        UsageError: it is none of them.
     """
     kind, _, path = text.partition(":")
     if kind == "unix":
@@ -47,20 +46,7 @@ def parse_address(text: str) -> Address:
     host, _, port = text.rpartition(":")
     if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65_535:
         raise UsageError(f"listen address {text!r} cannot be read", "write HOST:PORT or unix:PATH")
-    host = host.removeprefix("[").removesuffix("]")
-    if not _is_loopback(host):
-        raise UsageError(
-            f"listen address {text!r} is open to other machines, and this server checks no keys",
-            f"listen on 127.0.0.1:{port} or unix:PATH",
-        )
-    return TcpAddress(host, int(port))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return TcpAddress(host.removeprefix("[").removesuffix("]"), int(port))
 
 
 class Listener:
@@ -68,7 +54,8 @@ class Listener:
 
     Attributes:
         socket: bound and listening.
-        url: as a client writes it, with no path of an endpoint: ws://HOST:PORT or ws+unix://PATH.
+        secure: it is to speak TLS; never on a Unix socket.
+        url: as a client writes it, with no path of an endpoint: ws://HOST:PORT, wss://HOST:PORT or ws+unix://PATH.
 
     Raises:
         AlreadyRunning: somebody answers on that Unix socket.
@@ -76,16 +63,19 @@ class Listener:
         NoPermissionError: not by this user.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, secure: bool = False) -> None:
         match address:
             case UnixAddress(path):
                 self.socket = _open_unix(path)
+                self.secure = False
                 self.url = f"ws+unix://{path.absolute()}"
                 self._file: tuple[Path, int] | None = path.absolute(), path.stat().st_ino
             case TcpAddress(host):
                 self.socket = _open_tcp(address)
                 port = self.socket.getsockname()[1]
-                self.url = f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
+                self.secure = secure
+                scheme = "wss" if secure else "ws"
+                self.url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
                 self._file = None
             case _:
                 assert_never(address)
@@ -118,43 +108,14 @@ def _open_tcp(address: TcpAddress) -> socket.socket:
 
 
 def _open_unix(path: Path) -> socket.socket:
-    _remove_stale(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    umask = os.umask(0o777 & ~SOCKET_MODE)  # a chmod after the bind would leave a moment open to all
     try:
-        listener.bind(str(path))
-        listener.listen()
+        return listen_unix(path)
+    except FileExistsError:
+        raise CannotCreateError(f"{path} exists and is no socket", "remove it, or listen elsewhere") from None
     except OSError as error:
-        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise AlreadyRunning(f"another server listens on unix:{path}", "stop it, or listen elsewhere") from None
         raise _refused(f"unix:{path}", error, f"create {path.parent} first, or choose another path") from error
-    finally:
-        os.umask(umask)
-    return listener
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove the socket file of a server that is no more; leave anything else."""
-    try:
-        mode = path.lstat().st_mode
-    except OSError:
-        return  # nothing there, or not to be seen: the bind says what is wrong
-    if not stat.S_ISSOCK(mode):
-        raise CannotCreateError(f"{path} exists and is no socket", "remove it, or listen elsewhere")
-    if _answers(path):
-        raise AlreadyRunning(f"another server listens on unix:{path}", "stop it, or listen elsewhere")
-    path.unlink(missing_ok=True)
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return False
-        except OSError:
-            return True  # its queue is full, or it is not ours to ask: somebody has it
-        return True
 
 
 def _refused(where: str, error: OSError, hint: str) -> FlowpiError:

@@ -14,14 +14,21 @@ def serve(config: Server, notifier: Notifier) -> int:
 
     Raises:
         EngineUnavailable: the extra with the recogniser is not installed.
+        ConfigError: a key, or a file of `tls`, cannot be read.
         UsageError, CannotCreateError: an address is wrong, or cannot be had.
     """
     try:
-        from flowpi.server import app
+        from flowpi.server import access, app, tls
     except ImportError as error:
         raise EngineUnavailable(
             f"the server's packages are not installed ({error.name})", "pip install 'flowpi[local]'"
         ) from None
+
+    keys = access.Access(
+        [secret.resolve() for secret in config.api_keys],
+        {partner_id: secret.resolve() for partner_id, secret in config.partners.items()},
+    )
+    context = tls.load_tls(config.tls)
 
     async def main() -> None:
         task = asyncio.current_task()
@@ -31,6 +38,8 @@ def serve(config: Server, notifier: Notifier) -> int:
         await app.serve(
             config.listen,
             config.engine,
+            access=keys,
+            tls=context,
             strict=config.strict,
             max_sessions=config.max_sessions,
             ready=notifier.ready,

@@ -3,7 +3,8 @@
 Workers are two small pools, so that a final never queues behind the interim texts of others; where both run, the
 interim ones are nicer. Nothing of an engine ever runs on the loop.
 
-A client that sends faster than its audio is heard is not read until a minute of it is left; TCP tells it.
+A client that sends faster than its audio is heard is not read until a minute of it is left; TCP tells it. While the
+text is made after the end of the audio the client is read on: its pings are answered, and if it leaves it is noticed.
 """
 
 import asyncio
@@ -24,10 +25,22 @@ from flowpi.wire.roles import AudioCommitted, AudioReceived, Departure, Server, 
 
 Result = TypeVar("Result")
 
+Authorize = Callable[[str | None], str | None]
+"""What is wrong with the key in the first message, or None."""
+
 log = logging.getLogger(__name__)
 
 MAX_WAITING_BYTES = 60 * RATE_HZ * FRAME_BYTES
 INTERIM_NICENESS = 5
+
+MAX_UTTERANCE_S = 3600.0
+"""Ours; the services' pages name six minutes as what is safe with them."""
+
+IDLE_S = 60.0
+"""A client that sends no message for so long gives its place to others, however often it pings."""
+
+CLOSE_S = 2.0
+"""How long a client may take to read what is due, and again to answer a close."""
 
 
 class Workers:
@@ -55,20 +68,41 @@ def _yield_to_finals() -> None:
 
 
 class Session:
-    """One client on one connection."""
+    """One client on one connection.
+
+    Args:
+        number: for the log.
+        authorize: looks at the key that came in the first message.
+        idle_s, max_utterance_s: see `IDLE_S` and `MAX_UTTERANCE_S`.
+    """
 
     def __init__(
-        self, number: int, socket: web.WebSocketResponse, dialect: Server, engine: Engine, workers: Workers
+        self,
+        number: int,
+        socket: web.WebSocketResponse,
+        dialect: Server,
+        engine: Engine,
+        workers: Workers,
+        authorize: Authorize,
+        *,
+        idle_s: float = IDLE_S,
+        max_utterance_s: float = MAX_UTTERANCE_S,
     ) -> None:
         self._number = number
         self._socket = socket
         self._dialect = dialect
         self._engine = engine
         self._workers = workers
+        self._authorize = authorize
+        self._idle_s = idle_s
+        self._max_utterance_s = max_utterance_s
         self._transcription: Transcription | None = None
         self._audio_waits = asyncio.Event()
         self._audio_taken = asyncio.Event()
         self._interim: asyncio.Task[None] | None = None
+        self._conclusion: asyncio.Task[None] | None = None
+        self._closer: asyncio.Task[None] | None = None
+        """Who says goodbye: any of the tasks of a session may."""
         self._outcome = "client left"
 
     async def run(self) -> None:
@@ -81,9 +115,11 @@ class Session:
         except ConnectionError:
             pass  # gone in the middle of an answer
         except Exception:
-            log.exception("session %d: broken", self._number)
-            await self._fail("internal", 1011)
+            await self._break_off("broken")
         finally:
+            if self._closer and self._closer is not asyncio.current_task():
+                await asyncio.wait([self._closer])
+            await self._end(self._conclusion)
             await self._end_interim()
             heard_s = self._transcription.heard_s if self._transcription else 0.0
             lasted_s = asyncio.get_running_loop().time() - began_s
@@ -98,7 +134,10 @@ class Session:
 
     async def _receive(self) -> None:
         await self._handle(self._dialect.open())
-        async for message in self._socket:
+        while True:
+            # Pings do not come out of `receive`. A client that waits for its text need not say anything.
+            async with asyncio.timeout(None if self._conclusion else self._idle_s):
+                message = await self._socket.receive()
             if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 return
             try:
@@ -109,18 +148,23 @@ class Session:
 
     async def _handle(self, events: list[ServerEvent]) -> None:
         for event in events:
+            if self._closer:
+                return
             match event:
                 case SessionRequested():
                     await self._begin(event)
                 case AudioReceived(pcm):
                     await self._hear(pcm)
                 case AudioCommitted():
-                    await self._conclude()
+                    self._conclusion = asyncio.create_task(self._conclude(), name="final text")
                 case _:
                     assert_never(event)
         await self._flush()
 
     async def _begin(self, request: SessionRequested) -> None:
+        if problem := self._authorize(request.access_token):
+            await self._fail(problem, 1008)
+            return
         asked = [tag.replace("_", "-").partition("-")[0].lower() for tag in request.language]
         if asked and self._engine.language not in asked:
             await self._fail(f"language: this server understands {self._engine.language}", 1008)
@@ -131,6 +175,9 @@ class Session:
 
     async def _hear(self, pcm: bytes) -> None:
         transcription = self._open_transcription
+        if transcription.heard_s + len(pcm) / FRAME_BYTES / RATE_HZ > self._max_utterance_s:
+            await self._fail(f"audio: more than {self._max_utterance_s:g} s in one utterance", 1008)
+            return
         transcription.add(pcm)
         self._audio_waits.set()
         while transcription.waiting_bytes > MAX_WAITING_BYTES and self._interim and not self._interim.done():
@@ -139,9 +186,12 @@ class Session:
 
     async def _conclude(self) -> None:
         transcription = self._open_transcription
-        await self._end_interim()
-        await self._flush()
-        text = await self._workers.final(transcription.conclude)
+        try:
+            await self._end_interim()
+            text = await self._workers.final(transcription.conclude)
+        except Exception:
+            await self._break_off("the engine failed")
+            return
         if self._socket.closed:
             return
         self._dialect.final(text, self._engine.language)
@@ -166,17 +216,23 @@ class Session:
         except ConnectionError:
             pass  # the handler learns it too
         except Exception:
-            log.exception("session %d: the engine failed", self._number)
-            await self._fail("internal", 1011)
+            await self._break_off("the engine failed")
         finally:
             self._audio_taken.set()
 
     async def _end_interim(self) -> None:
         if self._transcription:
             self._transcription.hurry()
-        if self._interim and not self._interim.done():
-            self._interim.cancel()
-            await asyncio.wait([self._interim])
+        await self._end(self._interim)
+
+    async def _end(self, task: "asyncio.Task[None] | None") -> None:
+        if task and not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _break_off(self, why: str) -> None:
+        log.exception("session %d: %s", self._number, why)
+        await self._fail("internal", 1011)
 
     async def _fail(self, reason: str, code: int) -> None:
         self._outcome = f"failed ({reason})"
@@ -185,11 +241,15 @@ class Session:
 
     async def _close(self, code: int) -> None:
         """Send what is due and close; nothing, where that is done or the client is gone."""
-        if not self._socket.prepared or self._socket.closed:
+        if not self._socket.prepared or self._socket.closed or self._closer:
             return
-        with contextlib.suppress(ConnectionError):
-            await self._flush()
-            await self._socket.close(code=code)
+        self._closer = asyncio.current_task()
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            try:
+                async with asyncio.timeout(CLOSE_S):  # one that reads nothing must not keep its place
+                    await self._flush()
+            finally:
+                await self._socket.close(code=code, drain=False)
 
     async def _flush(self) -> None:
         for frame in self._dialect.data_to_send():

@@ -39,16 +39,6 @@ def encode(message: msgspec.Struct, encoding: Encoding) -> Frame:
     return bytes(msgpack.packb(msgspec.to_builtins(message, builtin_types=(bytes,))))
 
 
-def is_encodable(message: msgspec.Struct) -> bool:
-    """Whether `encode` takes it: what came from JSON may hold larger numbers, or nest deeper, than can be sent."""
-    try:
-        for encoding in Encoding:
-            encode(message, encoding)
-    except (OverflowError, ValueError, RecursionError):
-        return False
-    return True
-
-
 def decode(frame: Frame, as_type: type[T] | Any) -> T | Any:
     """Read one frame: a text frame is JSON, a binary frame MessagePack.
 

@@ -17,9 +17,9 @@ with silence. A text replaces the one before.
 """
 
 import enum
-from typing import Any, assert_never
+from typing import assert_never
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, to_builtins
 
 from flowpi.core.errors import AnsweredInText, ClosedError, ProtocolError, RefusedError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
@@ -33,6 +33,7 @@ from flowpi.wire.flow_messages import (
     Authenticated,
     ClientMessage,
     Commit,
+    Context,
     Error,
     Info,
     ServerMessage,
@@ -76,7 +77,7 @@ class FlowClient:
         encoding: Encoding = Encoding.MSGPACK,
         access_token: str | None = None,
         language: list[str] | None = None,
-        context: dict[str, Any] | None = None,
+        context: Context | None = None,
         packet_ms: int = 100,
         wav: bool = True,
     ) -> None:
@@ -86,8 +87,8 @@ class FlowClient:
         self._header = wav_header(self.packet_bytes) if wav else b""
         self._auth = Auth(
             access_token=UNSET if access_token is None else access_token,
-            language=language or UNSET,
-            context=context or UNSET,
+            language=_subtags(language or []) or UNSET,
+            context=to_builtins(context or Context(), builtin_types=(bytes,)) or UNSET,
         )
         self.state = ClientState.NEW
         self.position = 0
@@ -191,6 +192,11 @@ class FlowClient:
             return [Notice("a second auth")]
         self.state = ClientState.STREAMING
         return [SessionReady()]
+
+
+def _subtags(language: list[str]) -> list[str]:
+    """`en-US` and `EN` are `en` to the service (W4); each once, best first."""
+    return list(dict.fromkeys(tag.replace("_", "-").partition("-")[0].lower() for tag in language))
 
 
 def _status(frame: Frame) -> str | None:

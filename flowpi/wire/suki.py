@@ -25,7 +25,7 @@ import msgspec
 
 from flowpi.core.errors import ClosedError, ProtocolError, RefusedError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
-from flowpi.wire.codec import DecodeError, Encoding, Frame, decode, encode
+from flowpi.wire.codec import MAX_FRAME_BYTES, DecodeError, Encoding, Frame, decode, encode
 from flowpi.wire.roles import (
     NORMAL_CLOSES,
     AudioCommitted,
@@ -58,6 +58,10 @@ from flowpi.wire.suki_messages import (
 
 CHUNK_BYTES = RATE_HZ // 10 * FRAME_BYTES
 """K7: 100 ms, the only size that the pages know."""
+
+MAX_SEGMENTS = 4096
+"""One every 0.1 s for seven minutes. Without a bound a server could fill the memory, and every frame costs a walk over
+all of them."""
 
 # The client role.
 
@@ -186,7 +190,11 @@ class SukiClient:
         before = self._segments.get(key)
         if before is not None and before.final:
             return [self._departs("transcript_id: a segment changed after it was final")]
+        if before is None and len(self._segments) == MAX_SEGMENTS:
+            raise ProtocolError(f"the server sent more than {MAX_SEGMENTS} segments of text")
         self._segments[key] = _Segment(text, bool(is_final))
+        if sum(len(segment.text) for segment in self._segments.values()) > MAX_FRAME_BYTES:
+            raise ProtocolError(f"the server sent a text of more than {MAX_FRAME_BYTES // 1024} KiB")
         return [PartialText(self._text(), self._language)]
 
     def _finish(self) -> list[ClientEvent]:

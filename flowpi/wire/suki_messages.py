@@ -5,7 +5,7 @@ none of them says. What they mean, and in which order they come: `suki.py` and `
 """
 
 import enum
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -137,6 +137,10 @@ class AnyServerMessage(Struct):
 
 # Bodies of the REST calls.
 
+Uuid = Annotated[str, Meta(pattern=r"\A[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\Z")]
+Word = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._~+=-]{1,8192}\Z")]
+"""What may stand in a header and in a path: a JWT, a UUID."""
+
 
 class Login(Struct, omit_defaults=True):
     """K8: POST /api/v1/auth/login. `provider_id`: of Single Auth Token partners only."""
@@ -149,18 +153,15 @@ class Login(Struct, omit_defaults=True):
 class LoggedIn(Struct):
     """K8. The token lasts an hour (K9)."""
 
-    suki_token: str
-
-
-Uuid = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$")]
+    suki_token: Word
 
 
 class AudioConfig(Struct):
-    """K4: these are the defaults, and the only values."""
+    """K4: these are the defaults, and the only values that the page knows."""
 
-    audio_encoding: Literal["LINEAR16"] = "LINEAR16"
-    audio_language: Literal["en-US"] = "en-US"
-    sample_rate_hertz: Literal[16000] = 16000
+    audio_encoding: str = "LINEAR16"
+    audio_language: str = "en-US"
+    sample_rate_hertz: int = 16_000
 
 
 class CreateSession(Struct, omit_defaults=True):
@@ -173,7 +174,7 @@ class CreateSession(Struct, omit_defaults=True):
 class SessionCreated(Struct):
     """K4. Answered with 201."""
 
-    transcription_session_id: str
+    transcription_session_id: Word
 
 
 class SessionEnded(Struct):

@@ -12,7 +12,7 @@ import enum
 
 from msgspec import Struct
 
-from flowpi.wire.suki_messages import CreateSession, GrpcCode, Refusal
+from flowpi.wire.suki_messages import AudioConfig, CreateSession, GrpcCode, Refusal
 
 MAX_SESSIONS = 1000
 FORGET_S = 3600.0
@@ -62,8 +62,12 @@ class Sessions:
         """Make a session and return its id: the client's, or else `fresh_id`, a UUID that was never used.
 
         Raises:
-            Refusal: the id exists (6), or there are too many sessions (8).
+            Refusal: its audio is not what K4 allows (3), the id exists (6), or there are too many sessions (8).
         """
+        audio, only = request.audio_config or AudioConfig(), AudioConfig()
+        for name in AudioConfig.__struct_fields__:
+            if getattr(audio, name) != getattr(only, name):
+                raise Refusal(GrpcCode.INVALID_ARGUMENT, f"audio_config.{name}: must be {getattr(only, name)}")
         self._forget(now)
         session_id = request.transcription_session_id or fresh_id
         if session_id in self._sessions:

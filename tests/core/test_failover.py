@@ -57,6 +57,11 @@ def http(status: int, retry_after_s: float | None = None) -> HttpError:
         (RefusedError("the server refused: token has expired"), STOP),
         (RefusedError("the server refused: invalid access_token"), STOP),
         (RefusedError("the server refused: the quota is used up"), LATER),
+        (RefusedError("the server refused: RESOURCE_EXHAUSTED: no"), LATER),
+        (RefusedError("the server refused: DEADLINE_EXCEEDED: no"), LATER),
+        (RefusedError("the server refused: UNAVAILABLE"), LATER),
+        (RefusedError("the server refused: UNAUTHENTICATED: no"), STOP),
+        (RefusedError("the server refused: INVALID_ARGUMENT: audioData: half a sample"), OTHER),
         (RefusedError("the server refused: language: this server understands en"), OTHER),
     ],
 )

@@ -20,6 +20,7 @@ from flowpi.dictation.link import FlowLink
 from flowpi.dictation.session import Timings
 from flowpi.dictation.transport import Patience
 from flowpi.dictation.utterance import Utterance
+from flowpi.wire.flow_messages import Context
 from tests.dictation.backend import Call, FakeBackend
 from tests.dictation.sound import beginning, noise, spoken
 
@@ -127,7 +128,7 @@ async def attempt(
     url: str, utterance: Utterance, patience: Patience | None = None, during: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
     """What a delivery to `url` ends with; `ticks`: how often the loop could do something else meanwhile."""
-    link = FlowLink("house", FlowBackend(url), {}, patience or Patience())
+    link = FlowLink("house", FlowBackend(url), Context(), patience or Patience())
     ticks = 0
 
     async def tick() -> None:

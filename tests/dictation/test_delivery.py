@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config import Config, Dictation, FlowBackend, Secret, SukiBackend
-from flowpi.core.errors import BackendError, ConfigError, LinkError, SpoolError
-from flowpi.dictation.backends import Backends, make_backends
+from flowpi.config import FlowBackend
+from flowpi.core.errors import BackendError, LinkError, SpoolError
+from flowpi.dictation.backends import Backends
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.link import Attempt, FlowLink
 from flowpi.dictation.session import Timings
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.transport import Patience
 from flowpi.dictation.utterance import Utterance
+from flowpi.wire.flow_messages import Context
 from flowpi.wire.roles import FinalText, PartialText
 from tests.dictation.backend import (
     Call,
@@ -133,7 +134,7 @@ def house(tmp_path: Path) -> House:
 
 
 def make_link(url: str, name: str = "house") -> FlowLink:
-    return FlowLink(name, FlowBackend(url), {}, Patience())
+    return FlowLink(name, FlowBackend(url), Context(), Patience())
 
 
 def speak(delivery: Delivery, utterance_id: str = ulid(1), pcm: bytes = SOUND) -> Utterance:
@@ -252,17 +253,11 @@ class TestFailover:
                 raise ZeroDivisionError("secret words")
 
         async with FakeBackend() as backend:
-            links = Broken("broken", FlowBackend(backend.url), {}, Patience()), make_link(backend.url)
+            links = Broken("broken", FlowBackend(backend.url), Context(), Patience()), make_link(backend.url)
             async with house.life(*links) as delivery:
                 utterance = speak(delivery)
                 await house.audience.hears("text", utterance.id, "house")
         assert "the attempt on backend 'broken' failed" in caplog.text
-
-    def test_what_this_version_does_not_speak_is_a_configuration_error(self) -> None:
-        suki = SukiBackend("partner", Secret("literal", "key"))
-        config = Config(backends={"clinic": suki}, dictation=Dictation(backends=("clinic",)))
-        with pytest.raises(ConfigError, match=r"backends\.clinic\.kind suki is not in this version of flowpi"):
-            make_backends(config)
 
 
 class TestBacklog:

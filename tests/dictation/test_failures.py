@@ -29,6 +29,7 @@ from flowpi.dictation.session import Timings
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.transport import Patience
 from flowpi.dictation.utterance import Utterance
+from flowpi.wire.flow_messages import Context
 from flowpi.wire.roles import FinalText, PartialText
 from tests import clock
 from tests.dictation.backend import Call, FakeBackend, Script, works
@@ -265,7 +266,7 @@ async def desk_with(*keys: str) -> AsyncIterator[tuple[Desk, str]]:
 @pytest.mark.parametrize("after", [1, 7, 13, PACKETS])
 async def test_an_expired_token_costs_one_new_one_and_no_audio(house: House, after: int, code: int | None) -> None:
     async with FakeBackend([knows("new", after=after, code=code)]) as backend, desk_with("old", "new") as (desk, url):
-        link = FlowLink("cloud", FlowBackend(backend.url, token=Token(url=url)), {}, Patience())
+        link = FlowLink("cloud", FlowBackend(backend.url, token=Token(url=url)), Context(), Patience())
         async with house.life(link, pause_s=3600) as delivery:
             speak(delivery, pcm=SOUND)
             await house.audience.hears("delivered", ulid(1))
@@ -278,7 +279,7 @@ async def test_an_expired_token_costs_one_new_one_and_no_audio(house: House, aft
 async def test_a_token_that_is_refused_at_the_door(house: House) -> None:
     async with FakeBackend() as backend, desk_with("old", "new") as (desk, url):
         backend.statuses = [401]
-        link = FlowLink("cloud", FlowBackend(backend.url, token=Token(url=url)), {}, Patience())
+        link = FlowLink("cloud", FlowBackend(backend.url, token=Token(url=url)), Context(), Patience())
         async with house.life(link, pause_s=3600) as delivery:
             speak(delivery, pcm=SOUND)
             await house.audience.hears("delivered", ulid(1))
@@ -288,7 +289,7 @@ async def test_a_token_that_is_refused_at_the_door(house: House) -> None:
 
 async def test_a_service_that_likes_no_token_is_not_asked_again_and_again(house: House) -> None:
     async with FakeBackend(status=401) as backend, desk_with("a", "b") as (desk, url):
-        link = FlowLink("cloud", FlowBackend(backend.url, token=Token(url=url)), {}, Patience())
+        link = FlowLink("cloud", FlowBackend(backend.url, token=Token(url=url)), Context(), Patience())
         async with house.life(link) as delivery:
             for number in range(1, 6):
                 speak(delivery, ulid(number), SOUND)
@@ -309,7 +310,7 @@ async def test_a_rotated_credential_is_used_at_once(house: House, tmp_path: Path
 
     async with FakeBackend([rotates, knows("new")]) as backend:
         config = FlowBackend(backend.url, client_key=Secret("file", str(file)))
-        async with house.life(FlowLink("cloud", config, {}, Patience()), pause_s=3600) as delivery:
+        async with house.life(FlowLink("cloud", config, Context(), Patience()), pause_s=3600) as delivery:
             speak(delivery, pcm=SOUND)
             await house.audience.hears("delivered", ulid(1))
         assert len(backend.calls) == 2

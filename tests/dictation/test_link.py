@@ -21,6 +21,7 @@ from flowpi.dictation.transport import Patience
 from flowpi.dictation.utterance import About, Utterance
 from flowpi.server.app import Server
 from flowpi.server.engines import EchoEngine
+from flowpi.wire.flow_messages import App, Context
 from flowpi.wire.roles import FinalText, PartialText
 from tests.dictation.backend import (
     Call,
@@ -50,8 +51,11 @@ PATIENT = Patience()
 HASTY = Patience(connect_s=0.2, auth_s=0.2, send_s=0.2, final_s=0.2, close_s=0.2)
 
 
+CONFIGURED = Context(app=App(name="flowpi", type="other"), user_last_name="L.")
+
+
 def make_link(url: str, patience: Patience = PATIENT, **options: Any) -> FlowLink:
-    return FlowLink("house", FlowBackend(url, **options), {"app": {"name": "flowpi"}}, patience)
+    return FlowLink("house", FlowBackend(url, **options), CONFIGURED, patience)
 
 
 async def deliver(
@@ -116,15 +120,15 @@ class TestEverySampleArrives:
 async def test_what_the_session_is_opened_with() -> None:
     key = Secret("literal", "s3cret & more")
     async with FakeBackend() as backend:
-        link = make_link(backend.url, client_key=key, language=("de", "en"))
-        about = About(ID, 0.0, context={"app": {"name": "Notes"}, "first_name": "Ada"})
+        link = make_link(backend.url, client_key=key, language=("de-AT", "EN", "de"))
+        about = About(ID, 0.0, context=Context(app=App(name="Notes"), user_first_name="Ada"))
         await deliver(link, Utterance(about, pcm=SOUND, complete=True))
         call = backend.calls[0]
         assert call.path == "/ws?client_key=Bearer%20s3cret%20%26%20more"
         assert call.session is not None
         assert call.session.access_token == "s3cret & more"
         assert call.session.language == ["de", "en"]
-        assert call.session.context == {"app": {"name": "Notes"}, "first_name": "Ada"}
+        assert call.session.context == {"app": {"name": "Notes"}, "user_first_name": "Ada", "user_last_name": "L."}
 
 
 async def test_partial_texts_and_timings() -> None:

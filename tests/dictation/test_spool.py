@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import resource
 import subprocess
@@ -12,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, SpoolError
-from flowpi.dictation.spool import MAGIC, Spool, parse
+from flowpi.dictation.spool import MAGIC, Spool, _record, parse
 from flowpi.dictation.utterance import About, Utterance
+from flowpi.wire.flow_messages import App, Context
 from tests.dictation.recorder import said
 from tests.dictation.sound import ID, beginning, noise, spoken, ulid
 from tests.waiting import until
@@ -62,7 +64,7 @@ from tests.dictation.sound import noise, spoken
 
 class TestRoundTrip:
     async def test_whole(self, spool: Spool) -> None:
-        about = About(ID, 1_700_000_000.25, part=2, context={"app": {"name": "Notes"}})
+        about = About(ID, 1_700_000_000.25, part=2, context=Context(app=App(name="Notes")))
         utterance = Utterance(about, pcm=SOUND, complete=True)
         utterance.lost_frames = 7
         await spool.keep(utterance)
@@ -250,6 +252,15 @@ class TestForeignFiles:
         assert spool.load(ID) is None
         assert quarantined(spool) == [f"{ID}.utt"]
         assert caplog.messages == [f"{ID}.utt is unreadable (not an utterance of this version) and goes to quarantine/"]
+
+    def test_a_context_of_another_version_is_left_out(self, spool: Spool) -> None:
+        about = {"id": ID, "started_at": 1.0, "part": 1, "context": {"app": "Notes", "mood": "good"}}
+        content = MAGIC + _record(b"H", json.dumps(about).encode()) + _record(b"A", SOUND)
+        file_of(spool).write_bytes(content)
+        utterance = spool.load(ID)
+        assert utterance is not None
+        assert utterance.about == About(ID, 1.0)
+        assert utterance.read(0, utterance.length) == SOUND
 
     def test_an_utterance_under_another_name(self, spool: Spool) -> None:
         file_of(spool, ulid(5)).write_bytes(WHOLE)

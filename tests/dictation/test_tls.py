@@ -16,6 +16,7 @@ from flowpi.core.failover import Verdict, verdict
 from flowpi.dictation.link import FlowLink
 from flowpi.dictation.session import Timings
 from flowpi.dictation.transport import Patience, Transport
+from flowpi.wire.flow_messages import Context
 from flowpi.wire.roles import FinalText
 from tests.dictation.backend import FakeBackend
 from tests.dictation.sound import echo, noise, spoken
@@ -99,7 +100,7 @@ async def deliver(port: int, ca_file: Path | None = None, scheme: str = "wss") -
         client_key=Secret("literal", KEY),
         ca_file=str(ca_file) if ca_file else None,
     )
-    link = FlowLink("cloud", backend, {}, Patience(connect_s=5))
+    link = FlowLink("cloud", backend, Context(), Patience(connect_s=5))
     try:
         return await link.deliver(spoken(SOUND), lambda partial: None, Timings())
     finally:

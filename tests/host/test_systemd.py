@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.host.systemd import JournalFormatter, Notifier, PersonFormatter, Redaction, setup_logging, stderr_is_journal
+from flowpi.host.systemd import JournalFormatter, Notifier, PersonFormatter, setup_logging, stderr_is_journal
 
 
 @pytest.fixture
@@ -99,57 +99,31 @@ def test_a_person_reads_words() -> None:
     assert PersonFormatter().format(record(logging.WARNING, "no GPIO")) == "warning: no GPIO"
 
 
-@pytest.mark.parametrize(
-    ("message", "redacted"),
-    [
-        ("> GET /api/v1/dash/ws?api_key=Bearer%20fl-k3y HTTP/1.1", "> GET /api/v1/dash/ws?*** HTTP/1.1"),
-        ("> Authorization: Bearer fl-k3y", "> Authorization: ***"),
-        ("> authorization: fl-k3y and more", "> authorization: ***"),
-        ("> Sec-WebSocket-Protocol: SukiAmbientAuth, jwt-k3y", "> Sec-WebSocket-Protocol: ***"),
-        ("{'Authorization': 'Bearer fl-k3y'}", "{'Authorization': ***"),
-        ("token Bearer+fl-k3y&x", "token Bearer+***&x"),
-        ("> TEXT 'hello'", "> TEXT 'hello'"),
-    ],
-)
-def test_websockets_never_logs_a_key(message: str, redacted: str) -> None:
-    line = record(logging.DEBUG, message, "websockets.client")
-    assert Redaction().filter(line)
-    assert line.getMessage() == redacted
-
-
-def test_other_loggers_keep_their_words() -> None:
-    line = record(logging.DEBUG, "is it on?yes", "flowpi.daemon")
-    assert Redaction().filter(line)
-    assert line.getMessage() == "is it on?yes"
-
-
 @pytest.fixture
 def untouched_logging() -> Iterator[None]:
-    root, websockets = logging.getLogger(), logging.getLogger("websockets")
-    before = root.handlers[:], root.level, websockets.level
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
     root.handlers.clear()
     yield
-    root.handlers[:], level, level_of_websockets = before
+    root.handlers[:] = before
     root.setLevel(level)
-    websockets.setLevel(level_of_websockets)
 
 
 @pytest.mark.usefixtures("untouched_logging")
-def test_the_log_goes_to_stderr_without_keys(capfd: pytest.CaptureFixture[str]) -> None:
-    setup_logging(2)
-    logging.getLogger("websockets.client").debug("> GET %s", "/ws?api_key=k3y")
-    logging.getLogger("flowpi.daemon").info("idle")
-    out, err = capfd.readouterr()
-    assert (out, err) == ("", "debug: > GET /ws?***\ninfo: idle\n")
-
-
-@pytest.mark.usefixtures("untouched_logging")
-def test_a_service_logs_its_life_and_websockets_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_service_logs_its_life(capfd: pytest.CaptureFixture[str]) -> None:
     setup_logging(0, service=True)
-    logging.getLogger("websockets.server").info("connection open")
     logging.getLogger("flowpi.daemon").debug("no")
     logging.getLogger("flowpi.daemon").info("idle")
-    assert capfd.readouterr().err == "info: idle\n"
+    assert capfd.readouterr() == ("", "info: idle\n")
+
+
+@pytest.mark.usefixtures("untouched_logging")
+def test_each_v_says_more(capfd: pytest.CaptureFixture[str]) -> None:
+    for verbosity, expected in ((0, ""), (1, "info: idle\n"), (2, "debug: frame\ninfo: idle\n")):
+        setup_logging(verbosity)
+        logging.getLogger("flowpi.daemon").debug("frame")
+        logging.getLogger("flowpi.daemon").info("idle")
+        assert capfd.readouterr().err == expected
 
 
 def test_journal_stream_must_be_this_stderr(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -483,8 +483,8 @@ class TestListening:
     @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "[::]", "pi.local"])
     async def test_address_that_others_reach(self, host: str) -> None:
         assert str(await self.refused(f"{host}:8000")) == (
-            f"listen address '{host}:8000' is open to other machines, and this server checks no keys: "
-            "listen on 127.0.0.1:8000 or unix:PATH"
+            f"listen address '{host}:8000' is open to other machines, and no keys are set: "
+            "set server.api_keys or server.partners, or listen on 127.0.0.1:8000 or unix:PATH"
         )
 
     async def test_localhost_by_name(self) -> None:

@@ -70,12 +70,12 @@ GOLDEN: list[tuple[Any, dict[str, Any]]] = [
         Text(TextBody("hello", "en"), 7, final=True),
         {
             "status": "text",
-            "body": {"text": "hello", "detected_language": "en", "final": None},
+            "body": {"text": "hello", "detected_language": "en"},
             "position": 7,
             "final": True,
         },
     ),
-    (Error("no"), {"status": "error", "error": "no", "message": None, "detail": None}),
+    (Error("no"), {"status": "error", "error": "no"}),
 ]
 
 

@@ -299,6 +299,20 @@ class TestErrors:
         assert str(caught.value).startswith(problem)
         assert "canary" not in str(caught.value)
 
+    def test_it_holds_no_more_segments_than_a_dictation_has(self) -> None:
+        client = streaming()
+        for number in range(4096):
+            client.receive(said("", str(number), False))
+        with pytest.raises(ProtocolError, match="more than 4096 segments"):
+            client.receive(said("", "one more", False))
+
+    def test_it_holds_no_longer_text_than_a_dictation_has(self) -> None:
+        client = streaming()
+        for number in range(5):
+            client.receive(said("a" * 50_000, str(number), True))
+        with pytest.raises(ProtocolError, match="a text of more than 256 KiB"):
+            client.receive(said("a" * 50_000, "one more", True))
+
     @pytest.mark.parametrize("frame", ["{}", '{"transcript": null}', '{"session": "ready"}', '{"result": {}}'])
     def test_a_frame_of_another_kind_is_passed_over(self, frame: str) -> None:
         assert take(streaming(), frame) == Notice("a frame with no transcript")

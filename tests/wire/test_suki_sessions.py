@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from flowpi.wire.suki_messages import CreateSession, GrpcCode, Refusal
+from flowpi.wire.suki_messages import AudioConfig, CreateSession, GrpcCode, Refusal
 from flowpi.wire.suki_sessions import Owner, Sessions, State
 
 CLINIC, OTHER = Owner("clinic"), Owner("clinic", "another provider")
@@ -88,6 +88,19 @@ def test_the_client_may_choose_the_id() -> None:
             409,
             "transcription_session_id: there is such a session",
         )
+
+
+@pytest.mark.parametrize(
+    ("audio", "problem"),
+    [
+        (AudioConfig(audio_encoding="MP3"), "audio_config.audio_encoding: must be LINEAR16"),
+        (AudioConfig(audio_language="de-DE"), "audio_config.audio_language: must be en-US"),
+        (AudioConfig(sample_rate_hertz=8000), "audio_config.sample_rate_hertz: must be 16000"),
+    ],
+)
+def test_other_audio(audio: AudioConfig, problem: str) -> None:
+    request = CreateSession(audio_config=audio)
+    assert refusal(Sessions().create, CLINIC, request, "one", 0.0) == (GrpcCode.INVALID_ARGUMENT, 400, problem)
 
 
 def test_there_is_an_end_to_their_number() -> None:

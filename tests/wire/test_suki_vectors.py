@@ -176,9 +176,7 @@ class TestRest:
             (b"\xff", "body: not JSON"),
             (b'{"a":' * 100_000, "body: not JSON"),
             (b"[]", "body: Expected `object`, got `array`"),
-            (b'{"audio_config": {"audio_language": "de-DE"}}', "at `$.audio_config.audio_language`"),
-            (b'{"audio_config": {"audio_encoding": "MP3"}}', "at `$.audio_config.audio_encoding`"),
-            (b'{"audio_config": {"sample_rate_hertz": 8000}}', "at `$.audio_config.sample_rate_hertz`"),
+            (b'{"audio_config": {"sample_rate_hertz": "16000"}}', "at `$.audio_config.sample_rate_hertz`"),
             (b'{"transcription_session_id": "seven"}', "at `$.transcription_session_id`"),
         ],
     )
