@@ -167,11 +167,18 @@ class Transport:
         context = await self._tls_context() if urlsplit(url).scheme == "https" else None
         if within_s is None:
             within_s = self.patience.connect_s
+        ask = (method, url, dict(headers or {}), body, context, within_s)
+        opened: list[socket.socket] = []
         try:
             async with asyncio.timeout(within_s):
-                return await asyncio.to_thread(self._request, method, url, dict(headers or {}), body, context, within_s)
+                return await asyncio.to_thread(self._request, *ask, opened)
         except TimeoutError as error:
             raise self._not_reached(error) from None
+        finally:
+            # Of a server that sends a byte now and then, the thread would wait for days.
+            for connection in opened:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def _request(
         self,
@@ -181,16 +188,36 @@ class Transport:
         body: Any,
         context: "ssl.SSLContext | None",
         within_s: float,
+        opened: list[socket.socket],
     ) -> Any:
-        from http.client import HTTPException
+        """`opened`: takes the sockets, so that another thread can end this."""
+        from http.client import HTTPConnection, HTTPException, HTTPSConnection
         from urllib.error import HTTPError, URLError
-        from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
+        from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
         class NoRedirect(HTTPRedirectHandler):
             def redirect_request(self, *_: Any) -> None:
                 return None
 
-        opener = build_opener(NoRedirect, *([HTTPSHandler(context=context)] if context else []))
+        class Plain(HTTPConnection):
+            def connect(self) -> None:
+                super().connect()
+                opened.append(self.sock)
+
+        class Secure(HTTPSConnection):
+            def connect(self) -> None:
+                super().connect()
+                opened.append(self.sock)
+
+        class PlainHandler(HTTPHandler):
+            def http_open(self, request: Request) -> Any:
+                return self.do_open(Plain, request)
+
+        class SecureHandler(HTTPSHandler):
+            def https_open(self, request: Request) -> Any:
+                return self.do_open(Secure, request, context=context)
+
+        opener = build_opener(NoRedirect, PlainHandler, *([SecureHandler(context=context)] if context else []))
         headers["User-Agent"] = "flowpi"
         data = None
         if body is not None or method == "POST":

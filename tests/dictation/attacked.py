@@ -13,26 +13,28 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
-from flowpi.config import FlowBackend
+from flowpi.config import FlowBackend, Secret, SukiBackend
 from flowpi.core.errors import BackendError
 from flowpi.dictation.backends import Backends
-from flowpi.dictation.link import FlowLink
+from flowpi.dictation.link import Attempt, FlowLink
 from flowpi.dictation.session import Timings
+from flowpi.dictation.suki import SukiLink
 from flowpi.dictation.transport import Patience
+from flowpi.wire.flow_messages import Context
 from tests.dictation.backend import FakeBackend
 from tests.dictation.sound import noise, spoken
 
 ALONE = 3
 PATIENCE = Patience(connect_s=0.1, auth_s=0.1, send_s=0.1, final_s=0.1, close_s=0.1)
 UTTERANCE = spoken(noise(0.1))
-Word = Literal["msgpack", "json"]
-ENCODINGS: tuple[Word, ...] = ("json", "msgpack")
+Dialect = Literal["msgpack", "json", "suki"]
+"""The first two are Flow's encodings."""
 TICK_S = 0.001
 
 
@@ -40,7 +42,7 @@ class Case(Struct, frozen=True):
     """`times`: how many attempts; `at_once`: how many of them under way, but for the first `ALONE`."""
 
     path: str
-    encoding: Word
+    dialect: Dialect
     times: int
     at_once: int
 
@@ -85,13 +87,17 @@ class Loop:
             self.blocked_s = max(self.blocked_s, time.thread_time() - before)
 
 
-def link_to(url: str, encoding: Word, patience: Patience = PATIENCE) -> FlowLink:
-    return FlowLink(urlsplit(url).path, FlowBackend(url, encoding=encoding), {}, patience)
+def link_to(url: str, dialect: Dialect, patience: Patience = PATIENCE) -> Attempt:
+    name = urlsplit(url).path
+    if dialect == "suki":
+        backend = SukiBackend(partner_id="p", partner_token=Secret("literal", "partner-token"), url=url)
+        return SukiLink(name, backend, patience)
+    return FlowLink(name, FlowBackend(url.replace("http", "ws"), encoding=dialect), Context(), patience)
 
 
-async def attempt(url: str, encoding: Word) -> tuple[str, float]:
+async def attempt(url: str, dialect: Dialect) -> tuple[str, float]:
     """How it ended, and after how long. Anything that is no `BackendError` is raised."""
-    link, began = link_to(url, encoding), time.monotonic()
+    link, began = link_to(url, dialect), time.monotonic()
     try:
         text = await link.deliver(UTTERANCE, lambda partial: None, Timings())
         end = f"text: {text.text[:40]}"
@@ -103,24 +109,24 @@ async def attempt(url: str, encoding: Word) -> tuple[str, float]:
 
 async def suffer(port: str, case: Case, good: str) -> Ordeal:
     """`good`: the URL of a backend that works."""
-    url = f"ws://127.0.0.1:{port}{case.path}"
+    url = f"http://127.0.0.1:{port}{case.path}"
     forget_peak()
     before_mb = memory_mb("VmRSS")
     ends, blocks_s = [], []
     for _ in range(ALONE):
         loop = Loop()
         watching = asyncio.create_task(loop.watch())
-        ends.append(await attempt(url, case.encoding))
+        ends.append(await attempt(url, case.dialect))
         watching.cancel()
         blocks_s.append(loop.blocked_s)
     places = asyncio.Semaphore(case.at_once)
 
     async def attempt_in_place() -> tuple[str, float]:
         async with places:
-            return await attempt(url, case.encoding)
+            return await attempt(url, case.dialect)
 
     ends += await asyncio.gather(*(attempt_in_place() for _ in range(case.times - ALONE)))
-    backends = Backends([link_to(url, case.encoding), link_to(good, case.encoding, Patience())])
+    backends = Backends([link_to(url, case.dialect), link_to(good, "msgpack", Patience())])
     text, _, _ = await backends.text_of(UTTERANCE, lambda partial, name: None)
     await backends.close()
     return Ordeal(
@@ -136,8 +142,8 @@ async def suffer(port: str, case: Case, good: str) -> Ordeal:
 async def main(port: str) -> None:
     cases = [msgspec.json.decode(line, type=Case) for line in sys.stdin]
     async with FakeBackend() as good:
-        for encoding in ENCODINGS:
-            await attempt(good.url, encoding)  # all is imported
+        for dialect in get_args(Dialect):
+            await attempt(f"http://127.0.0.1:{port}/upgraded/reset", dialect)  # all is imported
         for case in cases:
             print(msgspec.json.encode(await suffer(port, case, good.url)).decode(), flush=True)
 

@@ -2,8 +2,9 @@
 
     python -m tests.dictation.hostile      prints its port
 
-`/WHEN/KIND`: WHEN is `upgraded` (after the upgrade) or `open` (after the session was opened, in the encoding that the
-upgrade asks for); the kinds of `INSTEAD` take the place of the answer to the upgrade, whenever. Kinds whose name begins
+`/WHEN/KIND`, and what a dialect puts behind it: WHEN is `upgraded` (after the upgrade), `open` (after the session was
+opened, in the encoding that the upgrade asks for) or `rest` (instead of the answer to a POST, which else works). The
+kinds of `INSTEAD` take the place of the answer to the upgrade. Kinds whose name begins
 with `endless` go on until the other side hangs up. Nothing of flowpi is in here, and no WebSocket library: they would
 not let it.
 """
@@ -11,6 +12,7 @@ not let it.
 import base64
 import contextlib
 import hashlib
+import itertools
 import json
 import re
 import socket
@@ -152,6 +154,30 @@ def _empty_maps() -> bytes:
     return b"\xdc\x00\x0f" + (b"\xdc\x3e\x80" + b"\x80" * 16_000) * 15
 
 
+def segments(text: str) -> Iterator[bytes]:
+    """Suki's: each with an id of its own."""
+    for number in itertools.count():
+        transcript = {"transcript": text, "is_final": False, "transcript_id": str(number)}
+        yield frame(TEXT, json.dumps({"transcript": transcript}).encode())
+
+
+def nested_results(depth: int) -> bytes:
+    return b'{"result": ' * depth + b'{"transcript": "it was"}' + b"}" * depth
+
+
+WORDS = b'{"transcript": {"transcript": "", "words": [' + b"{}," * 60_000 + b"{}]}}"
+SUKI: dict[str, Callable[[], Iterator[bytes]]] = {
+    "endless-segments": lambda: segments("it was " * 100),
+    "endless-long-segments": lambda: segments("\U0001f600" * 15_000),
+    "endless-empty-segments": lambda: segments(""),
+    "endless-results-in-results": lambda: for_ever(frame(TEXT, nested_results(900))),
+    "results-in-20-000-results": lambda: iter([frame(TEXT, nested_results(20_000))]),
+    "endless-words": lambda: for_ever(frame(TEXT, WORDS)),
+    "error-of-lists": lambda: iter([frame(TEXT, b'{"error": {"code": [[]], "message": ["a"]}}')]),
+}
+UPGRADES = UPGRADED | SUKI
+
+
 class Attack(socketserver.BaseRequestHandler):
     """One connection, on a thread of its own: a victim that takes all that comes must not keep the others waiting."""
 
@@ -163,28 +189,38 @@ class Attack(socketserver.BaseRequestHandler):
 
     def _attack(self) -> None:
         request = b""
-        while not request.endswith(b"\r\n\r\n"):
-            if not (piece := self.request.recv(4096)):
+        while not request.endswith(b"\r\n\r\n"):  # a body, if there is one, comes after
+            if not (piece := self.request.recv(1)):
                 return
             request += piece
-        match = re.match(rb"GET /(upgraded|open)/([a-z0-9-]+)", request)
+        match = re.match(rb"(GET|POST) /(upgraded|open|rest)/([a-z0-9-]+)", request)
         assert match, request
-        when, kind = match[1], match[2].decode()
+        method, when, kind = match[1], match[2], match[3].decode()
+        if method == b"POST" and when != b"rest":
+            self._answer(request)
+            return
         if kind in INSTEAD:
             self._pour(INSTEAD[kind]())
         else:
             self._upgrade(request)
-            if when == b"open":
+            if when == b"open" and kind in UPGRADED:
                 self.request.recv(1)
                 packed = b"encoding: msgpack" in request.lower()
                 auth = frame(BINARY, b"\x81\xa6status\xa4auth") if packed else frame(TEXT, b'{"status": "auth"}')
                 self.request.sendall(auth)
-            self._pour(UPGRADED[kind]())
+            self._pour(UPGRADES[kind]())
         if kind == "reset":
             self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         elif kind != "end-of-stream":
             while self.request.recv(65_536):  # until the other side has had enough
                 pass
+
+    def _answer(self, request: bytes) -> None:
+        """Of Suki's login and of the making of a session, in one."""
+        length = re.search(rb"(?i)content-length: *(\d+)", request)
+        self.request.recv(int(length[1]) if length else 0, socket.MSG_WAITALL)
+        body = b'{"suki_token": "a.b.c", "transcription_session_id": "00000000-0000-0000-0000-000000000000"}'
+        self.request.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
     def _upgrade(self, request: bytes) -> None:
         key = re.search(rb"(?i)sec-websocket-key: *(\S+)", request)

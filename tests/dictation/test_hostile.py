@@ -1,5 +1,6 @@
 """P10 of the promises: a server that means harm costs little memory, holds nobody up, and loses no word."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.dictation.attacked import UTTERANCE, Case, Ordeal, Word
-from tests.dictation.hostile import INSTEAD, UPGRADED
+from flowpi.core.errors import LinkError
+from flowpi.dictation.transport import Patience, Transport
+from tests.dictation.attacked import UTTERANCE, Case, Dialect, Ordeal
+from tests.dictation.hostile import INSTEAD, SUKI, UPGRADED
 from tests.dictation.sound import echo
 
 REPOSITORY = Path(__file__).parents[2]
@@ -40,18 +43,21 @@ def hostile() -> Iterator[str]:
 def cases() -> Iterator[Case]:
     for kind in INSTEAD:
         yield case("upgraded", kind, "json")
+        yield case("rest", kind, "suki")
     for kind in UPGRADED:
-        encoding: Word = "msgpack" if "msgpack" in kind else "json"
+        encoding: Dialect = "msgpack" if "msgpack" in kind else "json"
         yield case("open", kind, encoding)
         if not kind.startswith("endless"):
             yield case("upgraded", kind, encoding)
+    for kind in SUKI:
+        yield case("open", kind, "suki")
 
 
-def case(when: str, kind: str, encoding: Word) -> Case:
+def case(when: str, kind: str, dialect: Dialect) -> Case:
     """What never ends keeps both sides busy; what ends keeps them waiting, which many can do at once."""
     if kind.startswith("endless"):
-        return Case(f"/{when}/{kind}", encoding, 20 * SCALE, 5)
-    return Case(f"/{when}/{kind}", encoding, 50 * SCALE, 25)
+        return Case(f"/{when}/{kind}", dialect, 20 * SCALE, 5)
+    return Case(f"/{when}/{kind}", dialect, 50 * SCALE, 25)
 
 
 def suffer(port: str, share: Sequence[Case]) -> list[Ordeal]:
@@ -83,3 +89,12 @@ def test_a_client_stands_it_and_the_next_backend_has_its_turn(hostile: str) -> N
         or ordeal.grown_mb > MEMORY_MB
     ]
     assert not not_stood, "\n".join(map(str, not_stood))
+
+
+async def test_a_server_that_drips_keeps_no_thread(hostile: str) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    transport = Transport("house", Patience(connect_s=0.1))
+    with pytest.raises(LinkError):
+        await transport.request("POST", f"http://127.0.0.1:{hostile}/rest/dripping-header")
+    async with asyncio.timeout(PATIENCE_S):  # the rest of the answer takes more than a minute
+        await asyncio.to_thread(bool)
