@@ -383,7 +383,8 @@ def _retry_after_s(headers: "Headers | Any") -> float | None:
     value = headers.get("Retry-After")
     if value is None:
         return None
-    if value.strip().isdigit():
+    value = value.strip()
+    if value.isascii() and value.isdecimal():
         return float(value[:9])
     try:
         return (parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("Date") or "")).total_seconds()
