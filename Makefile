@@ -3,6 +3,7 @@
 #   make demo    the main job: a human recording through the whole pipeline, no hardware, no account
 #   make test    all tests            make check   format, lint, types, import layers
 #   make bench   measure              make format  rewrite the files as `make check` wants them
+#   make fuzz    search for frames that a role of a dialect does not stand: RUNS=250000 for each of the four
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -15,12 +16,12 @@ INTEROP := tests/interop
 
 # pyalsaaudio has no wheels: it is compiled against ALSA's headers.
 BUILD_PACKAGES := gcc libasound2-dev python3-dev python3-venv
-TEST_PACKAGES := $(BUILD_PACKAGES) chromium iproute2 nodejs openssl pocketsphinx-testdata systemd
+TEST_PACKAGES := $(BUILD_PACKAGES) chromium iproute2 nodejs openssl pocketsphinx-testdata sox systemd
 BENCH_PACKAGES := $(BUILD_PACKAGES) alsa-utils socat
 
-.PHONY: help demo test check bench format clean
+.PHONY: help demo test check bench fuzz format clean
 help:
-	@sed -n '1,5s/^# \{0,1\}//p' Makefile
+	@sed -n '1,6s/^# \{0,1\}//p' Makefile
 
 demo: $(VENV)/local.stamp
 	$(BIN)/flowpi demo $(WAV)
@@ -37,6 +38,11 @@ check: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	$(call need,$(BENCH_PACKAGES))
 	$(BIN)/python -m tests.bench $(ARGS)
+
+# What it learned stays in .cache/fuzz, and it goes on from there; so does an input that found something.
+RUNS ?= 250000
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.fuzz --runs $(RUNS) --seed 0 --keep .cache/fuzz $(ARGS)
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .

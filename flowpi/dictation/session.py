@@ -155,7 +155,8 @@ class Session:
     def _handle(self, event: SessionReady | PartialText | FinalText | Notice) -> None:
         match event:
             case SessionReady():
-                self._ready.set_result(None)
+                if not self._ready.done():  # it may come in the moment in which patience ends
+                    self._ready.set_result(None)
             case PartialText():
                 self._on_partial(event)
             case Notice(what):

@@ -17,8 +17,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, urlsplit
 
@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 PING_S = 2.0
 UNACKNOWLEDGED_MS = 5000
 """With a ping every 2 s a link that is dead is known after 8 s at the latest: the kernel rounds 5 s up to 5.7."""
+
+RECEIVE_BUFFER_BYTES = 16 * 1024
+"""The kernel's, which doubles it: as much as the loop may have to take apart at once. A frame can be two bytes, and a
+text is under 10 KB; the 256 KiB that asyncio reads at once would hold the loop for a second and take 40 MB."""
 
 HAPPY_EYEBALLS_S = 0.25
 """RFC 8305: how long one address has before the next is tried beside it."""
@@ -163,11 +167,18 @@ class Transport:
         context = await self._tls_context() if urlsplit(url).scheme == "https" else None
         if within_s is None:
             within_s = self.patience.connect_s
+        ask = (method, url, dict(headers or {}), body, context, within_s)
+        opened: list[socket.socket] = []
         try:
             async with asyncio.timeout(within_s):
-                return await asyncio.to_thread(self._request, method, url, dict(headers or {}), body, context, within_s)
+                return await asyncio.to_thread(self._request, *ask, opened)
         except TimeoutError as error:
             raise self._not_reached(error) from None
+        finally:
+            # Of a server that sends a byte now and then, the thread would wait for days.
+            for connection in opened:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def _request(
         self,
@@ -177,16 +188,36 @@ class Transport:
         body: Any,
         context: "ssl.SSLContext | None",
         within_s: float,
+        opened: list[socket.socket],
     ) -> Any:
-        from http.client import HTTPException
+        """`opened`: takes the sockets, so that another thread can end this."""
+        from http.client import HTTPConnection, HTTPException, HTTPSConnection
         from urllib.error import HTTPError, URLError
-        from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
+        from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
         class NoRedirect(HTTPRedirectHandler):
             def redirect_request(self, *_: Any) -> None:
                 return None
 
-        opener = build_opener(NoRedirect, *([HTTPSHandler(context=context)] if context else []))
+        class Plain(HTTPConnection):
+            def connect(self) -> None:
+                super().connect()
+                opened.append(self.sock)
+
+        class Secure(HTTPSConnection):
+            def connect(self) -> None:
+                super().connect()
+                opened.append(self.sock)
+
+        class PlainHandler(HTTPHandler):
+            def http_open(self, request: Request) -> Any:
+                return self.do_open(Plain, request)
+
+        class SecureHandler(HTTPSHandler):
+            def https_open(self, request: Request) -> Any:
+                return self.do_open(Secure, request, context=context)
+
+        opener = build_opener(NoRedirect, PlainHandler, *([SecureHandler(context=context)] if context else []))
         headers["User-Agent"] = "flowpi"
         data = None
         if body is not None or method == "POST":
@@ -319,14 +350,20 @@ def _explain_certificate(error: "ssl.SSLCertVerificationError", name: str) -> tu
 
 
 @cache
-def _connector() -> "type[connect]":
-    from websockets.asyncio.client import connect
+def _connector() -> "Callable[..., connect]":
+    from websockets.asyncio.client import ClientConnection, connect
+
+    class Connection(ClientConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            raw: socket.socket = transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+            super().connection_made(transport)
 
     class Connect(connect):
         def process_redirect(self, exc: Exception) -> Exception:
             return exc
 
-    return Connect
+    return partial(Connect, create_connection=Connection)
 
 
 def _read_certificates(ca_file: str | None) -> "ssl.SSLContext":

@@ -27,7 +27,7 @@ class Encoding(enum.Enum):
 
 
 class DecodeError(Exception):
-    """A frame is not a message of the dialect. `str()` names the field in at most 200 characters.
+    """A frame is not a message of the dialect. `str()` names the field in at most 200 characters, all printable.
 
     It quotes no value, but for a tag that does not exist.
     """
@@ -51,7 +51,8 @@ def decode(frame: Frame, as_type: type[T] | Any) -> T | Any:
         plain = msgpack.unpackb(frame, max_array_len=MAX_ITEMS, max_map_len=MAX_ITEMS, max_ext_len=0)
         return msgspec.convert(plain, as_type, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
-        raise DecodeError(str(error)[:200]) from None  # the tag it quotes is as long as the peer likes
+        # The tag that it quotes is as long as the peer likes, and what the peer likes.
+        raise DecodeError("".join(c if c.isprintable() else " " for c in str(error)[:200])) from None
     except (msgspec.DecodeError, ValueError, RecursionError, msgpack.UnpackException) as error:
         # msgpack's own errors derive from ValueError; so do a lone surrogate and an integer of a million digits.
         what = "JSON" if isinstance(frame, str) else "MessagePack"

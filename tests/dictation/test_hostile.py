@@ -1,0 +1,100 @@
+"""P10 of the promises: a server that means harm costs little memory, holds nobody up, and loses no word."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from flowpi.core.errors import LinkError
+from flowpi.dictation.transport import Patience, Transport
+from tests.dictation.attacked import UTTERANCE, Case, Dialect, Ordeal
+from tests.dictation.hostile import INSTEAD, SUKI, UPGRADED
+from tests.dictation.sound import echo
+
+REPOSITORY = Path(__file__).parents[2]
+SCALE = int(os.environ.get("FLOWPI_HOSTILE_SCALE", "1"))
+"""5: each kind of harm a hundred times and more, in about three minutes."""
+
+MEMORY_MB = 32
+BLOCKED_MS = 100
+PATIENCE_S = 5.0
+"""Of an attempt whose every stage may take 0.1 s, on a machine that has other things to do."""
+AT_ONCE = 6
+"""Victims. Most of their time they wait."""
+
+
+@pytest.fixture
+def hostile() -> Iterator[str]:
+    """The port of a server that means harm."""
+    command = [sys.executable, "-m", "tests.dictation.hostile"]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdin
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
+def cases() -> Iterator[Case]:
+    for kind in INSTEAD:
+        yield case("upgraded", kind, "json")
+        yield case("rest", kind, "suki")
+    for kind in UPGRADED:
+        encoding: Dialect = "msgpack" if "msgpack" in kind else "json"
+        yield case("open", kind, encoding)
+        if not kind.startswith("endless"):
+            yield case("upgraded", kind, encoding)
+    for kind in SUKI:
+        yield case("open", kind, "suki")
+
+
+def case(when: str, kind: str, dialect: Dialect) -> Case:
+    """What never ends keeps both sides busy; what ends keeps them waiting, which many can do at once."""
+    if kind.startswith("endless"):
+        return Case(f"/{when}/{kind}", dialect, 20 * SCALE, 5)
+    return Case(f"/{when}/{kind}", dialect, 50 * SCALE, 25)
+
+
+def suffer(port: str, share: Sequence[Case]) -> list[Ordeal]:
+    victim = subprocess.run(
+        [sys.executable, "-m", "tests.dictation.attacked", port],
+        input="".join(msgspec.json.encode(case).decode() + "\n" for case in share),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert victim.returncode == 0, victim.stderr[-4000:]
+    assert "Traceback" not in victim.stderr, victim.stderr[-4000:]
+    return [msgspec.json.decode(line, type=Ordeal) for line in victim.stdout.splitlines()]
+
+
+def test_a_client_stands_it_and_the_next_backend_has_its_turn(hostile: str) -> None:
+    every = list(cases())
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        shares = pool.map(lambda at: suffer(hostile, every[at::AT_ONCE]), range(AT_ONCE))
+        ordeals = [ordeal for share in shares for ordeal in share]
+    assert len(ordeals) == len(every)
+    not_stood = [
+        ordeal
+        for ordeal in ordeals
+        if any(end.startswith("text") for end in ordeal.ends)
+        or ordeal.text != echo(UTTERANCE.read(0, UTTERANCE.length), packet_ms=1)
+        or ordeal.longest_s > PATIENCE_S
+        or ordeal.blocked_ms > BLOCKED_MS
+        or ordeal.grown_mb > MEMORY_MB
+    ]
+    assert not not_stood, "\n".join(map(str, not_stood))
+
+
+async def test_a_server_that_drips_keeps_no_thread(hostile: str) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    transport = Transport("house", Patience(connect_s=0.1))
+    with pytest.raises(LinkError):
+        await transport.request("POST", f"http://127.0.0.1:{hostile}/rest/dripping-header")
+    async with asyncio.timeout(PATIENCE_S):  # the rest of the answer takes more than a minute
+        await asyncio.to_thread(bool)
