@@ -14,9 +14,9 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar, assert_never
+from typing import Any, TypeVar, assert_never
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.engines import Engine
@@ -100,9 +100,7 @@ class Session:
         self._audio_waits = asyncio.Event()
         self._audio_taken = asyncio.Event()
         self._interim: asyncio.Task[None] | None = None
-        self._conclusion: asyncio.Task[None] | None = None
-        self._closer: asyncio.Task[None] | None = None
-        """Who says goodbye: any of the tasks of a session may."""
+        self._conclusion: asyncio.Task[str] | None = None
         self._outcome = "client left"
 
     async def run(self) -> None:
@@ -117,8 +115,6 @@ class Session:
         except Exception:
             await self._break_off("broken")
         finally:
-            if self._closer and self._closer is not asyncio.current_task():
-                await asyncio.wait([self._closer])
             await self._end(self._conclusion)
             await self._end_interim()
             heard_s = self._transcription.heard_s if self._transcription else 0.0
@@ -135,9 +131,10 @@ class Session:
     async def _receive(self) -> None:
         await self._handle(self._dialect.open())
         while True:
-            # Pings do not come out of `receive`. A client that waits for its text need not say anything.
-            async with asyncio.timeout(None if self._conclusion else self._idle_s):
-                message = await self._socket.receive()
+            message = await self._next_message()
+            if message is None:
+                await self._send_final_text()
+                return
             if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 return
             try:
@@ -146,9 +143,21 @@ class Session:
                 self._outcome = f"refused ({departure})"
                 await self._close(departure.close_code)
 
+    async def _next_message(self) -> WSMessage | None:
+        """None once the final text is there. A ping is answered, and no message; who waits need not say anything."""
+        if self._conclusion is None:
+            async with asyncio.timeout(self._idle_s):
+                return await self._socket.receive()
+        receiving = asyncio.create_task(self._socket.receive(), name="receive")
+        try:
+            await asyncio.wait([receiving, self._conclusion], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await self._end(receiving)
+        return None if receiving.cancelled() else receiving.result()
+
     async def _handle(self, events: list[ServerEvent]) -> None:
         for event in events:
-            if self._closer:
+            if self._socket.closed:
                 return
             match event:
                 case SessionRequested():
@@ -184,17 +193,15 @@ class Session:
             self._audio_taken.clear()
             await self._audio_taken.wait()
 
-    async def _conclude(self) -> None:
-        transcription = self._open_transcription
-        try:
-            await self._end_interim()
-            text = await self._workers.final(transcription.conclude)
-        except Exception:
-            await self._break_off("the engine failed")
-            return
+    async def _conclude(self) -> str:
+        await self._end_interim()
+        return await self._workers.final(self._open_transcription.conclude)
+
+    async def _send_final_text(self) -> None:
+        assert self._conclusion is not None
         if self._socket.closed:
             return
-        self._dialect.final(text, self._engine.language)
+        self._dialect.final(self._conclusion.result(), self._engine.language)
         self._outcome = "final text sent"
         await self._close(1000)
 
@@ -225,7 +232,7 @@ class Session:
             self._transcription.hurry()
         await self._end(self._interim)
 
-    async def _end(self, task: "asyncio.Task[None] | None") -> None:
+    async def _end(self, task: "asyncio.Task[Any] | None") -> None:
         if task and not task.done():
             task.cancel()
             await asyncio.wait([task])
@@ -241,9 +248,8 @@ class Session:
 
     async def _close(self, code: int) -> None:
         """Send what is due and close; nothing, where that is done or the client is gone."""
-        if not self._socket.prepared or self._socket.closed or self._closer:
+        if not self._socket.prepared or self._socket.closed:
             return
-        self._closer = asyncio.current_task()
         with contextlib.suppress(ConnectionError, TimeoutError):
             try:
                 async with asyncio.timeout(CLOSE_S):  # one that reads nothing must not keep its place

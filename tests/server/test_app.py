@@ -271,26 +271,44 @@ class TestRefusals:
             async with connected(server.urls[0], Encoding.MSGPACK) as link:
                 assert (await dictate(link, FlowClient(), PCM[:32_000]))[-1].text == echo_of(PCM[:32_000])
 
-    async def test_a_client_that_reads_nothing_frees_its_place(self) -> None:
+    @pytest.mark.parametrize("where", ["feed", "finish"])
+    async def test_a_client_that_reads_nothing_frees_its_place(self, where: str) -> None:
         class Verbose(EchoRecognition):
             def feed(self, pcm: bytes) -> str | None:
-                return "x" * 8_000_000
+                return "x" * 20_000_000 if where == "feed" else None
+
+            def finish(self) -> str:
+                return "x" * 20_000_000
 
         class VerboseEngine(EchoEngine):
             def recognition(self, language: Sequence[str]) -> EchoRecognition:
                 return Verbose()
 
-        async with Server(["127.0.0.1:0"], VerboseEngine(), idle_s=0.1) as server:
-            reader, writer = await asyncio.open_connection("127.0.0.1", int(server.urls[0].rpartition(":")[2]), limit=1)
-            head = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            writer.write(f"GET /api/v1/dash/ws HTTP/1.1\r\n{head}Sec-WebSocket-Key: {'A' * 22}==\r\n\r\n".encode())
-            packets = b'"packets":["AAAA"],"volumes":[0],"packet_duration":0.1'
-            for text in (AUTH.encode(), b'{"type":"append","position":0,"audio_packets":{' + packets + b"}}"):
-                writer.write(bytes([0x81, 0x80 | 126, 0, len(text), 0, 0, 0, 0]) + text)
+        async with Server(["127.0.0.1:0"], VerboseEngine(), idle_s=0.1) as server, plain_socket(server) as (_, writer):
+            packets = '"packets":["AAA="],"volumes":[0],"packet_duration":0.1'
+            writer.write(frame(AUTH) + frame('{"type":"append","position":0,"audio_packets":{' + packets + "}}"))
+            if where == "finish":
+                writer.write(frame('{"type": "commit", "total_packets": 1}'))
             await until(lambda: server.sessions)
             await until(lambda: not server.sessions)
-            del reader
-            writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def plain_socket(server: Server) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A WebSocket that reads, answers and closes nothing by itself."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(server.urls[0].rpartition(":")[2]), limit=4096)
+    head = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    writer.write(f"GET /api/v1/dash/ws HTTP/1.1\r\n{head}Sec-WebSocket-Key: {'A' * 22}==\r\n\r\n".encode())
+    await reader.readuntil(b"\r\n\r\n")
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+def frame(text: str) -> bytes:
+    """A text frame of a client (RFC 6455), up to 64 KB."""
+    return bytes([0x81, 0x80 | 126, *len(text).to_bytes(2, "big"), 0, 0, 0, 0]) + text.encode()
 
 
 async def ping(link: ClientConnection) -> int:
@@ -462,6 +480,20 @@ class TestWhileAFinalIsMade:
             else:
                 link.transport.abort()
             await free(server)
+            assert "final text" not in {task.get_name() for task in asyncio.all_tasks()}
+
+    async def test_the_goodbye_is_waited_for(self, engine: Endless) -> None:
+        """To close at once would reset the connection under a text that is not read yet."""
+        engine.end.set()
+        async with Server(["127.0.0.1:0"], engine) as server, plain_socket(server) as (reader, writer):
+            writer.write(frame(AUTH) + frame('{"type": "commit", "total_packets": 0}'))
+            await reader.readuntil(b"\x88\x02\x03\xe8")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await reader.read(1)
+            writer.write(b"\x88\x82" + bytes(4) + b"\x03\xe8")
+            async with asyncio.timeout(5):
+                assert await reader.read(1) == b""
 
     async def test_a_client_that_says_more_is_refused(self, engine: Endless) -> None:
         async with Server(["127.0.0.1:0"], engine) as server, connected(server.urls[0]) as link:
