@@ -182,6 +182,11 @@ def test_one_bad_value(file: Path, text: str, message: str) -> None:
             "backends: {x: {kind: suki, url: 'wss://h', partner_id: p, partner_token: t}}",
             "backends.x.url must start with https:// or http://",
         ),
+        ("server: {tls: {key: k}}", "server.tls.certificate is missing: server.tls.key needs it: name a PEM file"),
+        (
+            "server: {tls: {certificate: c}}",
+            "server.tls.key is missing: server.tls.certificate needs it: name a PEM file",
+        ),
         ("server: {listen: ['h:99999']}", "server.listen.0 is 'h:99999', but ports end at 65535: choose a lower port"),
     ],
 )

@@ -4,12 +4,13 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from flowpi import config_file
-from flowpi.config import Config, FlowBackend, Secret, SukiBackend, Token
+from flowpi.config import Config, FlowBackend, Secret, Server, SukiBackend, Tls, Token
 from flowpi.config_file import config_path, json_schema, load, masked, to_yaml, warnings
 from flowpi.core.errors import ConfigError, NoInputError, NoPermissionError, UsageError
 from flowpi.wire.flow_messages import Context
@@ -263,6 +264,16 @@ def test_a_file_that_others_can_change(file: Path) -> None:
 def test_a_key_in_plain_text() -> None:
     config = Config(backends={"x": FlowBackend("ws://h", token=Token(command=("t",)))})
     assert list(warnings(config, None)) == ["backends.x sends its key over the network in plain text: use wss://"]
+
+
+@pytest.mark.parametrize("keys", [{"api_keys": (Secret("literal", "k"),)}, {"partners": {"p": Secret("env", "K")}}])
+def test_keys_of_the_server_in_plain_text(keys: dict[str, Any]) -> None:
+    safe, reachable = ("unix:/s", "127.0.0.1:1", "[::1]:1", "localhost:1"), ("0.0.0.0:1", "[::]:1", "house:1")
+    config = Config(server=Server(safe + reachable, **keys))
+    plain = "takes keys over the network in plain text: set server.tls"
+    assert list(warnings(config, None)) == [f"server.listen {address} {plain}" for address in reachable]
+    assert not list(warnings(Config(server=Server(reachable, tls=Tls("certificate", "key"), **keys)), None))
+    assert not list(warnings(Config(server=Server(reachable)), None))
 
 
 # Showing

@@ -52,6 +52,9 @@ class Backends:
         """`max_failures`: of one backend in a row within a minute; then it has a rest."""
         self.links = links
         self._health = {link.name: _Health(max_failures) for link in links}
+        self._rounds = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def refusals(self) -> list[str]:
@@ -74,6 +77,26 @@ class Backends:
         """
         if utterance.complete and not utterance.length:
             return FinalText("", None), self.links[0].name, Timings()
+        self._rounds += 1
+        self._idle.clear()
+        try:
+            return await self._round(utterance, on_partial)
+        finally:
+            self._rounds -= 1
+            if not self._rounds:
+                self._idle.set()
+
+    async def retire(self) -> None:
+        """Close, once the rounds that have begun are over. No new one may begin."""
+        await self._idle.wait()
+        await self.close()
+
+    async def close(self) -> None:
+        """End what `start` began, and wait for connections that are still being closed."""
+        for link in self.links:
+            await link.close()
+
+    async def _round(self, utterance: Utterance, on_partial: Heard) -> tuple[FinalText, str, Timings]:
         last: BackendError | None = None
         for link in self.links:
             try:
@@ -82,11 +105,6 @@ class Backends:
                 last = error
         assert last is not None
         raise last
-
-    async def close(self) -> None:
-        """End what `start` began, and wait for connections that are still being closed."""
-        for link in self.links:
-            await link.close()
 
     async def _attempt(self, link: Attempt, utterance: Utterance, on_partial: Heard) -> tuple[FinalText, str, Timings]:
         health, loop = self._health[link.name], asyncio.get_running_loop()

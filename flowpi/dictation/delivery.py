@@ -105,23 +105,18 @@ class Delivery:
         """Other backends, from the next attempt on."""
         retired, self._backends = self._backends, backends
         backends.start()
-        self._retiring.add(task := asyncio.create_task(self._retire(retired), name="retire backends"))
+        self._retiring.add(task := asyncio.create_task(retired.retire(), name="retire backends"))
         task.add_done_callback(self._retiring.discard)
         self._answered.set()
         self._audience.refusals_changed(backends.refusals)
 
-    async def _retire(self, backends: Backends) -> None:
-        """Attempts that have begun still use them."""
-        while self._live:
-            await asyncio.wait(list(self._live.values()))
-        await backends.close()
-
     async def close(self) -> None:
         """End all attempts; what is not delivered stays in the spool. Recordings must have ended."""
-        tasks = [*self._live.values(), *([self._late] if self._late else []), *self._retiring]
+        tasks = [*self._live.values(), *([self._late] if self._late else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._retiring)  # whose last attempts are over now
         self._keep_again()
         await asyncio.gather(*self._keeping.values(), return_exceptions=True)
         await self._backends.close()

@@ -109,15 +109,12 @@ class SukiLink:
     async def _take(self, until: float, *, may_create: bool) -> PooledSession:
         try:
             async with asyncio.timeout_at(until):
-                if asyncio.get_running_loop().time() < until:
-                    return await self.sessions.take(may_create=may_create)
+                return await self.sessions.take(may_create=may_create)
         except TimeoutError:
-            if self.sessions.error is not None:
-                raise self.sessions.error from None
-        raise LinkError(
-            f"backend {self.name!r} took no stream within {self._patience.connect_s:g} s: its sessions are busy",
-            "if it goes on, check whether something else uses the sessions of this partner",
-        )
+            raise self.sessions.error or LinkError(
+                f"backend {self.name!r} took no stream within {self._patience.connect_s:g} s: its sessions are busy",
+                "if it goes on, check whether something else uses the sessions of this partner",
+            ) from None
 
     async def _stream_in(self, session: PooledSession, key: str, talk: Talk[T]) -> T:
         """Whatever happens, the session goes back to the pool."""

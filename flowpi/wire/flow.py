@@ -14,25 +14,40 @@ Theory of operation. One connection carries one utterance:
 
 Positions and totals count packets. All packets of a session have the same duration; the client pads the last one
 with silence. A text replaces the one before.
+
+The pages of the service contradict each other. Lenient, a role takes every form that has one meaning
+(`flow_forms.py`); `strict` takes the current documented form alone.
 """
 
 import enum
-from typing import assert_never
+from array import array
+from typing import Literal, assert_never
 
-from msgspec import UNSET, Struct, UnsetType, to_builtins
+from msgspec import UNSET
 
 from flowpi.core.errors import AnsweredInText, ClosedError, ProtocolError, RefusedError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.level import rms
-from flowpi.dsp.wav import WavError, wav_header, wav_payload
-from flowpi.wire.codec import DecodeError, Encoding, Frame, decode, encode
+from flowpi.dsp.wav import wav_header
+from flowpi.wire.codec import DecodeError, Encoding, Frame, encode
+from flowpi.wire.flow_forms import (
+    Audio,
+    Total,
+    check_answer,
+    event_of,
+    read,
+    read_answer,
+    read_strictly,
+    reason_of,
+)
 from flowpi.wire.flow_messages import (
+    AnyBody,
     Append,
     AudioPackets,
     Auth,
     Authenticated,
-    ClientMessage,
     Commit,
+    CommitReceived,
     Context,
     Error,
     Info,
@@ -69,6 +84,10 @@ class FlowClient:
     """The client's side of one utterance.
 
     Call `open`, then `append` and `commit` once `SessionReady` was returned; hand over every frame and the close.
+
+    Args:
+        strict: for tests of servers: every departure from the documented form is a `ProtocolError` that names rule
+            and field.
     """
 
     def __init__(
@@ -80,6 +99,7 @@ class FlowClient:
         context: Context | None = None,
         packet_ms: int = 100,
         wav: bool = True,
+        strict: bool = False,
     ) -> None:
         self.encoding = encoding
         self.packet_bytes = RATE_HZ * packet_ms // 1000 * FRAME_BYTES
@@ -88,12 +108,14 @@ class FlowClient:
         self._auth = Auth(
             access_token=UNSET if access_token is None else access_token,
             language=_subtags(language or []) or UNSET,
-            context=to_builtins(context or Context(), builtin_types=(bytes,)) or UNSET,
+            context=UNSET if context in (None, Context()) else context,
         )
+        self.strict = strict
         self.state = ClientState.NEW
         self.position = 0
         """Packets sent so far."""
         self._answered = False
+        self._commit_received = False
         self._last: PartialText | None = None
         self._outbox: list[Frame] = []
 
@@ -117,8 +139,8 @@ class FlowClient:
             packet = pcm[at : at + self.packet_bytes]
             volumes.append(round(rms(packet), 3))
             packets.append(self._header + packet)
-        byte_encoding = "binary" if self.encoding is Encoding.MSGPACK else "base64"
-        audio = AudioPackets(packets, volumes, self._packet_s, byte_encoding=byte_encoding)
+        byte_encoding: Literal["binary", "base64"] = "binary" if self.encoding is Encoding.MSGPACK else "base64"
+        audio = AudioPackets(packets, volumes, self._packet_s, byte_encoding)
         self._outbox.append(encode(Append(self.position, audio), self.encoding))
         self.position += len(packets)
 
@@ -143,31 +165,25 @@ class FlowClient:
             raise AnsweredInText("the server answers MessagePack in JSON")
         self._answered = True
         try:
-            message: ServerMessage = decode(frame, ServerMessage)
+            message, body = read_answer(frame)
+            if self.strict:
+                check_answer(frame, self.encoding)
         except DecodeError as error:
-            if _status(frame) is not None:  # W0 does not say that the list of statuses is closed
-                return [Notice("answer with an unknown status")]
             raise ProtocolError(f"the server sent no Flow message ({error})") from None
-        match message:
-            case Authenticated():
+        if self.state is ClientState.DONE:
+            return [self._departs("message: after the end")]
+        if body is not None:
+            return self._take(body, message.final if isinstance(message.final, bool) else body.final)
+        match message.status:
+            case "auth":
                 return self._ready()
-            case Info(message={"event": "session_started"}):  # observed: one service calls "auth" so
-                return self._ready()
-            case Info():
-                return [Notice("info")]
-            case Text(body=body):
-                self._last = PartialText(body.text, body.detected_language)
-                final = message.final if message.final is not None else body.final
-                # Before the commit no text is final, whatever it says: the rest of the speech would be lost.
-                if not final or self.state is not ClientState.COMMITTED:
-                    return [self._last]
+            case "info":
+                return self._learn(event_of(message))
+            case "error":
                 self.state = ClientState.DONE
-                return [FinalText(body.text, body.detected_language)]
-            case Error():
-                self.state = ClientState.DONE
-                raise RefusedError(f"the server refused: {_reason(message)}")
-            case _:
-                assert_never(message)
+                raise RefusedError(f"the server refused: {reason_of(message)}")
+            case _:  # W0 does not say that the list of statuses is closed
+                return [Notice("answer with an unknown status")]
 
     def receive_close(self, code: int | None, reason: str = "") -> list[ClientEvent]:
         """The connection is closed. After a normal close a text that came after the commit counts as the final one,
@@ -179,6 +195,7 @@ class FlowClient:
         if self.state is ClientState.DONE:
             return []
         if self.state is ClientState.COMMITTED and self._last is not None and code in NORMAL_CLOSES:
+            self._departs("text: no final one before the close")
             self.state = ClientState.DONE
             return [FinalText(self._last.text, self._last.language, confirmed=False)]
         raise ClosedError(code, reason)
@@ -189,9 +206,42 @@ class FlowClient:
 
     def _ready(self) -> list[ClientEvent]:
         if self.state is not ClientState.AUTHENTICATING:
-            return [Notice("a second auth")]
+            return [self._departs("auth: a second one")]
         self.state = ClientState.STREAMING
         return [SessionReady()]
+
+    def _learn(self, event: str | None) -> list[ClientEvent]:
+        match event:
+            case "session_started":  # observed: one service calls "auth" so
+                return self._ready()
+            case "commit_received":
+                if self._commit_received or self.state is not ClientState.COMMITTED:
+                    return [self._departs("info: commit_received, but there was no commit, or it is answered")]
+                self._commit_received = True
+                return [Notice("info")]
+            case _:
+                return [Notice("info")]
+
+    def _take(self, body: AnyBody, final: bool | None) -> list[ClientEvent]:
+        if self.state is ClientState.AUTHENTICATING:
+            self._departs("text: before auth")
+        language = body.detected_language if isinstance(body.detected_language, str) else None
+        if final is not True:
+            self._last = PartialText(body.text, language)
+            return [self._last]
+        if self.state is not ClientState.COMMITTED:
+            # Before the commit no text is final, whatever it says: the rest of the speech would be lost.
+            self._departs("text.final: before the commit")
+            return [PartialText(body.text, language)]
+        if not self._commit_received:
+            self._departs("info: no commit_received before the final text")
+        self.state = ClientState.DONE
+        return [FinalText(body.text, language)]
+
+    def _departs(self, rule: str) -> Notice:
+        if self.strict:
+            raise ProtocolError(f"the server left the dialect: {rule}")
+        return Notice(rule)
 
 
 def _subtags(language: list[str]) -> list[str]:
@@ -199,52 +249,47 @@ def _subtags(language: list[str]) -> list[str]:
     return list(dict.fromkeys(tag.replace("_", "-").partition("-")[0].lower() for tag in language))
 
 
-def _status(frame: Frame) -> str | None:
-    """The status of a message of unknown kind."""
-    try:
-        return str(decode(frame, _AnyStatus).status)
-    except DecodeError:
-        return None
-
-
-class _AnyStatus(Struct):
-    status: str
-
-
-def _reason(message: Error) -> str:
-    """The first reason in words, from wherever it stands; at most 200 characters, with no control characters."""
-    for place in (message.error, message.message, message.detail):
-        if isinstance(place, dict):
-            place = place.get("event") or place.get("detail") or place.get("message")
-        if isinstance(place, str) and place:
-            return "".join(c if c.isprintable() else " " for c in place[:200])
-    return "no reason given"
-
-
 # The server role.
 
 
-class FlowServer:
-    """The server's side of one utterance.
+class ServerState(enum.Enum):
+    NEW = "new"
+    ASKED = "asked"
+    """The auth came; it is not answered."""
+    OPEN = "open"
+    COMMITTED = "committed"
+    FAILED = "failed"
+    """What still comes is passed over."""
 
-    After a `Departure`, send what `data_to_send` holds (the error is in it) and close. In `strict` mode only the
-    documented form is accepted.
+
+class FlowServer:
+    """The server's side of one utterance: `roles.Server`. Lenient, it may hear audio before it said `accept`.
+
+    Args:
+        encoding: what the client asked for by its header; None where it has none, and then it is answered in the
+            encoding of its first frame.
+        strict: only the documented form. Every departure from it is an error that names rule and field.
     """
 
-    def __init__(self, *, encoding: Encoding = Encoding.JSON, strict: bool = False) -> None:
-        self.encoding = encoding
+    def __init__(self, *, encoding: Encoding | None = None, strict: bool = False) -> None:
+        self.encoding = encoding or Encoding.JSON
         self.strict = strict
+        self.state = ServerState.NEW
         self.position = 0
         """Packets received so far."""
-        self._authenticated = False
-        self._committed = False
+        self._by_first_frame = encoding is None and not strict
         self._packet_s: float | None = None
+        self._hashes = array("q")
+        """Of each packet, to know one that is sent again."""
         self._outbox: list[Frame] = []
 
     @staticmethod
-    def encoding_for(header: str | None) -> Encoding:
-        """What the client asked for by its `Encoding` header, in any case; JSON where there is none."""
-        return Encoding.MSGPACK if (header or "").strip().lower() == "msgpack" else Encoding.JSON
+    def encoding_for(header: str | None) -> Encoding | None:
+        """What the client asked for by its `Encoding` header, in any case; None where it says nothing that we know."""
+        try:
+            return Encoding((header or "").strip().lower())
+        except ValueError:
+            return None
 
     def open(self) -> list[ServerEvent]:
         return []
@@ -255,20 +300,24 @@ class FlowServer:
         Raises:
             Departure: see there.
         """
+        if self.state is ServerState.FAILED:
+            return []
+        if self._by_first_frame:
+            self._by_first_frame = False
+            self.encoding = Encoding.JSON if isinstance(frame, str) else Encoding.MSGPACK
         try:
             if isinstance(frame, str) is (self.encoding is Encoding.MSGPACK):
                 raise Departure(f"frame: a session in {self.encoding.value} takes no such frame")
-            try:
-                message: ClientMessage = decode(frame, ClientMessage)
-            except DecodeError as error:
-                raise Departure(f"message: {error}") from None
+            message = read_strictly(frame, self.encoding) if self.strict else read(frame)
             match message:
-                case Auth():
+                case None:
+                    return []
+                case SessionRequested():
                     return self._receive_auth(message)
-                case Append():
-                    return self._receive_append(message)
-                case Commit():
-                    return self._receive_commit(message)
+                case Audio():
+                    return self._receive_audio(message)
+                case Total(packets):
+                    return self._receive_commit(packets)
                 case _:
                     assert_never(message)
         except Departure as departure:
@@ -276,6 +325,8 @@ class FlowServer:
             raise
 
     def accept(self) -> None:
+        if self.state is ServerState.ASKED:
+            self.state = ServerState.OPEN
         self._send(Authenticated())
 
     def partial(self, text: str, language: str) -> None:
@@ -287,55 +338,51 @@ class FlowServer:
 
     def fail(self, reason: str) -> None:
         """The end: send what is due, then close."""
+        self.state = ServerState.FAILED
         self._send(Error(error=reason, message=reason))
 
     def data_to_send(self) -> list[Frame]:
         frames, self._outbox = self._outbox, []
         return frames
 
-    def _receive_auth(self, auth: Auth) -> list[ServerEvent]:
-        if self._authenticated:
+    def _receive_auth(self, request: SessionRequested) -> list[ServerEvent]:
+        if self.state is not ServerState.NEW:
             raise Departure("auth: only once, as the first message")
-        self._authenticated = True
-        language = [auth.language] if isinstance(auth.language, str) else auth.language or []
-        token = None if isinstance(auth.access_token, UnsetType) else auth.access_token
-        return [SessionRequested(token, list(language), auth.context or {})]
+        self.state = ServerState.ASKED
+        return [request]
 
-    def _receive_append(self, append: Append) -> list[ServerEvent]:
-        audio = append.audio_packets
-        if not self._authenticated:
-            raise Departure("append: auth comes first")
-        if self._committed:
+    def _receive_audio(self, audio: Audio) -> list[ServerEvent]:
+        self._check_open("append")
+        if self.state is ServerState.COMMITTED:
             raise Departure("append: after the commit")
-        if len(audio.packets) != len(audio.volumes):
-            raise Departure(f"append.volumes: {len(audio.volumes)} numbers for {len(audio.packets)} packets")
-        if append.position + len(audio.packets) <= self.position and append.position < self.position:
-            return []  # an identical message sent again
-        if append.position != self.position:
-            raise Departure(f"append.position: {append.position}, expected {self.position}")
-        if self._packet_s is None:
-            self._packet_s = audio.packet_duration
-        elif audio.packet_duration != self._packet_s:
-            raise Departure("append.packet_duration: differs from the first message's")
-        try:
-            pcm = b"".join(wav_payload(packet) for packet in audio.packets)
-        except WavError as error:
-            raise Departure(f"append.packets: {error}") from None
-        if len(pcm) % FRAME_BYTES:
-            raise Departure("append.packets: half a sample")
-        self.position += len(audio.packets)
-        return [AudioReceived(pcm)]
+        hashes = array("q", map(hash, audio.packets))
+        if audio.position != self.position:
+            again = self._hashes[audio.position : audio.position + len(hashes)] if audio.position >= 0 else None
+            if again != hashes or self.strict:
+                raise Departure(f"append.position: {audio.position}, expected {self.position}")
+            return []
+        if self.strict and audio.duration_s != (self._packet_s or audio.duration_s):
+            raise Departure("append.audio_packets.packet_duration: differs from the first message's")
+        self._packet_s = audio.duration_s
+        self._hashes += hashes
+        self.position += len(hashes)
+        return [AudioReceived(audio.pcm)] if audio.pcm else []
 
-    def _receive_commit(self, commit: Commit) -> list[ServerEvent]:
-        if not self._authenticated:
-            raise Departure("commit: auth comes first")
-        if self._committed:
+    def _receive_commit(self, packets: int) -> list[ServerEvent]:
+        self._check_open("commit")
+        if self.state is ServerState.COMMITTED:
             raise Departure("commit: only once")
-        if commit.total_packets != self.position:
-            raise Departure(f"commit.total_packets: {commit.total_packets}, but {self.position} arrived")
-        self._committed = True
-        self._send(Info({"event": "commit_received"}))
+        if packets != self.position:
+            raise Departure(f"commit.total_packets: {packets}, but {self.position} arrived")
+        self.state = ServerState.COMMITTED
+        self._send(Info(CommitReceived()))
         return [AudioCommitted()]
+
+    def _check_open(self, name: str) -> None:
+        if self.state is ServerState.NEW:
+            raise Departure(f"{name}: auth comes first")
+        if self.strict and self.state is ServerState.ASKED:
+            raise Departure(f"{name}: before the answer to auth")
 
     def _send(self, message: ServerMessage) -> None:
         self._outbox.append(encode(message, self.encoding))

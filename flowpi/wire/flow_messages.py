@@ -1,12 +1,13 @@
 """The messages of Wispr Flow's WebSocket dialect, as they stand on the wire.
 
 Sources: "W0" and "W1" are the older and the current edition of the vendor's page `websocket_api`; "observed" marks
-what only third-party clients show. What they mean, and in which order they come: `flow.py`.
+what only third-party clients show (`docs/protocols.md` lists all). What they mean, and in which order they
+come: `flow.py`.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import fields, replace
 
 
@@ -66,73 +67,127 @@ class Context(_Part, frozen=True):
 
 # Messages of the client, W0: text frames of JSON, or binary frames of MessagePack.
 
+Language = Annotated[str, Meta(pattern=r"^[a-z]{2,3}\Z")]
 
-class Auth(Struct, tag_field="type", tag="auth"):
-    """W0. The first message. `language`: ISO 639-1 codes; absent or empty means "find out"."""
+
+class Auth(Struct, tag_field="type", tag="auth", forbid_unknown_fields=True):
+    """W0. The first message. `language`: ISO 639-1 codes; absent or empty means "find out" (W4)."""
 
     access_token: str | UnsetType = UNSET
-    language: list[str] | str | UnsetType | None = UNSET
-    context: dict[str, Any] | UnsetType | None = UNSET
+    language: list[Language] | UnsetType = UNSET
+    context: Context | UnsetType = UNSET
 
 
-class AudioPackets(Struct):
+class AudioPackets(Struct, forbid_unknown_fields=True):
     """W0. `packet_duration` is seconds of one packet; `volumes` has one number a packet, of no agreed scale."""
 
     packets: list[bytes]
     volumes: list[float]
     packet_duration: float
-    audio_encoding: str = "wav"
-    byte_encoding: str = "base64"
+    byte_encoding: Literal["base64", "binary"]
+    audio_encoding: Literal["wav"] = "wav"
 
 
-class Append(Struct, tag_field="type", tag="append"):
+class Append(Struct, tag_field="type", tag="append", forbid_unknown_fields=True):
     """W0. `position`: the index of the first packet of this message in the session."""
 
-    position: int
+    position: Annotated[int, Meta(ge=0)]
     audio_packets: AudioPackets
 
 
-class Commit(Struct, tag_field="type", tag="commit"):
+class Commit(Struct, tag_field="type", tag="commit", forbid_unknown_fields=True):
     """W0. The end of the audio."""
 
-    total_packets: int
+    total_packets: Annotated[int, Meta(ge=0)]
 
 
 ClientMessage = Auth | Append | Commit
+"""In the documented form."""
+
+
+class AnyAuth(Struct):
+    """What clients send (observed): a language by itself, or with a region; any context."""
+
+    access_token: str | None = None
+    language: list[str] | str | None = None
+    context: Any = None
+
+
+class AnyAudioPackets(Struct):
+    """What clients send (observed): packets with and without a WAV header."""
+
+    packets: list[bytes]
+    volumes: list[float] | None = None
+    audio_encoding: str = "wav"
+
+
+class AnyAppend(Struct):
+    """W0 knows two forms: `audio_packets`, and in a table `audio`, a packet by itself."""
+
+    position: int
+    audio_packets: AnyAudioPackets | None = None
+    audio: bytes | None = None
+
+
+class AnyCommit(Struct):
+    total_packets: int
+
 
 # Messages of the server, W0: told apart by `status`.
 
 
-class Authenticated(Struct, tag_field="status", tag="auth"):
+class Authenticated(Struct, tag_field="status", tag="auth", forbid_unknown_fields=True):
     """W0. The session is open."""
 
 
-class Info(Struct, tag_field="status", tag="info"):
-    """W0 knows `{"event": "commit_received"}`; others are observed."""
-
-    message: Any = None
+class CommitReceived(Struct, tag_field="event", tag="commit_received", forbid_unknown_fields=True):
+    """W0."""
 
 
-class TextBody(Struct, omit_defaults=True):
+class Info(Struct, tag_field="status", tag="info", forbid_unknown_fields=True):
+    """W0."""
+
+    message: CommitReceived
+
+
+class TextBody(Struct, forbid_unknown_fields=True):
+    """W0. `text` is the whole text so far."""
+
     text: str
-    detected_language: str | None = None
-    final: bool | None = None
+    detected_language: str
 
 
-class Text(Struct, tag_field="status", tag="text"):
-    """W0. `body.text` is the whole text so far. `position`: presumably the packets heard (assumed)."""
+class Text(Struct, tag_field="status", tag="text", forbid_unknown_fields=True):
+    """W0. `position`: presumably the packets heard (assumed)."""
 
     body: TextBody
-    position: int = 0
-    final: bool | None = None
+    position: int
+    final: bool
 
 
-class Error(Struct, tag_field="status", tag="error", omit_defaults=True):
-    """W0 says that it ends the session; where the reason stands is observed: `error`, `message` or `detail`."""
+class Error(Struct, tag_field="status", tag="error", forbid_unknown_fields=True):
+    """W0 says that it ends the session, and not where the reason stands; clients read both (observed)."""
 
-    error: Any = None
-    message: Any = None
-    detail: Any = None
+    error: str
+    message: str
 
 
 ServerMessage = Authenticated | Info | Text | Error
+"""In the documented form."""
+
+
+class AnyBody(Struct):
+    text: str
+    detected_language: Any = None
+    final: Any = None
+
+
+class AnyServerMessage(Struct):
+    """Every member in which a server may answer. What `message` and `body` hold depends on the status."""
+
+    status: str
+    final: Any = None
+    body: Any = None
+    error: Any = None
+    message: Any = None
+    detail: Any = None

@@ -30,8 +30,8 @@ class Call:
         assert socket.request is not None
         self.socket = socket
         self.path = socket.request.path
-        self.encoding = FlowServer.encoding_for(socket.request.headers.get("Encoding"))
-        self.flow = FlowServer(encoding=self.encoding, strict=True)
+        self.flow = FlowServer(encoding=FlowServer.encoding_for(socket.request.headers.get("Encoding")), strict=True)
+        self.encoding = self.flow.encoding
         self.session: SessionRequested | None = None
         self.pcm = b""
         self.appends: list[int] = []

@@ -141,7 +141,7 @@ class FakeSuki:
     `refusal`: what a refused upgrade is answered with, status and body.
     `login_status`: what every login is answered with, but 200.
     `held`: until it is set, no session is made.
-    `answer`: what the making of a session is answered with instead.
+    `answer`, `create_status`: what the making of a session is answered with instead.
     """
 
     def __init__(self, scripts: Sequence[Script] = (works,), *, provider_id: str | None = None) -> None:
@@ -152,10 +152,12 @@ class FakeSuki:
         self.partner_token = PARTNER_TOKEN
         self.held: asyncio.Event | None = None
         self.answer: bytes | None = None
+        self.create_status = 201
         self.streams: list[Stream] = []
         self.logins: list[Login] = []
         self.made: list[str] = []
         self.ended: list[str] = []
+        """Those that it was asked to end."""
         self.upgrades = 0
         self.sessions = Sessions()
         self._owner = Owner("partner", provider_id)
@@ -225,7 +227,7 @@ class FakeSuki:
         if self.held is not None:
             await self.held.wait()
         if self.answer is not None:
-            return web.Response(body=self.answer, status=201)
+            return web.Response(body=self.answer, status=self.create_status)
         try:
             self._check(request)
             body = read_body(await request.read(), CreateSession)
@@ -238,10 +240,10 @@ class FakeSuki:
     async def _end(self, request: web.Request) -> web.Response:
         try:
             self._check(request)
+            self.ended.append(request.match_info["id"])
             self.sessions.end(self._owner, request.match_info["id"], _now())
         except Refusal as refusal:
             return _refused(refusal)
-        self.ended.append(request.match_info["id"])
         return web.json_response({})
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:

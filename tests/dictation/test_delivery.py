@@ -340,6 +340,36 @@ class TestBacklog:
                 await house.audience.hears("late", ulid(1), "other")
                 await house.audience.hears("delivered", ulid(1))
 
+    @pytest.mark.parametrize("late", [False, True])
+    async def test_the_old_ones_are_closed_when_their_attempts_are_over(self, house: House, late: bool) -> None:
+        async def waits(call: Call) -> None:
+            await call.authenticate()
+            await call.hear()
+            await go_on.wait()
+            await call.say(echo(call.pcm), final=True)
+
+        class Closing(FlowLink):
+            closed = False
+
+            async def close(self) -> None:
+                self.closed = True
+                await super().close()
+
+        go_on = asyncio.Event()
+        async with FakeBackend([hangs_up, waits] if late else [waits]) as backend, FakeBackend() as other:
+            link = Closing("house", FlowBackend(backend.url), Context(), Patience())
+            async with house.life(link) as delivery:
+                speak(delivery)
+                call = await backend.called(2 if late else 1)
+                await until(lambda: call.committed)
+                delivery.use(Backends([make_link(other.url, "other")]))
+                await ticks()
+                assert not link.closed
+                go_on.set()
+                await house.audience.hears("late" if late else "text", ulid(1), "house")
+                await until(lambda: link.closed)
+        assert not other.calls
+
     async def test_what_is_on_the_disk_is_not_held_in_memory_too(self, house: House, unused_tcp_port: int) -> None:
         """The text comes from the file, not from the object."""
         async with house.life(make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws")) as delivery:

@@ -253,6 +253,16 @@ def test_one_that_is_being_made_at_the_close_is_ended_too() -> None:
     run(main())
 
 
+def test_one_that_cools_at_the_close_is_ended_too() -> None:
+    async def main() -> None:
+        service = Service()
+        service.pool.cool(await service.take())
+        await service.pool.close()
+        assert service.ended == ["session 1"]
+
+    run(main())
+
+
 @pytest.mark.parametrize(("create_s", "end_s"), [(0.5, 60.0), (60.0, 0.0)])
 def test_a_close_takes_no_longer_than_it_may(create_s: float, end_s: float) -> None:
     async def main() -> None:

@@ -59,7 +59,7 @@ function readMsgpack(data, isBinary) {
   return decode(data);
 }
 
-/** An append a second, the packets WAV files as base64, or bare samples as MessagePack's bin. */
+/** An append a second; the packets are WAV files, as base64 or MessagePack's bin. */
 async function dictateFlow(msgpack) {
   const socket = msgpack
     ? await connect(`${base}/api/v1/dash/ws?api_key=Bearer%20fl-canary`, { Encoding: "msgpack" }, readMsgpack)
@@ -80,7 +80,7 @@ async function dictateFlow(msgpack) {
       type: "append",
       position,
       audio_packets: {
-        packets: [msgpack ? packet : wavFile(packet).toString("base64")],
+        packets: [msgpack ? wavFile(packet) : wavFile(packet).toString("base64")],
         volumes: [volume(packet)],
         packet_duration: 1,
         audio_encoding: "wav",

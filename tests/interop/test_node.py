@@ -27,8 +27,8 @@ def dictate(dialect: str, url: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("dialect", ["flow", "flow-msgpack"])
-def test_flow(served: str, dialect: str) -> None:
-    report = dictate(dialect, served)
+def test_flow(strict_server: str, dialect: str) -> None:
+    report = dictate(dialect, strict_server)
     (text,) = report["texts"]
     assert word_error_rate(DEMO_TEXT, text) <= WORD_ERRORS_MAX
     assert report["messages"][0] == {"status": "auth"}
@@ -36,3 +36,12 @@ def test_flow(served: str, dialect: str) -> None:
     assert report["messages"][-1]["body"] == {"text": text, "detected_language": "en"}
     assert report["messages"][-1]["final"] is True
     assert report["closes"] == [1000]
+
+
+def test_suki(strict_server: str) -> None:
+    report = dictate("suki", strict_server)
+    assert len(report["texts"]) == 2
+    for text in report["texts"]:
+        assert word_error_rate(DEMO_TEXT, text) <= WORD_ERRORS_MAX
+    assert report["messages"][-1] == {"transcript": {"transcript": "EOF"}}
+    assert report["closes"] == [1000, 1000]

@@ -12,6 +12,7 @@ import aiohttp
 import websockets
 from websockets.asyncio.client import ClientConnection
 
+from flowpi.dsp.wav import wav_header
 from flowpi.server.access import Access
 from flowpi.server.app import Server
 from flowpi.server.engines import EchoEngine
@@ -92,7 +93,8 @@ async def hear(link: ClientConnection) -> list[dict[str, Any]]:
 async def dictate_flow(link: ClientConnection, pcm: bytes, **auth: Any) -> str:
     """In the documented form, packets of 100 ms. The final text, or what the error says."""
     await link.send(json.dumps({"type": "auth", **auth}))
-    packets = [base64.b64encode(pcm[at : at + 3200]).decode() for at in range(0, len(pcm), 3200)]
+    chunks = [pcm[at : at + 3200] for at in range(0, len(pcm), 3200)]
+    packets = [base64.b64encode(wav_header(len(chunk)) + chunk).decode() for chunk in chunks]
     answer = json.loads(await link.recv())
     if answer["status"] == "error":
         return str(answer["error"])

@@ -24,12 +24,14 @@ from flowpi.core.errors import (
     RefusedError,
     UsageError,
 )
+from flowpi.server.access import Access
 from flowpi.server.app import Server, serve
 from flowpi.server.engines import EchoEngine, EchoRecognition, Recognition, load_engine
 from flowpi.wire.codec import Encoding
 from flowpi.wire.flow import FlowClient
 from flowpi.wire.roles import FinalText, Notice, PartialText, SessionReady
 from tests.speech import two_cities, word_error_rate
+from tests.waiting import until
 
 PCM = bytes(range(256)) * 425  # 3.4 s
 AUTH = '{"type": "auth"}'
@@ -166,9 +168,9 @@ class TestRefusals:
             ("garbage", "message: not JSON (DecodeError)"),
             ("x" * 1_000_000, "message: not JSON (DecodeError)"),
             (b"\x81" * 1_000_000, "frame: a session in json takes no such frame"),
-            ('{"type": "start"}', "message: Invalid value 'start' - at `$.type`"),
+            ('{"type": 7}', "type: auth, append or commit"),
             ('{"type": "commit", "total_packets": 0}', "commit: auth comes first"),
-            ('{"type": "auth", "access_token": 7}', "message: Expected `str`, got `int` - at `$.access_token`"),
+            ('{"type": "auth", "access_token": 7}', "auth.access_token: Expected `str | null`, got `int`"),
         ],
         ids=["garbage", "megabyte", "binary", "tag", "commit", "token"],
     )
@@ -249,6 +251,56 @@ class TestRefusals:
                 (answer,) = await answers(link)
             assert answer["error"] == "idle: no message came"
             assert link.close_code == 1008
+
+    async def test_pings_do_not_keep_a_place(self) -> None:
+        async with Server(["127.0.0.1:0"], EchoEngine(), idle_s=0.3) as server:
+            async with connected(server.urls[0]) as link:
+                pinging = asyncio.create_task(ping(link))
+                (answer,) = await answers(link)
+                assert await pinging > 1
+            assert answer["error"] == "idle: no message came"
+
+    @pytest.mark.parametrize("append_bytes", [3200, 35_200])
+    async def test_an_utterance_without_end(self, append_bytes: int) -> None:
+        async with Server(["127.0.0.1:0"], EchoEngine(), max_utterance_s=1) as server:
+            async with connected(server.urls[0], Encoding.MSGPACK) as link:
+                with pytest.raises(RefusedError, match=r"refused: audio: more than 1 s in one utterance$"):
+                    await dictate(link, FlowClient(), PCM[:35_200], append_bytes)
+                await link.wait_closed()
+                assert link.close_code == 1008
+            async with connected(server.urls[0], Encoding.MSGPACK) as link:
+                assert (await dictate(link, FlowClient(), PCM[:32_000]))[-1].text == echo_of(PCM[:32_000])
+
+    async def test_a_client_that_reads_nothing_frees_its_place(self) -> None:
+        class Verbose(EchoRecognition):
+            def feed(self, pcm: bytes) -> str | None:
+                return "x" * 8_000_000
+
+        class VerboseEngine(EchoEngine):
+            def recognition(self, language: Sequence[str]) -> EchoRecognition:
+                return Verbose()
+
+        async with Server(["127.0.0.1:0"], VerboseEngine(), idle_s=0.1) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(server.urls[0].rpartition(":")[2]), limit=1)
+            head = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            writer.write(f"GET /api/v1/dash/ws HTTP/1.1\r\n{head}Sec-WebSocket-Key: {'A' * 22}==\r\n\r\n".encode())
+            packets = b'"packets":["AAAA"],"volumes":[0],"packet_duration":0.1'
+            for text in (AUTH.encode(), b'{"type":"append","position":0,"audio_packets":{' + packets + b"}}"):
+                writer.write(bytes([0x81, 0x80 | 126, 0, len(text), 0, 0, 0, 0]) + text)
+            await until(lambda: server.sessions)
+            await until(lambda: not server.sessions)
+            del reader
+            writer.transport.abort()
+
+
+async def ping(link: ClientConnection) -> int:
+    """Until it is closed; how often an answer came."""
+    count = 0
+    with contextlib.suppress(websockets.ConnectionClosed):
+        while True:
+            await (await link.ping())
+            count += 1
+    return count
 
 
 class Broken(EchoRecognition):
@@ -370,6 +422,56 @@ class TestOrderOfWork:
             await free(server)
 
 
+class TestWhileAFinalIsMade:
+    @pytest.fixture
+    async def engine(self) -> AsyncIterator[Endless]:
+        engine = Endless()
+        yield engine
+        engine.end.set()
+
+    async def waiting(self, link: ClientConnection) -> None:
+        await link.send(AUTH)
+        await link.send('{"type": "commit", "total_packets": 0}')
+        assert [json.loads(await link.recv())["status"] for _ in range(2)] == ["auth", "info"]
+
+    async def test_pings_are_answered(self, engine: Endless) -> None:
+        async with Server(["127.0.0.1:0"], engine, idle_s=0.05) as server, connected(server.urls[0]) as link:
+            await self.waiting(link)
+            async with asyncio.timeout(5):
+                for _ in range(20):
+                    await (await link.ping())
+            engine.end.set()
+            assert [answer["final"] for answer in await answers(link)] == [True]
+            assert link.close_code == 1000
+
+    async def test_a_client_that_need_not_say_anything_is_not_idle(self, engine: Endless) -> None:
+        async with Server(["127.0.0.1:0"], engine, idle_s=0.05) as server, connected(server.urls[0]) as link:
+            await self.waiting(link)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await link.recv()
+            engine.end.set()
+            assert json.loads(await link.recv())["final"] is True
+
+    @pytest.mark.parametrize("how", ["close", "abort"])
+    async def test_a_client_that_leaves_frees_its_place(self, engine: Endless, how: str) -> None:
+        async with Server(["127.0.0.1:0"], engine) as server, connected(server.urls[0]) as link:
+            await self.waiting(link)
+            if how == "close":
+                await link.close()
+            else:
+                link.transport.abort()
+            await free(server)
+
+    async def test_a_client_that_says_more_is_refused(self, engine: Endless) -> None:
+        async with Server(["127.0.0.1:0"], engine) as server, connected(server.urls[0]) as link:
+            await self.waiting(link)
+            await link.send('{"type": "commit", "total_packets": 0}')
+            (answer,) = await answers(link)
+            assert answer["error"] == "commit: only once"
+            await free(server)
+
+
 class TestLife:
     async def test_serve_is_ready_when_it_answers_and_ends_when_cancelled(self, tmp_path: Path) -> None:
         ready = asyncio.Event()
@@ -486,6 +588,12 @@ class TestListening:
             f"listen address '{host}:8000' is open to other machines, and no keys are set: "
             "set server.api_keys or server.partners, or listen on 127.0.0.1:8000 or unix:PATH"
         )
+
+    async def test_address_that_others_reach_with_keys(self) -> None:
+        async with Server(["0.0.0.0:0"], EchoEngine(), access=Access(["key"])) as server:
+            port = server.urls[0].rpartition(":")[2]
+            with pytest.raises(websockets.InvalidStatus, match="401"):
+                await connected(f"ws://127.0.0.1:{port}", path="/api/v1/dash/ws?api_key=x")
 
     async def test_localhost_by_name(self) -> None:
         async with Server(["localhost:0"], EchoEngine()) as server, connected(server.urls[0]):

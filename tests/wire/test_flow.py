@@ -12,12 +12,15 @@ from flowpi.dsp.wav import wav_header
 from flowpi.wire.codec import DecodeError, Encoding, Frame, decode, encode
 from flowpi.wire.flow import ClientState, FlowClient, FlowServer
 from flowpi.wire.flow_messages import (
+    App,
     Append,
     AudioPackets,
     Auth,
     Authenticated,
     ClientMessage,
     Commit,
+    CommitReceived,
+    Context,
     Error,
     Info,
     ServerMessage,
@@ -41,7 +44,7 @@ ENCODINGS = list(Encoding)
 GOLDEN: list[tuple[Any, dict[str, Any]]] = [
     (Auth(), {"type": "auth"}),
     (
-        Auth("jwt", ["en"], {"app": {"name": "flowpi", "type": "other"}}),
+        Auth("jwt", ["en"], Context(app=App("flowpi", "other"))),
         {
             "type": "auth",
             "access_token": "jwt",
@@ -50,7 +53,7 @@ GOLDEN: list[tuple[Any, dict[str, Any]]] = [
         },
     ),
     (
-        Append(4, AudioPackets([b"\x01\x02"], [0.25], 0.1, byte_encoding="binary")),
+        Append(4, AudioPackets([b"\x01\x02"], [0.25], 0.1, "binary")),
         {
             "type": "append",
             "position": 4,
@@ -65,7 +68,7 @@ GOLDEN: list[tuple[Any, dict[str, Any]]] = [
     ),
     (Commit(7), {"type": "commit", "total_packets": 7}),
     (Authenticated(), {"status": "auth"}),
-    (Info({"event": "commit_received"}), {"status": "info", "message": {"event": "commit_received"}}),
+    (Info(CommitReceived()), {"status": "info", "message": {"event": "commit_received"}}),
     (
         Text(TextBody("hello", "en"), 7, final=True),
         {
@@ -75,7 +78,7 @@ GOLDEN: list[tuple[Any, dict[str, Any]]] = [
             "final": True,
         },
     ),
-    (Error("no"), {"status": "error", "error": "no"}),
+    (Error("no", "no"), {"status": "error", "error": "no", "message": "no"}),
 ]
 
 
@@ -117,7 +120,7 @@ def append(
 ) -> Frame:
     packets = [PACKET] * count if packets is None else packets
     volumes = [0.5] * len(packets) if volumes is None else volumes
-    return encode(Append(position, AudioPackets(packets, volumes, packet_duration)), Encoding.JSON)
+    return encode(Append(position, AudioPackets(packets, volumes, packet_duration, "base64")), Encoding.JSON)
 
 
 def refusal(server: FlowServer, frame: Frame) -> str:
@@ -157,8 +160,8 @@ class TestMessages:
         [
             ("{", "not JSON (DecodeError)"),
             ("\ud800", "not JSON (UnicodeEncodeError)"),
-            ('{"type": "auth", "context": {"a": ' + "[" * 10_000, "not JSON (RecursionError)"),
-            ('{"type": "auth", "context": {"a": [' + "[]," * 40_000, "more than 65536 entries"),
+            ('{"a": ' + "[" * 10_000 + "]" * 10_000 + ', "type": "auth"}', "not JSON (RecursionError)"),
+            ('{"a": [' + "[]," * 40_000 + '[]], "type": "auth"}', "more than 65536 entries"),
             (b"", "not MessagePack (ValueError)"),
             (b"\xc1", "not MessagePack (FormatError)"),
             (b"\xdd\xff\xff\xff\xff", "not MessagePack (ValueError)"),
@@ -185,7 +188,9 @@ class TestUtterance:
     @pytest.mark.parametrize("wav", [True, False], ids=["wav", "bare"])
     @pytest.mark.parametrize("encoding", ENCODINGS)
     def test_whole(self, encoding: Encoding, wav: bool) -> None:
-        pair = ends(encoding, wav=wav, access_token="secret", language=["en"], context={"dictionary_context": ["Pi"]})
+        pair = ends(
+            encoding, wav=wav, access_token="secret", language=["en"], context=Context(dictionary_context=("Pi",))
+        )
         assert pair.client.headers == {"Encoding": encoding.value}
         pair.client.open()
         assert pair.to_server() == [SessionRequested("secret", ["en"], {"dictionary_context": ["Pi"]})]
@@ -210,10 +215,24 @@ class TestUtterance:
 
     @pytest.mark.parametrize(
         ("header", "encoding"),
-        [(None, "json"), ("", "json"), ("json", "json"), ("msgpack", "msgpack"), (" MsgPack ", "msgpack")],
+        [
+            (None, None),
+            ("", None),
+            ("gzip", None),
+            ("json", Encoding.JSON),
+            ("msgpack", Encoding.MSGPACK),
+            (" MsgPack ", Encoding.MSGPACK),
+        ],
     )
-    def test_encoding_by_header(self, header: str | None, encoding: str) -> None:
-        assert FlowServer.encoding_for(header) is Encoding(encoding)
+    def test_encoding_by_header(self, header: str | None, encoding: Encoding | None) -> None:
+        assert FlowServer.encoding_for(header) is encoding
+
+    @pytest.mark.parametrize("encoding", ENCODINGS)
+    def test_without_a_header_the_first_frame_tells_the_encoding(self, encoding: Encoding) -> None:
+        server = FlowServer()
+        server.receive(encode(Auth(), encoding))
+        server.accept()
+        assert server.data_to_send() == [encode(Authenticated(), encoding)]
 
 
 class TestClient:
@@ -278,7 +297,7 @@ class TestClient:
         ]
 
     def test_second_auth_is_passed_over(self) -> None:
-        assert streaming().client.receive('{"status": "auth"}') == [Notice("a second auth")]
+        assert streaming().client.receive('{"status": "auth"}') == [Notice("auth: a second one")]
 
     def test_session_started_is_ready(self) -> None:
         client = FlowClient(encoding=Encoding.JSON)
@@ -342,15 +361,19 @@ class TestServer:
         [
             (append(2), "append.position: 2, expected 1"),
             (append(0, count=2), "append.position: 0, expected 1"),
-            (append(1, volumes=[]), "append.volumes: 0 numbers for 1 packets"),
-            (append(1, packet_duration=0.2), "append.packet_duration: differs from the first message's"),
-            (append(1, packets=[b"odd"]), "append.packets: half a sample"),
-            (append(1, packets=[wav_header(0)[:30]]), "append.packets: WAV packet is cut off before its data"),
+            (append(0, packets=[bytes(3200)]), "append.position: 0, expected 1"),
+            (append(-1), "append.position: -1, expected 1"),
+            (append(1, volumes=[]), "append.audio_packets.volumes: one number for each packet, but 0 for 1"),
+            (append(1, packets=[b"odd"]), "append.audio_packets.packets: half a sample"),
+            (
+                append(1, packets=[wav_header(0)[:30]]),
+                "append.audio_packets.packets: WAV packet is cut off before its data",
+            ),
             ('{"type": "commit", "total_packets": 2}', "commit.total_packets: 2, but 1 arrived"),
             ('{"type": "commit", "total_packets": 0}', "commit.total_packets: 0, but 1 arrived"),
             ('{"type": "auth"}', "auth: only once, as the first message"),
             ("garbage", "message: not JSON (DecodeError)"),
-            ('{"type": "hello"}', "message: Invalid value 'hello' - at `$.type`"),
+            ('{"audio": ""}', "type: auth, append or commit"),
             (b"\x80", "frame: a session in json takes no such frame"),
         ],
     )

@@ -183,8 +183,14 @@ class TestAssembly:
         assert take(client, EOF) == FinalText("One. Two.", "en-US")
 
     def test_members_beside_the_nested_transcript(self) -> None:
-        outside = json.dumps({"transcript": {"transcript": "EOF"}, "is_final": True, "transcript_id": "a"})
-        assert take(listening(), outside) == PartialText("EOF", "en-US")
+        client = listening()
+        final = json.dumps({"transcript": {"transcript": "EOF"}, "is_final": True, "transcript_id": "a"})
+        assert take(client, final) == PartialText("EOF", "en-US")
+        assert isinstance(take(client, said("changed", "a", True)), Notice)
+        within = json.dumps(
+            {"transcript": {"transcript": "b", "is_final": False, "transcript_id": "b"}, "is_final": True}
+        )
+        assert take(client, within, said("B.", "b", True)) == PartialText("EOF B.", "en-US")
 
 
 class TestEof:

@@ -178,6 +178,7 @@ class TestRest:
             (b"[]", "body: Expected `object`, got `array`"),
             (b'{"audio_config": {"sample_rate_hertz": "16000"}}', "at `$.audio_config.sample_rate_hertz`"),
             (b'{"transcription_session_id": "seven"}', "at `$.transcription_session_id`"),
+            (f'{{"transcription_session_id": "{SESSION}\\n"}}'.encode(), "at `$.transcription_session_id`"),
         ],
     )
     def test_a_body_that_does_not_fit(self, body: bytes, message: str) -> None:
