@@ -18,6 +18,9 @@ MAX_FRAME_BYTES = 256 * 1024
 MAX_ITEMS = 16 * 1024
 """Bound on the entries of one MessagePack array or map: it can announce 2**32 entries in five bytes."""
 
+MAX_ENTRIES = 64 * 1024
+"""Bound on those of a whole message: each may be a container of one byte on the wire, and of 64 in memory."""
+
 T = TypeVar("T")
 
 
@@ -47,8 +50,13 @@ def decode(frame: Frame, as_type: type[T] | Any) -> T | Any:
     """
     try:
         if isinstance(frame, str):
+            if frame.count("[") + frame.count("{") + frame.count(",") > MAX_ENTRIES:
+                raise DecodeError(f"more than {MAX_ENTRIES} entries")
             return msgspec.json.decode(frame, type=as_type)
-        plain = msgpack.unpackb(frame, max_array_len=MAX_ITEMS, max_map_len=MAX_ITEMS, max_ext_len=0)
+        count = _Count().add
+        plain = msgpack.unpackb(
+            frame, max_array_len=MAX_ITEMS, max_map_len=MAX_ITEMS, max_ext_len=0, list_hook=count, object_hook=count
+        )
         return msgspec.convert(plain, as_type, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         # The tag that it quotes is as long as the peer likes, and what the peer likes.
@@ -57,3 +65,16 @@ def decode(frame: Frame, as_type: type[T] | Any) -> T | Any:
         # msgpack's own errors derive from ValueError; so do a lone surrogate and an integer of a million digits.
         what = "JSON" if isinstance(frame, str) else "MessagePack"
         raise DecodeError(f"not {what} ({type(error).__name__})") from None
+
+
+class _Count:
+    """Of the entries of all arrays and maps of a message, while they are read."""
+
+    def __init__(self) -> None:
+        self._entries = 0
+
+    def add(self, container: T) -> T:
+        self._entries += 1 + len(container)  # type: ignore[arg-type]
+        if self._entries > MAX_ENTRIES:
+            raise DecodeError(f"more than {MAX_ENTRIES} entries")
+        return container

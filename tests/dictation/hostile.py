@@ -32,16 +32,23 @@ DRIP_S = 0.02
 
 
 def frame(
-    opcode: int, content: bytes = b"", *, fin: bool = True, rsv1: bool = False, length: int | None = None
+    opcode: int,
+    content: bytes = b"",
+    *,
+    fin: bool = True,
+    rsv1: bool = False,
+    mask: bool = False,
+    length: int | None = None,
 ) -> bytes:
-    """`length`: what it claims to be."""
-    first = bytes([fin << 7 | rsv1 << 6 | opcode])
-    size = len(content) if length is None else length
+    """`mask`: as a client must; by zeros, which change nothing. `length`: what it claims to be."""
+    first, size = fin << 7 | rsv1 << 6 | opcode, len(content) if length is None else length
     if size < 126:
-        return first + bytes([size]) + content
-    if size < 1 << 16:
-        return first + struct.pack(">BH", 126, size) + content
-    return first + struct.pack(">BQ", 127, size) + content
+        head = struct.pack(">BB", first, mask << 7 | size)
+    elif size < 1 << 16:
+        head = struct.pack(">BBH", first, mask << 7 | 126, size)
+    else:
+        head = struct.pack(">BBQ", first, mask << 7 | 127, size)
+    return head + bytes(4 * mask) + content
 
 
 def for_ever(piece: bytes) -> Iterator[bytes]:

@@ -1,0 +1,157 @@
+"""P10 the other way round: clients that mean harm cost `flowpi serve` little memory, and no other client its text."""
+
+import contextlib
+import re
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+
+import pytest
+from websockets.sync.client import connect
+
+from flowpi.wire.codec import Encoding
+from flowpi.wire.flow import FlowClient
+from flowpi.wire.roles import FinalText
+from tests.dictation.hostile import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, bomb, for_ever
+from tests.dictation.hostile import frame as any_frame
+from tests.dictation.sound import echo, noise
+from tests.rig.appliance import Process
+
+TIMES = 3
+"""Each kind, one after the other."""
+MEMORY_MB = 48
+"""The largest frame that the server takes is 8 MB, and it is there up to four times: pieces, whole, text, message."""
+PATIENCE_S = 10.0
+SOUND = noise(1)
+
+frame = partial(any_frame, mask=True)
+
+
+def upgrade(encoding: str) -> bytes:
+    key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
+    headers = f"Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}\r\nEncoding: {encoding}"
+    return f"GET /api/v1/dash/ws HTTP/1.1\r\n{headers}\r\n\r\n".encode()
+
+
+JSON, MSGPACK = upgrade("json"), upgrade("msgpack")
+CONTINUED = frame(CONTINUATION, b"a" * 60_000, fin=False)
+ARRAYS = b"\xdc\x01\xb0" + (b"\xdc\x3e\x80" + b"\x90" * 16_000) * 432
+"""Seven million empty arrays, in arrays that keep to every limit on one array."""
+
+
+def auth(context: bytes) -> bytes:
+    return frame(TEXT, b'{"type": "auth", "context": ' + context + b"}")
+
+
+def packed_auth(context: bytes) -> bytes:
+    return frame(BINARY, b"\x82\xa4type\xa4auth\xa7context" + context)
+
+
+def endless(piece: bytes, megabytes: int = 1) -> Iterator[bytes]:
+    """As much of it as matters: the server takes eight megabytes in one frame."""
+    return islice(for_ever(piece), 16 * megabytes)
+
+
+LOGIN = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\n"
+KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
+    "header": lambda: endless(b"GET /a"),
+    "headers": lambda: chain([b"GET / HTTP/1.1\r\n"], endless(b"X: a\r\n")),
+    "body": lambda: chain([LOGIN + b"Content-Length: 99999999999\r\n\r\n"], endless(b"a", 16)),
+    "chunks": lambda: chain([LOGIN + b"Transfer-Encoding: chunked\r\n\r\n"], endless(b"1\r\na\r\n")),
+    "requests": lambda: islice(for_ever(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"), 1),
+    "frame-of-2-62": lambda: chain([JSON, frame(BINARY, length=1 << 62)], endless(b"a", 16)),
+    "frame-that-stops": lambda: iter([JSON, frame(TEXT, b"{" * (7 << 20), length=8 << 20)]),
+    "fragments": lambda: chain([JSON, frame(TEXT, b"{", fin=False)], endless(CONTINUED, 16)),
+    "empty-fragments": lambda: chain([JSON, frame(TEXT, b"{", fin=False)], endless(frame(CONTINUATION, fin=False))),
+    "compressed-bomb": lambda: iter([JSON, frame(TEXT, bomb(), rsv1=True)]),
+    "no-utf-8": lambda: iter([JSON, frame(TEXT, b"\xff\xfe\xfd\x80")]),
+    "not-masked": lambda: iter([JSON, any_frame(TEXT, b"{}")]),
+    "pings": lambda: chain([JSON], endless(frame(PING, b"a" * 125))),
+    "pongs": lambda: chain([JSON], endless(frame(PONG))),
+    "auths": lambda: chain([JSON], endless(auth(b"{}"))),
+    "close-with-a-novel": lambda: iter([JSON, frame(CLOSE, b"a" * 60_000)]),
+    "wide-text": lambda: iter([JSON, auth(b'{"content_text": "' + "\U0001f600".encode() * (7 << 18) + b'"}')]),
+    "lists": lambda: iter([JSON, auth(b'{"a": [' + b"[]," * (7 << 18) + b"[]]}")]),
+    "objects": lambda: iter([JSON, auth(b'{"a": [' + b"{}," * (7 << 18) + b"{}]}")]),
+    "nested": lambda: iter([JSON, auth(b"[" * (7 << 20))]),
+    "huge-integer": lambda: iter([JSON, auth(b"1" * (7 << 20))]),
+    "lone-surrogate": lambda: iter([JSON, auth(b'{"content_text": "\\ud800"}')]),
+    "packed-arrays": lambda: iter([MSGPACK, packed_auth(b"\x81\xa1a" + ARRAYS)]),
+    "packed-arrays-elsewhere": lambda: iter([MSGPACK, frame(BINARY, b"\x82\xa4type\xa6append\xa1a" + ARRAYS)]),
+    "packed-nested": lambda: iter([MSGPACK, packed_auth(b"\x91" * (7 << 20))]),
+    "packed-array-of-2-31": lambda: iter([MSGPACK, packed_auth(b"\xdd\x7f\xff\xff\xff")]),
+    "packed-arrays-of-arrays": lambda: iter([MSGPACK, packed_auth(b"\xdc\x3f\xff" * 400)]),
+    "packed-nan": lambda: iter([MSGPACK, packed_auth(b"\x81\xa1a\xcb\x7f\xf8\0\0\0\0\0\0")]),
+}
+
+
+class Victim:
+    """`flowpi serve` in a process of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        listen = ["--listen", "127.0.0.1:0", "--set", "server.engine=echo"]
+        self._process = Process(["-m", "flowpi", "serve", *listen], directory, {})
+        self._process.notice("READY=1")
+        match = re.search(r"ws://127\.0\.0\.1:(\d+)", self._process.log.read_text())
+        assert match
+        self.port = int(match[1])
+        self._proc = Path(f"/proc/{self._process.process.pid}")
+
+    def memory_mb(self, field: str) -> float:
+        match = re.search(rf"{field}:\s+(\d+) kB", (self._proc / "status").read_text())
+        assert match
+        return int(match[1]) / 1024
+
+    def forget_peak(self) -> None:
+        (self._proc / "clear_refs").write_text("5")
+
+    def suffer(self, kind: str) -> None:
+        """Until it has closed the connection, which it does within `PATIENCE_S`."""
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            connection.settimeout(PATIENCE_S)
+            with contextlib.suppress(ConnectionError):
+                for piece in KINDS[kind]():
+                    connection.sendall(piece)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65_536):
+                    pass
+
+    def text(self) -> str:
+        """Of a client that means well."""
+        client = FlowClient(encoding=Encoding.JSON)
+        with connect(f"ws://127.0.0.1:{self.port}/api/v1/dash/ws", open_timeout=PATIENCE_S) as link:
+            client.open()
+            for message in client.data_to_send():
+                link.send(message)
+            client.receive(link.recv(PATIENCE_S))
+            client.commit(SOUND)
+            for message in client.data_to_send():
+                link.send(message)
+            while True:
+                for event in client.receive(link.recv(PATIENCE_S)):
+                    if isinstance(event, FinalText):
+                        return event.text
+
+    def close(self) -> None:
+        self._process.check()
+        self._process.close()
+
+
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
+    victim = Victim(tmp_path_factory.mktemp("serve"))
+    assert victim.text() == echo(SOUND)  # all is imported
+    yield victim
+    victim.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_stands_it_and_hears_the_next_client(victim: Victim, kind: str) -> None:
+    victim.forget_peak()
+    before_mb = victim.memory_mb("VmRSS")
+    for _ in range(TIMES):
+        victim.suffer(kind)
+    assert victim.text() == echo(SOUND)
+    assert victim.memory_mb("VmHWM") - before_mb <= MEMORY_MB
