@@ -14,6 +14,7 @@
      |         +-- LinkError           not reached, not in time, or the connection broke
      |         |    +-- NotResolved        its name has no address
      |         |    +-- NotReached         no way there, or nobody listens
+     |         |    +-- NoText             all of the audio is there, and no text comes
      |         |    +-- ClosedError        it closed before the text came
      |         +-- TlsError            no secure connection
      |         +-- HttpError           answered by an HTTP status
@@ -122,6 +123,10 @@ class NotResolved(LinkError):
 
 class NotReached(LinkError):
     """There is no way to its address, or nobody listens there."""
+
+
+class NoText(LinkError):
+    """The backend has all of the audio, and sent no text in time."""
 
 
 class ClosedError(LinkError):

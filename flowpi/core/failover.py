@@ -31,7 +31,10 @@ AT_FAULT_CLOSES = frozenset({1002, 1003, 1007, 1009, 1010})
 """Close codes by which a server complains of what this side sent: the same again would end the same way."""
 
 KEY_WORDS = re.compile(
-    r"\b(access_token|token|jwt|api[ _-]?key|client[ _-]?key|credentials?|unauthori[sz]ed|unauthenticated)\b", re.I
+    r"\b(access_token|jwt|api[ _-]?key|client[ _-]?key|credentials?|unauthori[sz]ed|unauthenticated)\b"
+    r"|\b(bad|expired|invalid|missing|revoked|unknown|wrong)\b.{0,40}\btoken\b"  # a token alone may be one of JSON
+    r"|\btoken\b.{0,40}\b(bad|expired|invalid|missing|revoked|unknown|wrong)\b",
+    re.I,
 )
 WAIT_WORDS = re.compile(
     r"\b(quota|rate|limit|overload(ed)?|busy|too many|try again|temporar\w+|unavailable"
@@ -70,7 +73,7 @@ def verdict(error: BackendError) -> Verdict:
         case ClosedError(code=1001 | 1012 | None):  # it goes away, restarts, or the connection broke
             return Verdict.RETRY_NOW
         case ClosedError(code=1008):
-            return Verdict.STOP_AND_TELL
+            return Verdict.RETRY_LATER if WAIT_WORDS.search(error.reason) else Verdict.STOP_AND_TELL
         case ClosedError(code=code) if code in AT_FAULT_CLOSES:
             return Verdict.OTHER_BACKEND
         case RefusedError():
@@ -87,20 +90,31 @@ def concerns_key(error: BackendError) -> bool:
         case HttpError(status=401 | 403):
             return True
         case ClosedError(code=1008):
-            return bool(KEY_WORDS.search(error.reason))
+            return _names_key(error.reason)
         case ClosedError(code=code):
             return code in KEY_CLOSES
         case RefusedError():
-            return bool(KEY_WORDS.search(error.message))
+            return _names_key(error.message)
         case _:
             return False
 
 
+def _names_key(words: str) -> bool:
+    """ "Rate limit exceeded for this API key" is a matter of time, not of the key."""
+    return bool(KEY_WORDS.search(words)) and not WAIT_WORDS.search(words)
+
+
 def rest_s(error: BackendError) -> float:
-    """How long to leave the backend alone, whatever there is to send."""
+    """How long to leave the backend alone, whatever there is to send.
+
+    A wrong key costs nothing here: it is not sent again, and another is to be tried at once (`dictation/tokens.py`).
+    """
+    if isinstance(error, CredentialError) or concerns_key(error):
+        return 0.0
+    rest = LAST_RETRY_S if verdict(error) is Verdict.STOP_AND_TELL else 0.0
     if isinstance(error, HttpError) and error.retry_after_s is not None:
-        return min(max(0.0, error.retry_after_s), MAX_RETRY_AFTER_S)
-    return LAST_RETRY_S if verdict(error) is Verdict.STOP_AND_TELL else 0.0
+        rest = max(rest, min(error.retry_after_s, MAX_RETRY_AFTER_S))
+    return rest
 
 
 def retry_after_s(failures: int, chance: float) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from flowpi.config import Config, FlowBackend, SukiBackend
-from flowpi.core.errors import BackendError
+from flowpi.core.errors import BackendError, CredentialError
 from flowpi.core.failover import Verdict, rest_s, verdict
 from flowpi.dictation.link import Attempt, FlowLink
 from flowpi.dictation.session import Timings
@@ -26,7 +26,8 @@ RETRY_NOW_EVERY_S = 60.0
 MAX_FAILURES = 10
 PER_S = 60.0
 """A backend that always fails must not be hammered, however many dictations wait: it is asked again at once no more
-often than the first of these says, and after so many failures in a row within a minute it has a rest."""
+often than the first of these says, with another key once in an attempt, and after so many failures in a row within a
+minute it has a rest."""
 
 
 class _Health:
@@ -39,6 +40,13 @@ class _Health:
         self.retried_at = float("-inf")
         self.failed_at: deque[float] = deque(maxlen=max_failures)
         """Since it worked."""
+
+    def may_retry(self, now: float) -> bool:
+        """Whether it may be asked again at once. If so, it is taken for done."""
+        if now - self.retried_at < RETRY_NOW_EVERY_S:
+            return False
+        self.retried_at = now
+        return True
 
 
 class Backends:
@@ -110,18 +118,22 @@ class Backends:
         health, loop = self._health[link.name], asyncio.get_running_loop()
         if health.error is not None and loop.time() < health.rests_until:
             raise health.error.with_traceback(None)
+        healed = False
         while True:
             timings = Timings()
             try:
                 text = await link.deliver(utterance, lambda partial: on_partial(partial, link.name), timings)
             except BackendError as error:
-                again = verdict(error) is Verdict.RETRY_NOW and loop.time() - health.retried_at >= RETRY_NOW_EVERY_S
+                again = verdict(error) is Verdict.RETRY_NOW
+                if error.healed:
+                    again, healed = not healed, True
+                elif again:
+                    again = health.may_retry(loop.time())
                 if not again:
                     error.healed = False  # another key did not help
                 self._failed(link, utterance, error)
                 if not again:
                     raise
-                health.retried_at = loop.time()
             except Exception as error:  # a bug here must not end the service of all that was said
                 log.exception("%s: the attempt on backend %r failed", utterance.id, link.name)
                 raise BackendError(f"the attempt on backend {link.name!r} failed ({type(error).__name__})") from error
@@ -137,7 +149,8 @@ class Backends:
         log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", utterance.id, error)
         health.error = error
         now = asyncio.get_running_loop().time()
-        health.failed_at.append(now)
+        if not isinstance(error, CredentialError):  # nobody was asked
+            health.failed_at.append(now)
         health.rests_until = now + rest_s(error)
         if len(health.failed_at) == health.failed_at.maxlen:
             health.rests_until = max(health.rests_until, health.failed_at[0] + PER_S)

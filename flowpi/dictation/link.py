@@ -146,6 +146,9 @@ class FlowLink:
     def _make_key(self, client_id: str) -> Key:
         backend = self._backend
         if backend.token is not None:
-            return FetchedKey(self.name, fetch_token(self.name, backend.token, self._transport, client_id))
+            desk = Transport(
+                self.name, self._patience, backend.ca_file, url_key="token.url", secret_key="token.api_key"
+            )
+            return FetchedKey(self.name, fetch_token(self.name, backend.token, desk, client_id))
         secret = backend.client_key or backend.api_key
-        return SecretKey(self.name, secret) if secret else NoKey()
+        return SecretKey(self.name, secret) if secret else NoKey(self.name)

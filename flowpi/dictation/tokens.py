@@ -8,7 +8,10 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import random
+import re
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -17,7 +20,7 @@ from msgspec import Struct
 from flowpi.config import Secret, Token
 from flowpi.core.errors import BackendError, ConfigError, CredentialError
 from flowpi.core.failover import retry_after_s
-from flowpi.dictation.transport import Transport, masked
+from flowpi.dictation.transport import MAX_ANSWER_BYTES, Transport, masked
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +31,15 @@ AHEAD_MAX_S = 300.0
 LEAST_S = 1.0
 """Between two renewals, however short a life the service gives."""
 
-FORGET_REFUSAL_S = 900.0
+YOUNG_S = 10.0
+REST_S = 60.0
+"""A service that refuses a token of less than the first age likes none: it is left alone for the second."""
+
+FORGET_REFUSAL_S = 300.0
 """A key that was refused is offered again after so long, in case the mistake was the service's."""
+
+LONGEST_S = 86_400.0
+"""However long a token lives, there is a new one each day."""
 
 COMMAND_S = 30.0
 
@@ -52,10 +62,21 @@ class Key(Protocol):
 
 
 class NoKey:
+    """For a backend that wants none; one that does is not asked again for a while."""
+
+    def __init__(self, name: str) -> None:
+        """`name`: of the backend, for messages."""
+        self._name = name
+        self._rests_until = 0.0
+
     async def get(self) -> None:
-        return None
+        if asyncio.get_running_loop().time() < self._rests_until:
+            raise CredentialError(
+                f"backend {self._name!r} wants a key", f"set client_key, api_key or token of backends.{self._name}"
+            )
 
     async def refused(self, key: str | None) -> bool:
+        self._rests_until = asyncio.get_running_loop().time() + REST_S
         return False
 
     def start(self) -> None: ...
@@ -120,24 +141,37 @@ class FetchedKey:
         self._fetch = fetch
         self._key: str | None = None
         self._ends_at = 0.0
+        self._fetched_at = 0.0
+        self._rests_until = 0.0
+        self._was_refused = False
+        """The key before this one was."""
         self._fetching: asyncio.Task[str] | None = None
         self._renewing: asyncio.Task[None] | None = None
 
     async def get(self) -> str:
-        if self._key is not None and asyncio.get_running_loop().time() < self._ends_at:
+        now = asyncio.get_running_loop().time()
+        if now < self._rests_until:
+            raise CredentialError(
+                f"backend {self._name!r} refuses keys that it has just given",
+                "check that token.url and url belong together, and the clocks",
+            )
+        if self._key is not None and now < self._ends_at:
             return self._key
         return await self._fetched()
 
     async def refused(self, key: str | None) -> bool:
         """The first of many who say so of one key costs a new one; the others wait for the same."""
+        now = asyncio.get_running_loop().time()
         if key == self._key:
             self._key = None
+            if self._was_refused and now - self._fetched_at < YOUNG_S:
+                self._rests_until = now + REST_S
+            self._was_refused = True
         try:
-            await self.get()
+            return await self.get() != key
         except BackendError as error:
             log.debug("no new key for %r: %s", self._name, error)
             return False
-        return True
 
     def start(self) -> None:
         if self._renewing is None:
@@ -163,7 +197,8 @@ class FetchedKey:
     async def _fetch_one(self) -> str:
         fetched = await self._fetch()
         self._key = fetched.key
-        self._ends_at = asyncio.get_running_loop().time() + fetched.lifetime_s
+        self._fetched_at = asyncio.get_running_loop().time()
+        self._ends_at = self._fetched_at + fetched.lifetime_s
         return fetched.key
 
     async def _renew(self) -> None:
@@ -216,6 +251,7 @@ async def _output(name: str, command: tuple[str, ...]) -> Any:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # so that what it starts ends with it
         )
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a command"
@@ -223,9 +259,14 @@ async def _output(name: str, command: tuple[str, ...]) -> Any:
             f"the command for the key of backend {name!r} cannot run ({reason.lower()})",
             f"check backends.{name}.token.command",
         ) from None
+    assert process.stdout is not None
+    output = b""
     try:
         async with asyncio.timeout(COMMAND_S):
-            output, _ = await process.communicate()
+            while len(output) <= MAX_ANSWER_BYTES and (piece := await process.stdout.read(MAX_ANSWER_BYTES)):
+                output += piece
+            if len(output) <= MAX_ANSWER_BYTES:
+                await process.wait()
     except TimeoutError:
         raise CredentialError(
             f"the command for the key of backend {name!r} took longer than {COMMAND_S:g} s", temporary=True
@@ -233,8 +274,13 @@ async def _output(name: str, command: tuple[str, ...]) -> Any:
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+    if len(output) > MAX_ANSWER_BYTES:
+        raise CredentialError(
+            f"the command for the key of backend {name!r} prints more than {MAX_ANSWER_BYTES} bytes",
+            "it must print the key alone",
+        )
     if process.returncode:
         raise CredentialError(
             f"the command for the key of backend {name!r} ended with {process.returncode}",
@@ -253,12 +299,12 @@ def _fetched(name: str, answer: Any, lifetime_s: float) -> Fetched:
     if isinstance(answer, dict):
         expires_in = answer.get("expires_in")
         if isinstance(expires_in, int | float) and not isinstance(expires_in, bool) and expires_in > 0:
-            lifetime_s = float(expires_in)
+            lifetime_s = float(min(expires_in, LONGEST_S))
         answer = next((answer[key] for key in ("access_token", "client_key", "token") if key in answer), None)
     answer = answer.strip() if isinstance(answer, str) else ""
-    if not answer.isprintable() or len(answer.split()) != 1:
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=:-]+", answer):  # what RFC 6750 lets a bearer token have; no page, no words
         raise CredentialError(
             f"what should give the key of backend {name!r} gives none",
             'it must answer with the key alone, or {"access_token": ..., "expires_in": seconds}',
         )
-    return Fetched(answer, min(lifetime_s, 86_400.0))
+    return Fetched(answer, lifetime_s)

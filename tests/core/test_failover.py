@@ -91,6 +91,10 @@ def test_what_was_healed_is_tried_again_at_once(error: BackendError) -> None:
         (ClosedError(1011, "token"), False),
         (RefusedError("the jwt has expired"), True),
         (RefusedError("tokens per minute: try again"), False),
+        (RefusedError("rate limit exceeded for this API key"), False),
+        (RefusedError("Unexpected token u in JSON"), False),
+        (RefusedError("the token is invalid"), True),
+        (ClosedError(1008, "too many requests for this client_key"), False),
         (LinkError("token"), False),
     ],
 )
@@ -103,9 +107,11 @@ def test_whether_it_is_the_key(error: BackendError, expected: bool) -> None:
     [
         (http(503), 0.0),
         (http(429, 7.0), 7.0),
+        (http(404, 0.0), LAST_RETRY_S),
         (http(503, 1e9), MAX_RETRY_AFTER_S),
         (http(503, -5.0), 0.0),
-        (http(401), LAST_RETRY_S),
+        (http(401), 0.0),
+        (http(404), LAST_RETRY_S),
         (LinkError("x"), 0.0),
         (TlsError("x"), LAST_RETRY_S),
     ],

@@ -194,6 +194,14 @@ class Desk:
         return self.answer()
 
 
+def is_alive(pid: int) -> bool:
+    """Whether it does anything; one that has ended may wait for long to be noticed by its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 async def fetch(token: Token) -> Fetched:
     return await fetch_token("cloud", token, Transport("cloud", Patience()), "front-desk")()
 
@@ -224,7 +232,9 @@ class TestFetchToken:
             assert await fetch(Token(url=url, duration_s=600)) == expected
         assert desk.requests == [("GET", None, None)]
 
-    @pytest.mark.parametrize("answer", ["", "{}", '{"access_token": 7}', "two words", "[]", '{"token": "a\\nb"}'])
+    @pytest.mark.parametrize(
+        "answer", ["<html>login</html>", "", "{}", '{"access_token": 7}', "two words", "[]", '{"token": "a\\nb"}']
+    )
     async def test_an_answer_that_is_no_key(self, answer: str) -> None:
         desk = Desk()
         desk.answer = lambda: web.Response(text=answer)
@@ -263,6 +273,17 @@ class TestFetchToken:
         with pytest.raises(CredentialError) as caught:
             await fetch(Token(command=command))
         assert reason in str(caught.value)
+
+    async def test_a_command_that_prints_without_end(self) -> None:
+        with pytest.raises(CredentialError, match="prints more than 65536 bytes: it must print the key alone"):
+            await fetch(Token(command=("yes",)))
+
+    async def test_what_a_command_starts_ends_with_it(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr("flowpi.dictation.tokens.COMMAND_S", 0.2)
+        pid = tmp_path / "pid"
+        with pytest.raises(CredentialError, match=r"took longer than 0\.2 s"):
+            await fetch(Token(command=("sh", "-c", f"sh -c 'echo $$ > {pid}; sleep 1000'; true")))
+        await until(lambda: not is_alive(int(pid.read_text())))
 
     async def test_a_command_ends_with_the_one_who_waits(self, tmp_path: Path) -> None:
         pid = tmp_path / "pid"
