@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
-from flowpi.core.errors import BackendError, FlowpiError, LinkError, SpoolError
-from flowpi.core.failover import retry_after_s
+from flowpi.core.errors import BackendError, FlowpiError, LinkError, NoText, SpoolError
+from flowpi.core.failover import Verdict, retry_after_s, verdict
 from flowpi.dictation.backends import Backends
 from flowpi.dictation.session import Timings
 from flowpi.dictation.spool import Spool
@@ -183,6 +183,7 @@ class Delivery:
             if not self._backlog or self._live:
                 await self._stir.wait()
                 continue
+            self._answered.clear()
             self._late_id = min(self._backlog, key=lambda one: (self._refusals.get(one, 0), one))
             if await self._deliver_late(self._late_id):
                 failures = 0
@@ -190,7 +191,6 @@ class Delivery:
             failures += 1
             pause_s = self._retry_s(failures)
             log.debug("the backlog of %d waits %.1f s", len(self._backlog), pause_s)
-            self._answered.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await self._answered.wait()  # a live text says that a backend is back
@@ -206,9 +206,12 @@ class Delivery:
             else:
                 await self._attempt(utterance, late=True)
             return True
-        except LinkError as error:
+        except BackendError as error:
             log.debug("%s stays in the backlog: %s", utterance_id, error)
-        except (BackendError, SpoolError) as error:
+            # A network that is down says nothing of the utterance; the order is kept.
+            if not isinstance(error, LinkError) or isinstance(error, NoText) or verdict(error) is Verdict.OTHER_BACKEND:
+                self._refusals[utterance_id] = self._refusals.get(utterance_id, 0) + 1
+        except SpoolError as error:
             log.debug("%s stays in the backlog: %s", utterance_id, error)
             self._refusals[utterance_id] = self._refusals.get(utterance_id, 0) + 1
         except Exception:  # a mistake in one dictation must not end the delivery of all

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from msgspec import Struct
 
-from flowpi.core.errors import LinkError, ProtocolError
+from flowpi.core.errors import LinkError, NoText, ProtocolError
 from flowpi.dictation.transport import Patience
 from flowpi.dictation.utterance import Utterance
 from flowpi.wire.codec import MAX_FRAME_BYTES
@@ -60,6 +60,7 @@ class Session:
         Raises:
             BackendError: the session does not open.
         """
+        self._begin()
         receiving = asyncio.create_task(self._receive(), name=f"receive {self._utterance.id}")
         opening = asyncio.create_task(self._open(), name=f"open {self._utterance.id}")
         try:
@@ -79,6 +80,7 @@ class Session:
             BackendError: no text came of it.
         """
         began = self._loop.time()
+        self._begin()
         receiving = asyncio.create_task(self._receive(), name=f"receive {self._utterance.id}")
         sending = asyncio.create_task(self._send(append_bytes), name=f"send {self._utterance.id}")
         try:
@@ -89,7 +91,7 @@ class Session:
             sending.result()
             # Audio of yesterday goes out in a moment, but a recogniser may take real time to hear it.
             unheard_s = max(0.0, began + self._utterance.duration_s - self._loop.time())
-            async with _within(self._patience.final_s + unheard_s, "send the text"):
+            async with _within(self._patience.final_s + unheard_s, "send the text", NoText):
                 return await receiving
         finally:
             for task in (receiving, sending):
@@ -119,9 +121,12 @@ class Session:
         if self._timings.first_packet_at is None:
             self._timings.first_packet_at = self._timings.committed_at
 
-    async def _open(self) -> None:
+    def _begin(self) -> None:
+        """Before anything is read: a server may say that it is ready in the same breath as the upgrade."""
         for event in self._client.open():
             self._handle(event)
+
+    async def _open(self) -> None:
         await self._flush()
         async with _within(self._patience.auth_s, "open the session"):
             await self._ready
@@ -178,9 +183,9 @@ def _raise_if_ours(closed: "ConnectionClosed") -> None:
 
 
 @asynccontextmanager
-async def _within(seconds: float, what: str) -> AsyncIterator[None]:
+async def _within(seconds: float, what: str, error: type[LinkError] = LinkError) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise LinkError(f"the backend did not {what} within {seconds:g} s") from None
+        raise error(f"the backend did not {what} within {seconds:g} s") from None

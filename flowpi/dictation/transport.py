@@ -19,6 +19,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, urlsplit
 
@@ -55,6 +56,9 @@ HAPPY_EYEBALLS_S = 0.25
 MAX_ANSWER_BYTES = 64 * 1024
 """Of an HTTP request; a token is a few KB."""
 
+LEAST_SECRET = 8
+"""So many letters of a key are cut out where the rest of it is missing."""
+
 _silent = logging.getLogger("flowpi.websockets")
 # At DEBUG the library writes down what is said: URLs with keys, keys, and the words of a dictation.
 _silent.setLevel(logging.INFO)
@@ -85,9 +89,16 @@ def preload() -> None:
 class Transport:
     """The way to one backend. One object a backend: it keeps the certificates that it read."""
 
-    def __init__(self, name: str, patience: Patience, ca_file: str | None = None) -> None:
-        """`name`: of the backend, for messages. `ca_file`: PEM, trusted beside those of the system."""
+    def __init__(
+        self, name: str, patience: Patience, ca_file: str | None = None, *, url_key: str = "url", secret_key: str = ""
+    ) -> None:
+        """`name`: of the backend, for messages. `ca_file`: PEM, trusted beside those of the system.
+
+        `url_key`, `secret_key`: where below the backend the owner wrote what this transport is called with.
+        """
         self.name = name
+        self._url_key = f"backends.{name}.{url_key}"
+        self._secret_key = f"backends.{name}" + (f".{secret_key}" if secret_key else "")
         self.patience = patience
         self._ca_file = ca_file
         self._tls: ssl.SSLContext | None = None
@@ -134,10 +145,19 @@ class Transport:
                 f"backend {self.name!r} is not reached (the proxy does not let it through: {type(error).__name__})",
                 "check http_proxy, https_proxy and no_proxy in the environment of flowpi",
             ) from None
-        except (InvalidHandshake, WebSocketException) as error:
+        except ImportError as error:
+            raise NotReached(
+                f"backend {self.name!r} is not reached (a SOCKS proxy needs {error.name})",
+                "pip install python-socks, or take socks_proxy out of the environment of flowpi",
+            ) from None
+        except UnicodeError:
+            raise NotResolved(
+                f"backend {self.name!r} is not reached (its name is none)", f"check the host in {self._url_key}"
+            ) from None
+        except (InvalidHandshake, WebSocketException):
             raise ProtocolError(
-                f"backend {self.name!r} is no WebSocket server ({type(error).__name__})",
-                f"check backends.{self.name}.url",
+                f"backend {self.name!r} is no WebSocket server",
+                f"check scheme (wss?), port and path of {self._url_key}",
             ) from None
         except (TimeoutError, OSError) as error:
             raise self._not_reached(error, unix=bool(unix)) from None
@@ -228,14 +248,20 @@ class Transport:
                 content = answer.read(MAX_ANSWER_BYTES + 1)
         except HTTPError as error:
             with error:
-                raise self._http_error(error.code, error.headers, error.read(MAX_ANSWER_BYTES)) from None
+                try:
+                    content = error.read(MAX_ANSWER_BYTES)
+                except (OSError, HTTPException):  # it says how it fails, and fails at that
+                    content = b""
+                raise self._http_error(error.code, error.headers, content) from None
         except URLError as error:
             reason = error.reason if isinstance(error.reason, OSError) else OSError(str(error.reason))
             raise self._not_reached(reason) from None
         except OSError as error:
             raise self._not_reached(error) from None
-        except (HTTPException, ValueError) as error:
-            raise ProtocolError(f"backend {self.name!r} is no web server ({type(error).__name__})") from None
+        except (HTTPException, ValueError):
+            raise ProtocolError(
+                f"backend {self.name!r} is no web server", f"check scheme (https?), port and path of {self._url_key}"
+            ) from None
         if len(content) > MAX_ANSWER_BYTES:
             raise ProtocolError(f"backend {self.name!r} answered with more than {MAX_ANSWER_BYTES} bytes")
         return _json_or_text(content)
@@ -262,8 +288,11 @@ class Transport:
             try:
                 self._tls = await asyncio.to_thread(_read_certificates, self._ca_file)
             except OSError as error:
+                import ssl
+
+                reason = "no certificate in it" if isinstance(error, ssl.SSLError) else _reason(error)
                 raise TlsError(
-                    f"backends.{self.name}.ca_file cannot be used ({(error.strerror or str(error)).lower()})",
+                    f"backends.{self.name}.ca_file cannot be used ({reason})",
                     "name a PEM file that the user of flowpi may read",
                 ) from None
         return self._tls
@@ -271,14 +300,14 @@ class Transport:
     def _http_error(self, status: int, headers: "Headers | Any", body: bytes) -> HttpError:
         detail, code = _detail(body)
         hint = {
-            401: f"check the key of backends.{self.name}",
-            403: f"check the key of backends.{self.name}",
+            401: f"check the key of {self._secret_key}",
+            403: f"check the key of {self._secret_key}",
             402: "check the account with the service",
-            404: f"check the path in backends.{self.name}.url",
+            404: f"check the path in {self._url_key}",
             429: "the service asks to wait",
         }.get(status, "")
         if 200 <= status < 400:
-            hint = f"check backends.{self.name}.url, and whether this network wants a login first"
+            hint = f"check {self._url_key}, and whether this network wants a login first"
         what = f"backend {self.name!r} answered HTTP {status}{f' ({detail})' if detail else ''}"
         retry_after_s = _retry_after_s(headers)
         return HttpError(what, hint, status=status, retry_after_s=retry_after_s, detail=detail, code=code)
@@ -287,13 +316,13 @@ class Transport:
         import ssl
 
         what = f"backend {self.name!r} is not reached"
-        where = "is flowpi-asr.service running?" if unix else f"check the network, and backends.{self.name}.url"
+        where = "is flowpi-asr.service running?" if unix else f"check the network, {_proxies()}and {self._url_key}"
         if isinstance(error, ssl.SSLCertVerificationError):
             reason, hint = _explain_certificate(error, self.name)
             return TlsError(f"{what} ({reason})", hint, clock=error.verify_code in CLOCK_ERRORS)
         if isinstance(error, ssl.SSLError):
             if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
-                hint = f"check scheme and port of backends.{self.name}.url"
+                hint = f"check scheme and port of {self._url_key}"
                 return TlsError(f"{what} (it speaks no TLS there)", hint)
             reason = (error.reason or "the handshake failed").replace("_", " ").lower()
             return TlsError(f"{what} (no secure connection: {reason})", "the service must offer TLS 1.2 or newer")
@@ -315,9 +344,20 @@ def masked(*secrets: str | None) -> Iterator[None]:
             for form in {secret, quote(secret), quote_plus(secret), quote(secret, safe="")}:
                 for name, value in list(vars(error).items()):
                     if isinstance(value, str):
-                        setattr(error, name, value.replace(form, "***"))
+                        setattr(error, name, _without(value, form))
         error.args = (error.message, error.hint)
         raise
+
+
+def _without(text: str, secret: str) -> str:
+    """Its beginning too: what a peer says is cut to a length before anybody knows that there is a key in it."""
+    head = secret[:LEAST_SECRET]
+    at = text.find(head) if len(secret) >= 4 else -1  # fewer letters are no key, but in half of all words
+    while at >= 0:
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(text[at:], secret, strict=False))
+        text = f"{text[:at]}***{text[at + len(list(same)) :]}"
+        at = text.find(head, at + 3)
+    return text
 
 
 def _is_address(host: str) -> bool:
@@ -376,6 +416,13 @@ def _read_certificates(ca_file: str | None) -> "ssl.SSLContext":
     return context
 
 
+def _proxies() -> str:
+    """Said only where there are any."""
+    from urllib.request import getproxies_environment
+
+    return "the proxy in the environment, " if getproxies_environment().keys() - {"no"} else ""
+
+
 def _retry_after_s(headers: "Headers | Any") -> float | None:
     """RFC 9110: seconds, or a date, which is compared with the server's own: a Pi may have no clock."""
     from email.utils import parsedate_to_datetime
@@ -388,7 +435,7 @@ def _retry_after_s(headers: "Headers | Any") -> float | None:
         return float(value[:9])
     try:
         return (parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("Date") or "")).total_seconds()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

@@ -151,6 +151,8 @@ def _audio_strictly(append: Append, encoding: Encoding) -> Audio:
 def _check_count(packets: list[bytes]) -> None:
     if len(packets) > MAX_ITEMS:
         raise Departure(f"append.audio_packets.packets: {len(packets)}; at most {MAX_ITEMS} in a message")
+    if not all(packets):
+        raise Departure("append.audio_packets.packets: an empty one")
 
 
 def _check_volumes(packets: list[bytes], volumes: list[float]) -> None:

@@ -505,14 +505,15 @@ async def test_all_backends_failed_is_the_last_ones_reason() -> None:
 
 
 class TestWhatNoBackendTakes:
-    async def test_it_does_not_hold_up_the_others(self, house: House) -> None:
+    @pytest.mark.parametrize("code", [None, 1009])
+    async def test_it_does_not_hold_up_the_others(self, house: House, code: int | None) -> None:
         poison = noise(0.2, seed=99)
 
         async def picky(call: Call) -> None:
             await call.authenticate()
             await call.hear()
             if call.pcm.startswith(poison):
-                await refuses(call)
+                await (refuses(call) if code is None else call.socket.close(code))
             else:
                 await call.say(echo(call.pcm), final=True)
 

@@ -251,7 +251,7 @@ async def test_no_websocket_server() -> None:
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
-        with pytest.raises(ProtocolError, match=r"^backend 'house' is no WebSocket server "):
+        with pytest.raises(ProtocolError, match=r"^backend 'house' is no WebSocket server: check scheme"):
             await deliver(make_link(url), spoken(SOUND))
         await left.wait()
 
@@ -323,3 +323,34 @@ async def test_a_key_that_the_server_names_is_not_told() -> None:
             await deliver(make_link(backend.url, api_key=Secret("literal", "canary-7f3a")), spoken(SOUND))
     assert "canary" not in str(caught.value)
     assert str(caught.value) == "the server refused: invalid access_token ***"
+
+
+async def test_the_beginning_of_a_key_is_not_told_either() -> None:
+    """What a server says is cut to 200 characters, perhaps in the middle of the key."""
+    key = "canary-" + "x" * 300
+
+    async def names_the_key(call: Call) -> None:
+        call.flow.fail(f"{'invalid ' * 22}{key}")
+        await call.flush()
+
+    async with FakeBackend([names_the_key]) as backend:
+        with pytest.raises(RefusedError) as caught:
+            await deliver(make_link(backend.url, api_key=Secret("literal", key)), spoken(SOUND))
+    assert "canary" not in str(caught.value)
+    assert str(caught.value).endswith("invalid ***")
+
+
+async def test_a_server_that_is_ready_before_it_is_asked() -> None:
+    """Its first answer comes in the same breath as the upgrade."""
+
+    async def is_hasty(call: Call) -> None:
+        await call.socket.send('{"status": "auth"}')
+        while call.session is None:
+            await call._receive()
+        call.flow.accept()
+        call.flow.data_to_send()
+        await call.hear()
+        await call.say("It was.", final=True)
+
+    async with FakeBackend([is_hasty]) as backend:
+        assert (await deliver(make_link(backend.url, encoding="json"), spoken(SOUND))).text == "It was."
