@@ -180,12 +180,17 @@ def describe(hello: dict[str, Any], state: dict[str, Any], stats: dict[str, Any]
         if name.endswith("_ms") and name != "lost_ms" and value is not None
     ]
     rows += [("last", ", ".join(last))] if last else []
-    rows += [("fault", f"{fault['message']} (since {fault['since']})") for fault in state["faults"]]
+    rows += [("fault", f"{message} (since {since})") for message, since in _faults(state).items()]
     return "\n".join(f"{name:<15} {value}" for name, value in rows)
 
 
+def _faults(state: dict[str, Any]) -> dict[str, str]:
+    """Message and since when. One thing can be two faults: that a backend refuses, and that there is no other."""
+    return {fault["message"]: fault["since"] for fault in reversed(state["faults"])}
+
+
 def _line(state: dict[str, Any]) -> str:
-    faults = "".join(f"; {fault['message']}" for fault in state["faults"])
+    faults = "".join(f"; {message}" for message in _faults(state))
     kept = f", {state['spooled']} kept for later" if state["spooled"] else ""
     return f"{state['since']} {state['state']}{kept}{faults}"
 

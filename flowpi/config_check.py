@@ -5,6 +5,7 @@ are those of `config.py`; what two keys must have in common stands in `_contradi
 """
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +19,9 @@ from flowpi.core.errors import ConfigError
 
 MAX_SOCKET_PATH = 107
 """unix(7): 108 with the byte that ends it."""
+
+SECRETIVE = (("backends",), ("server",))
+"""Sections with keys in them: text in the wrong place there is perhaps one, and is not repeated."""
 
 Key = tuple[str, ...]
 """A dotted key, in pieces; an item of a list is its index as text."""
@@ -99,9 +103,13 @@ def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
     if config.publish.mqtt.url is not None:
         for problem, hint in _bad_url(config.publish.mqtt.url, ("mqtt", "mqtts")):
             yield ("publish", "mqtt", "url"), problem, hint
+    keys = config.server.api_keys or config.server.partners
     for index, address in enumerate(config.server.listen):
         if not address.startswith("unix:") and int(address.rpartition(":")[2]) > 65535:
             yield ("server", "listen", str(index)), f"is {address!r}, but ports end at 65535", "choose a lower port"
+        elif not keys and not address.startswith("unix:") and not is_loopback(address.rpartition(":")[0]):
+            hint = "set server.api_keys or server.partners, or listen on 127.0.0.1"
+            yield ("server", "listen", str(index)), f"{address} is open to other machines, and no keys are set", hint
     tls = config.server.tls
     if (tls.certificate is None) != (tls.key is None):
         missing, there = ("certificate", "key") if tls.certificate is None else ("key", "certificate")
@@ -128,8 +136,6 @@ def _backend_contradictions(backend: Backend) -> Iterator[tuple[str, str, str]]:
 def _token_contradictions(token: Token) -> Iterator[tuple[str, str]]:
     if (token.url is None) == (token.command is None):
         yield "must have either url or command", "url asks a server, command runs a program"
-    elif token.url is not None and token.api_key is None:
-        yield "has no api_key", "token.url needs one"
     elif token.command is not None and token.api_key is not None:
         yield "has an api_key that the command never gets", "remove it"
     elif token.url is not None:
@@ -161,6 +167,14 @@ def _bad_url(url: str, schemes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
             yield "is no address", f"as in {scheme}://host.example:443"
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there. `host`: a name or address, IPv6 in brackets or not."""
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:
     """Key, problem and hint for a ValidationError of `msgspec`, which ends in "at `$.audio.rate`"."""
     said, path = _split(fault)
@@ -179,7 +193,12 @@ def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:
         key = (*path, found[1])
         return key, "is missing", f"it must be {_expected(_type_at(key, tree))}"
     kind, value = _type_at(path, tree), _value_at(path, tree)
-    return path, f"must be {_expected(kind)}, not {_shown(value, kind)}", _value_hint(value, kind)
+    shown = _shown(value, kind)
+    hint = _value_hint(value, kind)
+    meant = isinstance(_plain(kind), inspect.LiteralType) and hint
+    if isinstance(value, str) and value and path[:1] in SECRETIVE and path[1:2] != ("listen",) and not meant:
+        shown = "text"
+    return path, f"must be {_expected(kind)}, not {shown}", hint
 
 
 def _split(fault: str) -> tuple[str, Key]:

@@ -4,17 +4,17 @@ YAML is kept as nodes until each key's line is noted, so that an error can name 
 is something to read: a daemon on built-in defaults starts without it.
 """
 
-import ipaddress
 import math
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
-from flowpi.config import Config, FlowBackend, Secret
+from flowpi.config import Config, Secret, SukiBackend
 from flowpi.core.errors import ConfigError, NoInputError, NoPermissionError, UsageError
 
 if TYPE_CHECKING:
@@ -91,22 +91,32 @@ def warnings(config: Config, path: str | None) -> Iterator[str]:
             for key in _literals(config):
                 place = "use {credential: NAME} or {file: PATH}"
                 yield f"{path}: {key} can be read by every user of this machine: chmod 640 {path}, or {place}"
+    from flowpi.config_check import is_loopback
+
     for name, backend in config.backends.items():
-        secret = isinstance(backend, FlowBackend) and (backend.client_key or backend.api_key or backend.token)
-        if secret and backend.url.startswith("ws://"):
-            yield f"backends.{name} sends its key over the network in plain text: use wss://"
+        if isinstance(backend, SukiBackend):
+            plain = backend.url if backend.url.startswith("http://") else None
+        else:
+            secret = backend.client_key or backend.api_key or backend.token
+            plain = backend.url if secret and backend.url.startswith("ws://") else None
+            path = urlsplit(backend.url).path
+            if (backend.api_key and path.endswith("/client_ws")) or (backend.client_key and path.endswith("/ws")):
+                yield f"backends.{name}: api_key is for addresses that end in /ws, client_key for /client_ws"
+            if backend.token and (backend.token.url or "").startswith("http://") and backend.token.api_key:
+                yield from _plain_text(f"backends.{name}.token", backend.token.url, "https")
+        if plain:
+            yield from _plain_text(f"backends.{name}", plain, "https" if plain.startswith("http") else "wss")
     if (config.server.api_keys or config.server.partners) and config.server.tls.certificate is None:
         for address in config.server.listen:
             if not address.startswith("unix:") and not is_loopback(address.rpartition(":")[0]):
                 yield f"server.listen {address} takes keys over the network in plain text: set server.tls"
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens there. `host`: a name or address, IPv6 in brackets or not."""
-    try:
-        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _plain_text(key: str, url: str | None, scheme: str) -> Iterator[str]:
+    from flowpi.config_check import is_loopback
+
+    if not is_loopback(urlsplit(url or "").hostname or ""):
+        yield f"{key} sends its key over the network in plain text: use {scheme}://"
 
 
 def _literals(part: object, key: str = "") -> Iterator[str]:

@@ -284,7 +284,7 @@ class Daemon:
             self._capture.metering = self.hub.wants(topics.LEVEL)
 
     def _tell_systemd(self, state: State, spooled: int) -> None:
-        faults = "".join(f"; {fault.message}" for fault in state.faults)
+        faults = "".join(f"; {message}" for message in dict.fromkeys(fault.message for fault in state.faults))
         self._notifier.status(f"{state.name}{f', {spooled} kept for later' if spooled else ''}{faults}")
 
 

@@ -81,8 +81,15 @@ async def _examine(link: Attempt, url: str) -> Finding:
     except BackendError as error:
         code = await _code(error, url)
         message = error.message.removeprefix(f"backend {link.name!r} ")
-        return Finding(part, "warning", code, message, error.hint or "see the journal of the service")
+        return Finding(part, "warning", code, message, error.hint or _hint(code, link.name))
+    except Exception as error:  # one that breaks must not hide what is said of the others
+        what = f"internal error ({type(error).__name__})"
+        return Finding(part, "warning", "internal", what, "please report it, with what `flowpi doctor -v` shows")
     return Finding(part, "ok", "works", "works")
+
+
+def _hint(code: str, name: str) -> str:
+    return f"check the key of backends.{name}" if code == "key" else "see the journal of the service"
 
 
 async def _code(error: BackendError, url: str) -> str:

@@ -85,6 +85,15 @@ def refused(file: Path, text: str, *overrides: str) -> str:
         ),
         ("backends: 3", "line 1: backends must be a mapping, not 3"),
         ("backends: {x: 3}", "line 1: backends.x must be a mapping, not 3"),
+        (
+            "server: {api_keys: canary}",
+            "line 1: server.api_keys must be a list of text, "
+            "{credential: NAME}, {file: PATH} or {env: NAME}, not text: write it as a list: [...]",
+        ),
+        (
+            "backends: {x: {kind: flow, url: 'ws://h', bearer: Bearer canary}}",
+            "line 1: backends.x.bearer must be true or false, not text",
+        ),
         ("context: {ap: {name: x}}", "line 1: context.ap is not a known key: did you mean context.app?"),
         (
             "context: {app: {type: mail}}",
@@ -173,7 +182,6 @@ def test_one_bad_value(file: Path, text: str, message: str) -> None:
             CLOUD + "token: {}}}",
             "backends.x.token must have either url or command: url asks a server, command runs a program",
         ),
-        (CLOUD + "token: {url: 'https://h'}}}", "backends.x.token has no api_key: token.url needs one"),
         (
             CLOUD + "token: {command: [t], api_key: k}}}",
             "backends.x.token has an api_key that the command never gets: remove it",
@@ -186,6 +194,11 @@ def test_one_bad_value(file: Path, text: str, message: str) -> None:
         (
             "server: {tls: {certificate: c}}",
             "server.tls.key is missing: server.tls.certificate needs it: name a PEM file",
+        ),
+        (
+            "server: {listen: ['0.0.0.0:8123']}",
+            "server.listen.0 0.0.0.0:8123 is open to other machines, and no keys are set: "
+            "set server.api_keys or server.partners, or listen on 127.0.0.1",
         ),
         ("server: {listen: ['h:99999']}", "server.listen.0 is 'h:99999', but ports end at 65535: choose a lower port"),
     ],

@@ -95,7 +95,7 @@ class Request(Struct, forbid_unknown_fields=True):
     subscribe: list[str] | UnsetType = UNSET
     command: str | UnsetType = UNSET
     action: str | UnsetType = UNSET
-    context: dict[str, Any] | UnsetType = UNSET
+    context: Any = UNSET
     request: Any = None
 
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import web
 
-from flowpi.config_file import is_loopback
+from flowpi.config_check import is_loopback
 from flowpi.wire.suki_messages import GrpcCode, Refusal, Status
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,7 @@ class Guard:
 
     def __init__(self, *, is_open: bool) -> None:
         self._is_open = is_open
+        self._told_at = float("-inf")
         self._silent: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
 
     def expect_request(self, connection: web.RequestHandler) -> None:
@@ -97,15 +98,26 @@ class Guard:
             timer.cancel()
         origin = request.headers.get("Origin")
         if origin is not None and not self._lets_in(origin):
+            self._tell(request, 403)
             return _refused(request, 403, "Origin: this server takes no requests of pages from elsewhere")
         if origin is not None and _is_preflight(request):
             response: web.StreamResponse = web.Response(status=204, headers=PREFLIGHT)
         else:
             response = await _answer(request, handler)
+        if response.status >= 400 and not response.prepared:
+            self._tell(request, response.status)
         if origin is not None and not response.prepared:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"
         return response
+
+    def _tell(self, request: web.Request, status: int) -> None:
+        """One line a second at most. Of the request only what is ours: its path and query may hold anything."""
+        now = asyncio.get_running_loop().time()
+        resource = request.match_info.route.resource
+        level = logging.INFO if now - self._told_at >= 1.0 else logging.DEBUG
+        self._told_at = now
+        log.log(level, "refused a client: HTTP %d for %s", status, resource.canonical if resource else "another path")
 
     def _lets_in(self, origin: str) -> bool:
         if not self._is_open:

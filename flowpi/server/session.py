@@ -43,6 +43,10 @@ CLOSE_S = 2.0
 """How long a client may take to read what is due, and again to answer a close."""
 
 
+FIRST_S = 10.0
+"""Whoever does not open a session within so long, with a key where one is wanted, leaves the place to others."""
+
+
 class Workers:
     """The threads that engines run on."""
 
@@ -146,7 +150,7 @@ class Session:
     async def _next_message(self) -> WSMessage | None:
         """None once the final text is there. A ping is answered, and no message; who waits need not say anything."""
         if self._conclusion is None:
-            async with asyncio.timeout(self._idle_s):
+            async with asyncio.timeout(self._idle_s if self._transcription else min(self._idle_s, FIRST_S)):
                 return await self._socket.receive()
         receiving = asyncio.create_task(self._socket.receive(), name="receive")
         try:

@@ -76,7 +76,7 @@ class Sockets:
             await session.run()
         finally:
             self._sessions.discard(session)
-            if request.transport is not None:  # what it has not read by then, it never will
+            if socket.prepared and request.transport is not None:  # what it has not read by then, it never will
                 asyncio.get_running_loop().call_later(CLOSE_S, request.transport.abort)
         return socket
 
