@@ -298,13 +298,14 @@ class TestContext:
     @pytest.mark.parametrize(
         ("context", "message"),
         [
+            ([1], "context: Expected `object`, got `array`"),
             ({"ap": {}}, "context: Object contains unknown field `ap`"),
             ({"app": {"type": "mail"}}, "context.app.type: Invalid enum value 'mail'"),
             ({"dictionary_context": "Gabapentin"}, "context.dictionary_context: Expected `array`, got `str`"),
             ({"screenshot": "not base64"}, "context.screenshot: Invalid base64 encoded string"),
         ],
     )
-    def test_one_that_the_service_does_not_know_is_refused(self, context: dict[str, Any], message: str) -> None:
+    def test_one_that_the_service_does_not_know_is_refused(self, context: Any, message: str) -> None:
         async def scene(house: House) -> None:
             problem = await house.refused(command="record", action="start", context=context)
             assert problem == Problem("bad_request", message)

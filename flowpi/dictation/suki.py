@@ -137,7 +137,7 @@ class SukiLink:
                 give_back = self.sessions.forget
             elif isinstance(error, HttpError) and not _is_busy(error):
                 give_back = self.sessions.give_back  # no stream began
-            if concerns_key(error):
+            if concerns_key(error) and not _is_busy(error):
                 error.healed = await self._key.refused(key)
             raise
         finally:
