@@ -123,6 +123,7 @@ class Transport:
             "additional_headers": headers,
             "compression": None,  # PCM does not compress, and a frame of zeros must not become a gigabyte
             "max_size": MAX_FRAME_BYTES,
+            "max_queue": 2,  # frames that wait to be read; each may be as large as that
             "open_timeout": self.patience.connect_s,
             "close_timeout": self.patience.close_s,
             "ping_interval": None if unix else PING_S,

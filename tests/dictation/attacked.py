@@ -30,7 +30,8 @@ from flowpi.wire.flow_messages import Context
 from tests.dictation.backend import FakeBackend
 from tests.dictation.sound import noise, spoken
 
-ALONE = 3
+ALONE, AT_ONCE = 3, 4
+"""More than a daemon has under way: one attempt, and the goodbyes of others."""
 PATIENCE = Patience(connect_s=0.1, auth_s=0.1, send_s=0.1, final_s=0.1, close_s=0.1)
 UTTERANCE = spoken(noise(0.1))
 Dialect = Literal["msgpack", "json", "suki"]
@@ -39,12 +40,11 @@ TICK_S = 0.001
 
 
 class Case(Struct, frozen=True):
-    """`times`: how many attempts; `at_once`: how many of them under way, but for the first `ALONE`."""
+    """`times`: how many attempts; `AT_ONCE` of them under way, but for the first `ALONE`."""
 
     path: str
     dialect: Dialect
     times: int
-    at_once: int
 
 
 class Ordeal(Struct, frozen=True):
@@ -119,7 +119,7 @@ async def suffer(port: str, case: Case, good: str) -> Ordeal:
         ends.append(await attempt(url, case.dialect))
         watching.cancel()
         blocks_s.append(loop.blocked_s)
-    places = asyncio.Semaphore(case.at_once)
+    places = asyncio.Semaphore(AT_ONCE)
 
     async def attempt_in_place() -> tuple[str, float]:
         async with places:
