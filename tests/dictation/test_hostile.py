@@ -27,6 +27,8 @@ BLOCKED_MS = 250
 worst of all. The 256 KB that asyncio would read at once take 500 and more."""
 PATIENCE_S = 15.0
 """Of an attempt whose every stage may take 0.1 s, beside others, on a machine that has other things to do."""
+NICELY = ["nice", "-n", "19"]
+"""Other tests, of sound in real time, run beside these."""
 VICTIMS = 8
 """At once. Most of their time they wait."""
 
@@ -34,7 +36,7 @@ VICTIMS = 8
 @pytest.fixture
 def hostile() -> Iterator[str]:
     """The port of a server that means harm."""
-    command = [sys.executable, "-m", "tests.dictation.hostile"]
+    command = [*NICELY, sys.executable, "-m", "tests.dictation.hostile"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdin
@@ -57,7 +59,7 @@ def cases() -> Iterator[Case]:
 
 def suffer(port: str, share: Sequence[Case]) -> list[Ordeal]:
     victim = subprocess.run(
-        [sys.executable, "-m", "tests.dictation.attacked", port],
+        [*NICELY, sys.executable, "-m", "tests.dictation.attacked", port],
         input="".join(msgspec.json.encode(case).decode() + "\n" for case in share),
         cwd=REPOSITORY,
         capture_output=True,

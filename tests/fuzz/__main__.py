@@ -44,9 +44,9 @@ def fuzz(name: str, runs: int, seed: int, keep: Path) -> Outcome:
         f"-artifact_prefix={keep.parent}/{name}-", "-print_final_stats=1",
         f"-dict={CORPUS.parent / 'words.dict'}", str(keep), str(CORPUS / name),
     ]  # fmt: skip
-    child = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.child", name, *arguments], cwd=REPOSITORY, capture_output=True, text=True
-    )
+    # Nicely: tests of sound in real time may run beside it.
+    command = ["nice", "-n", "19", sys.executable, "-m", "tests.fuzz.child", name, *arguments]
+    child = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     said = child.stdout + child.stderr
     return Outcome(
         _number(r"number_of_executed_units: (\d+)", said),
