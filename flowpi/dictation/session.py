@@ -5,6 +5,7 @@ speaking, or spoke yesterday.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, assert_never
 from msgspec import Struct
 
 from flowpi.core.errors import LinkError, NoText, ProtocolError
-from flowpi.dictation.transport import Patience
+from flowpi.dictation.transport import PING_S, Patience
 from flowpi.dictation.utterance import Utterance
 from flowpi.wire.codec import MAX_FRAME_BYTES
 from flowpi.wire.roles import Client, FinalText, Notice, PartialText, SessionReady
@@ -92,7 +93,9 @@ class Session:
             # Audio of yesterday goes out in a moment, but a recogniser may take real time to hear it.
             unheard_s = max(0.0, began + self._utterance.duration_s - self._loop.time())
             async with _within(self._patience.final_s + unheard_s, "send the text", NoText):
-                return await receiving
+                while not (await asyncio.wait((receiving,), timeout=PING_S))[0]:
+                    await self._ping()
+                return receiving.result()
         finally:
             for task in (receiving, sending):
                 task.cancel()
@@ -130,6 +133,13 @@ class Session:
         await self._flush()
         async with _within(self._patience.auth_s, "open the session"):
             await self._ready
+
+    async def _ping(self) -> None:
+        """Something for the kernel to get acknowledged (see `transport.py`); while audio flows, that is the audio."""
+        from websockets.exceptions import ConnectionClosed
+
+        with contextlib.suppress(ConnectionClosed):  # the receiver knows why
+            await self._socket.ping()
 
     async def _flush(self) -> None:
         from websockets.exceptions import ConnectionClosed

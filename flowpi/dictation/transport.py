@@ -5,8 +5,8 @@ owner's. A redirect is never followed: it would carry the key to a stranger. Wha
 says which part of the way failed.
 
 A dead link does not fail by itself: the kernel takes a second and a half of audio and waits for a quarter of an hour.
-So there is always something on its way (a ping), and the kernel gives up when none of it is acknowledged. Nobody waits
-for a pong: a server that is busy with a long text sends none, but its kernel acknowledges.
+So there is always something on its way (audio, then pings), and the kernel gives up when none of it is acknowledged.
+Nobody waits for a pong: a server that is busy with a long text sends none, but its kernel acknowledges.
 """
 
 import asyncio
@@ -126,8 +126,7 @@ class Transport:
             "max_queue": 2,  # frames that wait to be read; each may be as large as that
             "open_timeout": self.patience.connect_s,
             "close_timeout": self.patience.close_s,
-            "ping_interval": None if unix else PING_S,
-            "ping_timeout": None,
+            "ping_interval": None,  # a session pings while it waits: while it sends, the audio does as well
             "logger": _silent,
         }
         if unix:
