@@ -20,7 +20,8 @@ from msgspec import Struct
 from flowpi.config import Secret, Token
 from flowpi.core.errors import BackendError, ConfigError, CredentialError
 from flowpi.core.failover import retry_after_s
-from flowpi.dictation.transport import MAX_ANSWER_BYTES, Transport, masked
+from flowpi.dictation.explain import masked
+from flowpi.dictation.transport import MAX_ANSWER_BYTES, Transport
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +146,8 @@ class FetchedKey:
         self._rests_until = 0.0
         self._was_refused = False
         """The key before this one was."""
+        self._another = asyncio.Event()
+        """There is another key than the one whose end is waited for."""
         self._fetching: asyncio.Task[str] | None = None
         self._renewing: asyncio.Task[None] | None = None
 
@@ -197,6 +200,7 @@ class FetchedKey:
     async def _fetch_one(self) -> str:
         fetched = await self._fetch()
         self._key = fetched.key
+        self._another.set()
         self._fetched_at = asyncio.get_running_loop().time()
         self._ends_at = self._fetched_at + fetched.lifetime_s
         return fetched.key
@@ -207,7 +211,11 @@ class FetchedKey:
         while True:
             if self._key is not None and failures == 0:
                 left_s = self._ends_at - loop.time()
-                await asyncio.sleep(max(left_s - min(left_s * AHEAD, AHEAD_MAX_S), LEAST_S))
+                self._another.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(max(left_s - min(left_s * AHEAD, AHEAD_MAX_S), LEAST_S)):
+                        await self._another.wait()
+                        continue  # this one has an end of its own
             try:
                 await self._fetched()
                 failures = 0

@@ -102,6 +102,21 @@ class TestFetchedKey:
 
         clock.run(main())
 
+    def test_the_key_after_a_refused_one_is_renewed_in_time_too(self) -> None:
+        async def main() -> None:
+            fetch = Counter(lifetime_s=3600)
+            key = FetchedKey("cloud", fetch)
+            key.start()
+            await asyncio.sleep(100)
+            fetch.lifetime_s = 100
+            assert await key.refused("key-1")
+            assert await key.get() == "key-2"
+            await asyncio.sleep(82)
+            assert fetch.given == 3
+            await key.close()
+
+        clock.run(main())
+
     def test_a_service_that_is_down_is_not_hammered(self) -> None:
         async def main() -> None:
             fetch = Counter()
