@@ -12,7 +12,6 @@ from flowpi.core.errors import BackendError, CredentialError
 from flowpi.core.failover import Verdict, rest_s, verdict
 from flowpi.dictation.link import Attempt, FlowLink
 from flowpi.dictation.session import Timings
-from flowpi.dictation.suki import SukiLink
 from flowpi.dictation.transport import Patience
 from flowpi.dictation.utterance import Utterance
 from flowpi.wire.roles import FinalText, PartialText
@@ -165,6 +164,8 @@ def make_backends(config: Config) -> Backends:
             case FlowBackend() as flow:
                 links.append(FlowLink(name, flow, config.context, patience, device_id))
             case SukiBackend() as suki:
+                from flowpi.dictation.suki import SukiLink  # only who uses it pays for it
+
                 links.append(SukiLink(name, suki, patience))
             case other:
                 assert_never(other)
