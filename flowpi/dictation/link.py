@@ -10,9 +10,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from flowpi.config import FlowBackend
 from flowpi.core.errors import AnsweredInText, BackendError
 from flowpi.core.failover import concerns_key
+from flowpi.dictation.explain import masked
 from flowpi.dictation.session import Session, Timings
 from flowpi.dictation.tokens import FetchedKey, Key, NoKey, SecretKey, fetch_token
-from flowpi.dictation.transport import Patience, Transport, masked
+from flowpi.dictation.transport import Patience, Transport
 from flowpi.dictation.utterance import About, Utterance
 from flowpi.dictation.warmup import WarmUp
 from flowpi.wire.codec import Encoding

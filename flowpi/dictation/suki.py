@@ -22,11 +22,12 @@ from flowpi.core.errors import (
     RefusedError,
 )
 from flowpi.core.failover import concerns_key
+from flowpi.dictation.explain import masked
 from flowpi.dictation.link import PROBE
 from flowpi.dictation.session import Session, Timings
 from flowpi.dictation.suki_pool import END_S, PooledSession, SessionPool
 from flowpi.dictation.tokens import Fetched, FetchedKey, resolve
-from flowpi.dictation.transport import Patience, Transport, masked
+from flowpi.dictation.transport import Patience, Transport
 from flowpi.dictation.utterance import Utterance
 from flowpi.wire.roles import FinalText, PartialText
 from flowpi.wire.suki import ClientState, SukiClient
