@@ -31,8 +31,10 @@
 What a peer did wrong while flowpi was the server is not in this tree: see `flowpi.wire`.
 
 Each error says what is wrong (`message`) and what the owner can do (`hint`); `exit_code` is the sysexits code that
-a command ends with. Imported by every layer; imports nothing.
+a command ends with. Imported by every layer; imports nothing but `text.py`.
 """
+
+from flowpi.core.text import printable
 
 
 class FlowpiError(Exception):
@@ -139,7 +141,7 @@ class ClosedError(LinkError):
 
     def __init__(self, code: int | None, reason: str = "") -> None:
         self.code = code
-        self.reason = "".join(c if c.isprintable() else " " for c in reason[:200])
+        self.reason = printable(reason)
         how = f"code {code}" if code is not None else "no close frame"
         super().__init__(f"the server closed before the text came ({how}{', ' + self.reason if self.reason else ''})")
 

@@ -21,6 +21,7 @@ from flowpi.core.errors import (
     ProtocolError,
     TlsError,
 )
+from flowpi.core.text import printable
 
 if TYPE_CHECKING:
     import ssl
@@ -212,4 +213,4 @@ def _detail(body: bytes) -> tuple[str, int | None]:
             answer = next((answer[name] for name in ("detail", "message", "error") if answer.get(name)), None)
     if not isinstance(answer, str) or answer.lstrip()[:1] == "<":  # a page for a browser
         return "", code
-    return "".join(c if c.isprintable() else " " for c in answer[:200]).strip(), code
+    return printable(answer).strip(), code

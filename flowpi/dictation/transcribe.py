@@ -6,6 +6,7 @@ import time
 
 from flowpi.audio.wav import read_wav
 from flowpi.config import Config
+from flowpi.core.text import printable
 from flowpi.core.ulid import UlidFactory
 from flowpi.dictation.backends import make_backends
 from flowpi.dictation.utterance import About, Utterance
@@ -33,6 +34,6 @@ async def _transcribe(config: Config, parts: list[bytes]) -> None:
         for number, pcm in enumerate(parts, 1):
             utterance = Utterance(About(utterance_id, time.time(), part=number), pcm=pcm, complete=True)
             text, _, _ = await backends.text_of(utterance, lambda partial, backend: None)
-            print("".join(c if c.isprintable() else " " for c in text.text), flush=True)  # it is a stranger's text
+            print(printable(text.text, len(text.text)), flush=True)  # it is a stranger's text
     finally:
         await backends.close()

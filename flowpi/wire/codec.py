@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import msgpack
 import msgspec
 
+from flowpi.core.text import printable
+
 Frame = str | bytes
 
 MAX_FRAME_BYTES = 256 * 1024
@@ -60,7 +62,7 @@ def decode(frame: Frame, as_type: type[T] | Any) -> T | Any:
         return msgspec.convert(plain, as_type, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
         # The tag that it quotes is as long as the peer likes, and what the peer likes.
-        raise DecodeError("".join(c if c.isprintable() else " " for c in str(error)[:200])) from None
+        raise DecodeError(printable(str(error))) from None
     except (msgspec.DecodeError, ValueError, RecursionError, msgpack.UnpackException) as error:
         # msgpack's own errors derive from ValueError; so do a lone surrogate and an integer of a million digits.
         what = "JSON" if isinstance(frame, str) else "MessagePack"

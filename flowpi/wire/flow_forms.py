@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct, UnsetType
 
+from flowpi.core.text import printable
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.wav import HEADER_BYTES, WavError, wav_header, wav_payload
 from flowpi.wire.codec import MAX_ITEMS, DecodeError, Encoding, Frame, decode
@@ -222,7 +223,7 @@ def reason_of(message: AnyServerMessage) -> str:
         if isinstance(place, dict):
             words = next((word for key in _REASONS if isinstance(word := place.get(key), str) and word), None)
         if isinstance(words, str) and words:
-            return "".join(c if c.isprintable() else " " for c in words[:200])
+            return printable(words)
     return "no reason given"
 
 

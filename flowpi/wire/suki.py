@@ -24,6 +24,7 @@ from typing import Any, Literal, assert_never
 import msgspec
 
 from flowpi.core.errors import ClosedError, ProtocolError, RefusedError
+from flowpi.core.text import printable
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.wire.codec import MAX_FRAME_BYTES, DecodeError, Encoding, Frame, decode, encode
 from flowpi.wire.roles import (
@@ -248,7 +249,7 @@ def _reason(message: AnyServerMessage) -> str:
     code, words = error.get("code", error.get("grpc_code")), error.get("message")
     name = GrpcCode(code).name if code in list(GrpcCode) else ""
     said = ": ".join(filter(None, (name, words if isinstance(words, str) else "")))
-    return "".join(c if c.isprintable() else " " for c in said[:200]) or "no reason given"
+    return printable(said) or "no reason given"
 
 
 # The server role.

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
@@ -22,7 +21,6 @@ from tests.server.calling import (
     connect,
     dictate_flow,
     echo_of,
-    locked,
     refusal,
     serving,
 )
@@ -30,29 +28,6 @@ from tests.server.calling import (
 TOKENS = f"{DASH}/generate_access_token"
 WANTED = {"client_id": "desk", "duration_secs": 60}
 BEARER = {"Authorization": f"Bearer {ORG_KEY}"}
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=[False, True], ids=["lenient", "strict"])
-async def both(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Server]:
-    async with serving(locked(clock), strict=request.param) as server:
-        yield server
-
-
-@pytest.fixture
-async def lenient(clock: Clock) -> AsyncIterator[Server]:
-    async with serving(locked(clock)) as server:
-        yield server
-
-
-@pytest.fixture
-async def strict(clock: Clock) -> AsyncIterator[Server]:
-    async with serving(locked(clock), strict=True) as server:
-        yield server
 
 
 async def token_of(server: Server, seconds: int = 60) -> str:

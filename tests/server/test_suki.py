@@ -1,7 +1,6 @@
 """Suki's endpoints: login, sessions, every way into the socket and every refusal, over real sockets."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -21,7 +20,6 @@ from tests.server.calling import (
     dictate_suki,
     echo_of,
     hear,
-    locked,
     log_in,
     refusal,
     serving,
@@ -31,29 +29,6 @@ from tests.waiting import until
 LOGIN = "/api/v1/auth/login"
 SESSION = "/api/v1/transcription/session"
 SOCKET = "/ws/transcribe"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=[False, True], ids=["lenient", "strict"])
-async def both(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Server]:
-    async with serving(locked(clock), strict=request.param) as server:
-        yield server
-
-
-@pytest.fixture
-async def lenient(clock: Clock) -> AsyncIterator[Server]:
-    async with serving(locked(clock)) as server:
-        yield server
-
-
-@pytest.fixture
-async def strict(clock: Clock) -> AsyncIterator[Server]:
-    async with serving(locked(clock), strict=True) as server:
-        yield server
 
 
 def headers(token: str, session: str) -> dict[str, Any]:
