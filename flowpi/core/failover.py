@@ -11,6 +11,7 @@ from flowpi.core.errors import (
     ClosedError,
     CredentialError,
     HttpError,
+    NoText,
     ProtocolError,
     RefusedError,
     TlsError,
@@ -97,6 +98,16 @@ def concerns_key(error: BackendError) -> bool:
             return _names_key(error.message)
         case _:
             return False
+
+
+def concerns_utterance(error: BackendError) -> bool:
+    """Whether it may say something of this utterance: others have their turn before it. A network, a key or a server
+    that is down does not, and what waits for these keeps its order."""
+    match error:
+        case NoText() | RefusedError() | ProtocolError():
+            return True
+        case _:
+            return verdict(error) is Verdict.OTHER_BACKEND or type(error) is BackendError  # a bug of ours
 
 
 def _names_key(words: str) -> bool:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
-from flowpi.core.errors import BackendError, FlowpiError, LinkError, NoText, SpoolError
-from flowpi.core.failover import Verdict, retry_after_s, verdict
+from flowpi.core.errors import BackendError, FlowpiError, SpoolError
+from flowpi.core.failover import concerns_utterance, retry_after_s
 from flowpi.dictation.backends import Backends
 from flowpi.dictation.session import Timings
 from flowpi.dictation.spool import Spool
@@ -206,14 +206,10 @@ class Delivery:
             else:
                 await self._attempt(utterance, late=True)
             return True
-        except BackendError as error:
+        except (BackendError, SpoolError) as error:
             log.debug("%s stays in the backlog: %s", utterance_id, error)
-            # A network that is down says nothing of the utterance; the order is kept.
-            if not isinstance(error, LinkError) or isinstance(error, NoText) or verdict(error) is Verdict.OTHER_BACKEND:
+            if isinstance(error, SpoolError) or concerns_utterance(error):
                 self._refusals[utterance_id] = self._refusals.get(utterance_id, 0) + 1
-        except SpoolError as error:
-            log.debug("%s stays in the backlog: %s", utterance_id, error)
-            self._refusals[utterance_id] = self._refusals.get(utterance_id, 0) + 1
         except Exception:  # a mistake in one dictation must not end the delivery of all
             log.exception("%s stays in the backlog", utterance_id)
             self._refusals[utterance_id] = self._refusals.get(utterance_id, 0) + 1

@@ -9,6 +9,7 @@ from flowpi.core.errors import (
     CredentialError,
     HttpError,
     LinkError,
+    NoText,
     NotReached,
     NotResolved,
     ProtocolError,
@@ -21,6 +22,7 @@ from flowpi.core.failover import (
     MAX_RETRY_AFTER_S,
     Verdict,
     concerns_key,
+    concerns_utterance,
     rest_s,
     retry_after_s,
     verdict,
@@ -100,6 +102,27 @@ def test_what_was_healed_is_tried_again_at_once(error: BackendError) -> None:
 )
 def test_whether_it_is_the_key(error: BackendError, expected: bool) -> None:
     assert concerns_key(error) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (LinkError("no answer in time"), False),
+        (NotReached("x"), False),
+        (ClosedError(None), False),
+        (ClosedError(1009), True),
+        (NoText("x"), True),
+        (RefusedError("x"), True),
+        (ProtocolError("x"), True),
+        (BackendError("x"), True),
+        (http(413), True),
+        (http(503), False),
+        (http(401), False),
+        (TlsError("x"), False),
+    ],
+)
+def test_whether_it_is_the_utterance(error: BackendError, expected: bool) -> None:
+    assert concerns_utterance(error) is expected
 
 
 @pytest.mark.parametrize(
