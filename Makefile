@@ -2,6 +2,7 @@
 #
 #   make demo    the main job: a human recording through the whole pipeline, no hardware, no account
 #   make test    all tests            make check   format, lint, types, import layers
+#   make test-long   every promise of docs/reliability.md as often as it says, and its table anew: about an hour
 #   make bench   measure              make format  rewrite the files as `make check` wants them
 #   make fuzz    search for frames that a role of a dialect does not stand: RUNS=250000 for each of the four
 
@@ -19,15 +20,18 @@ BUILD_PACKAGES := gcc libasound2-dev python3-dev python3-venv
 TEST_PACKAGES := $(BUILD_PACKAGES) chromium iproute2 nodejs openssl pocketsphinx-testdata sox systemd
 BENCH_PACKAGES := $(BUILD_PACKAGES) alsa-utils socat
 
-.PHONY: help demo test check bench fuzz format clean
+.PHONY: help demo test test-long check bench fuzz format clean
 help:
-	@sed -n '1,6s/^# \{0,1\}//p' Makefile
+	@sed -n '1,7s/^# \{0,1\}//p' Makefile
 
 demo: $(VENV)/local.stamp
 	$(BIN)/flowpi demo $(WAV)
 
 test: $(VENV)/dev.stamp $(VENV)/node.stamp
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal --durations=10 --durations-min=5 $(ARGS)
+
+test-long: $(VENV)/dev.stamp $(VENV)/node.stamp
+	$(BIN)/python -m tests.reliability --numprocesses 2 --dist worksteal $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -206,6 +206,8 @@ class Conductor:
             None if ended_at is None else round(self._loop.time() - ended_at, 3),
             late,
             text.confirmed,
+            utterance.partial,
+            utterance.lost_frames // 16,
         )
         if about.id not in self._said:
             self._hub.publish(topics.FINAL, final)  # first of all: somebody waits for it
@@ -277,7 +279,7 @@ class Conductor:
                     self.stats.cancelled += 1
                     self.capture.drop(utterance)
                     del self._utterances[utterance_id]
-                    self.delivery.drop(utterance_id)
+                    self.delivery.drop(utterance.part_id)
             case Refuse():
                 log.info("no dictation: %s", effect.message)
                 self._refusal = effect

@@ -31,6 +31,7 @@ from flowpi.dictation import transport
 from flowpi.dictation.backends import make_backends
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.spool import Spool
+from flowpi.dictation.utterance import PartId
 from flowpi.host import paths
 from flowpi.host.systemd import Notifier
 from flowpi.panel.button import Button, NoButton
@@ -109,7 +110,7 @@ class Daemon:
                 gestures(config),
                 hub=self.hub,
                 lamp=self._lamp,
-                ids=UlidFactory(after=kept[-1] if kept else None),
+                ids=UlidFactory(after=kept[-1].utterance if kept else None),
                 commit=transcripts.append,
                 on_state=self._tell_systemd,
             )
@@ -159,17 +160,17 @@ class Daemon:
         self._lamp.close()
         await self._delivery.close()
 
-    async def _settle_in(self, config: Config, kept: list[str], transcripts: Transcripts) -> None:
+    async def _settle_in(self, config: Config, kept: list[PartId], transcripts: Transcripts) -> None:
         """What must not stand between start and READY, but comes before the first press as a rule."""
         await asyncio.to_thread(transport.preload)
         done = await asyncio.to_thread(transcripts.ids) if kept else set()
-        for utterance_id in kept:
-            if (utterance_id, 1) in done:  # its text got out, and a crash came before it was deleted
+        for part in kept:
+            if part in done:  # its text got out, and a crash came before it was deleted
                 try:
-                    await self._spool.remove(utterance_id)
+                    await self._spool.remove(part)
                 except SpoolError as error:
                     self._conductor.spool_failed(error)
-        backlog = [utterance_id for utterance_id in kept if (utterance_id, 1) not in done]
+        backlog = [part for part in kept if part not in done]
         if backlog:
             log.info("of an earlier run, waiting for a text: %d", len(backlog))
         self._delivery.start(backlog)

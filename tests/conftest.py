@@ -1,12 +1,49 @@
 """What tests of several parts share."""
 
+import json
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.rig.microphone import Microphone
+
+MEASURED = "FLOWPI_MEASURED"
+"""The directory in which tests leave what they measured, for the table in docs/reliability.md."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="do each harm as often as the promise says: make test-long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("long"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+@pytest.fixture
+def times(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """`times(quick, long)`: how often to do it in this run."""
+    return lambda quick, long: long if request.config.getoption("long") else quick
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """`measured(cuts=500, lost=0)`: what came of it, for docs/reliability.md; the last call of a test counts."""
+
+    def measured(**facts: float | str) -> None:
+        if directory := os.environ.get(MEASURED):
+            marker = request.node.get_closest_marker("promise")
+            name = f"{request.path.relative_to(request.config.rootpath)}::{request.node.name}"
+            line = {"promises": marker.args, "test": name, "facts": facts}
+            file = Path(directory) / f"{name.replace('/', '.')}.json"
+            file.write_text(json.dumps(line))
+
+    return measured
+
 
 CANARY = "canary"
 """In every key that a test uses."""

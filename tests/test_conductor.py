@@ -18,7 +18,7 @@ from flowpi.core.lights import LED, READY, light
 from flowpi.core.ulid import UlidFactory, is_ulid
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.session import Timings
-from flowpi.dictation.utterance import Utterance
+from flowpi.dictation.utterance import PartId, Utterance
 from flowpi.dsp.level import Level
 from flowpi.panel.led import Lamp, RecordingLed
 from flowpi.publish.hub import Hub, Message
@@ -71,7 +71,7 @@ class FakeDelivery:
         self.backend: str | None = None
         self.on_disk: bool | None = True
         self.begun: list[Utterance] = []
-        self.dropped: list[str] = []
+        self.dropped: list[PartId] = []
 
     def begin(self, utterance: Utterance) -> None:
         utterance.durable = asyncio.get_running_loop().create_future()
@@ -79,8 +79,8 @@ class FakeDelivery:
         if self.on_disk is not None:
             utterance.durable.set_result(self.on_disk)
 
-    def drop(self, utterance_id: str) -> None:
-        self.dropped.append(utterance_id)
+    def drop(self, part: PartId) -> None:
+        self.dropped.append(part)
 
 
 class House:
@@ -243,7 +243,7 @@ class TestCommands:
                 await house.record("stop")
             assert await house.record("cancel") == {"state": "idle", "utterance": None}
             assert house.capture.log[-1] == ("drop", utterance_id)
-            assert house.delivery.dropped == [utterance_id]
+            assert house.delivery.dropped == [PartId(utterance_id)]
             assert house.conductor.stats.cancelled == 1
 
         stage(scene)

@@ -20,7 +20,7 @@ from flowpi.core.failover import concerns_utterance, retry_after_s
 from flowpi.dictation.backends import Backends
 from flowpi.dictation.session import Timings
 from flowpi.dictation.spool import Spool
-from flowpi.dictation.utterance import Utterance
+from flowpi.dictation.utterance import PartId, Utterance
 from flowpi.wire.roles import FinalText, PartialText
 
 log = logging.getLogger(__name__)
@@ -71,15 +71,15 @@ class Delivery:
         self._audience = audience
         self._keep_audio = keep_audio
         self._retry_s = retry_s
-        self._live: dict[str, asyncio.Task[None]] = {}
-        self._keeping: dict[str, asyncio.Task[None]] = {}
-        self._memory: dict[str, Utterance] = {}
+        self._live: dict[PartId, asyncio.Task[None]] = {}
+        self._keeping: dict[PartId, asyncio.Task[None]] = {}
+        self._memory: dict[PartId, Utterance] = {}
         """Utterances of the backlog that the disk did not take."""
-        self._backlog: set[str] = set()
+        self._backlog: set[PartId] = set()
         self._retiring: set[asyncio.Task[None]] = set()
         self._late: asyncio.Task[None] | None = None
-        self._late_id: str | None = None
-        self._refusals: dict[str, int] = {}
+        self._late_id: PartId | None = None
+        self._refusals: dict[PartId, int] = {}
         """How often one of the backlog failed by itself: those that no backend takes must not hold up the others."""
         self._stir = asyncio.Event()
         """An utterance came to the backlog, or nobody is speaking any more."""
@@ -93,7 +93,7 @@ class Delivery:
         """How many utterances wait for their text in the backlog."""
         return len(self._backlog)
 
-    def start(self, backlog: Iterable[str]) -> None:
+    def start(self, backlog: Iterable[PartId]) -> None:
         """Take up what the spool holds."""
         self._backlog.update(backlog)
         self._audience.backlog_changed()
@@ -124,22 +124,22 @@ class Delivery:
     def begin(self, utterance: Utterance) -> None:
         """Keep an utterance that has just begun, and send it while it grows. Sets `utterance.durable`."""
         durable = utterance.durable = asyncio.get_running_loop().create_future()
-        keeping = asyncio.create_task(self._keep(utterance), name=f"keep {utterance.id}")
+        keeping = asyncio.create_task(self._keep(utterance), name=f"keep {utterance.part_id}")
         keeping.add_done_callback(lambda _: _settle(durable))
-        keeping.add_done_callback(partial(self._kept, utterance.id))
-        self._keeping[utterance.id] = keeping
-        live = asyncio.create_task(self._deliver_live(utterance), name=f"deliver {utterance.id}")
-        self._live[utterance.id] = live
+        keeping.add_done_callback(partial(self._kept, utterance.part_id))
+        self._keeping[utterance.part_id] = keeping
+        live = asyncio.create_task(self._deliver_live(utterance), name=f"deliver {utterance.part_id}")
+        self._live[utterance.part_id] = live
 
-    def drop(self, utterance_id: str) -> None:
+    def drop(self, part: PartId) -> None:
         """Its owner cancelled it: no text, no audio. Harmless if it is unknown."""
-        if live := self._live.pop(utterance_id, None):
+        if live := self._live.pop(part, None):
             live.cancel()
-        if utterance_id in self._backlog and utterance_id == self._late_id and self._late:
+        if part in self._backlog and part == self._late_id and self._late:
             self._late.cancel()
             self._late = asyncio.create_task(self._work_off(), name="backlog")
-        self._leave_backlog(utterance_id)
-        self._put_away(utterance_id, give_up=True)
+        self._leave_backlog(part)
+        self._put_away(part, give_up=True)
 
     async def _deliver_live(self, utterance: Utterance) -> None:
         failures = 0
@@ -156,7 +156,7 @@ class Delivery:
                         self._defer(utterance, error)
                         return
                 except Exception as error:  # as in `_deliver_late`
-                    log.exception("%s: the delivery failed", utterance.id)
+                    log.exception("%s: the delivery failed", utterance.part_id)
                     await utterance.wait_complete()
                     self._defer(utterance, FlowpiError(f"internal error ({type(error).__name__})", "see the journal"))
                     return
@@ -164,15 +164,15 @@ class Delivery:
                     async with asyncio.timeout(self._retry_s(failures)):
                         await utterance.wait_complete()
         finally:
-            if self._live.get(utterance.id) is asyncio.current_task():
-                del self._live[utterance.id]
+            if self._live.get(utterance.part_id) is asyncio.current_task():
+                del self._live[utterance.part_id]
             self._stir.set()
 
     def _defer(self, utterance: Utterance, error: FlowpiError) -> None:
-        log.warning("%s is kept for later: %s", utterance.id, error)
-        self._backlog.add(utterance.id)
+        log.warning("%s is kept for later: %s", utterance.part_id, error)
+        self._backlog.add(utterance.part_id)
         if utterance.durable is None or not utterance.durable.done() or not utterance.durable.result():
-            self._memory[utterance.id] = utterance  # until the disk has it after all
+            self._memory[utterance.part_id] = utterance  # until the disk has it after all
         self._audience.deferred(utterance, str(error))
 
     async def _work_off(self) -> None:
@@ -195,31 +195,31 @@ class Delivery:
                 async with asyncio.timeout(pause_s):
                     await self._answered.wait()  # a live text says that a backend is back
 
-    async def _deliver_late(self, utterance_id: str) -> bool:
+    async def _deliver_late(self, part: PartId) -> bool:
         """True if the utterance is done with, or gone."""
         try:
-            utterance = self._memory.get(utterance_id)
+            utterance = self._memory.get(part)
             if utterance is None:
-                utterance = await asyncio.to_thread(self._spool.load, utterance_id)
+                utterance = await asyncio.to_thread(self._spool.load, part)
             if utterance is None:
-                self._leave_backlog(utterance_id)
+                self._leave_backlog(part)
             else:
                 await self._attempt(utterance, late=True)
             return True
         except (BackendError, SpoolError) as error:
-            log.debug("%s stays in the backlog: %s", utterance_id, error)
+            log.debug("%s stays in the backlog: %s", part, error)
             if isinstance(error, SpoolError) or concerns_utterance(error):
-                self._refusals[utterance_id] = self._refusals.get(utterance_id, 0) + 1
+                self._refusals[part] = self._refusals.get(part, 0) + 1
         except Exception:  # a mistake in one dictation must not end the delivery of all
-            log.exception("%s stays in the backlog", utterance_id)
-            self._refusals[utterance_id] = self._refusals.get(utterance_id, 0) + 1
+            log.exception("%s stays in the backlog", part)
+            self._refusals[part] = self._refusals.get(part, 0) + 1
         return False
 
-    def _leave_backlog(self, utterance_id: str) -> None:
-        self._memory.pop(utterance_id, None)
-        self._refusals.pop(utterance_id, None)
-        if utterance_id in self._backlog:
-            self._backlog.remove(utterance_id)
+    def _leave_backlog(self, part: PartId) -> None:
+        self._memory.pop(part, None)
+        self._refusals.pop(part, None)
+        if part in self._backlog:
+            self._backlog.remove(part)
             self._audience.backlog_changed()
 
     async def _attempt(self, utterance: Utterance, *, late: bool) -> None:
@@ -238,49 +238,49 @@ class Delivery:
         self._answered.set()
         await self._audience.publish(utterance, text, backend, timings, late)
         self._audience.delivered(utterance)
-        self._leave_backlog(utterance.id)
-        self._put_away(utterance.id, keep_audio=self._keep_audio)
+        self._leave_backlog(utterance.part_id)
+        self._put_away(utterance.part_id, keep_audio=self._keep_audio)
 
-    def _put_away(self, utterance_id: str, *, give_up: bool = False, keep_audio: bool = False) -> None:
+    def _put_away(self, part: PartId, *, give_up: bool = False, keep_audio: bool = False) -> None:
         """Take it off the disk when nothing is written to it any more, on a task that `close` waits for.
 
         `give_up`: what is not written yet need not be.
         """
-        keeping = self._keeping.pop(utterance_id, None)
+        keeping = self._keeping.pop(part, None)
         if keeping is not None and give_up:
             keeping.cancel()
-        task = asyncio.create_task(self._remove(utterance_id, keeping, keep_audio), name=f"put away {utterance_id}")
-        self._keeping[utterance_id] = task
-        task.add_done_callback(partial(self._kept, utterance_id))
+        task = asyncio.create_task(self._remove(part, keeping, keep_audio), name=f"put away {part}")
+        self._keeping[part] = task
+        task.add_done_callback(partial(self._kept, part))
 
     async def _keep(self, utterance: Utterance) -> None:
         try:
             await self._spool.keep(utterance)
-            self._memory.pop(utterance.id, None)
+            self._memory.pop(utterance.part_id, None)
             self._audience.spool_works()
             self._keep_again()
         except SpoolError as error:
-            log.error("%s: %s", utterance.id, error)
+            log.error("%s: %s", utterance.part_id, error)
             self._audience.spool_failed(error)
 
     def _keep_again(self) -> None:
         """The disk works: what it did not take before is tried once more, in a new file."""
         for utterance in self._memory.values():
-            if utterance.id not in self._keeping and utterance.complete:
+            if utterance.part_id not in self._keeping and utterance.complete:
                 utterance.durable = None
-                task = asyncio.create_task(self._keep(utterance), name=f"keep {utterance.id}")
-                self._keeping[utterance.id] = task
-                task.add_done_callback(partial(self._kept, utterance.id))
+                task = asyncio.create_task(self._keep(utterance), name=f"keep {utterance.part_id}")
+                self._keeping[utterance.part_id] = task
+                task.add_done_callback(partial(self._kept, utterance.part_id))
 
-    def _kept(self, utterance_id: str, task: asyncio.Task[None]) -> None:
-        if self._keeping.get(utterance_id) is task:
-            del self._keeping[utterance_id]
+    def _kept(self, part: PartId, task: asyncio.Task[None]) -> None:
+        if self._keeping.get(part) is task:
+            del self._keeping[part]
 
-    async def _remove(self, utterance_id: str, keeping: asyncio.Task[None] | None, keep_audio: bool) -> None:
+    async def _remove(self, part: PartId, keeping: asyncio.Task[None] | None, keep_audio: bool) -> None:
         if keeping is not None:
             await asyncio.gather(keeping, return_exceptions=True)
         try:
-            await self._spool.remove(utterance_id, keep_audio=keep_audio)
+            await self._spool.remove(part, keep_audio=keep_audio)
         except SpoolError as error:
             self._audience.spool_failed(error)
 

@@ -1,6 +1,6 @@
 """The spool: each utterance as one file, on the disk while its owner still speaks.
 
-File `<ULID>.utt`, version 1: a line `flowpi utterance 1`, then records. A record is
+File `<ULID>.utt`, of later parts `<ULID>.<part>.utt`, version 1: a line `flowpi utterance 1`, then records. A record is
 
     kind (1 byte), length (uint32), CRC-32 of kind and payload (uint32), payload; little-endian
     H  JSON of `About`, once, first
@@ -31,7 +31,7 @@ import msgspec
 
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, SpoolError
 from flowpi.core.ulid import is_ulid
-from flowpi.dictation.utterance import About, Utterance
+from flowpi.dictation.utterance import About, PartId, Utterance
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.wav import wav_header
 
@@ -66,14 +66,14 @@ class Spool:
         self._sync_bytes = max(LEAST_RECORD_BYTES, round(sync_s * BYTES_PER_S))
         self._thread = ThreadPoolExecutor(1, "spool")
         self._lock: int | None = None
-        self._damaged: set[str] = set()
+        self._damaged: set[PartId] = set()
         """What was loaded and is not readable to its end: such a file is put aside and not deleted."""
 
-    def open(self) -> list[str]:
+    def open(self) -> list[PartId]:
         """Take the directory for this process alone.
 
         Returns:
-            The ids of the utterances in it, oldest first.
+            The utterances in it, oldest first.
 
         Raises:
             AlreadyRunning: another daemon has it.
@@ -83,9 +83,8 @@ class Spool:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return sorted(
-                path.stem for path in self.directory.iterdir() if path.suffix == SUFFIX and is_ulid(path.stem)
-            )
+            found = [PartId.parse(path.stem) for path in self.directory.iterdir() if path.suffix == SUFFIX]
+            return sorted(part for part in found if part is not None)
         except BlockingIOError:
             self.close()
             raise AlreadyRunning(
@@ -114,7 +113,7 @@ class Spool:
         """
         loop = asyncio.get_running_loop()
         durable = utterance.durable = utterance.durable or loop.create_future()
-        file = _File(self.directory, utterance.id)
+        file = _File(self._path(utterance.part_id))
         try:
             # No file before there is something to put in: at a press the connection needs these 2 ms.
             await utterance.wait(self._sync_bytes)
@@ -138,7 +137,7 @@ class Spool:
                 durable.set_result(False)
             await asyncio.shield(loop.run_in_executor(self._thread, file.close))
 
-    def load(self, utterance_id: str) -> Utterance | None:
+    def load(self, part: PartId) -> Utterance | None:
         """Read an utterance back, whole or up to where it was cut; None if it is not there. Any thread.
 
         A file that cannot be read as an utterance is moved to `quarantine/` and None returned.
@@ -146,7 +145,7 @@ class Spool:
         Raises:
             SpoolError: it cannot be read now, for a reason that is not its own.
         """
-        path = self.directory / (utterance_id + SUFFIX)
+        path = self._path(part)
         try:
             data = _read_file(path)
         except FileNotFoundError:
@@ -157,42 +156,45 @@ class Spool:
             self._quarantine(path, error.strerror or type(error).__name__)
             return None
         utterance = parse(data)
-        if utterance is None or utterance.id != utterance_id:
+        if utterance is None or utterance.part_id != part:
             self._quarantine(path, "not an utterance of this version")
             return None
         if utterance.damaged:
-            self._damaged.add(utterance_id)
+            self._damaged.add(part)
             if not utterance.length:
                 self._quarantine(path, "damaged from its first sound on")
                 return None
         return utterance
 
-    async def remove(self, utterance_id: str, *, keep_audio: bool = False) -> None:
+    async def remove(self, part: PartId, *, keep_audio: bool = False) -> None:
         """Its text is safe, or its owner cancelled it. Harmless if it is gone.
 
-        `keep_audio`: leave the sound as `kept/<ULID>.wav`.
+        `keep_audio`: leave the sound as a WAV of the same name in `kept/`.
 
         Raises:
             SpoolError: it cannot be deleted.
         """
-        path = self.directory / (utterance_id + SUFFIX)
+        path = self._path(part)
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._remove, path, keep_audio)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._remove, part, path, keep_audio)
         except OSError as error:
             raise SpoolError(f"{str(path)!r} cannot be deleted ({error.strerror})", _mend(error)) from error
 
-    def _remove(self, path: Path, keep_audio: bool) -> None:
-        if keep_audio and (utterance := self.load(path.stem)) is not None:
+    def _remove(self, part: PartId, path: Path, keep_audio: bool) -> None:
+        if keep_audio and (utterance := self.load(part)) is not None:
             kept = self.directory / KEPT
             kept.mkdir(mode=0o700, exist_ok=True)
             pcm = utterance.read(0, utterance.length)
-            (kept / f"{utterance.id}.wav").write_bytes(wav_header(len(pcm)) + pcm)
-        if path.stem in self._damaged:
+            (kept / f"{part}.wav").write_bytes(wav_header(len(pcm)) + pcm)
+        if part in self._damaged:
             self._quarantine(path, "damaged; what could be read of it is delivered")
             return
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
             _sync_directory(self.directory)
+
+    def _path(self, part: PartId) -> Path:
+        return self.directory / f"{part}{SUFFIX}"
 
     def _quarantine(self, path: Path, reason: str) -> None:
         log.warning("%s is unreadable (%s) and goes to %s/", path.name, reason, QUARANTINE)
@@ -265,9 +267,8 @@ def _read_file(path: Path) -> bytes:
 class _File:
     """One utterance on its way to the disk; every method on the spool's thread. Raises OSError."""
 
-    def __init__(self, directory: Path, utterance_id: str) -> None:
-        self._directory = directory
-        self._path = directory / (utterance_id + SUFFIX)
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._file: int | None = None
 
     def create(self, about: About) -> None:
@@ -275,7 +276,7 @@ class _File:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.open(self._path, flags, 0o600)
         self._write(MAGIC + _record(b"H", msgspec.json.encode(about)))
-        _sync_directory(self._directory)
+        _sync_directory(self._path.parent)
 
     def write(self, pcm: bytes) -> None:
         self._write(_record(b"A", pcm))

@@ -5,14 +5,35 @@ until the log is complete. The spool is a reader too. All of it happens on the e
 """
 
 import asyncio
+from typing import NamedTuple
 
 from msgspec import Struct
 
+from flowpi.core.ulid import is_ulid
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.wire.flow_messages import Context
 
 FOREVER = 1 << 62
 """A length that no utterance reaches: waiting for it is waiting for the end."""
+
+
+class PartId(NamedTuple):
+    """Which part of which utterance: what the spool and the delivery know it by. They sort in the order of speech."""
+
+    utterance: str
+    part: int = 1
+
+    def __str__(self) -> str:
+        """The name of its file in the spool: the ULID, from the second part on with a number."""
+        return self.utterance if self.part == 1 else f"{self.utterance}.{self.part}"
+
+    @classmethod
+    def parse(cls, text: str) -> "PartId | None":
+        """From what `str()` gives; None if it is anything else."""
+        utterance, _, number = text.partition(".")
+        is_number = number.isascii() and number.isdigit() and len(number) < 8
+        part = cls(utterance, int(number)) if is_number else cls(utterance)
+        return part if is_ulid(utterance) and str(part) == text else None
 
 
 class About(Struct, frozen=True):
@@ -31,7 +52,7 @@ class Utterance:
     """int16 little-endian mono 16 kHz PCM that grows until `complete`."""
 
     def __init__(self, about: About, *, pcm: bytes = b"", complete: bool = False, partial: bool = False) -> None:
-        """`partial`: the end is missing, as after a power cut."""
+        """`partial`: not all that was said is in it, as after a power cut."""
         self.about = about
         self.complete = complete
         self.partial = partial
@@ -53,6 +74,10 @@ class Utterance:
         return self.about.id
 
     @property
+    def part_id(self) -> PartId:
+        return PartId(self.about.id, self.about.part)
+
+    @property
     def length(self) -> int:
         """Bytes so far."""
         return len(self._pcm)
@@ -71,10 +96,11 @@ class Utterance:
         self.lost_frames += frames
         self.append(bytes(frames * FRAME_BYTES))
 
-    def finish(self, now: float) -> None:
-        """No more comes. Harmless when complete."""
+    def finish(self, now: float, *, partial: bool = False) -> None:
+        """No more comes; `partial`: though more was said. Harmless when complete."""
         if not self.complete:
             self.complete = True
+            self.partial = partial
             self.completed_at = now
             self._wake()
 

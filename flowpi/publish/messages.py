@@ -45,8 +45,11 @@ class Partial(Struct):
 class Final(Struct, omit_defaults=True):
     """`final_after_s`: from the end of the audio to the text; None if the audio is of an earlier life of the daemon.
 
-    `late`: it came after the person was told that it is kept for later. `confirmed`: only there if false; the backend
-    closed without saying that this is all.
+    `late`: it came after the person was told that it is kept for later.
+
+    Only there if they say something: `confirmed` false, the backend closed without saying that this is all; `partial`
+    true, the sound has an end or a piece missing, for want of power, microphone or disk; `lost_ms`, how much of the
+    sound is silence in the place of what the machine was too busy to take.
     """
 
     id: str
@@ -59,6 +62,8 @@ class Final(Struct, omit_defaults=True):
     final_after_s: float | None
     late: bool
     confirmed: bool = True
+    partial: bool = False
+    lost_ms: int = 0
 
 
 class Failed(Struct):

@@ -13,7 +13,7 @@ from flowpi.dictation.link import Attempt, FlowLink
 from flowpi.dictation.session import Timings
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.transport import Patience
-from flowpi.dictation.utterance import Utterance
+from flowpi.dictation.utterance import PartId, Utterance
 from flowpi.wire.flow_messages import Context
 from flowpi.wire.roles import FinalText, PartialText
 from tests.dictation.backend import (
@@ -414,7 +414,7 @@ class TestDrop:
             delivery.begin(utterance)
             utterance.append(SOUND)
             call = await backend.called(1)
-            delivery.drop(utterance.id)
+            delivery.drop(utterance.part_id)
             utterance.finish(1.0)
             async with asyncio.timeout(PATIENCE_S):
                 await call.socket.wait_closed()
@@ -426,7 +426,7 @@ class TestDrop:
         async with FakeBackend() as backend, house.life(make_link(backend.url)) as delivery:
             utterance = beginning()
             delivery.begin(utterance)
-            delivery.drop(utterance.id)
+            delivery.drop(utterance.part_id)
             utterance.finish(1.0)
         assert house.audience.of(utterance.id) == []
         assert house.files() == []
@@ -436,7 +436,7 @@ class TestDrop:
             utterance = speak(delivery)
             call = await backend.called(1)
             await until(lambda: call.committed)
-            delivery.drop(utterance.id)
+            delivery.drop(utterance.part_id)
             await house.cleared()
         assert house.audience.of(utterance.id) == []
 
@@ -448,7 +448,7 @@ class TestDrop:
             speak(delivery, ulid(1))
             call = await backend.called(2)
             await until(lambda: call.committed)
-            delivery.drop(ulid(1))
+            delivery.drop(PartId(ulid(1)))
             assert delivery.spooled == 0
             async with asyncio.timeout(PATIENCE_S):
                 await call.socket.wait_closed()
@@ -462,13 +462,13 @@ class TestDrop:
             for number in (1, 2):
                 speak(delivery, ulid(number))
             await house.audience.until(lambda: delivery.spooled == 2)
-            delivery.drop(ulid(2))
+            delivery.drop(PartId(ulid(2)))
             assert delivery.spooled == 1
             await until(lambda: house.files() == [ulid(1)])
 
     async def test_an_unknown_one_is_harmless(self, house: House) -> None:
         async with house.life(make_link("ws://127.0.0.1:1/ws")) as delivery:
-            delivery.drop(ulid(9))
+            delivery.drop(PartId(ulid(9)))
 
 
 class TestClose:
@@ -554,7 +554,7 @@ class TestADiskThatWorksAgain:
             away.rename(house.directory)
             speak(delivery, ulid(2))
             await until(lambda: house.files() == [ulid(1), ulid(2)])
-        loaded = house.spool.load(ulid(1))
+        loaded = house.spool.load(PartId(ulid(1)))
         assert loaded is not None
         assert loaded.read(0, loaded.length) == SOUND
 

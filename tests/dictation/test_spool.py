@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, SpoolError
 from flowpi.dictation.spool import MAGIC, Spool, _record, parse
-from flowpi.dictation.utterance import About, Utterance
+from flowpi.dictation.utterance import About, PartId, Utterance
 from flowpi.wire.flow_messages import App, Context
 from tests.dictation.recorder import said
 from tests.dictation.sound import ID, beginning, noise, spoken, ulid
 from tests.waiting import until
 
 SOUND = noise(0.5)
+PART = PartId(ID)
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ class TestRoundTrip:
         utterance = Utterance(about, pcm=SOUND, complete=True)
         utterance.lost_frames = 7
         await spool.keep(utterance)
-        kept = spool.load(ID)
+        kept = spool.load(PART)
         assert kept is not None
         assert kept.about == about
         assert kept.read(0, kept.length) == SOUND
@@ -78,7 +79,7 @@ class TestRoundTrip:
     async def test_it_follows_the_speech(self, spool: Spool) -> None:
         utterance = beginning()
         keeping = await recording(spool, utterance, SOUND)
-        half = spool.load(ID)
+        half = spool.load(PART)
         assert half is not None
         assert half.read(0, half.length) == SOUND
         assert half.partial
@@ -87,7 +88,7 @@ class TestRoundTrip:
         utterance.append(SOUND[:100])
         utterance.finish(1.0)
         await keeping
-        whole = spool.load(ID)
+        whole = spool.load(PART)
         assert whole is not None
         assert whole.read(0, whole.length) == SOUND + SOUND[:100]
         assert not whole.partial
@@ -95,7 +96,7 @@ class TestRoundTrip:
 
     async def test_nothing_was_heard(self, spool: Spool) -> None:
         await spool.keep(spoken(b""))
-        kept = spool.load(ID)
+        kept = spool.load(PART)
         assert kept is not None
         assert (kept.length, kept.partial) == (0, False)
 
@@ -124,28 +125,28 @@ class TestRoundTrip:
         (spool.directory / f"{ulid(4)}.wav").touch()
         spool.close()
         again = Spool(spool.directory)
-        assert again.open() == [ulid(1), ulid(2), ulid(3)]
+        assert again.open() == [PartId(ulid(number)) for number in (1, 2, 3)]
         again.close()
 
 
 class TestRemove:
     async def test_it_is_gone_and_once_more_is_harmless(self, spool: Spool) -> None:
         await spool.keep(spoken(SOUND))
-        await spool.remove(ID)
-        await spool.remove(ID)
-        assert spool.load(ID) is None
+        await spool.remove(PART)
+        await spool.remove(PART)
+        assert spool.load(PART) is None
         assert not file_of(spool).exists()
 
     async def test_the_sound_can_be_kept_as_a_wav(self, spool: Spool) -> None:
         await spool.keep(spoken(SOUND))
-        await spool.remove(ID, keep_audio=True)
+        await spool.remove(PART, keep_audio=True)
         assert not file_of(spool).exists()
         assert (spool.directory / "kept" / f"{ID}.wav").read_bytes()[44:] == SOUND
 
     async def test_what_cannot_be_deleted_is_said(self, spool: Spool) -> None:
         file_of(spool).mkdir()
         with pytest.raises(SpoolError, match=rf"^'.*{ID}\.utt' cannot be deleted \(Is a directory\): "):
-            await spool.remove(ID)
+            await spool.remove(PART)
 
 
 def whole_file() -> bytes:
@@ -209,7 +210,7 @@ class TestDamage:
         with tempfile.TemporaryDirectory() as directory:
             spool = Spool(Path(directory))
             file_of(spool).write_bytes(WHOLE[:-10] + data if whole_before else data)
-            kept = spool.load(ID)
+            kept = spool.load(PART)
             spool.close()
             assert (kept is None) is not whole_before
             assert file_of(spool).exists() is whole_before
@@ -220,7 +221,7 @@ class TestForeignFiles:
     def test_a_link_is_not_followed(self, spool: Spool, tmp_path: Path) -> None:
         (tmp_path / "elsewhere").write_bytes(WHOLE)
         file_of(spool).symlink_to(tmp_path / "elsewhere")
-        assert spool.load(ID) is None
+        assert spool.load(PART) is None
         assert quarantined(spool) == [f"{ID}.utt"]
         assert (tmp_path / "elsewhere").read_bytes() == WHOLE
 
@@ -234,7 +235,7 @@ class TestForeignFiles:
     def test_a_fifo_does_not_hang(self, spool: Spool, held_open: bool) -> None:
         os.mkfifo(file_of(spool))
         handle = os.open(file_of(spool), os.O_RDWR) if held_open else None
-        assert spool.load(ID) is None
+        assert spool.load(PART) is None
         assert quarantined(spool) == [f"{ID}.utt"]
         if handle is not None:
             os.close(handle)
@@ -242,14 +243,14 @@ class TestForeignFiles:
     def test_a_directory(self, spool: Spool) -> None:
         file_of(spool).mkdir()
         before = len(os.listdir("/proc/self/fd"))
-        assert spool.load(ID) is None
+        assert spool.load(PART) is None
         assert quarantined(spool) == [f"{ID}.utt"]
         assert len(os.listdir("/proc/self/fd")) == before
 
     @pytest.mark.parametrize("content", [b"", b"flowpi utterance 2\n", b"RIFF"])
     def test_no_utterance_of_this_version(self, spool: Spool, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
         file_of(spool).write_bytes(content)
-        assert spool.load(ID) is None
+        assert spool.load(PART) is None
         assert quarantined(spool) == [f"{ID}.utt"]
         assert caplog.messages == [f"{ID}.utt is unreadable (not an utterance of this version) and goes to quarantine/"]
 
@@ -257,24 +258,24 @@ class TestForeignFiles:
         about = {"id": ID, "started_at": 1.0, "part": 1, "context": {"app": "Notes", "mood": "good"}}
         content = MAGIC + _record(b"H", json.dumps(about).encode()) + _record(b"A", SOUND)
         file_of(spool).write_bytes(content)
-        utterance = spool.load(ID)
+        utterance = spool.load(PART)
         assert utterance is not None
         assert utterance.about == About(ID, 1.0)
         assert utterance.read(0, utterance.length) == SOUND
 
     def test_an_utterance_under_another_name(self, spool: Spool) -> None:
         file_of(spool, ulid(5)).write_bytes(WHOLE)
-        assert spool.load(ulid(5)) is None
+        assert spool.load(PartId(ulid(5))) is None
         assert quarantined(spool) == [f"{ulid(5)}.utt"]
 
     def test_where_there_can_be_no_quarantine_it_stays(self, spool: Spool) -> None:
         (spool.directory / "quarantine").touch()
         file_of(spool).touch()
-        assert spool.load(ID) is None
+        assert spool.load(PART) is None
         assert file_of(spool).exists()
 
     def test_what_is_not_there_is_none(self, spool: Spool) -> None:
-        assert spool.load(ID) is None
+        assert spool.load(PART) is None
         assert quarantined(spool) == []
 
 
@@ -375,7 +376,7 @@ async def test_a_keep_that_is_cancelled_says_that_it_is_not_durable(spool: Spool
     await asyncio.gather(keeping, return_exceptions=True)
     assert utterance.durable is not None
     assert utterance.durable.result() is False
-    kept = spool.load(ID)
+    kept = spool.load(PART)
     assert kept is not None
     assert kept.partial
 
@@ -388,9 +389,10 @@ def test_killed_at_any_moment_what_was_called_durable_is_there(tmp_path: Path) -
     spool = Spool(tmp_path)
     kept = spool.open()
     assert len(durable) >= 40
-    assert durable <= set(kept)
-    for utterance_id in kept:
-        utterance = spool.load(utterance_id)
+    assert durable <= set(map(str, kept))
+    for part in kept:
+        utterance_id = part.utterance
+        utterance = spool.load(part)
         if utterance is None:  # killed within the header
             assert utterance_id not in durable
             continue
@@ -409,12 +411,12 @@ class TestPassingTrouble:
         resource.setrlimit(resource.RLIMIT_NOFILE, (used, hard))
         try:
             with pytest.raises(SpoolError, match="Too many open files"):
-                spool.load(ID)
+                spool.load(PART)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for handle in spare:
                 os.close(handle)
-        assert spool.load(ID) is not None
+        assert spool.load(PART) is not None
 
     async def test_every_read_of_the_microphone_is_enough_for_a_record(self, tmp_path: Path) -> None:
         spool = Spool(tmp_path / "eager", sync_s=0)
@@ -438,13 +440,13 @@ class TestDamagedInTheMiddle:
 
     async def test_it_is_put_aside_and_not_deleted(self, spool: Spool) -> None:
         self.broken(spool, record=2)
-        utterance = spool.load(ID)
+        utterance = spool.load(PART)
         assert utterance is not None
         assert SOUND.startswith(utterance.read(0, utterance.length))
-        await spool.remove(ID)
+        await spool.remove(PART)
         assert quarantined(spool) == [f"{ID}.utt"]
 
     def test_with_no_sound_before_it_there_is_nothing_to_deliver(self, spool: Spool) -> None:
         self.broken(spool, record=1)
-        assert spool.load(ID) is None
+        assert spool.load(PART) is None
         assert quarantined(spool) == [f"{ID}.utt"]

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowpi.dictation.utterance import PartId
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
-from tests.dictation.sound import beginning, noise, spoken
+from tests.dictation.sound import beginning, noise, spoken, ulid
 from tests.waiting import ticks
 
 pieces = st.lists(st.integers(0, 40).map(lambda frames: 2 * frames), max_size=12)
@@ -112,3 +113,17 @@ def test_what_was_read_does_not_change() -> None:
 
 def test_duration() -> None:
     assert spoken(bytes(BYTES_PER_S // 2)).duration_s == 0.5
+
+
+class TestPartId:
+    def test_they_sort_in_the_order_of_speech(self) -> None:
+        parts = [PartId(ulid(1)), PartId(ulid(1), 2), PartId(ulid(1), 10), PartId(ulid(2))]
+        assert sorted([parts[2], parts[0], parts[3], parts[1]]) == parts
+
+    @pytest.mark.parametrize("part", [PartId(ulid(1)), PartId(ulid(1), 2), PartId(ulid(1), 12_345)])
+    def test_from_its_name_and_back(self, part: PartId) -> None:
+        assert PartId.parse(str(part)) == part
+
+    @pytest.mark.parametrize("end", [".1", ".02", ".", ".-2", ".x", ".2.3", "0", ".²"])
+    def test_no_other_name_is_one(self, end: str) -> None:
+        assert PartId.parse(ulid(1) + end) is None
