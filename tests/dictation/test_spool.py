@@ -69,7 +69,7 @@ class TestRoundTrip:
         utterance = Utterance(about, pcm=SOUND, complete=True)
         utterance.lost_frames = 7
         await spool.keep(utterance)
-        kept = spool.load(PART)
+        kept = spool.load(utterance.part_id)
         assert kept is not None
         assert kept.about == about
         assert kept.read(0, kept.length) == SOUND
