@@ -85,6 +85,32 @@ def doctor(arguments: argparse.Namespace, config: Config) -> int:
     return doctor(config, as_json=arguments.json)
 
 
+def spool_list(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.backlog import spool_list
+
+    return spool_list(config, as_json=arguments.json)
+
+
+def spool_retry(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.backlog import spool_retry
+
+    return spool_retry(config, arguments.ids)
+
+
+def spool_export(arguments: argparse.Namespace, config: Config) -> int:
+    from pathlib import Path
+
+    from flowpi.backlog import spool_export
+
+    return spool_export(config, arguments.ids, Path(arguments.to))
+
+
+def spool_drop(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.backlog import spool_drop
+
+    return spool_drop(config, arguments.ids, everything=arguments.all)
+
+
 def config_check(arguments: argparse.Namespace, config: Config) -> int:
     from flowpi.config_file import config_path, warnings
     from flowpi.daemon import check_supported
@@ -153,6 +179,22 @@ def parser() -> Parser:
     sub = add("transcribe", transcribe, "a WAV to text on stdout, through the configured backends")
     sub.add_argument("file", metavar="FILE")
     sub.add_argument("--backend", metavar="NAME", help="this one only")
+    sub = add("spool", None, "the utterances that are not delivered yet")
+    actions = sub.add_subparsers(title="actions", metavar="ACTION", required=True)
+    add("list", spool_list, "what waits, since when and why", actions).add_argument(
+        "--json", action="store_true", help="for a program"
+    )
+    add("retry", spool_retry, "try now; also what no backend took", actions)
+    add("export", spool_export, "the sound of each as a WAV; the spool keeps it", actions).add_argument(
+        "--to", metavar="DIR", default=".", help="where to; default: the present directory"
+    )
+    add("drop", spool_drop, "delete for good", actions).add_argument(
+        "--all", action="store_true", help="everything that waits"
+    )
+    for name in ("retry", "export", "drop"):
+        actions.choices[name].add_argument(
+            "ids", metavar="ID", nargs="*", help="as `spool list` shows it; a bare ULID means all its parts"
+        )
     sub = add("doctor", doctor, "one finding per fault, each with what mends it")
     sub.add_argument("--json", action="store_true", help="for a program")
     sub = add("config", None, "look at the configuration")

@@ -18,6 +18,7 @@ from flowpi.core.errors import (
     FlowpiError,
     NoInputError,
     NoPermissionError,
+    SpoolError,
     TryAgainError,
     UsageError,
 )
@@ -33,6 +34,7 @@ ERRORS: dict[str, type[FlowpiError]] = {
     "not_permitted": NoPermissionError,
     "bad_filter": UsageError,
     "shutting_down": DaemonUnavailable,
+    "spool": SpoolError,
 }
 """What the daemon's error codes end a command with; any other: 70."""
 
@@ -127,7 +129,12 @@ class Connection:
 def record(config: Config, action: str) -> int:
     """`flowpi record ACTION`: prints the state that the daemon is in then."""
     with Connection(config) as connection:
-        print(connection.ask({"command": "record", "action": action})["state"])
+        answer = connection.ask({"command": "record", "action": action})
+        print(answer["state"])
+    if answer.get("recorded") is False:
+        raise SpoolError(
+            "the disk did not take the sound: it is in memory only", "see `flowpi status`; the text may come"
+        )
     return 0
 
 
@@ -148,7 +155,7 @@ def status(config: Config, *, as_json: bool, follow: bool) -> int:
     with Connection(config) as connection:
         if not follow:
             now = connection.ask({"command": "status"})["status"]
-            _print(json.dumps(now) if as_json else describe(connection.hello, now["state"], now["stats"]))
+            _print(json.dumps(now) if as_json else describe(connection.hello, now))
             return 0
         seen: dict[str, Any] = {}
         shown = ""
@@ -163,15 +170,19 @@ def status(config: Config, *, as_json: bool, follow: bool) -> int:
     return 0
 
 
-def describe(hello: dict[str, Any], state: dict[str, Any], stats: dict[str, Any]) -> str:
+def describe(hello: dict[str, Any], now: dict[str, Any]) -> str:
     """The screen."""
+    state, stats, backlog = now["state"], now["stats"], now["backlog"]
+    oldest = f", the oldest since {backlog['oldest_at']}" if backlog["oldest_at"] else ""
+    in_memory = f", {backlog['in_memory']} in memory only" if backlog["in_memory"] else ""
+    counted = [str(stats["dictations"]), *(f"{stats[name]} {name}" for name in ("delivered", "cancelled", "failed"))]
     rows = [
         ("flowpi", f"{hello['flowpi']} on {hello['device_id']}, since {stats['started_at']}"),
         ("state", f"{state['state']} since {state['since']}"),
         ("utterance", state["utterance"] or "-"),
         ("backend", state["backend"] or "none has answered yet"),
-        ("kept for later", str(state["spooled"])),
-        ("dictations", f"{stats['dictations']}, {stats['delivered']} delivered, {stats['cancelled']} cancelled"),
+        ("kept for later", f"{backlog['count']}{oldest}{in_memory}"),
+        ("dictations", ", ".join(counted)),
         ("sound lost", f"{stats['lost_ms']} ms in {stats['gaps']} gaps"),
     ]
     last = [

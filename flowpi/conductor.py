@@ -2,7 +2,7 @@
 
 The table of `core/appliance.py` decides; this carries out. Events are worked off one at a time in order, also those
 that an effect brings about; the light and the `state` topic follow when nothing is left to do, so nobody sees a state
-that lasted no time. All on the event loop.
+that lasted no time. What becomes of what was said is told by `outcomes.py`. All on the event loop.
 """
 
 import asyncio
@@ -10,55 +10,49 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from flowpi.audio.capture import Capture
 from flowpi.core import topics
 from flowpi.core.appliance import MICROPHONE, Rules, State, start, step
-from flowpi.core.errors import MicrophoneError, SpoolError
+from flowpi.core.errors import MicrophoneError
 from flowpi.core.events import (
+    BeginPart,
     ButtonPressed,
     ButtonReleased,
     CancelCommanded,
     DeadlinePassed,
-    DeliveryDeferred,
     DoubleTapped,
     DropUtterance,
     Effect,
     Event,
-    FaultCleared,
     FaultRaised,
     Refuse,
     Started,
     StartRecording,
     StopRecording,
-    TextDelivered,
+    TellLate,
 )
 from flowpi.core.gestures import Gesture, Gestures, Kind
-from flowpi.core.lights import BACKEND, BUTTON, LED, REFUSED, light
-from flowpi.core.ulid import UlidFactory
+from flowpi.core.lights import BUTTON, LED, SPOOL, light
+from flowpi.core.ulid import UlidFactory, ulid_unix_ms
 from flowpi.dictation.delivery import Delivery
-from flowpi.dictation.session import Timings
 from flowpi.dictation.utterance import About, Utterance
 from flowpi.dsp.level import Level
+from flowpi.outcomes import Commit, Outcomes
 from flowpi.panel.led import Lamp
 from flowpi.publish import messages
 from flowpi.publish.hub import Hub
 from flowpi.wire.flow_messages import Context
-from flowpi.wire.roles import FinalText, PartialText
 
 log = logging.getLogger(__name__)
 
-SPOOL = "spool"
-TRANSCRIPTS = "transcripts"
-
 NOTHING = Context()
 
-Commit = Callable[[messages.Final, float], Awaitable[None]]
-"""Makes a final text durable; with the Unix time. Raises SpoolError."""
+NO_ROOM = "neither disk nor memory has room for more: free some space, or see `flowpi spool list`"
 
 
 class Conductor:
@@ -84,7 +78,6 @@ class Conductor:
         self._hub = hub
         self._lamp = lamp
         self._ids = ids
-        self._commit = commit
         self._on_state = on_state
         self._loop = asyncio.get_running_loop()
         self._state: State = start(self._loop.time())
@@ -94,20 +87,16 @@ class Conductor:
         self._shown: tuple[Any, ...] = ()
         self._deadline: asyncio.TimerHandle | None = None
         self._gesture_timer: asyncio.TimerHandle | None = None
-        self._utterances: dict[str, Utterance] = {}
-        """Those of this life that are not delivered, deferred or dropped."""
         self._context = NOTHING
         """Of the event that is being worked off."""
         self._refusal: Refuse | None = None
-        self._said: set[str] = set()
-        """Utterances whose text is out, but not safe yet: it is not said twice in one life."""
-        self.stats = messages.Stats(messages.rfc3339(self._since))
+        self.outcomes = Outcomes(hub, commit, state=lambda: self._state, handle=self.handle, refresh=self._refresh)
 
     def open(self, capture: Capture, delivery: Delivery) -> None:
-        self.capture = capture
+        self.capture = self.outcomes.capture = capture
         self.delivery = delivery
         self._refresh()
-        self._hub.publish(topics.STATS, self._current_stats())
+        self.outcomes.publish_stats()
 
     @property
     def state(self) -> State:
@@ -115,7 +104,7 @@ class Conductor:
 
     async def quiet(self) -> None:
         """Until nothing is being recorded, post-rolls included."""
-        while growing := [utterance for utterance in self._utterances.values() if not utterance.complete]:
+        while growing := self.outcomes.growing():
             await growing[0].wait_complete()
 
     def use(self, rules: Rules, gestures: Gestures) -> None:
@@ -155,7 +144,7 @@ class Conductor:
         self.handle(FaultRaised(MICROPHONE, str(error)))
 
     def microphone_back(self) -> None:
-        self._clear(MICROPHONE)
+        self.outcomes.clear(MICROPHONE)
 
     def panel_failed(self, part: str, error: Exception) -> None:
         """`part`: the code of the fault, `lights.BUTTON` or `lights.LED`."""
@@ -163,104 +152,20 @@ class Conductor:
         self.handle(FaultRaised(part, str(error)))
 
     def panel_works(self) -> None:
-        self._clear(BUTTON)
-        self._clear(LED)
+        self.outcomes.clear(BUTTON)
+        self.outcomes.clear(LED)
 
     def level(self, level: Level) -> None:
         self._hub.publish(topics.LEVEL, level)
 
     # For the commands of the local socket.
 
-    async def recorded(self, utterance_id: str) -> None:
-        """Until its audio is on the disk: recorded is what is there, not what was heard."""
-        if (utterance := self._utterances.get(utterance_id)) is None:
-            return
-        await utterance.wait_complete()
-        if utterance.durable is not None and not await asyncio.shield(utterance.durable):
-            log.warning("%s is in memory only", utterance_id)
-
     def status(self) -> dict[str, Any]:
-        return {"state": self._payload(), "stats": self._current_stats()}
+        return {"state": self._payload(), "stats": self.outcomes.stats(), "backlog": self._backlog()}
 
     def new_id(self) -> str:
         """For the utterance that an event begins."""
         return self._ids.make(int(time.time() * 1000), os.urandom(10))
-
-    # What becomes of an utterance: `flowpi.dictation.delivery.Audience`.
-
-    def partial(self, utterance: Utterance, text: PartialText, backend: str) -> None:
-        if self._hub.wants(topics.PARTIAL):
-            about = utterance.about
-            self._hub.publish(topics.PARTIAL, messages.Partial(about.id, about.part, text.text, text.language, backend))
-
-    async def publish(self, utterance: Utterance, text: FinalText, backend: str, timings: Timings, late: bool) -> None:
-        about, ended_at = utterance.about, utterance.completed_at
-        final = messages.Final(
-            about.id,
-            about.part,
-            text.text,
-            text.language,
-            backend,
-            messages.rfc3339(about.started_at),
-            round(utterance.duration_s, 3),
-            None if ended_at is None else round(self._loop.time() - ended_at, 3),
-            late,
-            text.confirmed,
-            utterance.partial,
-            utterance.lost_frames // 16,
-        )
-        if about.id not in self._said:
-            self._hub.publish(topics.FINAL, final)  # first of all: somebody waits for it
-        self._said.add(about.id)
-        published_at = self._loop.time()
-        self._time(utterance, timings, published_at)
-        log.info(
-            "%s: %.1f s, %d characters from %r%s%s%s",
-            about.id, utterance.duration_s, len(text.text), backend, ", late" if late else "",
-            ", cut short" if utterance.partial else "", "" if text.confirmed else ", not confirmed",
-        )  # fmt: skip
-        try:
-            await self._commit(final, time.time())
-        except SpoolError as error:
-            self.handle(FaultRaised(TRANSCRIPTS, str(error)))
-            raise
-        self._said.discard(about.id)
-        self._clear(TRANSCRIPTS)
-
-    def delivered(self, utterance: Utterance) -> None:
-        self._utterances.pop(utterance.id, None)
-        self.stats.delivered += 1
-        self._clear(BACKEND)
-        self.handle(TextDelivered(utterance.id))
-        self._hub.publish(topics.STATS, self._current_stats())
-
-    def deferred(self, utterance: Utterance, reason: str) -> None:
-        self._utterances.pop(utterance.id, None)
-        self.stats.deferred += 1
-        if not self._state.has_fault(TRANSCRIPTS):  # else the text is there, and the disk does not take it
-            self.handle(FaultRaised(BACKEND, reason))
-        self.handle(DeliveryDeferred(utterance.id))
-        self._hub.publish(topics.FAILED, messages.Failed(utterance.id, reason, retry=True))
-
-    def backlog_changed(self) -> None:
-        self._refresh()
-
-    def refusals_changed(self, refusals: list[str]) -> None:
-        message = "; ".join(refusals)
-        if not message:
-            self._clear(REFUSED)
-        elif all(fault.message != message for fault in self._state.faults if fault.code == REFUSED):
-            self.handle(FaultRaised(REFUSED, message))
-
-    def spool_failed(self, error: SpoolError) -> None:
-        self.handle(FaultRaised(SPOOL, str(error)))
-
-    def spool_works(self) -> None:
-        self._clear(SPOOL)
-
-    def _clear(self, code: str) -> None:
-        if self._state.has_fault(code):
-            self.handle(FaultCleared(code))
 
     # Effects.
 
@@ -269,35 +174,52 @@ class Conductor:
             case StartRecording(utterance_id):
                 self._start(utterance_id, at)
             case StopRecording(utterance_id):
-                if utterance := self._utterances.get(utterance_id):
+                for utterance in self.outcomes.parts(utterance_id)[-1:]:
                     utterance.released_at = at
                     self.capture.end(utterance, at)
+            case BeginPart(utterance_id, part, by):
+                self._begin_part(utterance_id, part, by)
+            case TellLate(utterance_id):
+                self.outcomes.tell_late(utterance_id)
             case DropUtterance(utterance_id):
-                # A text that is out cannot be called back: its audio goes its way.
-                if (utterance := self._utterances.get(utterance_id)) and utterance_id not in self._said:
-                    log.info("%s: cancelled", utterance_id)
-                    self.stats.cancelled += 1
+                for utterance in self.outcomes.droppable(utterance_id):
                     self.capture.drop(utterance)
-                    del self._utterances[utterance_id]
+                    self.outcomes.cancelled(utterance)
                     self.delivery.drop(utterance.part_id)
             case Refuse():
                 log.info("no dictation: %s", effect.message)
                 self._refusal = effect
 
     def _start(self, utterance_id: str, at: float) -> None:
+        if self.delivery.memory_full:
+            self._refuse(Refuse(SPOOL, NO_ROOM), at)
+            return
         started_at = time.time() - (self._loop.time() - at)  # of the press, not of its handling
         utterance = Utterance(About(utterance_id, started_at, context=self._context))
         try:
             self.capture.begin(utterance, at)
         except MicrophoneError as error:
-            # The fault is on its way, which ends the recording that never was; this forgets it.
-            self._refusal = Refuse(MICROPHONE, str(error))
-            self._events.append((CancelCommanded(), at))
+            self._refuse(Refuse(MICROPHONE, str(error)), at)  # the fault is on its way too
             return
         utterance.pressed_at = at
-        self._utterances[utterance_id] = utterance
-        self.stats.dictations += 1
+        self.outcomes.begun(utterance)
         self.delivery.begin(utterance)
+
+    def _refuse(self, refusal: Refuse, at: float) -> None:
+        """Forget the recording that never was."""
+        self._refusal = refusal
+        self._events.append((CancelCommanded(), at))
+
+    def _begin_part(self, utterance_id: str, part: int, by: float) -> None:
+        for utterance in self.outcomes.parts(utterance_id)[-1:]:
+            about = About(utterance_id, time.time(), part, utterance.about.context)
+            self.capture.go_on(utterance, Utterance(about), by)
+
+    def part_begun(self, before: Utterance, following: Utterance) -> None:
+        """The recording goes on in `following`, which has its first sound."""
+        following.about = structs.replace(following.about, started_at=time.time())
+        self.outcomes.begun(following)
+        self.delivery.begin(following)
 
     # Gestures and deadlines.
 
@@ -365,16 +287,7 @@ class Conductor:
             self.delivery.spooled,
         )
 
-    def _current_stats(self) -> messages.Stats:
-        """A copy: what is published does not change any more."""
-        return replace(self.stats, gaps=self.capture.gaps, lost_ms=self.capture.lost_frames // 16)
-
-    def _time(self, utterance: Utterance, timings: Timings, published_at: float) -> None:
-        def ms(start: float | None, stop: float | None) -> float | None:
-            return None if start is None or stop is None else round((stop - start) * 1000, 1)
-
-        if utterance.pressed_at is not None:
-            self.stats.press_to_first_packet_ms = ms(utterance.pressed_at, timings.first_packet_at)
-            self.stats.release_to_commit_ms = ms(utterance.released_at, timings.committed_at)
-            self.stats.release_to_final_ms = ms(utterance.released_at, timings.final_at)
-            self.stats.final_to_published_ms = ms(timings.final_at, published_at)
+    def _backlog(self) -> messages.Backlog:
+        waiting = self.delivery.waiting()
+        oldest_at = messages.rfc3339(ulid_unix_ms(waiting[0].part.utterance) / 1000) if waiting else None
+        return messages.Backlog(len(waiting), oldest_at, sum(one.in_memory for one in waiting))

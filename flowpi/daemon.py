@@ -24,21 +24,18 @@ from flowpi.conductor import Conductor
 from flowpi.config import Config
 from flowpi.core import lights, topics
 from flowpi.core.appliance import Mode, Rules, State
-from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, PanelError, SpoolError
+from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, PanelError
 from flowpi.core.gestures import Gestures
-from flowpi.core.ulid import UlidFactory
 from flowpi.dictation import transport
 from flowpi.dictation.backends import make_backends
 from flowpi.dictation.delivery import Delivery
-from flowpi.dictation.spool import Spool
-from flowpi.dictation.utterance import PartId
 from flowpi.host import paths
 from flowpi.host.systemd import Notifier
 from flowpi.panel.button import Button, NoButton
 from flowpi.panel.led import Lamp, Led, NoLed
-from flowpi.publish.files import Transcripts
 from flowpi.publish.hub import Hub
 from flowpi.publish.socket import LocalSocket
+from flowpi.storage import Storage
 
 log = logging.getLogger(__name__)
 
@@ -100,23 +97,21 @@ class Daemon:
         loop.set_default_executor(ThreadPoolExecutor(THREADS, "worker"))
         device_id = config.device_id or socket.gethostname()
         self._lamp = Lamp(lambda error: self._conductor.panel_failed(lights.LED, error))
-        self._spool = Spool(paths.spool_directory(config), sync_s=config.spool.sync_ms / 1000)
-        transcripts = Transcripts(paths.transcripts_directory(config), config.publish.files.keep_days)
-        kept = self._spool.open()
+        self._storage = storage = Storage(config)
+        storage.open()
         try:
-            transcripts.open()
             self._conductor = Conductor(
                 rules(config),
                 gestures(config),
                 hub=self.hub,
                 lamp=self._lamp,
-                ids=UlidFactory(after=kept[-1].utterance if kept else None),
-                commit=transcripts.append,
+                ids=storage.ids,
+                commit=storage.transcripts.append,
                 on_state=self._tell_systemd,
             )
             local = LocalSocket(
                 self.hub,
-                Commands(self._conductor).carry_out,
+                Commands(self._conductor, storage.spool).carry_out,
                 path=_with_parent(paths.daemon_socket(config)),
                 group=config.publish.socket.group,
                 device_id=device_id,
@@ -124,6 +119,8 @@ class Daemon:
             self._delivery = self._make_delivery(config)
             self._capture = self._make_capture(config)
             self._conductor.open(self._capture, self._delivery)
+            storage.conductor = self._conductor
+            storage.tell()
             await local.open()
             self.hub.publish(topics.AVAILABILITY, "online")
             self._capture.start()
@@ -134,9 +131,10 @@ class Daemon:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     helpers = [
-                        tasks.create_task(self._settle_in(config, kept, transcripts), name="settle in"),
+                        tasks.create_task(self._settle_in(config), name="settle in"),
                         tasks.create_task(self._reload_on_demand(), name="reload"),
                         tasks.create_task(self._feed_watchdog(loop), name="watchdog"),
+                        tasks.create_task(storage.expire(), name="expire"),
                     ]
                     await self._stopping.wait()
                     log.info("stopping")
@@ -148,8 +146,7 @@ class Daemon:
                     async with asyncio.timeout(STOP_S):
                         await self._close(local)
         finally:
-            self._spool.close()
-            transcripts.close()
+            storage.close()
 
     async def _close(self, local: LocalSocket) -> None:
         """First nothing new, then the end of what is being said, then what waits for others."""
@@ -160,23 +157,14 @@ class Daemon:
         self._lamp.close()
         await self._delivery.close()
 
-    async def _settle_in(self, config: Config, kept: list[PartId], transcripts: Transcripts) -> None:
+    async def _settle_in(self, config: Config) -> None:
         """What must not stand between start and READY, but comes before the first press as a rule."""
         await asyncio.to_thread(transport.preload)
-        done = await asyncio.to_thread(transcripts.ids) if kept else set()
-        for part in kept:
-            if part in done:  # its text got out, and a crash came before it was deleted
-                try:
-                    await self._spool.remove(part)
-                except SpoolError as error:
-                    self._conductor.spool_failed(error)
-        backlog = [part for part in kept if part not in done]
-        if backlog:
-            log.info("of an earlier run, waiting for a text: %d", len(backlog))
-        self._delivery.start(backlog)
+        await self._storage.take_up()
         await self._open_panel(config)
         self.settled.set()
         gc.freeze()  # what lives as long as the daemon is never looked through again
+        await self._storage.keep_opening()
 
     async def _open_panel(self, config: Config) -> None:
         """Button and LED. Whatever is wrong with them is said once, and the rest works by commands."""
@@ -213,7 +201,7 @@ class Daemon:
 
     def _make_delivery(self, config: Config) -> Delivery:
         backends = make_backends(config)
-        return Delivery(backends, self._spool, self._conductor, keep_audio=config.spool.keep_audio)
+        return Delivery(backends, self._storage.spool, self._conductor.outcomes, keep_audio=config.spool.keep_audio)
 
     def _make_capture(self, config: Config) -> Capture:
         audio = config.audio

@@ -160,8 +160,8 @@ class House:
         """As the delivery does when a backend answered."""
         now = self.loop.time()
         timings = Timings(first_packet_at=now - 2, committed_at=now - 1, final_at=now)
-        await self.conductor.publish(utterance, FinalText(text, "en"), "house", timings, late)
-        self.conductor.delivered(utterance)
+        await self.conductor.outcomes.publish(utterance, FinalText(text, "en"), "house", timings, late)
+        self.conductor.outcomes.delivered(utterance)
 
 
 Scene = Callable[[House], Awaitable[None]]
@@ -244,7 +244,7 @@ class TestCommands:
             assert await house.record("cancel") == {"state": "idle", "utterance": None}
             assert house.capture.log[-1] == ("drop", utterance_id)
             assert house.delivery.dropped == [PartId(utterance_id)]
-            assert house.conductor.stats.cancelled == 1
+            assert house.conductor.outcomes.stats().cancelled == 1
 
         stage(scene)
 
@@ -346,7 +346,7 @@ class TestMicrophone:
             assert house.faults == ["microphone"]
             assert house.states == ["starting", "idle"]  # nobody sees a recording that lasted no time
             assert house.delivery.begun == []
-            assert house.conductor.stats.dictations == 0
+            assert house.conductor.outcomes.stats().dictations == 0
 
         stage(scene)
 
@@ -476,7 +476,7 @@ class TestLight:
         async def scene(house: House) -> None:
             await house.record("start")
             await house.record("stop")
-            house.conductor.deferred(house.delivery.begun[0], "no answer")
+            house.conductor.outcomes.deferred(house.delivery.begun[0], "no answer")
             house.light.clear()
             await asyncio.sleep(3.1)
             assert house.light == [0.0, 1.0]
@@ -513,8 +513,12 @@ class TestWhatBecomesOfIt:
     def test_one_that_was_not_confirmed_says_so(self) -> None:
         async def scene(house: House) -> None:
             utterance = spoken(bytes(3200))
-            await house.conductor.publish(utterance, FinalText("It was.", "en", confirmed=False), "x", Timings(), False)
-            await house.conductor.publish(spoken(bytes(3200), ulid(2)), FinalText("", "en"), "x", Timings(), False)
+            await house.conductor.outcomes.publish(
+                utterance, FinalText("It was.", "en", confirmed=False), "x", Timings(), False
+            )
+            await house.conductor.outcomes.publish(
+                spoken(bytes(3200), ulid(2)), FinalText("", "en"), "x", Timings(), False
+            )
             unconfirmed, confirmed = house.of("transcript/final")
             assert unconfirmed["confirmed"] is False
             assert "confirmed" not in confirmed
@@ -538,9 +542,9 @@ class TestWhatBecomesOfIt:
             with pytest.raises(SpoolError):
                 await house.publish(house.delivery.begun[0])
             assert house.faults == ["transcripts"]
-            house.conductor.deferred(house.delivery.begun[0], "the disk is full")
+            house.conductor.outcomes.deferred(house.delivery.begun[0], "the disk is full")
             assert house.faults == ["transcripts"]  # the backend did its part
-            assert house.conductor.stats.delivered == 0
+            assert house.conductor.outcomes.stats().delivered == 0
             house.disk_full = False
             await house.publish(house.delivery.begun[0])
             assert house.faults == []
@@ -554,18 +558,18 @@ class TestWhatBecomesOfIt:
             await house.record("stop")
             utterance = house.delivery.begun[0]
             house.delivery.spooled = 1
-            house.conductor.deferred(utterance, "no answer")
+            house.conductor.outcomes.deferred(utterance, "no answer")
             assert house.of("transcript/failed") == [{"id": utterance.id, "reason": "no answer", "retry": True}]
             assert (house.faults, house.of("state")[-1]["spooled"]) == (["backend"], 1)
             assert house.conductor.state.name == "idle"
             house.delivery.spooled = 0
-            house.conductor.backlog_changed()
+            house.conductor.outcomes.backlog_changed()
             assert house.of("state")[-1]["spooled"] == 0
             house.delivery.backend = "house"
             await house.publish(utterance, late=True)
             assert (house.faults, house.of("state")[-1]["backend"]) == ([], "house")
             assert house.told[-1] == ("idle", 0)
-            assert (house.conductor.stats.deferred, house.conductor.stats.delivered) == (1, 1)
+            assert (house.conductor.outcomes.stats().deferred, house.conductor.outcomes.stats().delivered) == (1, 1)
 
         stage(scene)
 
@@ -586,7 +590,7 @@ class TestWhatBecomesOfIt:
         async def scene(house: House) -> None:
             await house.record("start")
             utterance = house.delivery.begun[0]
-            house.conductor.partial(utterance, PartialText("It", "en"), "house")
+            house.conductor.outcomes.partial(utterance, PartialText("It", "en"), "house")
             partial = {"id": utterance.id, "part": 1, "text": "It", "language": "en", "backend": "house"}
             assert house.of("transcript/partial") == [partial]
             house.conductor.level(Level(-20.0, -10.0, False))
@@ -596,9 +600,9 @@ class TestWhatBecomesOfIt:
 
     def test_a_spool_that_fails_is_a_fault_until_it_works(self) -> None:
         async def scene(house: House) -> None:
-            house.conductor.spool_failed(SpoolError("the disk is full", "free some space"))
+            house.conductor.outcomes.spool_failed(SpoolError("the disk is full", "free some space"))
             assert house.of("state")[-1]["faults"][0]["message"] == "the disk is full: free some space"
-            house.conductor.spool_works()
+            house.conductor.outcomes.spool_works()
             assert house.faults == []
 
         stage(scene)
@@ -606,12 +610,12 @@ class TestWhatBecomesOfIt:
     def test_a_backend_that_refuses_is_a_fault_until_its_owner_acted(self) -> None:
         async def scene(house: House) -> None:
             for refusals in (["check the key"], ["check the key"], ["one", "two"]):
-                house.conductor.refusals_changed(refusals)
+                house.conductor.outcomes.refusals_changed(refusals)
                 (fault,) = house.of("state")[-1]["faults"]
                 assert fault["code"] == "refused"
                 assert fault["message"] == "; ".join(refusals)
             assert light(house.conductor.state) is READY  # another backend may work
-            house.conductor.refusals_changed([])
+            house.conductor.outcomes.refusals_changed([])
             assert house.faults == []
 
         stage(scene)

@@ -5,7 +5,8 @@ Theory of operation. The states follow what the person sees:
     Starting --Started--> Idle --press--> Recording --release--> Finishing --text, or kept--> Idle
 
 Recording is the only state in which speech is being kept by intent. It is held by a finger (`Grip.HELD`) or goes on
-by itself after a tap or a command (`Grip.LATCHED`). Finishing waits for the text; it never stands in the way of the
+by itself after a tap or a command (`Grip.LATCHED`). Speech that is longer than a backend takes goes on in parts, and
+`LONGEST_S` is the end of one that somebody forgot. Finishing waits for the text; it never stands in the way of the
 next press, which starts a new utterance at once while the delivery of the one before goes on. Every state but Idle
 has a deadline, so a lost release, a dead backend or a bug leads back to Idle in a quiet world.
 
@@ -22,6 +23,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from flowpi.core.events import (
+    BeginPart,
     ButtonPressed,
     ButtonReleased,
     CancelCommanded,
@@ -39,6 +41,7 @@ from flowpi.core.events import (
     StartRecording,
     StopCommanded,
     StopRecording,
+    TellLate,
     TextDelivered,
     ToggleCommanded,
 )
@@ -52,6 +55,13 @@ START_TIMEOUT_S = 30.0
 
 JUST_AFTER_S = 2.0
 """How long after its end a double tap still cancels a recording by way of a new one that its first tap begins."""
+
+
+LONGEST_S = 4 * 3600.0
+"""A recording that goes on for so long was forgotten, or its button is stuck."""
+
+PAUSE_S = 10.0
+"""So long before the greatest length of a part a pause in the speech is looked for, to begin the next part there."""
 
 
 class Mode(enum.Enum):
@@ -70,12 +80,20 @@ class Grip(enum.Enum):
 
 
 class Rules(Struct, frozen=True):
-    """The owner's choices, from the configuration."""
+    """The owner's choices, from the configuration.
+
+    `max_utterance_s`: longer speech goes on in a next part.
+    """
 
     mode: Mode = Mode.AUTO
     max_utterance_s: float = 330.0
     finish_timeout_s: float = 30.0
     """How long Finishing shows that a text is awaited; the delivery itself has no such end."""
+
+    @property
+    def pause_s(self) -> float:
+        """How much of a part is there to find a pause in: of a short one, its last fifth."""
+        return min(PAUSE_S, self.max_utterance_s / 5)
 
 
 class Fault(Struct, frozen=True):
@@ -105,11 +123,13 @@ class Idle(_State, frozen=True, kw_only=True):
 
 
 class Recording(_State, frozen=True, kw_only=True):
-    """`after`: the utterance that had just ended when this one began, while its text is not there."""
+    """`deadline`: of its part. `after`: the utterance that had just ended when this one began, while its text is not
+    there."""
 
     utterance: str
     grip: Grip
     deadline: float
+    part: int = 1
     after: str | None = None
     name = "recording"
 
@@ -159,7 +179,7 @@ def _begin(grip: Grip) -> Callable[[Any, Any, float, Rules], Step]:
             state.faults,
             utterance=event.utterance,
             grip=Grip.HELD if held else Grip.LATCHED,
-            deadline=now + rules.max_utterance_s,
+            deadline=now + rules.max_utterance_s - rules.pause_s,
             after=state.utterance if isinstance(state, Finishing) and now - state.since <= JUST_AFTER_S else None,
         )
         return recording, (StartRecording(event.utterance),)
@@ -178,6 +198,17 @@ def _release(state: Recording, event: ButtonReleased, now: float, rules: Rules) 
     if event.tap and rules.mode is Mode.AUTO:
         return replace(state, grip=Grip.LATCHED), ()
     return _end(state, event, now, rules)
+
+
+def _begin_part(state: Recording, event: DeadlinePassed, now: float, rules: Rules) -> Step:
+    if now - state.since >= LONGEST_S:
+        return _end(state, event, now, rules)
+    going_on = replace(state, part=state.part + 1, deadline=now + rules.max_utterance_s - rules.pause_s)
+    return going_on, (BeginPart(state.utterance, going_on.part, by=now + rules.pause_s),)
+
+
+def _wait_no_more(state: Finishing, event: DeadlinePassed, now: float, rules: Rules) -> Step:
+    return Idle(now, state.faults), (TellLate(state.utterance),)
 
 
 def _cancel(state: Recording | Finishing, event: Any, now: float, rules: Rules) -> Step:
@@ -235,7 +266,7 @@ TABLE: dict[tuple[type[Any], type[Any]], Callable[[Any, Any, float, Rules], Step
     #
     (Idle, Started): _ignore,
     (Idle, ButtonPressed): _hold,
-    (Idle, ButtonReleased): _ignore,  # of a press that ended otherwise: cancelled, or over the length limit
+    (Idle, ButtonReleased): _ignore,  # of a press that ended otherwise: cancelled, or forgotten
     (Idle, DoubleTapped): _ignore,
     (Idle, StartCommanded): _latch,
     (Idle, StopCommanded): _ignore,
@@ -259,7 +290,7 @@ TABLE: dict[tuple[type[Any], type[Any]], Callable[[Any, Any, float, Rules], Step
     (Recording, DeliveryDeferred): _one_before_done,
     (Recording, FaultRaised): _raise_fault_recording,
     (Recording, FaultCleared): _clear_fault,
-    (Recording, DeadlinePassed): _end,
+    (Recording, DeadlinePassed): _begin_part,
     #
     (Finishing, Started): _ignore,
     (Finishing, ButtonPressed): _hold,
@@ -273,5 +304,5 @@ TABLE: dict[tuple[type[Any], type[Any]], Callable[[Any, Any, float, Rules], Step
     (Finishing, DeliveryDeferred): _done,
     (Finishing, FaultRaised): _raise_fault,
     (Finishing, FaultCleared): _clear_fault,
-    (Finishing, DeadlinePassed): _idle,
+    (Finishing, DeadlinePassed): _wait_no_more,
 }

@@ -43,7 +43,7 @@ class CancelCommanded(Struct, frozen=True):
 
 
 class TextDelivered(Struct, frozen=True):
-    """The text of this utterance is published, and safe in every place that promises so."""
+    """The text of this utterance, of all its parts, is published, and safe in every place that promises so."""
 
     utterance: str
 
@@ -92,8 +92,25 @@ class StartRecording(Struct, frozen=True):
     utterance: str
 
 
+class BeginPart(Struct, frozen=True):
+    """Let the recording go on in its next part: from the first pause on, and at the latest from `by` on, without a gap.
+
+    `by` as `now` of the step.
+    """
+
+    utterance: str
+    part: int
+    by: float
+
+
 class StopRecording(Struct, frozen=True):
     """Keep what comes until the post-roll is over; then the audio is complete."""
+
+    utterance: str
+
+
+class TellLate(Struct, frozen=True):
+    """Say that the text is not there yet: the audio is kept, and the text comes later."""
 
     utterance: str
 
@@ -111,4 +128,4 @@ class Refuse(Struct, frozen=True):
     message: str
 
 
-Effect = StartRecording | StopRecording | DropUtterance | Refuse
+Effect = StartRecording | BeginPart | StopRecording | TellLate | DropUtterance | Refuse

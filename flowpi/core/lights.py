@@ -40,11 +40,20 @@ BACKEND = "backend"
 REFUSED = "refused"
 """The code of the fault that a backend does not work until its owner does something; others may."""
 
+SPOOL = "spool"
+"""The code of the fault that the disk does not take the audio: what is said is in memory only."""
+
+TRANSCRIPTS = "transcripts"
+"""The code of the fault that the disk does not take the texts: they are out, and are written when it does."""
+
+QUARANTINE = "quarantine"
+"""The code of the fault that files of the spool cannot be read: they wait for their owner."""
+
 BUTTON = "button"
 LED = "led"
-QUIET = frozenset({BUTTON, LED, REFUSED})
+QUIET = frozenset({BUTTON, LED, QUARANTINE, REFUSED})
 """Faults that the LED does not tell: commands do the button's work, a broken LED shows nothing, and where no backend
-is left for one that refuses, `BACKEND` says so."""
+is left for one that refuses, `BACKEND` says so. What is in quarantine is no news after a day."""
 
 
 def light(state: State) -> Pattern:

@@ -15,7 +15,13 @@ class UlidFactory:
 
     def __init__(self, after: str | None = None) -> None:
         """`after`: an id, from an earlier run, that all new ones must follow."""
-        self._last = ulid_to_int(after) if after else 0
+        self._last = 0
+        if after:
+            self.follow(after)
+
+    def follow(self, ulid: str) -> None:
+        """All that are made from now on come after this one too."""
+        self._last = max(self._last, ulid_to_int(ulid))
 
     def make(self, unix_ms: int, randomness: bytes) -> str:
         """`randomness`: 10 bytes."""
@@ -36,6 +42,11 @@ def ulid_to_int(ulid: str) -> int:
     for digit in ulid:
         value = value << 5 | _DIGITS.index(digit)
     return value
+
+
+def ulid_unix_ms(ulid: str) -> int:
+    """When it was made, by the clock of then. Raises ValueError if it is no ULID."""
+    return ulid_to_int(ulid) >> _RANDOM_BITS
 
 
 def is_ulid(text: str) -> bool:

@@ -5,6 +5,7 @@ until the log is complete. The spool is a reader too. All of it happens on the e
 """
 
 import asyncio
+import audioop
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -76,6 +77,11 @@ class Utterance:
     @property
     def part_id(self) -> PartId:
         return PartId(self.about.id, self.about.part)
+
+    @property
+    def silent(self) -> bool:
+        """Whether a second or more of it is one sample over and over, which no microphone hears that works."""
+        return len(self._pcm) >= BYTES_PER_S and len(set(audioop.minmax(self._pcm, FRAME_BYTES))) == 1
 
     @property
     def length(self) -> int:

@@ -67,9 +67,10 @@ class Final(Struct, omit_defaults=True):
 
 
 class Failed(Struct):
-    """`retry`: the audio is kept, and its text comes later."""
+    """`retry`: the audio is kept, and its text comes later; else its owner has to look (`flowpi spool list`)."""
 
     id: str
+    part: int
     reason: str
     retry: bool
 
@@ -78,14 +79,42 @@ class Button(Struct):
     kind: str
 
 
+class Backlog(Struct):
+    """What waits for its text. `oldest_at`: when the oldest was said; None if there is none."""
+
+    count: int
+    oldest_at: str | None
+    in_memory: int
+
+
+class Spooled(Struct):
+    """One part of an utterance that has no text yet, as `flowpi spool list` shows it.
+
+    `state`: `speaking`; `sending`; `waiting` for its turn; `parked`, no backend takes it, and only `flowpi spool retry`
+    tries again; `quarantined`, its file cannot be read; `newer`, a later version of flowpi wrote it. `reason`: why there
+    is no text. `said_at`: by the clock of then. `duration_s`: by the size of its file.
+    """
+
+    id: str
+    part: int
+    state: str
+    reason: str
+    said_at: str
+    duration_s: float
+    in_memory: bool = False
+
+
 class Stats(Struct):
-    """Counters since the start, and the timings of the last dictation in ms; None where there is none yet."""
+    """Counters since the start, but `quarantined`: how many files lie there now. And timings of the last dictation in
+    ms; None where there is none yet."""
 
     started_at: str
     dictations: int = 0
     delivered: int = 0
     deferred: int = 0
     cancelled: int = 0
+    failed: int = 0
+    quarantined: int = 0
     gaps: int = 0
     lost_ms: int = 0
     press_to_first_packet_ms: float | None = None
@@ -95,11 +124,16 @@ class Stats(Struct):
 
 
 class Request(Struct, forbid_unknown_fields=True):
-    """One line from a client of the local socket: `subscribe`, or `command` with what belongs to it."""
+    """One line from a client of the local socket: `subscribe`, or `command` with what belongs to it.
+
+    `utterances`: ULIDs, for all parts, or with `.2` at the end for the second one. `after`: list what comes behind it.
+    """
 
     subscribe: list[str] | UnsetType = UNSET
     command: str | UnsetType = UNSET
     action: str | UnsetType = UNSET
+    utterances: list[str] | UnsetType = UNSET
+    after: str | UnsetType = UNSET
     context: Any = UNSET
     request: Any = None
 
