@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from flowpi.conductor import Conductor
-from flowpi.core.appliance import Recording
+from flowpi.core.appliance import Finishing, Recording
 from flowpi.core.events import CancelCommanded, Event, StartCommanded, StopCommanded, ToggleCommanded
 from flowpi.core.ulid import ulid_unix_ms
 from flowpi.dictation.spool import QUARANTINED, WAITING, Spool
@@ -63,12 +63,11 @@ class Commands:
         if (refused := conductor.handle(event, context=context)) is not None:
             return Problem(refused.code, refused.message)
         after = conductor.state
-        if request.action != "cancel" and isinstance(before, Recording) and not isinstance(after, Recording):
-            recorded = await conductor.outcomes.recorded(before.utterance)
+        more = {}
+        if request.action != "cancel" and isinstance(before, Recording | Finishing) and not isinstance(after, Recording):
+            more = {"recorded": await conductor.outcomes.recorded(before.utterance)}
             after = conductor.state
-            # Before an idle state, too, it is the one that was stopped.
-            return {"state": after.name, "utterance": getattr(after, "utterance", None), "recorded": recorded}
-        return {"state": after.name, "utterance": getattr(after, "utterance", None)}
+        return {"state": after.name, "utterance": getattr(after, "utterance", None), **more}
 
     async def _spooled(self, request: Request) -> dict[str, Any] | Problem:
         match request.action:

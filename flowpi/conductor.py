@@ -186,6 +186,9 @@ class Conductor:
                     self.capture.drop(utterance)
                     self.outcomes.cancelled(utterance)
                     self.delivery.drop(utterance.part_id)
+                for waiting in self.delivery.waiting():  # earlier parts of it, kept for later
+                    if waiting.part.utterance == utterance_id:
+                        self.delivery.drop(waiting.part)
             case Refuse():
                 log.info("no dictation: %s", effect.message)
                 self._refusal = effect

@@ -1,8 +1,10 @@
 """The flows of the appliance, with a microphone, a delivery and a disk that do what a test says."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -14,10 +16,11 @@ from flowpi.conductor import Conductor
 from flowpi.core.appliance import Mode, Rules, State
 from flowpi.core.errors import MicrophoneError, PanelError, SpoolError
 from flowpi.core.gestures import Gestures
-from flowpi.core.lights import LED, READY, light
+from flowpi.core.lights import KEPT, LED, READY, light
 from flowpi.core.ulid import UlidFactory, is_ulid
-from flowpi.dictation.delivery import Delivery
+from flowpi.dictation.delivery import Delivery, Waiting
 from flowpi.dictation.session import Timings
+from flowpi.dictation.spool import Spool
 from flowpi.dictation.utterance import PartId, Utterance
 from flowpi.dsp.level import Level
 from flowpi.panel.led import Lamp, RecordingLed
@@ -26,9 +29,10 @@ from flowpi.publish.messages import Final, Problem, Request
 from flowpi.wire.flow_messages import App, Context
 from flowpi.wire.roles import FinalText, PartialText
 from tests import clock
-from tests.dictation.sound import spoken, ulid
+from tests.dictation.sound import noise, spoken, ulid
 from tests.waiting import ticks
 
+SOUND = noise(0.5)
 DEAD = MicrophoneError("mic", "No such device", "plug it in")
 
 
@@ -62,6 +66,10 @@ class FakeCapture:
         self.log.append(("drop", entry.id))
         entry.finish(0.0)
 
+    def go_on(self, entry: Utterance, following: Utterance, until: float) -> None:
+        self.log.append(("go on", entry.id))
+        self.following = entry, following, until
+
 
 class FakeDelivery:
     """`on_disk`: what an utterance is as soon as it is complete; None: not yet."""
@@ -72,6 +80,11 @@ class FakeDelivery:
         self.on_disk: bool | None = True
         self.begun: list[Utterance] = []
         self.dropped: list[PartId] = []
+        self.left: list[Waiting] = []
+        self.memory_full = False
+
+    def waiting(self) -> list[Waiting]:
+        return self.left
 
     def begin(self, utterance: Utterance) -> None:
         utterance.durable = asyncio.get_running_loop().create_future()
@@ -84,7 +97,7 @@ class FakeDelivery:
 
 
 class House:
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, directory: Path) -> None:
         self.loop = asyncio.get_running_loop()
         self.hub = Hub()
         self.said: list[tuple[str, Any]] = []
@@ -106,7 +119,7 @@ class House:
         )
         self.capture = FakeCapture(self.conductor.microphone_lost)
         self.delivery = FakeDelivery()
-        self.commands = Commands(self.conductor)
+        self.commands = Commands(self.conductor, Spool(directory))
         self.conductor.open(cast(Capture, self.capture), cast(Delivery, self.delivery))
 
     def _hear(self, message: Message, retained: bool) -> None:
@@ -169,10 +182,11 @@ Scene = Callable[[House], Awaitable[None]]
 
 @asynccontextmanager
 async def opened(rules: Rules) -> AsyncIterator[House]:
-    house = House(rules)
-    house.conductor.started()
-    yield house
-    house.lamp.close()
+    with tempfile.TemporaryDirectory() as directory:
+        house = House(rules, Path(directory))
+        house.conductor.started()
+        yield house
+        house.lamp.close()
 
 
 def stage(scene: Scene, rules: Rules | None = None) -> None:
@@ -189,7 +203,11 @@ class TestCommands:
             started = await house.record("start")
             assert started["state"] == "recording"
             assert is_ulid(started["utterance"])
-            assert await house.record("stop") == {"state": "finishing", "utterance": started["utterance"]}
+            assert await house.record("stop") == {
+                "state": "finishing",
+                "utterance": started["utterance"],
+                "recorded": True,
+            }
             assert house.capture.log == [("begin", started["utterance"]), ("end", started["utterance"])]
             assert house.delivery.begun == house.capture.utterances
 
@@ -430,19 +448,47 @@ class TestButton:
 
         stage(scene)
 
-    def test_a_stuck_button_ends_at_the_length_limit(self) -> None:
+    def test_long_speech_goes_on_in_parts(self) -> None:
         async def scene(house: House) -> None:
             house.press()
-            await asyncio.sleep(9.99)
+            await asyncio.sleep(8.01)
             assert house.conductor.state.name == "recording"
-            await asyncio.sleep(0.02)
-            assert house.conductor.state.name == "finishing"
-            await asyncio.sleep(5)
-            assert house.conductor.state.name == "idle"
+            first, second, until = house.capture.following
+            assert until == pytest.approx(10.0, abs=0.1)
+            first.append(SOUND)
+            first.finish(9.0)
+            house.conductor.part_begun(first, second)
+            assert house.delivery.begun == [first, second]
+            assert second.part_id == (first.id, 2)
+            await asyncio.sleep(0.1)
             house.release()
+            assert house.capture.log[-1] == ("end", first.id)
+            assert second.complete
+            await house.publish(first)
+            assert house.conductor.state.name == "finishing"  # the text of the second part is awaited
+            await house.publish(second)
             assert house.conductor.state.name == "idle"
+            assert [(final["id"], final["part"]) for final in house.of("transcript/final")] == [
+                (first.id, 1),
+                (first.id, 2),
+            ]
+            assert house.conductor.outcomes.stats().dictations == 1
 
         stage(scene, Rules(max_utterance_s=10.0, finish_timeout_s=4.0))
+
+    def test_a_double_tap_cancels_all_parts(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start")
+            await asyncio.sleep(8.01)
+            first, second, _ = house.capture.following
+            first.finish(9.0)
+            house.conductor.part_begun(first, second)
+            house.conductor.outcomes.deferred(first, "no answer")
+            house.delivery.left = [Waiting(first.part_id, reason="no answer")]
+            await house.record("cancel")
+            assert sorted(house.delivery.dropped) == [first.part_id, second.part_id]
+
+        stage(scene, Rules(max_utterance_s=10.0))
 
     def test_other_rules_count_from_the_next_event(self) -> None:
         async def scene(house: House) -> None:
@@ -451,6 +497,19 @@ class TestButton:
             await asyncio.sleep(1)
             house.release()
             assert house.conductor.state.name == "recording"
+
+        stage(scene)
+
+
+class TestNoRoom:
+    def test_a_press_is_refused_with_words(self) -> None:
+        async def scene(house: House) -> None:
+            house.delivery.memory_full = True
+            refused = await house.refused(command="record", action="start")
+            assert refused.code == "spool"
+            assert "flowpi spool list" in refused.message
+            assert house.capture.log == []
+            assert house.conductor.state.name == "idle"
 
         stage(scene)
 
@@ -559,7 +618,9 @@ class TestWhatBecomesOfIt:
             utterance = house.delivery.begun[0]
             house.delivery.spooled = 1
             house.conductor.outcomes.deferred(utterance, "no answer")
-            assert house.of("transcript/failed") == [{"id": utterance.id, "reason": "no answer", "retry": True}]
+            assert house.of("transcript/failed") == [
+                {"id": utterance.id, "part": 1, "reason": "no answer", "retry": True}
+            ]
             assert (house.faults, house.of("state")[-1]["spooled"]) == (["backend"], 1)
             assert house.conductor.state.name == "idle"
             house.delivery.spooled = 0
@@ -583,6 +644,59 @@ class TestWhatBecomesOfIt:
             assert house.conductor.state.name == "finishing"
             await house.publish(second)
             assert house.conductor.state.name == "idle"
+
+        stage(scene)
+
+    def test_a_text_that_does_not_come_is_told_and_comes_late(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start")
+            await house.record("stop")
+            await asyncio.sleep(5)
+            assert (house.conductor.state.name, house.faults) == ("idle", ["backend"])
+            assert light(house.conductor.state) is KEPT
+            await house.publish(house.delivery.begun[0])
+            assert house.of("transcript/final")[0]["late"]
+            assert house.faults == []
+
+        stage(scene, Rules(finish_timeout_s=4.0))
+
+    def test_digital_silence_is_a_failure_and_no_text(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start")
+            house.delivery.begun[0].append(bytes(32_000))
+            await house.record("stop")
+            await house.publish(house.delivery.begun[0], "Thank you.")
+            assert house.of("transcript/final") == []
+            assert house.committed == []
+            (failed,) = house.of("transcript/failed")
+            assert not failed["retry"]
+            assert house.conductor.state.name == "idle"
+            assert (house.conductor.outcomes.stats().delivered, house.conductor.outcomes.stats().failed) == (0, 1)
+
+        stage(scene)
+
+    def test_what_is_cut_short_says_so(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start")
+            utterance = house.delivery.begun[0]
+            utterance.append_gap(160)
+            utterance.finish(1.0, partial=True)
+            await house.publish(utterance)
+            assert house.of("transcript/final")[0]["partial"]
+            assert house.of("transcript/final")[0]["lost_ms"] == 10
+
+        stage(scene)
+
+    def test_a_file_that_cannot_be_read_is_told_and_counted(self) -> None:
+        async def scene(house: House) -> None:
+            house.conductor.outcomes.quarantined(PartId(ulid(1), 2), "not an utterance", 1)
+            (failed,) = house.of("transcript/failed")
+            assert (failed["id"], failed["part"], failed["retry"]) == (ulid(1), 2, False)
+            assert house.faults == ["quarantine"]
+            assert house.of("stats")[-1]["quarantined"] == 1
+            assert light(house.conductor.state) is READY
+            house.conductor.outcomes.quarantined(None, "", 0)
+            assert house.faults == []
 
         stage(scene)
 

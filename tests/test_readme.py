@@ -24,7 +24,9 @@ from flowpi.publish import messages
 from tests.rig.appliance import PATIENCE_S, Appliance
 from tests.rig.microphone import Microphone
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [README, *(file.read_text() for file in sorted((ROOT / "docs").glob("*.md")))]
 
 STEP_S = 0.05
 DRAWN_S = 3.0
@@ -32,9 +34,10 @@ DRAWN_S = 3.0
 
 def section(title: str) -> str:
     """From a heading to the next of its level."""
-    found = re.search(rf"^(#+) {re.escape(title)}\n(.*?)(?=^\1 |\Z)", README, re.MULTILINE | re.DOTALL)
-    assert found, f"the README has no section {title!r}"
-    return found[2]
+    heading = rf"^(#+) {re.escape(title)}\n(.*?)(?=^\1 |\Z)"
+    found = [match[2] for text in DOCUMENTS for match in re.finditer(heading, text, re.MULTILINE | re.DOTALL)]
+    assert len(found) == 1, f"{len(found)} sections {title!r}"
+    return found[0]
 
 
 def blocks(language: str, text: str) -> list[str]:
@@ -71,7 +74,7 @@ def backend_settings(kind: type[msgspec.Struct]) -> Iterator[tuple[str, Any]]:
 def documented() -> list[tuple[str, str]]:
     """Key and default of each row, the default as JSON."""
     cells = [
-        row for row in rows(section("Configuration")) if len(row) == 3 and code(row[0]) and not row[0].startswith("key")
+        row for row in rows(section("Every key of the configuration")) if len(row) == 3 and code(row[0]) and not row[0].startswith("key")
     ]
     defaults = [yaml.safe_load((code(default) or [default])[0]) for _, default, _ in cells]
     return [(code(cell[0])[0], json.dumps(default)) for cell, default in zip(cells, defaults, strict=True)]
@@ -87,9 +90,9 @@ def test_every_key_and_its_default_is_in_the_tables() -> None:
 
 
 def test_the_examples_are_good_configurations(tmp_path: Path) -> None:
-    examples = blocks("yaml", section("Configuration"))
+    examples = blocks("yaml", section("Where the text comes from"))
     assert len(examples) == 3
-    for example in examples:
+    for example in [*examples, *blocks("yaml", section("Configuration"))]:
         file = tmp_path / "flowpi.yaml"
         file.write_text(example)
         config = load(str(file))

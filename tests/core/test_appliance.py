@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from flowpi.core.appliance import (
     JUST_AFTER_S,
+    LONGEST_S,
     MICROPHONE,
     TABLE,
     Finishing,
@@ -22,6 +23,7 @@ from flowpi.core.appliance import (
     step,
 )
 from flowpi.core.events import (
+    BeginPart,
     ButtonPressed,
     ButtonReleased,
     CancelCommanded,
@@ -39,6 +41,7 @@ from flowpi.core.events import (
     StartRecording,
     StopCommanded,
     StopRecording,
+    TellLate,
     TextDelivered,
     ToggleCommanded,
 )
@@ -122,13 +125,43 @@ def test_the_next_press_does_not_wait_for_the_text() -> None:
     assert effects[-1] == StartRecording("B")
 
 
-def test_a_stuck_button_ends_at_the_length_limit() -> None:
-    state, _ = step(Idle(0.0), ButtonPressed("A"), 10.0, RULES)
-    assert state.deadline == 10.0 + RULES.max_utterance_s
-    state, effects = step(state, DeadlinePassed(), 340.0, RULES)
+@pytest.mark.parametrize("length_s", [5.0, 330.0, 3600.0])
+@pytest.mark.parametrize("cut", ["at once", "at the last moment"])
+def test_long_speech_goes_on_in_parts_none_longer_than_the_limit(length_s: float, cut: str) -> None:
+    rules = Rules(max_utterance_s=length_s)
+    state, _ = step(Idle(0.0), ButtonPressed("A"), 10.0, rules)
+    began = 10.0
+    for part in range(2, 5):
+        assert isinstance(state, Recording)
+        now = state.deadline
+        state, effects = step(state, DeadlinePassed(), now, rules)
+        (effect,) = effects
+        assert isinstance(effect, BeginPart)
+        assert (effect.utterance, effect.part) == ("A", part)
+        ends = now if cut == "at once" else effect.by
+        assert now < effect.by
+        assert length_s / 2 < ends - began <= length_s
+        began = ends
+    _, effects = step(state, ButtonReleased(tap=False), now + 1.0, rules)
     assert effects == (StopRecording("A"),)
-    state, effects = step(state, ButtonReleased(tap=False), 400.0, RULES)
+
+
+def test_a_stuck_button_ends_at_last() -> None:
+    state, _ = step(Idle(0.0), ButtonPressed("A"), 0.0, RULES)
+    effects: tuple[Effect, ...] = ()
+    while StopRecording("A") not in effects:
+        assert state.deadline is not None
+        assert state.deadline <= LONGEST_S + RULES.max_utterance_s
+        now = state.deadline
+        state, effects = step(state, DeadlinePassed(), now, RULES)
+    assert now >= LONGEST_S
+    _, effects = step(state, ButtonReleased(tap=False), now + 1.0, RULES)
     assert effects == ()
+
+
+def test_a_text_that_does_not_come_is_said_to_come_later() -> None:
+    _, effects = play(ButtonPressed("A"), ButtonReleased(tap=False), DeadlinePassed())
+    assert effects[-1] == TellLate("A")
 
 
 def test_a_dead_microphone_refuses_and_says_why() -> None:
@@ -201,7 +234,7 @@ def test_every_dictation_ends_exactly_once_and_the_light_never_lies(
     quiet = 0.0
     while not isinstance(state, Idle):
         quiet += 1
-        assert quiet < 10, f"stuck in {state}"
+        assert quiet < 100, f"stuck in {state}"
         assert state.deadline is not None
         state, effects = step(state, DeadlinePassed(), state.deadline, rules)
         ended += [effect.utterance for effect in effects if isinstance(effect, StopRecording)]
