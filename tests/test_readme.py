@@ -73,11 +73,8 @@ def backend_settings(kind: type[msgspec.Struct]) -> Iterator[tuple[str, Any]]:
 
 def documented() -> list[tuple[str, str]]:
     """Key and default of each row, the default as JSON."""
-    cells = [
-        row
-        for row in rows(section("Every key of the configuration"))
-        if len(row) == 3 and code(row[0]) and not row[0].startswith("key")
-    ]
+    table = rows(section("Every key of the configuration"))
+    cells = [row for row in table if len(row) == 3 and code(row[0]) and not row[0].startswith("key")]
     defaults = [yaml.safe_load((code(default) or [default])[0]) for _, default, _ in cells]
     return [(code(cell[0])[0], json.dumps(default)) for cell, default in zip(cells, defaults, strict=True)]
 
