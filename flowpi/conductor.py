@@ -52,6 +52,11 @@ from flowpi.wire.roles import FinalText, PartialText
 
 log = logging.getLogger(__name__)
 
+SILENCE = "silence"
+NO_NOISE = (
+    "the microphone gives digital silence, without even noise: look for a mute switch, a loose cable, "
+    "an input gain of zero, or a wrong audio.channel"
+)
 SPOOL = "spool"
 TRANSCRIPTS = "transcripts"
 
@@ -156,6 +161,12 @@ class Conductor:
 
     def microphone_back(self) -> None:
         self._clear(MICROPHONE)
+
+    def microphone_silent(self, silent: bool) -> None:
+        if silent:
+            self.handle(FaultRaised(SILENCE, NO_NOISE))
+        else:
+            self._clear(SILENCE)
 
     def panel_failed(self, part: str, error: Exception) -> None:
         """`part`: the code of the fault, `lights.BUTTON` or `lights.LED`."""

@@ -11,7 +11,11 @@ from msgspec import Struct
 
 from flowpi.core.ulid import is_ulid
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
+from flowpi.dsp.silence import is_constant
 from flowpi.wire.flow_messages import Context
+
+SILENT_S = 1.0
+"""Less than that of digital silence proves nothing: some microphones begin with it."""
 
 FOREVER = 1 << 62
 """A length that no utterance reaches: waiting for it is waiting for the end."""
@@ -85,6 +89,12 @@ class Utterance:
     @property
     def duration_s(self) -> float:
         return len(self._pcm) / BYTES_PER_S
+
+    @property
+    def silent(self) -> bool:
+        """At least `SILENT_S` long, and the same sample from the first to the last: no microphone gave that."""
+        with memoryview(self._pcm) as view:
+            return self.duration_s >= SILENT_S and is_constant(view)
 
     def append(self, pcm: bytes) -> None:
         assert not self.complete

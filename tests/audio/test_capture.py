@@ -32,6 +32,8 @@ class FakeSource:
     """
 
     name = "fake"
+    has_noise = True
+    trial = None
 
     def __init__(self, held_s: float = 0.0) -> None:
         self.held_s = held_s
@@ -93,6 +95,7 @@ class Room:
         self.source = source or FakeSource()
         self.faults: list[MicrophoneError] = []
         self.recoveries: list[float] = []
+        self.silences: list[bool] = []
         self.levels: list[Level] = []
         loop = asyncio.get_running_loop()
         assert isinstance(loop, clock.JumpingLoop)
@@ -101,6 +104,7 @@ class Room:
             self.source,
             on_fault=self.faults.append,
             on_recovery=lambda: self.recoveries.append(loop.time()),
+            on_silence=self.silences.append,
             on_level=self.levels.append,
             **options,
         )
@@ -538,6 +542,7 @@ class TestRealMicrophone:
             source,
             on_fault=faults.append,
             on_recovery=lambda: recoveries.append(None),
+            on_silence=lambda silent: None,
             on_level=lambda level: None,
             **options,
         )
