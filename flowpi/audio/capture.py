@@ -75,7 +75,8 @@ class Capture:
     ) -> None:
         """
         Args:
-            on_fault: called once for a device that cannot be opened or is lost, and `on_recovery` when it is back.
+            on_fault: called once for a device that cannot be opened or is lost, and again when the reason is another;
+                `on_recovery` when it is back.
             on_silence: called with true when the device has given digital silence for `SILENT_S`, and with false when
                 it gives sound again, or is lost.
         """
@@ -376,8 +377,8 @@ class Capture:
             pause = REOPEN_S[min(self._tries, len(REOPEN_S) - 1)]
             self._tries += 1
             self._timer = self._loop.call_later(pause, self._reopen)
-        if self._lost is None:
-            self._lost = error
+        known, self._lost = self._lost, error
+        if known is None or known.reason != error.reason:
             log.warning("%s", error)
             self._on_fault(error)
 

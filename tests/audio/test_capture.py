@@ -11,6 +11,7 @@ from flowpi.audio.capture import REOPEN_S, STALL_S, Capture
 from flowpi.core.errors import MicrophoneError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from tests import clock
+from tests.audio.listening import missing
 from tests.audio.room import PERIOD_S, SLACK_S, FakeSource, Room, begins, ends, has_no_seam, numbers, stage
 from tests.dictation.sound import beginning
 from tests.rig.microphone import Microphone
@@ -482,6 +483,30 @@ class TestRealMicrophone:
         await until(lambda: capture.frames > before)
         capture.close()
         assert len(faults) == len(recoveries) == 1
+
+    async def test_the_parts_of_long_speech_are_one_seamless_recording(self, microphone: Microphone) -> None:
+        capture, _, _ = self.made(AlsaSource("clock"), read_s=0.02)
+        await until(lambda: capture.frames >= 0.2 * RATE_HZ)
+        parts = [beginning()]
+        capture.begin(parts[0], time.monotonic())
+
+        def go_on() -> None:
+            following = beginning()
+
+            def on_next() -> None:
+                parts.append(following)
+                go_on()
+
+            capture.go_on(parts[-1], following, time.monotonic() + 0.1, on_next)
+
+        go_on()
+        await until(lambda: len(parts) == 10)
+        capture.end(parts[-1], time.monotonic())
+        await parts[-1].wait_complete()
+        capture.close()
+        whole = b"".join(part.read(0, part.length) for part in parts)
+        assert missing(whole) == []
+        assert all(part.complete and not part.partial for part in parts)
 
     async def test_what_a_resampler_holds_back_is_waited_for(self, microphone: Microphone) -> None:
         source = AlsaSource("usb48", rate_hz=48_000, channels=2)
