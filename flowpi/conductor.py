@@ -37,7 +37,7 @@ from flowpi.core.events import (
     TellLate,
 )
 from flowpi.core.gestures import Gesture, Gestures, Kind
-from flowpi.core.lights import BUTTON, LED, SPOOL, light
+from flowpi.core.lights import BUTTON, LED, SILENCE, SPOOL, light
 from flowpi.core.ulid import UlidFactory, ulid_unix_ms
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.utterance import About, Utterance
@@ -50,6 +50,10 @@ from flowpi.wire.flow_messages import Context
 
 log = logging.getLogger(__name__)
 
+NO_NOISE = (
+    "the microphone gives digital silence, without even noise: look for a mute switch, a loose cable, "
+    "an input gain of zero, or a wrong audio.channel"
+)
 NOTHING = Context()
 
 NO_ROOM = "neither disk nor memory has room for more: free some space, or see `flowpi spool list`"
@@ -145,6 +149,12 @@ class Conductor:
 
     def microphone_back(self) -> None:
         self.outcomes.clear(MICROPHONE)
+
+    def microphone_silent(self, silent: bool) -> None:
+        if silent:
+            self.handle(FaultRaised(SILENCE, NO_NOISE))
+        else:
+            self.outcomes.clear(SILENCE)
 
     def panel_failed(self, part: str, error: Exception) -> None:
         """`part`: the code of the fault, `lights.BUTTON` or `lights.LED`."""

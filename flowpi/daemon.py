@@ -213,6 +213,7 @@ class Daemon:
             postroll_s=audio.postroll_ms / 1000,
             on_fault=self._conductor.microphone_lost,
             on_recovery=self._conductor.microphone_back,
+            on_silence=self._conductor.microphone_silent,
             on_level=self._conductor.level,
         )
 
@@ -247,6 +248,7 @@ class Daemon:
             self._capture = self._make_capture(config)
             self._conductor.open(self._capture, self._delivery)
             self._conductor.microphone_back()  # what was wrong with the old one; the new one speaks for itself
+            self._conductor.microphone_silent(False)
             self._capture.start()
             self._interest_changed()
         if config.button != self._config.button or config.led != self._config.led:

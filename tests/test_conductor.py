@@ -349,6 +349,9 @@ class TestMicrophone:
                 assert problem == Problem("microphone", "no sound from 'mic' (No such device): plug it in")
             assert (await house.record("stop"))["state"] == "idle"
             assert house.faults == ["microphone"]
+            house.conductor.microphone_silent(True)
+            assert house.faults == ["microphone", "silence"]
+            house.conductor.microphone_silent(False)
             house.conductor.microphone_back()
             assert house.faults == []
             assert (await house.record("start"))["state"] == "recording"

@@ -4,7 +4,6 @@ Nothing here polls: a wake-up for each period of 20 ms would cost four times the
 short period still keeps what is missing at the last read short. The long buffer lets the loop stall without a loss.
 """
 
-import ctypes
 import errno
 import os
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 import alsaaudio
 
+from flowpi.audio import alsalib
 from flowpi.audio.source import Gap, Heard
 from flowpi.audio.streamclock import StreamClock
 from flowpi.core.errors import MicrophoneError
@@ -51,6 +51,8 @@ class AlsaSource:
     The device's own rate, channel count and sample width are taken as they are and converted here.
     """
 
+    has_noise = True
+
     def __init__(
         self,
         device: str,
@@ -84,13 +86,17 @@ class AlsaSource:
 
     def open(self, now: float) -> None:
         self.close()
-        _silence_alsa_lib()
+        alsalib.library()
         try:
             self._stream = _Stream(self._open_pcm(), self._channel)
         except alsaaudio.ALSAAudioError as error:
             raise self._explain(error) from error
         except _Unusable as error:
             raise MicrophoneError(self.name, error.reason, error.hint) from error
+
+    def trial(self) -> None:
+        if reason := alsalib.try_to_open(self.name):
+            raise self._explained(reason)
 
     def _open_pcm(self) -> Any:
         rate_hz, channels, period_ms, buffer_ms = self._ask
@@ -143,7 +149,9 @@ class AlsaSource:
 
     def _explain(self, error: Exception) -> MicrophoneError:
         """pyalsaaudio gives no errno, only "strerror [device]"."""
-        reason = str(error).removesuffix(f"[{self.name}]").strip()
+        return self._explained(str(error).removesuffix(f"[{self.name}]").strip())
+
+    def _explained(self, reason: str) -> MicrophoneError:
         hint = next((hint for code, hint in HINTS.items() if os.strerror(code) == reason), "")
         return MicrophoneError(self.name, reason, hint)
 
@@ -233,12 +241,3 @@ class _Stream:
             yield first
         for _ in range(self._most_reads):
             yield self.pcm.read()
-
-
-_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
-_quiet = _HANDLER(lambda *_: None)  # alsa-lib keeps the pointer: this reference must live as long as the process
-
-
-def _silence_alsa_lib() -> None:
-    """Keep alsa-lib from writing to stderr: five lines for each open that fails would bury the journal."""
-    ctypes.CDLL("libasound.so.2").snd_lib_error_set_handler(_quiet)

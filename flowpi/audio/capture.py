@@ -5,43 +5,58 @@ Short periods and few wake-ups at once: the device moves sound in periods of 20 
 period. Between presses the newest audio is kept in memory: the pre-roll. Without a pre-roll the device is closed
 between presses, and nothing wakes up.
 
+A device that is lost, or has been dead for `STALL_S`, is opened again and again until sound comes from it. Whether it
+can be opened is found out on a thread (`Source.trial`), and a dead one is closed only after that: whatever is stuck
+there, the loop goes on.
+
 Runs on the event loop and calls back on it. Times are those of `loop.time()`, which is `time.monotonic()`.
 """
 
 import asyncio
+import concurrent.futures
+import contextlib
 import itertools
 import logging
 import math
+import threading
 from collections.abc import Callable
-from typing import Protocol
 
 from flowpi.audio.source import Gap, Source
+from flowpi.audio.take import Following, Log, Take
 from flowpi.core.errors import MicrophoneError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.level import Level, measure
 from flowpi.dsp.ring import Ring
+from flowpi.dsp.silence import Silence
 
 log = logging.getLogger(__name__)
 
 METER_S = 0.1
 """`level` is published ten times a second while somebody listens."""
 
-STALL_S = 1.5
-"""A microphone that delivers nothing for so long is taken for dead."""
+STALL_S = 1.0
+"""A microphone that delivers nothing for so long is dead. Seen at the next read: `idle_read_s` later at most."""
 
-REOPEN_S = (0.5, 1.0, 2.0)
-"""Waits before opening a lost device again; the last one repeats. Opening holds the interpreter for some ms."""
+WAKE_S = 2.5
+"""Just opened it may take longer: a sound server that has to wake its device needs up to two seconds."""
+
+REOPEN_S = (0.5, 1.0, 1.5)
+"""Waits before opening a lost device again; the last one repeats. One that is plugged in is back within 2 s."""
+
+STUCK_S = 60.0
+"""A driver that does not let go for so long will not."""
+
+START_S = 1.0
+"""What a stuck driver may take from the start of the program, which has nothing to lose yet."""
 
 LATE_S = 1.0
 """How late a press may be handled and still get its whole pre-roll."""
 
+SILENT_S = 10.0
+"""Digital silence for so long is told."""
 
-class Log(Protocol):
-    """What a recording is written to: an `Utterance`."""
-
-    def append(self, pcm: bytes) -> None: ...
-    def append_gap(self, frames: int) -> None: ...
-    def finish(self, now: float) -> None: ...
+REVIVE_S = 60.0
+"""How often a silent device is opened anew while nobody records: some USB microphones wake up by that."""
 
 
 class Capture:
@@ -55,9 +70,16 @@ class Capture:
         postroll_s: float = 0.2,
         on_fault: Callable[[MicrophoneError], None],
         on_recovery: Callable[[], None],
+        on_silence: Callable[[bool], None],
         on_level: Callable[[Level], None],
     ) -> None:
-        """`on_fault` is called once for a device that cannot be opened or is lost, `on_recovery` when it is back."""
+        """
+        Args:
+            on_fault: called once for a device that cannot be opened or is lost, and again when the reason is another;
+                `on_recovery` when it is back.
+            on_silence: called with true when the device has given digital silence for `SILENT_S`, and with false when
+                it gives sound again, or is lost.
+        """
         self._source = source
         self._read_s = read_s
         self._idle_read_s = idle_read_s
@@ -65,17 +87,28 @@ class Capture:
         self._postroll_s = postroll_s
         self._on_fault = on_fault
         self._on_recovery = on_recovery
+        self._on_silence = on_silence
         self._on_level = on_level
         self._loop = asyncio.get_running_loop()
         self._ring_frames = math.ceil((preroll_s + LATE_S) * RATE_HZ) if preroll_s else 0
         self._ring = Ring(self._ring_frames)
-        self._logs: list[Log] = []
-        self._stops: dict[int, asyncio.TimerHandle] = {}
+        self._takes: list[Take] = []
         self._timer: asyncio.TimerHandle | None = None
         self._open = False
+        self._closed = False
+        """By `close`, for ever."""
+        self._stuck = False
+        """Dead, and not closed yet: closing it could take for ever."""
+        self._trial_since: float | None = None
         self._lost: MicrophoneError | None = None
+        """Until sound comes again."""
         self._tries = 0
         self._heard_at = 0.0
+        self._sounded = False
+        """Something was heard since it was opened."""
+        self._silence = Silence()
+        self._silent = False
+        self._revive_at = 0.0
         self._metering = False
         self.frames = 0
         """Heard since the start, gaps not counted."""
@@ -84,17 +117,29 @@ class Capture:
 
     def start(self) -> None:
         """Begin to listen, if there is a pre-roll to fill; else see that the microphone is there."""
-        if self._try_open() and not self._wanted():
-            self._close_source()
+        if self._source.trial is None:
+            self._open_again()
+            return
+        trial = self._begin_trial(self._source.trial)
+        done, _ = concurrent.futures.wait([trial], START_S)
+        if done:
+            self._trial_ended(trial)
+        else:
+            self._lose(MicrophoneError(self._source.name, "it does not answer", "start its sound server again"))
+            trial.add_done_callback(self._call_back)
 
     def close(self) -> None:
-        """Let go of the device. Recordings in progress end with what there is."""
-        if self._open and self._logs:
+        """Let go of the device. Recordings in progress end with what there is, marked unless they were released."""
+        if self._open and self._takes:
             self._read()
-        for entry in list(self._logs):
-            self._complete(entry)
+        for take in list(self._takes):
+            self._complete(take, partial=take.stop is None)
+        self._closed = True
         self._cancel_timer()
-        self._close_source()
+        if not self._stuck:
+            self._close_source()
+        elif self._trial_since is None:
+            self._reopen()  # and with `_closed` set, that closes it as soon as it can be
 
     @property
     def metering(self) -> bool:
@@ -111,8 +156,13 @@ class Capture:
         self._rest()
 
     def is_alive(self, now: float) -> bool:
-        """Whether the microphone makes progress, is being opened again, or rests by intent."""
-        return not self._open or now - self._heard_at < STALL_S + self._idle_read_s
+        """Whether the microphone makes progress, is being opened again, or rests by intent.
+
+        Not alive: nobody reads it any more, or opening it has been stuck for `STUCK_S`.
+        """
+        if self._trial_since is not None:
+            return now - self._trial_since < STUCK_S
+        return not self._open or now - self._heard_at < WAKE_S + self._idle_read_s
 
     def begin(self, entry: Log, at: float) -> None:
         """Record into `entry`, from the pre-roll before `at` on.
@@ -126,40 +176,63 @@ class Capture:
             self._try_open()
         if self._lost is not None:
             raise self._lost
+        take = Take(entry)
         if self._preroll_s:
             late_s = max(0.0, self._loop.time() - at)
-            entry.append(self._ring.newest(math.ceil((self._preroll_s + late_s) * RATE_HZ)))
-        self._logs.append(entry)
+            take.hear(self._ring.newest(math.ceil((self._preroll_s + late_s) * RATE_HZ)))
+        self._takes.append(take)
         self._schedule()
+
+    def go_on(self, entry: Log, following: Log, until: float, on_next: Callable[[], None]) -> None:
+        """Let the recording go on in `following`, with no gap and no overlap, from the next pause in speech on.
+
+        At the latest after the sample of `until`. Then `entry` is finished, and `on_next` called. If the recording of
+        `entry` ends before, however it does, `following` never begins. Harmless if it has ended or was released.
+        """
+        take = self._find(entry)
+        if take is None or take.stop is not None:
+            return
+        take.stay()
+        at_latest = self._loop.call_at(self._source.due(until + self._source.held_s), self._cut, take, following)
+        take.following = Following(following, on_next, at_latest)
 
     def end(self, entry: Log, at: float) -> None:
         """Record on until the post-roll after `at` is heard, then finish `entry`. Harmless if it has ended."""
-        if entry not in self._logs or id(entry) in self._stops:
+        take = self._find(entry)
+        if take is None or take.stop is not None:
             return
+        take.stay()
         until = at + self._postroll_s + self._source.held_s
         if not self._open or self._loop.time() >= until:
-            self._read_and_complete(entry)
+            self._read_and_complete(take)
         else:
-            self._stops[id(entry)] = self._loop.call_at(self._source.due(until), self._read_and_complete, entry)
+            take.stop = self._loop.call_at(self._source.due(until), self._read_and_complete, take)
 
     def drop(self, entry: Log) -> None:
         """Stop recording into `entry` at once. Harmless if it has ended."""
-        if entry in self._logs:
-            self._complete(entry)
+        if take := self._find(entry):
+            self._complete(take)
             self._rest()
 
-    def _read_and_complete(self, entry: Log) -> None:
+    def _find(self, entry: Log) -> Take | None:
+        return next((take for take in self._takes if take.entry is entry), None)
+
+    def _cut(self, take: Take, following: Log) -> None:
+        """The latest moment is there; a pause may have been earlier, and found by this very read."""
+        self._read()
+        if take.following is not None and take.following.entry is following:
+            take.go_on(self._loop.time())
+
+    def _read_and_complete(self, take: Take) -> None:
         if self._open:
             self._read()
-        if entry in self._logs:
-            self._complete(entry)
+        if take in self._takes:
+            self._complete(take)
             self._rest()
 
-    def _complete(self, entry: Log) -> None:
-        self._logs.remove(entry)
-        if stop := self._stops.pop(id(entry), None):
-            stop.cancel()
-        entry.finish(self._loop.time())
+    def _complete(self, take: Take, *, partial: bool = False) -> None:
+        self._takes.remove(take)
+        take.finish(self._loop.time(), partial=partial)
 
     def _rest(self) -> None:
         """Nobody may record any more: slow down, or close the device where there is no pre-roll."""
@@ -170,17 +243,19 @@ class Capture:
             self._schedule()
 
     def _wanted(self) -> bool:
-        return bool(self._logs) or self._metering or self._preroll_s > 0
+        return bool(self._takes) or self._metering or self._preroll_s > 0
 
     def _tick(self) -> None:
         self._timer = None
         self._read()
-        if self._open:
+        if self._silent and not self._takes and self._open and self._loop.time() >= self._revive_at:
+            self._revive()
+        elif self._open:
             self._schedule()
 
     def _schedule(self) -> None:
         self._cancel_timer()
-        pause = self._read_s if self._logs else self._idle_read_s
+        pause = self._read_s if self._takes or self._lost is not None else self._idle_read_s
         if self._metering:
             pause = min(pause, METER_S)
         self._timer = self._loop.call_at(self._source.due(self._loop.time() + pause), self._tick)
@@ -190,13 +265,13 @@ class Capture:
             self._timer.cancel()
             self._timer = None
 
+    # Hearing.
+
     def _read(self) -> None:
         """Take all that was heard, to the recordings, the ring and the meter."""
         now = self._loop.time()
         try:
             heard = self._source.read(now)
-            if not heard and now - self._heard_at > STALL_S:
-                raise MicrophoneError(self._source.name, "it delivers no sound")
         except MicrophoneError as error:
             self._lose(error)
             return
@@ -205,32 +280,53 @@ class Capture:
             self._lose(MicrophoneError(self._source.name, type(error).__name__, "see the journal"))
             return
         if not heard:
+            if now - self._heard_at >= (STALL_S if self._sounded else WAKE_S):
+                self._stuck = self._source.trial is not None
+                self._lose(MicrophoneError(self._source.name, "it delivers no sound", "plug it in again"))
             return
         self._heard_at = now
+        self._sounded = True
         for is_gap, pieces in itertools.groupby(heard, lambda piece: isinstance(piece, Gap)):
             if is_gap:
                 self._take_gap(sum(piece.frames for piece in pieces if isinstance(piece, Gap)))
             else:
                 self._take_audio(b"".join(piece for piece in pieces if not isinstance(piece, Gap)))
+        self._recovered()
+        for take in list(self._takes):
+            if take.pausing:
+                take.go_on(now)
 
     def _take_audio(self, pcm: bytes) -> None:
         self.frames += len(pcm) // FRAME_BYTES
         self._ring.push(pcm)
-        for entry in self._logs:
-            entry.append(pcm)
+        for take in self._takes:
+            take.hear(pcm)
         if self._metering:
             self._on_level(measure(pcm))
+        if self._source.has_noise:
+            self._silence.feed(pcm)
+            self._set_silent(self._silence.frames >= SILENT_S * RATE_HZ)
 
     def _take_gap(self, frames: int) -> None:
         self.gaps += 1
         self.lost_frames += frames
         log.warning("%d ms of sound were lost: the machine was too busy", frames * 1000 // RATE_HZ)
         self._ring.push(bytes(min(frames, self._ring_frames) * FRAME_BYTES))
-        for entry in self._logs:
-            entry.append_gap(frames)
+        for take in self._takes:
+            take.miss(frames)
+
+    def _set_silent(self, silent: bool) -> None:
+        if silent == self._silent:
+            return
+        self._silent = silent
+        self._revive_at = self._loop.time()
+        if silent:
+            log.warning("%r gives digital silence", self._source.name)
+        self._on_silence(silent)
+
+    # The device: opened, lost, opened again.
 
     def _try_open(self) -> bool:
-        self._tries += 1
         try:
             self._source.open(self._loop.time())
         except MicrophoneError as error:
@@ -241,36 +337,101 @@ class Capture:
             self._lose(MicrophoneError(self._source.name, type(error).__name__, "check audio.device"))
             return False
         self._open = True
+        self._sounded = False
         self._heard_at = self._loop.time()
+        if self._wanted():
+            self._schedule()
+        return True
+
+    def _open_again(self) -> None:
+        if self._try_open() and not self._wanted():  # so no sound is waited for: that it opens must be enough
+            self._recovered()
+            self._close_source()
+
+    def _recovered(self) -> None:
         self._tries = 0
         if self._lost is not None:
             log.info("sound from %r again", self._source.name)
             self._lost = None
             self._on_recovery()
-        if self._wanted():
-            self._schedule()
-        return True
+
+    def _revive(self) -> None:
+        log.info("%r is opened anew: it gives digital silence", self._source.name)
+        self._cancel_timer()
+        self._close_source()
+        self._try_open()
+        self._revive_at = self._loop.time() + REVIVE_S
 
     def _lose(self, error: MicrophoneError) -> None:
         """Recordings end with what there is: what the device will hear when it is back belongs to no sentence."""
         self._cancel_timer()
-        self._close_source()
-        for entry in list(self._logs):
-            self._complete(entry)
-        pause = REOPEN_S[min(self._tries, len(REOPEN_S) - 1)]
-        self._timer = self._loop.call_later(pause, self._reopen)
-        if self._lost is None:
-            self._lost = error
+        if self._stuck:
+            self._rest_from_reading()
+        else:
+            self._close_source()
+        for take in list(self._takes):
+            self._complete(take, partial=True)
+        self._silence = Silence()
+        self._set_silent(False)
+        if self._trial_since is None:
+            pause = REOPEN_S[min(self._tries, len(REOPEN_S) - 1)]
+            self._tries += 1
+            self._timer = self._loop.call_later(pause, self._reopen)
+        known, self._lost = self._lost, error
+        if known is None or known.reason != error.reason:
             log.warning("%s", error)
             self._on_fault(error)
 
     def _reopen(self) -> None:
         self._timer = None
-        if self._try_open() and not self._wanted():
+        if self._source.trial is None:
+            self._open_again()
+        else:
+            self._begin_trial(self._source.trial).add_done_callback(self._call_back)
+
+    def _begin_trial(self, attempt: Callable[[], None]) -> "concurrent.futures.Future[None]":
+        """On a thread that nobody waits for when the program ends, unlike those of an executor."""
+        trial: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+        def run() -> None:
+            try:
+                attempt()
+            except BaseException as error:
+                trial.set_exception(error)
+            else:
+                trial.set_result(None)
+
+        self._trial_since = self._loop.time()
+        threading.Thread(target=run, name="microphone", daemon=True).start()
+        return trial
+
+    def _call_back(self, trial: "concurrent.futures.Future[None]") -> None:
+        """On the thread of the trial."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the program ends
+            self._loop.call_soon_threadsafe(self._trial_ended, trial)
+
+    def _trial_ended(self, trial: "concurrent.futures.Future[None]") -> None:
+        """Whatever it says, driver and sound server answer: closing and opening will not get stuck."""
+        self._trial_since = None
+        was_stuck, self._stuck = self._stuck, False
+        if was_stuck:
             self._close_source()
+        if self._closed:
+            return
+        error = trial.exception()
+        if error is None or was_stuck:  # it may have been busy only by this very program
+            self._open_again()
+        elif isinstance(error, MicrophoneError):
+            self._lose(error)
+        else:
+            log.error("the microphone's driver failed", exc_info=error)
+            self._lose(MicrophoneError(self._source.name, type(error).__name__, "check audio.device"))
+
+    def _rest_from_reading(self) -> None:
+        self._open = False
+        self._ring.clear()
 
     def _close_source(self) -> None:
         if self._open:
-            self._open = False
-            self._ring.clear()
+            self._rest_from_reading()
         self._source.close()

@@ -4,6 +4,7 @@ A source never waits and owns no timer; whoever reads it decides when (`capture.
 contract tests, `tests/audio/test_source.py`.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
@@ -36,6 +37,18 @@ class Source(Protocol):
     @property
     def held_s(self) -> float:
         """Of that, what a resampler holds back: a sound is readable so much later than `due` says. Mostly 0."""
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether it always hears a little noise, as every real microphone does: if not, something is wrong."""
+
+    @property
+    def trial(self) -> Callable[[], None] | None:
+        """Find out on a thread whether the device can be opened, without opening it for good.
+
+        `open` and `close` hold up the whole process while a driver or a sound server is stuck; this holds up its own
+        thread, perhaps for ever. It raises MicrophoneError as `open` does. None: they never get stuck.
+        """
 
     def open(self, now: float) -> None:
         """Open the device and start the stream. May block for some ms.

@@ -82,6 +82,9 @@ class WavSource:
     However late it is read, it has kept everything: it never gives a gap.
     """
 
+    has_noise = False
+    trial = None
+
     def __init__(self, path: str | Path, period_ms: int = 20) -> None:
         self.name = str(path)
         self.period_s = period_ms / 1000

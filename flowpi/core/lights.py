@@ -40,6 +40,9 @@ BACKEND = "backend"
 REFUSED = "refused"
 """The code of the fault that a backend does not work until its owner does something; others may."""
 
+SILENCE = "silence"
+"""The code of the fault that the microphone gives digital silence."""
+
 SPOOL = "spool"
 """The code of the fault that the disk does not take the audio: what is said is in memory only."""
 

@@ -5,14 +5,17 @@ until the log is complete. The spool is a reader too. All of it happens on the e
 """
 
 import asyncio
-import audioop
 from typing import NamedTuple
 
 from msgspec import Struct
 
 from flowpi.core.ulid import is_ulid
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
+from flowpi.dsp.silence import is_constant
 from flowpi.wire.flow_messages import Context
+
+SILENT_S = 1.0
+"""Less than that of digital silence proves nothing: some microphones begin with it."""
 
 FOREVER = 1 << 62
 """A length that no utterance reaches: waiting for it is waiting for the end."""
@@ -79,11 +82,6 @@ class Utterance:
         return PartId(self.about.id, self.about.part)
 
     @property
-    def silent(self) -> bool:
-        """Whether a second or more of it is one sample over and over, which no microphone hears that works."""
-        return len(self._pcm) >= BYTES_PER_S and len(set(audioop.minmax(self._pcm, FRAME_BYTES))) == 1
-
-    @property
     def length(self) -> int:
         """Bytes so far."""
         return len(self._pcm)
@@ -91,6 +89,12 @@ class Utterance:
     @property
     def duration_s(self) -> float:
         return len(self._pcm) / BYTES_PER_S
+
+    @property
+    def silent(self) -> bool:
+        """At least `SILENT_S` long, and the same sample from the first to the last: no microphone gave that."""
+        with memoryview(self._pcm) as view:
+            return self.duration_s >= SILENT_S and is_constant(view)
 
     def append(self, pcm: bytes) -> None:
         assert not self.complete

@@ -59,6 +59,8 @@ class Resampler:
     `flush()` the durations agree to one frame. But soxr works in blocks, and holds the newest sound back until it has
     one: up to `delay_s`. Measured with soxr 1.1 and 20 ms chunks at its "HQ": 37 ms from 48 kHz, 41 ms from 44.1 kHz,
     115 ms from 8 kHz, at 13 to 22 us a chunk.
+
+    Digital silence stays what it is: soxr would dither it.
     """
 
     def __init__(self, from_hz: int, to_hz: int = RATE_HZ) -> None:
@@ -70,19 +72,33 @@ class Resampler:
         # soxr states no bound for what it holds back, so half a second of silence finds it.
         step, held, out = from_hz // 200, 0.0, 0
         for fed in range(step, from_hz // 2, step):
-            out += len(self.feed(bytes(2 * step))) // 2
+            out += len(self._resample(bytes(2 * step), last=False)) // 2
             held = max(held, fed / from_hz - out / to_hz)
-        self._stream.clear()
         self.delay_s = held
+        self._settle_frames = from_hz // 2
+        self._begin()
+
+    def _begin(self) -> None:
+        self._stream.clear()
+        self._constant = 0
+        self._still_frames = self._settle_frames
+        """For how long each sample has been `_constant`; what lies before the stream is zeros."""
 
     def feed(self, pcm: bytes) -> bytes:
         """The next piece of the stream; what is ready of it, which may be nothing, comes back."""
-        return self._resample(pcm, last=False)
+        settled = self._still_frames >= self._settle_frames
+        out = self._resample(pcm, last=False)
+        low, high = audioop.minmax(pcm, 2) if pcm else (self._constant, self._constant)
+        if low == high == self._constant:
+            self._still_frames += len(pcm) // 2
+            return self._constant.to_bytes(2, "little", signed=True) * (len(out) // 2) if settled else out
+        self._constant, self._still_frames = low, len(pcm) // 2 if low == high else 0
+        return out
 
     def flush(self) -> bytes:
         """The sound still held back. The stream is over: the next `feed` begins another."""
         rest = self._resample(b"", last=True)
-        self._stream.clear()
+        self._begin()
         return rest
 
     def _resample(self, pcm: bytes, last: bool) -> bytes:

@@ -215,6 +215,56 @@ def test_unplugged_it_says_so_and_replugged_it_opens(opened: Opener, microphone:
     assert missing(sound(listen(source, 5 * PERIOD))) == []
 
 
+def test_a_card_that_came_later_is_found_by_its_name(microphone: Microphone) -> None:
+    source = AlsaSource("clock")
+    microphone.unplug()
+    with pytest.raises(MicrophoneError, match="No such device"):
+        source.trial()
+    before = os.stat(microphone.config_path)
+    microphone.plug_in_as_another_card()
+    # alsa-lib looks at nothing but this to see whether its configuration is another one.
+    os.utime(microphone.config_path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    source.trial()
+    source.open(time.monotonic())
+    assert missing(sound(listen(source, 5 * PERIOD))) == []
+    source.close()
+
+
+@pytest.mark.parametrize("device", ["nonesuch", "hw:7", "plughw:CARD=seeed"])
+def test_a_trial_says_what_opening_says(device: str) -> None:
+    source = AlsaSource(device)
+    told = []
+    for attempt in (source.trial, lambda: source.open(time.monotonic())):
+        with pytest.raises(MicrophoneError) as caught:
+            attempt()
+        told.append(str(caught.value))
+    assert told[0] == told[1]
+
+
+def test_a_busy_device_is_told_and_free_again(opened: Opener, microphone: Microphone) -> None:
+    source = AlsaSource("clock")
+    microphone.take()
+    for attempt in (source.trial, lambda: source.open(time.monotonic())):
+        with pytest.raises(MicrophoneError, match=r"Device or resource busy.*fuser"):
+            attempt()
+    microphone.give_back()
+    source.trial()
+    assert length(listen(opened(source), PERIOD))
+
+
+def test_trials_leave_no_descriptor(microphone: Microphone) -> None:
+    source = AlsaSource("clock")
+    source.trial()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(50):
+        source.trial()
+    microphone.unplug()
+    for _ in range(50):
+        with pytest.raises(MicrophoneError):
+            source.trial()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_device_that_does_not_exist() -> None:
     with pytest.raises(MicrophoneError, match=r"'nonesuch' \(No such file or directory\).*arecord -L"):
         AlsaSource("nonesuch").open(time.monotonic())

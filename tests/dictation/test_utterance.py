@@ -115,6 +115,16 @@ def test_duration() -> None:
     assert spoken(bytes(BYTES_PER_S // 2)).duration_s == 0.5
 
 
+@pytest.mark.parametrize("frame", [b"\0\0", b"\x34\xff"])
+def test_a_second_of_one_sample_is_silent(frame: bytes) -> None:
+    second = frame * (BYTES_PER_S // 2)
+    assert spoken(second).silent
+    assert not spoken(second[2:]).silent
+    assert not spoken(second + b"\1\0").silent
+    assert not spoken(b"\1\0" + second).silent
+    assert not beginning().silent
+
+
 class TestPartId:
     def test_they_sort_in_the_order_of_speech(self) -> None:
         parts = [PartId(ulid(1)), PartId(ulid(1), 2), PartId(ulid(1), 10), PartId(ulid(2))]

@@ -99,6 +99,17 @@ def test_after_a_flush_the_next_stream_is_a_new_one() -> None:
     assert max(map(abs, numbers(second))) <= 1  # soxr dithers
 
 
+@pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000])
+def test_digital_silence_stays_digital_silence(rate_hz: int) -> None:
+    resampler, second = Resampler(rate_hz), [0] * rate_hz
+    assert set(numbers(resampler.feed(pcm(second)))) == {0}
+    assert set(numbers(resampler.feed(pcm([n % 64 // 32 for n in range(rate_hz)])))) > {0, 1}
+    resampler.feed(pcm(second))
+    assert set(numbers(resampler.feed(pcm(second)))) == {0}
+    resampler.feed(pcm([700] * rate_hz))
+    assert set(numbers(resampler.feed(pcm([700] * rate_hz)))) == {700}
+
+
 def test_numpy_is_not_imported_where_no_rate_differs() -> None:
     code = "import sys; from flowpi.dsp.pcm import Converter; Converter(16000, 2).feed(bytes(8)); "
     subprocess.run([sys.executable, "-W", "ignore", "-c", code + "sys.exit('numpy' in sys.modules)"], check=True)

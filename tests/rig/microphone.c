@@ -7,11 +7,18 @@
  *
  * Fields in asound.conf (all optional):
  *   rate, channels, bits   what the device does, and it does nothing else: 16000, 1, 16 (or 32)
- *   fifo                   raw interleaved PCM in the device's own format; silence while it is empty
+ *   fifo                   raw interleaved PCM in the device's own format; while it is empty, noise of at most one
+ *                          step up or down, which a real microphone always has
  *   clock                  1: each sample is the number of its own frame since CLOCK_MONOTONIC's zero, at the
  *                          device's rate, modulo 65536 (16 bits; with 32 bits in the upper half). Whoever gets it knows
  *                          when it was heard to one frame, and sees each frame that is missing.
- *   unplugged, frozen      paths: while such a file exists the device is gone, or stands still without an error
+ *   levers                 a directory: while a file of such a name exists in it,
+ *       unplugged              the device is gone (-ENODEV)
+ *       busy                   it cannot be opened (-EBUSY)
+ *       hung                   opening and closing it blocks
+ *       frozen                 it stands still without an error
+ *       storm                  every second look at its pointer finds an overrun (-EPIPE)
+ *       mute                   each sample is the number that stands in the file
  *
  * Built by microphone.py:  gcc -shared -fPIC -O2 -DPIC -o ... microphone.c -lasound
  */
@@ -20,7 +27,9 @@
 #include <alsa/pcm_external.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -35,8 +44,8 @@ typedef struct {
     int timer_fd;
     int fifo_fd; /* -1: none */
     int clock;
-    char *unplugged;
-    char *frozen;
+    char *levers; /* NULL: none */
+    uint32_t chance;
     int64_t started_ns; /* CLOCK_MONOTONIC, of frame 0 */
     int64_t moved;      /* frames up to the pointer, when it was last looked at */
     int64_t consumed;   /* frames handed out */
@@ -55,9 +64,28 @@ static int64_t frames_in(int64_t ns, unsigned int rate)
     return (int64_t)((__int128)ns * rate / SECOND_NS);
 }
 
-static int exists(const char *path)
+static int pulled(const char *levers, const char *name, char path[PATH_MAX])
 {
-    return path != NULL && access(path, F_OK) == 0;
+    return levers != NULL && snprintf(path, PATH_MAX, "%s/%s", levers, name) < PATH_MAX && access(path, F_OK) == 0;
+}
+
+static int is(const char *levers, const char *name)
+{
+    char path[PATH_MAX];
+
+    return pulled(levers, name, path);
+}
+
+static void wait_while_hung(const char *levers)
+{
+    while (is(levers, "hung"))
+        usleep(5000);
+}
+
+static uint32_t next_chance(microphone *mic)
+{
+    mic->chance = mic->chance * 1664525 + 1013904223;
+    return mic->chance >> 16;
 }
 
 /* Frames captured since the start, in whole periods. */
@@ -65,7 +93,7 @@ static int64_t captured(microphone *mic)
 {
     int64_t frames;
 
-    if (!exists(mic->frozen)) {
+    if (!is(mic->levers, "frozen")) {
         frames = frames_in(now_ns() - mic->started_ns, mic->io.rate);
         mic->moved = frames - frames % (int64_t)mic->io.period_size;
     }
@@ -126,7 +154,7 @@ static int on_prepare(snd_pcm_ioplug_t *io)
 {
     microphone *mic = io->private_data;
 
-    if (exists(mic->unplugged))
+    if (is(mic->levers, "unplugged"))
         return -ENODEV;
     if (io->state == SND_PCM_STATE_XRUN)
         lose(mic, captured(mic) - mic->consumed);
@@ -157,7 +185,7 @@ static snd_pcm_sframes_t on_pointer(snd_pcm_ioplug_t *io)
     microphone *mic = io->private_data;
     int64_t frames;
 
-    if (exists(mic->unplugged)) {
+    if (is(mic->levers, "unplugged")) {
         snd_pcm_ioplug_set_state(io, SND_PCM_STATE_DISCONNECTED);
         return -ENODEV;
     }
@@ -166,36 +194,61 @@ static snd_pcm_sframes_t on_pointer(snd_pcm_ioplug_t *io)
     frames = captured(mic);
     if (frames - mic->consumed >= (int64_t)io->buffer_size)
         return -EPIPE;
+    if (is(mic->levers, "storm") && next_chance(mic) & 1)
+        return -EPIPE;
     return frames % io->buffer_size;
+}
+
+/* The same in all channels. */
+static void fill(microphone *mic, char *to, snd_pcm_uframes_t frames, int sample)
+{
+    unsigned int channel;
+
+    for (channel = 0; channel < mic->io.channels; channel++) {
+        if (mic->io.format == SND_PCM_FORMAT_S32_LE)
+            ((uint32_t *)to)[frames * mic->io.channels + channel] = (uint32_t)sample << 16;
+        else
+            ((int16_t *)to)[frames * mic->io.channels + channel] = (int16_t)sample;
+    }
 }
 
 static void fill_from_clock(microphone *mic, char *to, snd_pcm_uframes_t frames)
 {
     int64_t number = frames_in(mic->started_ns, mic->io.rate) + mic->consumed;
     snd_pcm_uframes_t frame;
-    unsigned int channel;
 
-    for (frame = 0; frame < frames; frame++, number++) {
-        for (channel = 0; channel < mic->io.channels; channel++) {
-            if (mic->io.format == SND_PCM_FORMAT_S32_LE) {
-                ((uint32_t *)to)[frame * mic->io.channels + channel] = (uint32_t)(number & 0xffff) << 16;
-            } else {
-                ((uint16_t *)to)[frame * mic->io.channels + channel] = (uint16_t)number;
-            }
-        }
-    }
+    for (frame = 0; frame < frames; frame++, number++)
+        fill(mic, to, frame, (int)(number & 0xffff));
 }
 
-static void fill_from_fifo(microphone *mic, char *to, size_t bytes)
+static void fill_from_fifo(microphone *mic, char *to, snd_pcm_uframes_t frames)
 {
-    size_t filled = 0;
+    size_t bytes = frames * frame_bytes(mic), filled = 0;
     ssize_t got = 1;
 
     while (mic->fifo_fd >= 0 && filled < bytes && got > 0) {
         got = read(mic->fifo_fd, to + filled, bytes - filled);
         filled += got > 0 ? (size_t)got : 0;
     }
-    memset(to + filled, 0, bytes - filled);
+    /* A frame that was begun is rounded down: nobody says a part of one. */
+    for (filled = (filled + frame_bytes(mic) - 1) / frame_bytes(mic); filled < frames; filled++)
+        fill(mic, to, filled, (int)(next_chance(mic) % 3) - 1);
+}
+
+static void mute(microphone *mic, char *to, snd_pcm_uframes_t frames)
+{
+    char path[PATH_MAX];
+    snd_pcm_uframes_t frame;
+    int sample = 0;
+    FILE *lever;
+
+    if (!pulled(mic->levers, "mute", path) || (lever = fopen(path, "re")) == NULL)
+        return;
+    if (fscanf(lever, "%d", &sample) != 1)
+        sample = 0;
+    fclose(lever);
+    for (frame = 0; frame < frames; frame++)
+        fill(mic, to, frame, sample);
 }
 
 static snd_pcm_sframes_t on_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel_area_t *areas,
@@ -204,12 +257,13 @@ static snd_pcm_sframes_t on_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel
     microphone *mic = io->private_data;
     char *to = (char *)areas[0].addr + (areas[0].first + areas[0].step * offset) / 8;
 
-    if (exists(mic->unplugged))
+    if (is(mic->levers, "unplugged"))
         return -ENODEV;
     if (mic->clock)
         fill_from_clock(mic, to, frames);
     else
-        fill_from_fifo(mic, to, frames * frame_bytes(mic));
+        fill_from_fifo(mic, to, frames);
+    mute(mic, to, frames);
     mic->consumed += (int64_t)frames;
     if (!period_ready(mic))
         clear_timer(mic);
@@ -222,7 +276,7 @@ static int on_poll_revents(snd_pcm_ioplug_t *io, struct pollfd *fds, unsigned in
 
     (void)count;
     *revents = 0;
-    if (exists(mic->unplugged)) {
+    if (is(mic->levers, "unplugged")) {
         snd_pcm_ioplug_set_state(io, SND_PCM_STATE_DISCONNECTED);
         *revents = POLLERR;
     } else if (fds[0].revents & POLLIN) {
@@ -240,14 +294,16 @@ static void release(microphone *mic)
         close(mic->timer_fd);
     if (mic->fifo_fd >= 0)
         close(mic->fifo_fd);
-    free(mic->unplugged);
-    free(mic->frozen);
+    free(mic->levers);
     free(mic);
 }
 
 static int on_close(snd_pcm_ioplug_t *io)
 {
-    release(io->private_data);
+    microphone *mic = io->private_data;
+
+    wait_while_hung(mic->levers);
+    release(mic);
     return 0;
 }
 
@@ -286,7 +342,7 @@ static int set_limits(microphone *mic, long rate, long channels, long bits)
 
 SND_PCM_PLUGIN_DEFINE_FUNC(microphone)
 {
-    const char *fifo = NULL, *unplugged = NULL, *frozen = NULL, *id;
+    const char *fifo = NULL, *levers = NULL, *id;
     long rate = 16000, channels = 1, bits = 16, clock = 0;
     snd_config_iterator_t i, next;
     snd_config_t *field;
@@ -301,10 +357,8 @@ SND_PCM_PLUGIN_DEFINE_FUNC(microphone)
             continue;
         if (!strcmp(id, "fifo"))
             err = snd_config_get_string(field, &fifo);
-        else if (!strcmp(id, "unplugged"))
-            err = snd_config_get_string(field, &unplugged);
-        else if (!strcmp(id, "frozen"))
-            err = snd_config_get_string(field, &frozen);
+        else if (!strcmp(id, "levers"))
+            err = snd_config_get_string(field, &levers);
         else if (!strcmp(id, "rate"))
             err = snd_config_get_integer(field, &rate);
         else if (!strcmp(id, "channels"))
@@ -322,15 +376,18 @@ SND_PCM_PLUGIN_DEFINE_FUNC(microphone)
     }
     if (stream != SND_PCM_STREAM_CAPTURE)
         return -EINVAL;
-    if (exists(unplugged))
+    wait_while_hung(levers);
+    if (is(levers, "unplugged"))
         return -ENODEV;
+    if (is(levers, "busy"))
+        return -EBUSY;
 
     mic = calloc(1, sizeof *mic);
     if (mic == NULL)
         return -ENOMEM;
     mic->clock = clock != 0;
-    mic->unplugged = unplugged ? strdup(unplugged) : NULL;
-    mic->frozen = frozen ? strdup(frozen) : NULL;
+    mic->levers = levers ? strdup(levers) : NULL;
+    mic->chance = 1;
     mic->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     /* For reading and writing, so that it never comes to an end when a writer goes away. */
     mic->fifo_fd = fifo ? open(fifo, O_RDWR | O_NONBLOCK | O_CLOEXEC) : -1;

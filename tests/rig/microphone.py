@@ -27,7 +27,7 @@ CACHE = Path(__file__).parents[2] / ".cache" / "rig"
 REMEDY = "apt-get install -y gcc libc6-dev libasound2-dev"
 PIPE_BYTES = 1 << 20  # what an unprivileged process may ask for: 32 s at 16 kHz mono, 5 s at 48 kHz stereo
 
-ASOUND_CONF = """\
+CONFIG = """\
 </usr/share/alsa/alsa.conf>
 pcm_type.microphone {{ lib "{plugin}" }}
 pcm.live {{ type microphone {levers} fifo "{directory}/live.fifo" }}
@@ -64,10 +64,10 @@ def build(cache: Path = CACHE) -> Path:
 
 
 class Microphone:
-    """One microphone and its levers. All devices are unplugged and frozen together.
+    """One microphone and its levers, which work on all its devices together.
 
     Devices (ALSA PCM names):
-        live: 16 kHz mono, says what `speak()` gives it.
+        live: 16 kHz mono, says what `speak()` gives it, with a hair of noise around it.
         clock: 16 kHz mono, each sample tells when it was heard (`clock` in microphone.c).
         usb48, usb48plug: does 48 kHz stereo only and says what `speak(..., device="usb48")` gives it; the second
             is the same with ALSA's own conversion over it, as `plughw:` is.
@@ -77,11 +77,18 @@ class Microphone:
 
     def __init__(self, directory: Path, cache: Path = CACHE) -> None:
         self.config_path = directory / "asound.conf"
-        self._unplugged = directory / "unplugged"
-        self._frozen = directory / "frozen"
-        levers = f'unplugged "{self._unplugged}" frozen "{self._frozen}"'
-        self.config_path.write_text(ASOUND_CONF.format(plugin=build(cache), levers=levers, directory=directory))
+        self._directory = directory
+        self._plugin = build(cache)
+        self._card = 0
+        self._insert()
         self._lines = {name: _Line(directory / f"{name}.fifo") for name in ("live", "usb48", "i2s")}
+
+    def _insert(self) -> None:
+        """Make the names lead to the present card."""
+        self._levers = self._directory / f"card{self._card}"
+        self._levers.mkdir()
+        text = CONFIG.format(plugin=self._plugin, levers=f'levers "{self._levers}"', directory=self._directory)
+        self.config_path.write_text(text)
 
     def __enter__(self) -> Self:
         return self
@@ -119,17 +126,61 @@ class Microphone:
 
     def unplug(self) -> None:
         """From now on the open device answers "No such device", and so does opening it."""
-        self._unplugged.touch()
+        self._pull("unplugged")
 
     def plug_in(self) -> None:
-        self._unplugged.unlink(missing_ok=True)
+        self._release("unplugged")
+
+    def plug_in_as_another_card(self) -> None:
+        """The names lead to a new device from now on; the one before stays unplugged."""
+        self.unplug()
+        self._card += 1
+        self._insert()
+
+    def take(self) -> None:
+        """Another program has it: opening it answers "Device or resource busy"."""
+        self._pull("busy")
+
+    def give_back(self) -> None:
+        self._release("busy")
 
     def freeze(self) -> None:
         """Stop delivering without an error, as a wedged USB bus does."""
-        self._frozen.touch()
+        self._pull("frozen")
 
     def thaw(self) -> None:
-        self._frozen.unlink(missing_ok=True)
+        self._release("frozen")
+
+    def hang(self) -> None:
+        """Freeze, and block whoever opens or closes it, as a wedged driver does."""
+        self._pull("hung")
+        self.freeze()
+
+    def unhang(self) -> None:
+        self._release("hung")
+        self.thaw()
+
+    def storm(self) -> None:
+        """Report an overrun at every second look, and lose what was not read."""
+        self._pull("storm")
+
+    def calm(self) -> None:
+        self._release("storm")
+
+    def mute(self, sample: int = 0) -> None:
+        """Give this sample only, whatever is said: a mute switch, or a broken wire."""
+        half = self._levers / "half"
+        half.write_text(str(sample))
+        half.replace(self._levers / "mute")
+
+    def unmute(self) -> None:
+        self._release("mute")
+
+    def _pull(self, lever: str) -> None:
+        (self._levers / lever).touch()
+
+    def _release(self, lever: str) -> None:
+        (self._levers / lever).unlink(missing_ok=True)
 
 
 class _Line:

@@ -1,0 +1,160 @@
+"""A capture on a jumping clock, with a microphone that does what a test says."""
+
+import array
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from flowpi.audio.capture import Capture
+from flowpi.audio.source import Gap, Heard
+from flowpi.core.errors import MicrophoneError
+from flowpi.dictation.utterance import Utterance
+from flowpi.dsp.format import RATE_HZ
+from flowpi.dsp.level import Level
+from tests import clock
+from tests.dictation.sound import beginning
+
+PERIOD_S = 0.02
+BUFFER_S = 1.0
+SLACK_S = 1e-6
+TURN_S = 65_536 / RATE_HZ
+
+
+class FakeSource:
+    """A microphone by the loop's clock: each of its samples is the number of its own frame since time 0, modulo 65536.
+
+    Read as sound, that is a saw tooth: far below its own level for 0.2 s before and after each multiple of `TURN_S`.
+
+    Levers: `unplugged`, `stalled`, `constant` (its one sample); `held_s` as a resampler holds back.
+    """
+
+    name = "fake"
+    has_noise = True
+    trial = None
+
+    def __init__(self, held_s: float = 0.0) -> None:
+        self.held_s = held_s
+        self.unplugged = False
+        self.stalled = False
+        self.constant: int | None = None
+        self.opened: list[float] = []
+        """When somebody tried to."""
+        self.reads: list[float] = []
+        self.is_open = False
+        self._began = 0.0
+        self._moved = 0
+
+    @property
+    def period_s(self) -> float:
+        return PERIOD_S + self.held_s
+
+    def open(self, now: float) -> None:
+        self.opened.append(now)
+        self._check()
+        self.is_open = True
+        self._began = now
+        self._moved = 0
+
+    def read(self, now: float) -> list[Heard]:
+        assert self.is_open
+        self.reads.append(now)
+        self._check()
+        if self.stalled:
+            return []
+        complete = int((now - self._began) / PERIOD_S + SLACK_S) * round(PERIOD_S * RATE_HZ)
+        if complete - self._moved > BUFFER_S * RATE_HZ:
+            lost, self._moved = complete - self._moved, complete
+            return [Gap(lost)]
+        ready = complete - round(self.held_s * RATE_HZ)
+        if ready <= self._moved:
+            return []
+        first = round(self._began * RATE_HZ)
+        pcm = array.array("H", ((first + n) % 65_536 for n in range(self._moved, ready)))
+        if self.constant is not None:
+            pcm = array.array("H", [self.constant]) * len(pcm)
+        self._moved = ready
+        return [pcm.tobytes()]
+
+    def due(self, after: float) -> float:
+        periods = -(-(after - self._began - SLACK_S) // PERIOD_S)
+        return float(max(after, self._began + periods * PERIOD_S))
+
+    def close(self) -> None:
+        self.is_open = False
+
+    def _check(self) -> None:
+        if self.unplugged:
+            self.is_open = False
+            raise MicrophoneError(self.name, "No such device")
+
+
+class Room:
+    """A capture of a fake source, on a jumping clock."""
+
+    def __init__(self, source: FakeSource | None = None, **options: Any) -> None:
+        self.source = source or FakeSource()
+        self.faults: list[MicrophoneError] = []
+        self.recoveries: list[float] = []
+        self.silences: list[bool] = []
+        self.levels: list[Level] = []
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, clock.JumpingLoop)
+        self.loop = loop
+        self.capture = Capture(
+            self.source,
+            on_fault=self.faults.append,
+            on_recovery=lambda: self.recoveries.append(loop.time()),
+            on_silence=self.silences.append,
+            on_level=self.levels.append,
+            **options,
+        )
+        self.capture.start()
+
+    def press(self, at: float | None = None) -> Utterance:
+        entry = beginning()
+        self.capture.begin(entry, self.loop.time() if at is None else at)
+        return entry
+
+    async def record(self, seconds: float) -> tuple[Utterance, float, float]:
+        """A whole recording, and when it was pressed and released."""
+        pressed = self.loop.time()
+        entry = self.press()
+        await asyncio.sleep(seconds)
+        released = self.loop.time()
+        self.capture.end(entry, released)
+        await entry.wait_complete()
+        return entry, pressed, released
+
+
+Scene = Callable[[Room], Awaitable[None]]
+
+
+def stage(scene: Scene, source: FakeSource | None = None, **options: Any) -> None:
+    async def main() -> None:
+        room = Room(source, **options)
+        await scene(room)
+        room.capture.close()
+        assert clock.timers() == 0
+        assert not room.source.is_open
+
+    clock.run(main())
+
+
+def numbers(entry: Utterance) -> list[int]:
+    return array.array("H", entry.read(0, entry.length)).tolist()
+
+
+# Within the first 4 s, before the numbers begin again.
+
+
+def begins(entry: Utterance) -> float:
+    return numbers(entry)[0] / RATE_HZ
+
+
+def ends(entry: Utterance) -> float:
+    return (numbers(entry)[-1] + 1) / RATE_HZ
+
+
+def has_no_seam(entry: Utterance) -> bool:
+    return all((after - before) % 65_536 == 1 for before, after in itertools.pairwise(numbers(entry)))
