@@ -42,7 +42,7 @@ from flowpi.core.lights import BACKEND, BUTTON, LED, REFUSED, light
 from flowpi.core.ulid import UlidFactory
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.session import Timings
-from flowpi.dictation.utterance import About, Utterance
+from flowpi.dictation.utterance import About, PartId, Utterance
 from flowpi.dsp.level import Level
 from flowpi.panel.led import Lamp
 from flowpi.publish import messages
@@ -241,6 +241,9 @@ class Conductor:
             self.handle(FaultRaised(BACKEND, reason))
         self.handle(DeliveryDeferred(utterance.id))
         self._hub.publish(topics.FAILED, messages.Failed(utterance.id, reason, retry=True))
+
+    def parked(self, part: PartId, reason: str) -> None:
+        self._hub.publish(topics.FAILED, messages.Failed(part.utterance, reason, retry=False))
 
     def backlog_changed(self) -> None:
         self._refresh()
