@@ -107,7 +107,18 @@ def concerns_utterance(error: BackendError) -> bool:
         case NoText() | RefusedError() | ProtocolError():
             return True
         case _:
-            return verdict(error) is Verdict.OTHER_BACKEND or type(error) is BackendError  # a bug of ours
+            return condemns_utterance(error)
+
+
+def condemns_utterance(error: BackendError) -> bool:
+    """Whether the same utterance would end there like this again, while others might not."""
+    return verdict(error) is Verdict.OTHER_BACKEND or type(error) is BackendError  # a bug of ours
+
+
+def concerns_backend(error: BackendError) -> bool:
+    """Whether the next utterance would probably fare no better there. A backend that lets one utterance wait for ever
+    (`NoText`) does so to others too, and each of them would lose the time."""
+    return not condemns_utterance(error)
 
 
 def _names_key(words: str) -> bool:
@@ -123,9 +134,14 @@ def rest_s(error: BackendError) -> float:
     if isinstance(error, CredentialError) or concerns_key(error):
         return 0.0
     rest = LAST_RETRY_S if verdict(error) is Verdict.STOP_AND_TELL else 0.0
-    if isinstance(error, HttpError) and error.retry_after_s is not None:
-        rest = max(rest, min(error.retry_after_s, MAX_RETRY_AFTER_S))
-    return rest
+    return max(rest, asked_rest_s(error))
+
+
+def asked_rest_s(error: BackendError) -> float:
+    """How long the service itself asked to be left alone: the owner's impatience does not shorten that."""
+    if not isinstance(error, HttpError) or error.retry_after_s is None or concerns_key(error):
+        return 0.0
+    return max(0.0, min(error.retry_after_s, MAX_RETRY_AFTER_S))
 
 
 def retry_after_s(failures: int, chance: float) -> float:

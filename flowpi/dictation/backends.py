@@ -1,15 +1,22 @@
-"""The configured backends, and one round over them: each in turn, until one gives a text."""
+"""The configured backends, and one round over them: each in turn, until one gives a text.
+
+One that failed is passed over: in a round it comes after those that did not. Where there are others to do its work, it
+is probed in the background with growing waits, until it opens a session or gives a text. Where it is the only one, the
+attempts of those who wait for their text are the probe.
+"""
 
 import asyncio
+import contextlib
 import logging
+import random
 import socket
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import assert_never
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar, assert_never
 
 from flowpi.config import Config, FlowBackend, SukiBackend
-from flowpi.core.errors import BackendError, CredentialError
-from flowpi.core.failover import Verdict, rest_s, verdict
+from flowpi.core.errors import BackendError
+from flowpi.core.failover import Verdict, retry_after_s, verdict
+from flowpi.dictation.health import MAX_FAILURES, Health
 from flowpi.dictation.link import Attempt, FlowLink
 from flowpi.dictation.session import Timings
 from flowpi.dictation.transport import Patience
@@ -18,34 +25,18 @@ from flowpi.wire.roles import FinalText, PartialText
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 Heard = Callable[[PartialText, str], None]
 """Is told interim texts, with the name of the backend."""
 
-RETRY_NOW_EVERY_S = 60.0
-MAX_FAILURES = 10
-PER_S = 60.0
-"""A backend that always fails must not be hammered, however many dictations wait: it is asked again at once no more
-often than the first of these says, with another key once in an attempt, and after so many failures in a row within a
-minute it has a rest."""
+Failed = Callable[[BackendError], None]
+"""Is told of each backend that was asked why it gave no text."""
 
 
-class _Health:
-    """What is known of one backend."""
-
-    def __init__(self, max_failures: int) -> None:
-        self.rests_until = 0.0
-        self.error: BackendError | None = None
-        """Of the last attempt; None if that worked."""
-        self.retried_at = float("-inf")
-        self.failed_at: deque[float] = deque(maxlen=max_failures)
-        """Since it worked."""
-
-    def may_retry(self, now: float) -> bool:
-        """Whether it may be asked again at once. If so, it is taken for done."""
-        if now - self.retried_at < RETRY_NOW_EVERY_S:
-            return False
-        self.retried_at = now
-        return True
+def retry_s(failures: int) -> float:
+    """How long to wait after so many failures in a row."""
+    return retry_after_s(failures, random.random())
 
 
 class Backends:
@@ -55,10 +46,21 @@ class Backends:
         links: one a backend, best first.
     """
 
-    def __init__(self, links: Sequence[Attempt], *, max_failures: int = MAX_FAILURES) -> None:
-        """`max_failures`: of one backend in a row within a minute; then it has a rest."""
+    def __init__(
+        self,
+        links: Sequence[Attempt],
+        *,
+        max_failures: int = MAX_FAILURES,
+        probe_s: Callable[[int], float] = retry_s,
+    ) -> None:
+        """`max_failures`: of one backend in a row within a minute; then it has a rest. `probe_s`: how long to wait
+        before a probe, after so many failures in a row."""
         self.links = links
-        self._health = {link.name: _Health(max_failures) for link in links}
+        self._health = {link.name: Health(max_failures) for link in links}
+        self._probe_s = probe_s
+        self._probing: dict[str, asyncio.Task[None]] = {}
+        self._on_well: Callable[[], None] = lambda: None
+        self._over = False
         self._rounds = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -69,59 +71,90 @@ class Backends:
         errors = [health.error for health in self._health.values()]
         return [str(error) for error in errors if error is not None and verdict(error) is Verdict.STOP_AND_TELL]
 
-    def start(self) -> None:
-        """Get keys and sessions before the first press; in the background."""
+    def start(self, on_well: Callable[[], None] = lambda: None) -> None:
+        """Get keys and sessions before the first press; in the background.
+
+        `on_well` is told when a probe shows that a backend works again.
+        """
+        self._on_well = on_well
         for link in self.links:
             link.start()
 
-    async def text_of(self, utterance: Utterance, on_partial: Heard) -> tuple[FinalText, str, Timings]:
+    async def text_of(
+        self, utterance: Utterance, on_partial: Heard, on_failed: Failed = lambda error: None
+    ) -> tuple[FinalText, str, Timings]:
         """The text, the name of the backend that gave it, and when things happened.
 
         An utterance with no audio in it has no text, and no backend is asked.
 
         Raises:
-            BackendError: no backend gave a text; the reason of the last one.
+            BackendError: no backend gave a text; the reason of the last one that was asked.
         """
         if utterance.complete and not utterance.length:
             return FinalText("", None), self.links[0].name, Timings()
         self._rounds += 1
         self._idle.clear()
         try:
-            return await self._round(utterance, on_partial)
+            return await self._round(utterance, on_partial, on_failed)
         finally:
             self._rounds -= 1
             if not self._rounds:
                 self._idle.set()
 
+    def end_rests(self) -> None:
+        """The owner wants it tried now. What a service asked for still counts."""
+        for health in self._health.values():
+            health.end_rest()
+
     async def retire(self) -> None:
         """Close, once the rounds that have begun are over. No new one may begin."""
+        await self._end_probing()
         await self._idle.wait()
         await self.close()
 
     async def close(self) -> None:
         """End what `start` began, and wait for connections that are still being closed."""
+        await self._end_probing()
         for link in self.links:
             await link.close()
 
-    async def _round(self, utterance: Utterance, on_partial: Heard) -> tuple[FinalText, str, Timings]:
+    async def _round(
+        self, utterance: Utterance, on_partial: Heard, on_failed: Failed
+    ) -> tuple[FinalText, str, Timings]:
         last: BackendError | None = None
-        for link in self.links:
+        for link in sorted(self.links, key=lambda link: self._health[link.name].failing):
+            if self._health[link.name].rests(asyncio.get_running_loop().time()):
+                continue
             try:
-                return await self._attempt(link, utterance, on_partial)
+                return await self._text_from(link, utterance, on_partial)
             except BackendError as error:
+                on_failed(error)
                 last = error
-        assert last is not None
+        if last is None:  # all of them rest
+            last = next(health.error for health in reversed(self._health.values()) if health.error is not None)
+            last = last.with_traceback(None)
         raise last
 
-    async def _attempt(self, link: Attempt, utterance: Utterance, on_partial: Heard) -> tuple[FinalText, str, Timings]:
+    async def _text_from(
+        self, link: Attempt, utterance: Utterance, on_partial: Heard
+    ) -> tuple[FinalText, str, Timings]:
+        async def deliver() -> tuple[FinalText, Timings]:
+            timings = Timings()  # of this connection alone
+            return await link.deliver(utterance, lambda partial: on_partial(partial, link.name), timings), timings
+
+        text, timings = await self._contact(link, deliver, utterance.id)
+        self._health[link.name].answered()
+        if probing := self._probing.pop(link.name, None):
+            probing.cancel()
+        return text, link.name, timings
+
+    async def _contact(self, link: Attempt, action: Callable[[], Awaitable[T]], what: str) -> T:
+        """Raises BackendError. Again at once where that may help: see `Verdict.RETRY_NOW`."""
         health, loop = self._health[link.name], asyncio.get_running_loop()
-        if health.error is not None and loop.time() < health.rests_until:
-            raise health.error.with_traceback(None)
         healed = False
         while True:
-            timings = Timings()
             try:
-                text = await link.deliver(utterance, lambda partial: on_partial(partial, link.name), timings)
+                return await action()
             except BackendError as error:
                 again = verdict(error) is Verdict.RETRY_NOW
                 if error.healed:
@@ -130,29 +163,43 @@ class Backends:
                     again = health.may_retry(loop.time())
                 if not again:
                     error.healed = False  # another key did not help
-                self._failed(link, utterance, error)
+                self._failed(link, what, error)
                 if not again:
                     raise
             except Exception as error:  # a bug here must not end the service of all that was said
-                log.exception("%s: the attempt on backend %r failed", utterance.id, link.name)
+                log.exception("%s: the attempt on backend %r failed", what, link.name)
                 raise BackendError(f"the attempt on backend {link.name!r} failed ({type(error).__name__})") from error
-            else:
-                health.error = None
-                health.failed_at.clear()
-                return text, link.name, timings
 
-    def _failed(self, link: Attempt, utterance: Utterance, error: BackendError) -> None:
+    def _failed(self, link: Attempt, what: str, error: BackendError) -> None:
         health = self._health[link.name]
         # The first failure of a streak is news, and the last backend's is the caller's to tell.
         told = health.error is not None or link is self.links[-1]
-        log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", utterance.id, error)
-        health.error = error
-        now = asyncio.get_running_loop().time()
-        if not isinstance(error, CredentialError):  # nobody was asked
-            health.failed_at.append(now)
-        health.rests_until = now + rest_s(error)
-        if len(health.failed_at) == health.failed_at.maxlen:
-            health.rests_until = max(health.rests_until, health.failed_at[0] + PER_S)
+        log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", what, error)
+        health.failed(error, asyncio.get_running_loop().time())
+        if health.failing and len(self.links) > 1 and not self._over and link.name not in self._probing:
+            self._probing[link.name] = asyncio.create_task(self._probe(link), name=f"probe {link.name}")
+
+    async def _probe(self, link: Attempt) -> None:
+        """Until it is well again."""
+        health, loop = self._health[link.name], asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(max(self._probe_s(health.failures), health.rests_until - loop.time()))
+            if health.rests(loop.time()):  # a dictation has failed meanwhile
+                continue
+            with contextlib.suppress(BackendError):
+                await self._contact(link, link.probe, "probe")
+                break
+        log.info("backend %r opens sessions again", link.name)
+        del self._probing[link.name]
+        health.probed(loop.time())
+        self._on_well()
+
+    async def _end_probing(self) -> None:
+        self._over = True
+        for probing in self._probing.values():
+            probing.cancel()
+        await asyncio.gather(*self._probing.values(), return_exceptions=True)
+        self._probing.clear()
 
 
 def make_backends(config: Config) -> Backends:

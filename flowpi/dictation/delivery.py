@@ -4,20 +4,26 @@ An utterance that is being spoken has a task of its own from the press on. If no
 is complete, it joins the backlog: one worker takes the oldest first, with growing waits while nothing answers, and at
 once when something does. What an earlier life of the daemon left in the spool starts in the backlog.
 
+Who speaks has the right of way: the worker begins nothing meanwhile, and gives up the attempt whose text it awaits.
+A text that cannot go out yet, for want of disk or because an earlier part of the same utterance has none, is held and
+published by a task of its own; nobody is asked for it again.
+
 An utterance leaves only by `remove` from the spool after its text is durable elsewhere, or by its owner's cancel.
 """
 
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
+from msgspec import Struct
+
 from flowpi.core.errors import BackendError, FlowpiError, SpoolError
-from flowpi.core.failover import concerns_utterance, retry_after_s
-from flowpi.dictation.backends import Backends
+from flowpi.dictation.backends import Backends, retry_s
+from flowpi.dictation.backlog import Backlog, Entry, Recognised, Waiting
+from flowpi.dictation.keeping import REWRITE_S, DiskAudience, Keeper
 from flowpi.dictation.session import Timings
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.utterance import PartId, Utterance
@@ -25,33 +31,49 @@ from flowpi.wire.roles import FinalText, PartialText
 
 log = logging.getLogger(__name__)
 
+PACE_S = 0.1
+"""From one of the backlog to the next: two thousand at once would starve whatever else this machine and the backend
+have to do."""
 
-class Audience(Protocol):
+MAX_INTERRUPTIONS = 3
+"""In a row, of one of the backlog: then it is let through, or someone who dictates all day would never get it."""
+
+MAX_MEMORY_BYTES = 64 << 20
+"""What the disk did not take: half an hour of speech."""
+
+
+class Audience(DiskAudience, Protocol):
     """Who is told what becomes of an utterance. Called on the loop."""
 
     def partial(self, utterance: Utterance, text: PartialText, backend: str) -> None: ...
 
     async def publish(self, utterance: Utterance, text: FinalText, backend: str, timings: Timings, late: bool) -> None:
-        """Publish the text; return once it is durable. Raises SpoolError if it cannot be made so."""
+        """Publish the text; return once it is durable. Raises SpoolError if it cannot be made so: it is called again
+        with the same text."""
 
     def delivered(self, utterance: Utterance) -> None: ...
 
     def deferred(self, utterance: Utterance, reason: str) -> None:
         """No text now; the audio is kept."""
 
+    def parked(self, part: PartId, reason: str) -> None:
+        """No backend takes it; its audio is kept, and nothing is done about it until `Delivery.retry`."""
+
     def backlog_changed(self) -> None: ...
 
     def refusals_changed(self, refusals: list[str]) -> None:
         """Why backends do not work until their owner does something, as of now."""
 
-    def spool_failed(self, error: SpoolError) -> None: ...
 
-    def spool_works(self) -> None: ...
+class _Live(Struct, eq=False):
+    """One that is being spoken, or was a moment ago."""
 
-
-def retry_s(failures: int) -> float:
-    """How long to wait after so many failures in a row."""
-    return retry_after_s(failures, random.random())
+    utterance: Utterance
+    attempts: int = 0
+    reason: str = ""
+    errors: list[BackendError] = []
+    """Of the last round; one a backend that was asked."""
+    task: asyncio.Task[None] | None = None
 
 
 class Delivery:
@@ -65,26 +87,39 @@ class Delivery:
         *,
         keep_audio: bool = False,
         retry_s: Callable[[int], float] = retry_s,
+        pace_s: float = PACE_S,
+        rewrite_s: float = REWRITE_S,
     ) -> None:
+        """`retry_s`: how long to wait after so many failures in a row. `pace_s`: from one late attempt to the next.
+        `rewrite_s`: how long at most to leave a disk alone that took nothing."""
         self._backends = backends
-        self._spool = spool
         self._audience = audience
         self._keep_audio = keep_audio
         self._retry_s = retry_s
-        self._live: dict[PartId, asyncio.Task[None]] = {}
-        self._keeping: dict[PartId, asyncio.Task[None]] = {}
-        self._memory: dict[PartId, Utterance] = {}
-        """Utterances of the backlog that the disk did not take."""
-        self._backlog: set[PartId] = set()
+        self._pace_s = pace_s
+        self._rewrite_s = rewrite_s
+        self._keeper = Keeper(spool, audience, rewrite_s=rewrite_s)
+        self._live: dict[PartId, _Live] = {}
+        self._backlog = Backlog()
+        self._tasks: list[asyncio.Task[None]] = []
+        """The worker on the backlog, and the one that publishes what is held."""
         self._retiring: set[asyncio.Task[None]] = set()
-        self._late: asyncio.Task[None] | None = None
-        self._late_id: PartId | None = None
-        self._refusals: dict[PartId, int] = {}
-        """How often one of the backlog failed by itself: those that no backend takes must not hold up the others."""
+        self._asking: tuple[Entry, asyncio.Task[Recognised | None]] | None = None
+        """The late attempt whose text is awaited."""
+        self._publishing: set[PartId] = set()
+        self._unwanted: set[PartId] = set()
+        """Those of them that their owner dropped meanwhile."""
+        self._unpublished = 0
+        """How often in a row a text could not be made durable."""
+        self._texts = 0
         self._stir = asyncio.Event()
         """An utterance came to the backlog, or nobody is speaking any more."""
         self._answered = asyncio.Event()
-        """A backend gave a text, or there are others now."""
+        """A backend gave a text or works again, or there are others now."""
+        self._held = asyncio.Event()
+        """A text is to be published, or what stood in its way is gone."""
+        self._published = asyncio.Event()
+        """One was made durable, so that others can be."""
         self.backend: str | None = None
         """The one that answered last."""
 
@@ -93,199 +128,350 @@ class Delivery:
         """How many utterances wait for their text in the backlog."""
         return len(self._backlog)
 
+    @property
+    def awaiting(self) -> int:
+        """How many utterances are complete, and their texts are awaited by those who spoke them."""
+        return sum(live.utterance.complete for live in self._live.values())
+
+    @property
+    def memory_full(self) -> bool:
+        """The disk takes nothing, and no more must be recorded until it does."""
+        held = (one.utterance for part, one in self._backlog.held.items() if self._keeper.on_disk(part))
+        return self._keeper.memory_bytes + sum(utterance.length for utterance in held) >= MAX_MEMORY_BYTES
+
     def start(self, backlog: Iterable[PartId]) -> None:
         """Take up what the spool holds."""
-        self._backlog.update(backlog)
-        self._audience.backlog_changed()
-        self._backends.start()
-        self._stir.set()
-        self._late = asyncio.create_task(self._work_off(), name="backlog")
+        self.add(backlog)
+        self._backends.start(self._backend_is_well)
+        self._tasks = [
+            asyncio.create_task(self._work_off(), name="backlog"),
+            asyncio.create_task(self._publish_held(), name="publish"),
+        ]
+
+    def add(self, parts: Iterable[PartId]) -> None:
+        """Take up what the spool holds that was opened only now. What is known already is not taken up twice."""
+        for part in parts:
+            if part not in self._live and part not in self._backlog and part not in self._keeper:
+                self._backlog.add(part)
+        self._backlog_changed()
 
     def use(self, backends: Backends) -> None:
-        """Other backends, from the next attempt on."""
+        """Other backends, from the next attempt on. They may take what the others did not."""
         retired, self._backends = self._backends, backends
-        backends.start()
+        backends.start(self._backend_is_well)
         self._retiring.add(task := asyncio.create_task(retired.retire(), name="retire backends"))
         task.add_done_callback(self._retiring.discard)
-        self._answered.set()
+        self._backlog.forgive()
+        self._stir_all()
         self._audience.refusals_changed(backends.refusals)
 
     async def close(self) -> None:
         """End all attempts; what is not delivered stays in the spool. Recordings must have ended."""
-        tasks = [*self._live.values(), *([self._late] if self._late else [])]
+        tasks = [*(live.task for live in self._live.values() if live.task), *self._tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*self._retiring)  # whose last attempts are over now
-        self._keep_again()
-        await asyncio.gather(*self._keeping.values(), return_exceptions=True)
+        await self._keeper.close()
         await self._backends.close()
 
     def begin(self, utterance: Utterance) -> None:
         """Keep an utterance that has just begun, and send it while it grows. Sets `utterance.durable`."""
-        durable = utterance.durable = asyncio.get_running_loop().create_future()
-        keeping = asyncio.create_task(self._keep(utterance), name=f"keep {utterance.part_id}")
-        keeping.add_done_callback(lambda _: _settle(durable))
-        keeping.add_done_callback(partial(self._kept, utterance.part_id))
-        self._keeping[utterance.part_id] = keeping
-        live = asyncio.create_task(self._deliver_live(utterance), name=f"deliver {utterance.part_id}")
-        self._live[utterance.part_id] = live
+        self._keeper.keep(utterance)
+        live = self._live[utterance.part_id] = _Live(utterance)
+        live.task = asyncio.create_task(self._deliver_live(live), name=f"deliver {utterance.part_id}")
+        if self._asking:
+            entry, asking = self._asking
+            if entry.interruptions < MAX_INTERRUPTIONS and asking.cancel():
+                entry.interruptions += 1
 
     def drop(self, part: PartId) -> None:
-        """Its owner cancelled it: no text, no audio. Harmless if it is unknown."""
-        if live := self._live.pop(part, None):
-            live.cancel()
-        if part in self._backlog and part == self._late_id and self._late:
-            self._late.cancel()
-            self._late = asyncio.create_task(self._work_off(), name="backlog")
-        self._leave_backlog(part)
-        self._put_away(part, give_up=True)
+        """Its owner wants no text of it, and no audio. Harmless if it is unknown.
 
-    async def _deliver_live(self, utterance: Utterance) -> None:
-        failures = 0
+        A text that is just being published cannot be called back; if the disk does not take it, it goes too.
+        """
+        if part in self._publishing:
+            self._unwanted.add(part)
+            return
+        live = self._live.pop(part, None)
+        if live is None and part not in self._backlog:
+            return
+        if live is not None and live.task is not None:
+            live.task.cancel()
+        if self._asking and self._asking[0].part == part:
+            self._asking[1].cancel()
+        self._forget(part)
+        self._keeper.put_away(part, give_up=True)
+
+    def retry(self, parts: Iterable[PartId] | None = None) -> None:
+        """The owner wants these, or all, tried now, also those that are parked.
+
+        A rest that a service asked for still counts.
+        """
+        self._backlog.forgive(parts)
+        self._backends.end_rests()
+        self._stir_all()
+
+    def waiting(self) -> list[Waiting]:
+        """All that have no published text yet, oldest first."""
+        found = [self._waiting(entry) for entry in self._backlog]
+        for part, live in self._live.items():
+            reason = live.reason or ("the text is awaited" if live.utterance.complete else "it is being spoken")
+            found.append(Waiting(part, reason, live.attempts, False, self._keeper.in_memory(part), True))
+        return sorted(found, key=lambda one: one.part)
+
+    def _waiting(self, entry: Entry) -> Waiting:
+        part = entry.part
+        sending = part in self._publishing or (self._asking is not None and self._asking[0] is entry)
+        reason = entry.reason
+        if (earlier := self._backlog.waits_for(part)) is not None:
+            reason = f"waits for the text of part {earlier.part}"
+        return Waiting(part, reason, entry.attempts, entry.parked, self._keeper.in_memory(part), sending)
+
+    # Live.
+
+    async def _deliver_live(self, live: _Live) -> None:
+        utterance = live.utterance
+        part = utterance.part_id
+        recognised = None
         try:
-            while True:
-                # An attempt that begins after the end of the audio is the last one before the backlog.
-                was_complete = utterance.complete
-                try:
-                    await self._attempt(utterance, late=False)
-                    return
-                except (BackendError, SpoolError) as error:
-                    failures += 1
-                    if was_complete:
-                        self._defer(utterance, error)
-                        return
-                except Exception as error:  # as in `_deliver_late`
-                    log.exception("%s: the delivery failed", utterance.part_id)
-                    await utterance.wait_complete()
-                    self._defer(utterance, FlowpiError(f"internal error ({type(error).__name__})", "see the journal"))
-                    return
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._retry_s(failures)):
-                        await utterance.wait_complete()
+            recognised = await self._recognise(live)
+            while earlier := self._live_before(part):
+                assert earlier.task is not None
+                await asyncio.wait({earlier.task})
+            if (waited_for := self._backlog.waits_for(part)) is not None:
+                self._defer(live, f"the text waits for that of part {waited_for.part}", recognised)
+            else:
+                await self._publish(recognised, late=False)
+        except BackendError as error:
+            self._defer(live, str(error))
+        except SpoolError as error:
+            self._defer(live, str(error), recognised)
+        except Exception as error:  # a mistake in one dictation must not end the delivery of all
+            log.exception("%s: the delivery failed", part)
+            await utterance.wait_complete()
+            self._defer(live, str(FlowpiError(f"internal error ({type(error).__name__})", "see the journal")))
         finally:
-            if self._live.get(utterance.part_id) is asyncio.current_task():
-                del self._live[utterance.part_id]
+            if self._live.get(part) is live:
+                del self._live[part]
             self._stir.set()
+            self._held.set()
 
-    def _defer(self, utterance: Utterance, error: FlowpiError) -> None:
-        log.warning("%s is kept for later: %s", utterance.part_id, error)
-        self._backlog.add(utterance.part_id)
-        if utterance.durable is None or not utterance.durable.done() or not utterance.durable.result():
-            self._memory[utterance.part_id] = utterance  # until the disk has it after all
-        self._audience.deferred(utterance, str(error))
+    async def _recognise(self, live: _Live) -> Recognised:
+        """Raises BackendError once an attempt failed that began after the end of the audio."""
+        utterance = live.utterance
+        while True:
+            was_complete = utterance.complete
+            live.errors = []
+            try:
+                live.attempts += 1
+                return await self._ask(utterance, live.errors)
+            except BackendError as error:
+                live.reason = str(error)
+                if was_complete:
+                    raise
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._retry_s(live.attempts)):
+                    await utterance.wait_complete()
+
+    def _live_before(self, part: PartId) -> _Live | None:
+        """The nearest earlier part of the same utterance of which it is open what becomes of it."""
+        earlier = [one for one in self._live if one.utterance == part.utterance and one.part < part.part]
+        return self._live[max(earlier)] if earlier else None
+
+    def _defer(self, live: _Live, reason: str, recognised: Recognised | None = None) -> None:
+        part = live.utterance.part_id
+        log.warning("%s is kept for later: %s", part, reason)
+        entry = self._backlog.add(part)
+        entry.attempts, entry.reason = live.attempts, reason
+        if recognised is not None:
+            self._hold(recognised)
+        else:
+            self._backlog.failed(entry, live.errors, len(self._backends.links), self._texts)
+        self._audience.deferred(live.utterance, reason)
+        self._backlog_changed()
+
+    # Late.
 
     async def _work_off(self) -> None:
-        """The backlog, oldest first, while nobody is speaking."""
+        """The backlog, while nobody is speaking."""
+        loop = asyncio.get_running_loop()
         failures = 0
         while True:
             self._stir.clear()
-            if not self._backlog or self._live:
+            # While the disk takes no text, more of them would only fill the memory.
+            stuck = self._unpublished and self._next_to_publish() is not None
+            entry = None if self._live or stuck else self._backlog.next_to_ask()
+            if entry is None:
                 await self._stir.wait()
                 continue
             self._answered.clear()
-            self._late_id = min(self._backlog, key=lambda one: (self._refusals.get(one, 0), one))
-            if await self._deliver_late(self._late_id):
+            began = loop.time()
+            done = await self._deliver_late(entry)
+            if done:
                 failures = 0
-                continue
-            failures += 1
-            pause_s = self._retry_s(failures)
-            log.debug("the backlog of %d waits %.1f s", len(self._backlog), pause_s)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await self._answered.wait()  # a live text says that a backend is back
+                await asyncio.sleep(max(0.0, began + self._pace_s - loop.time()))
+            elif done is False:
+                failures += 1
+                pause_s = self._retry_s(failures)
+                log.debug("the backlog of %d waits %.1f s", len(self._backlog), pause_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._answered.wait()
 
-    async def _deliver_late(self, part: PartId) -> bool:
-        """True if the utterance is done with, or gone."""
+    async def _deliver_late(self, entry: Entry) -> bool | None:
+        """True if its text is there, or the utterance gone. None if somebody spoke, or dropped it."""
+        part = entry.part
+        errors: list[BackendError] = []
+        entry.attempts += 1
+        asking = asyncio.create_task(self._ask_late(part, errors), name=f"late {part}")
+        self._asking = entry, asking
         try:
-            utterance = self._memory.get(part)
-            if utterance is None:
-                utterance = await asyncio.to_thread(self._spool.load, part)
-            if utterance is None:
-                self._leave_backlog(part)
-            else:
-                await self._attempt(utterance, late=True)
-            return True
-        except (BackendError, SpoolError) as error:
+            recognised = await asking
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            log.debug("%s gives way", part)
+            return None
+        except BackendError as error:
             log.debug("%s stays in the backlog: %s", part, error)
-            if isinstance(error, SpoolError) or concerns_utterance(error):
-                self._refusals[part] = self._refusals.get(part, 0) + 1
-        except Exception:  # a mistake in one dictation must not end the delivery of all
-            log.exception("%s stays in the backlog", part)
-            self._refusals[part] = self._refusals.get(part, 0) + 1
-        return False
+            entry.reason = str(error)
+            self._tell_if(self._backlog.failed(entry, errors, len(self._backends.links), self._texts), entry)
+            return False
+        except SpoolError as error:
+            log.debug("%s stays in the backlog: %s", part, error)
+            entry.reason = str(error)
+            entry.refusals += 1
+            return False
+        except Exception as error:
+            self._made_a_mistake(entry, error)
+            return False
+        finally:
+            self._asking = None
+        if part not in self._backlog:
+            return None
+        if recognised is None:
+            self._forget(part)
+            return True
+        entry.interruptions = 0
+        return await self._publish_late(entry, recognised)
 
-    def _leave_backlog(self, part: PartId) -> None:
-        self._memory.pop(part, None)
-        self._refusals.pop(part, None)
-        if part in self._backlog:
-            self._backlog.remove(part)
-            self._audience.backlog_changed()
+    async def _ask_late(self, part: PartId, errors: list[BackendError]) -> Recognised | None:
+        utterance = await self._keeper.load(part)
+        return None if utterance is None else await self._ask(utterance, errors)
 
-    async def _attempt(self, utterance: Utterance, *, late: bool) -> None:
-        """Get the text and publish it, then away with the audio. The order is the promise: nothing is deleted before.
+    async def _publish_held(self) -> None:
+        """Texts that could not go out when they came: those that wait for the disk, and those of later parts."""
+        while True:
+            self._held.clear()
+            if self._unpublished:
+                self._published.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._rewrite_s / 2 ** max(0, 3 - self._unpublished)):
+                        await self._published.wait()
+            recognised = self._next_to_publish()
+            entry = self._backlog.get(recognised.utterance.part_id) if recognised is not None else None
+            if recognised is None or entry is None:
+                await self._held.wait()
+            else:
+                await self._publish_late(entry, recognised)
 
-        Raises BackendError or SpoolError if it is not published.
-        """
+    def _next_to_publish(self) -> Recognised | None:
+        return self._backlog.next_to_publish(lambda part: self._live_before(part) is not None)
 
+    async def _publish_late(self, entry: Entry, recognised: Recognised) -> bool:
+        """False if it came to nothing, by a mistake of ours. What the disk did not take is held."""
+        try:
+            await self._publish(recognised, late=True)
+        except SpoolError as error:
+            entry.reason = str(error)
+            self._hold(recognised)
+        except Exception as error:
+            self._backlog.held.pop(entry.part, None)
+            self._made_a_mistake(entry, error)
+            return False
+        return True
+
+    def _made_a_mistake(self, entry: Entry, error: Exception) -> None:
+        """It must not end the delivery of all."""
+        log.error("%s stays in the backlog", entry.part, exc_info=error)
+        entry.reason = f"internal error ({type(error).__name__}): see the journal"
+        entry.refusals += 1
+        self._tell_if(self._backlog.strike(entry), entry)
+
+    def _tell_if(self, parked: bool, entry: Entry) -> None:
+        if parked and entry.part in self._backlog:
+            log.warning("%s is parked, no backend takes it: %s", entry.part, entry.reason)
+            self._audience.parked(entry.part, entry.reason)
+            self._held.set()  # later parts need not wait for it
+
+    # Both.
+
+    async def _ask(self, utterance: Utterance, errors: list[BackendError]) -> Recognised:
+        """Raises BackendError; `errors` holds one of each backend that was asked."""
         backends = self._backends
         try:
-            text, backend, timings = await backends.text_of(utterance, partial(self._audience.partial, utterance))
+            text, backend, timings = await backends.text_of(
+                utterance, partial(self._audience.partial, utterance), errors.append
+            )
         finally:
             if backends is self._backends:
                 self._audience.refusals_changed(backends.refusals)
         self.backend = backend
+        self._texts += 1
         self._answered.set()
-        await self._audience.publish(utterance, text, backend, timings, late)
-        self._audience.delivered(utterance)
-        self._leave_backlog(utterance.part_id)
-        self._put_away(utterance.part_id, keep_audio=self._keep_audio)
+        return Recognised(utterance, text, backend, timings)
 
-    def _put_away(self, part: PartId, *, give_up: bool = False, keep_audio: bool = False) -> None:
-        """Take it off the disk when nothing is written to it any more, on a task that `close` waits for.
+    async def _publish(self, recognised: Recognised, *, late: bool) -> None:
+        """Publish it, then away with the audio. The order is the promise: nothing is deleted before.
 
-        `give_up`: what is not written yet need not be.
+        Raises SpoolError if it is not published.
         """
-        keeping = self._keeping.pop(part, None)
-        if keeping is not None and give_up:
-            keeping.cancel()
-        task = asyncio.create_task(self._remove(part, keeping, keep_audio), name=f"put away {part}")
-        self._keeping[part] = task
-        task.add_done_callback(partial(self._kept, part))
-
-    async def _keep(self, utterance: Utterance) -> None:
+        utterance = recognised.utterance
+        part = utterance.part_id
+        self._publishing.add(part)
         try:
-            await self._spool.keep(utterance)
-            self._memory.pop(utterance.part_id, None)
-            self._audience.spool_works()
-            self._keep_again()
-        except SpoolError as error:
-            log.error("%s: %s", utterance.part_id, error)
-            self._audience.spool_failed(error)
+            await self._audience.publish(utterance, recognised.text, recognised.backend, recognised.timings, late)
+        except SpoolError:
+            self._unpublished += 1
+            if part not in self._unwanted:
+                raise
+            self._forget(part)
+            self._keeper.put_away(part, give_up=True)
+            return
+        finally:
+            self._publishing.discard(part)
+            self._unwanted.discard(part)
+        self._unpublished = 0
+        self._published.set()
+        self._audience.delivered(utterance)
+        self._forget(part)
+        self._keeper.put_away(part, keep_audio=self._keep_audio)
 
-    def _keep_again(self) -> None:
-        """The disk works: what it did not take before is tried once more, in a new file."""
-        for utterance in self._memory.values():
-            if utterance.part_id not in self._keeping and utterance.complete:
-                utterance.durable = None
-                task = asyncio.create_task(self._keep(utterance), name=f"keep {utterance.part_id}")
-                self._keeping[utterance.part_id] = task
-                task.add_done_callback(partial(self._kept, utterance.part_id))
+    def _hold(self, recognised: Recognised) -> None:
+        """If the memory is full and the audio on the disk, the text is let go and asked for again."""
+        part = recognised.utterance.part_id
+        if not (self.memory_full and self._keeper.on_disk(part)):
+            self._backlog.held[part] = recognised
+        self._held.set()
 
-    def _kept(self, part: PartId, task: asyncio.Task[None]) -> None:
-        if self._keeping.get(part) is task:
-            del self._keeping[part]
+    def _forget(self, part: PartId) -> None:
+        if self._backlog.remove(part):
+            self._backlog_changed()
+        self._held.set()
 
-    async def _remove(self, part: PartId, keeping: asyncio.Task[None] | None, keep_audio: bool) -> None:
-        if keeping is not None:
-            await asyncio.gather(keeping, return_exceptions=True)
-        try:
-            await self._spool.remove(part, keep_audio=keep_audio)
-        except SpoolError as error:
-            self._audience.spool_failed(error)
+    def _backlog_changed(self) -> None:
+        self._audience.backlog_changed()
+        self._stir.set()
+        self._held.set()
 
+    def _backend_is_well(self) -> None:
+        self._answered.set()
+        self._audience.refusals_changed(self._backends.refusals)
 
-def _settle(durable: asyncio.Future[bool]) -> None:
-    """An utterance that was dropped before the spool began with it is not on the disk."""
-    if not durable.done():
-        durable.set_result(False)
+    def _stir_all(self) -> None:
+        self._answered.set()
+        self._published.set()
+        self._stir.set()
+        self._held.set()

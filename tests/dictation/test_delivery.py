@@ -85,6 +85,9 @@ class Audience:
     def deferred(self, utterance: Utterance, reason: str) -> None:
         self._say("deferred", utterance.id, reason)
 
+    def parked(self, part: PartId, reason: str) -> None:
+        self._say("parked", part.utterance, reason)
+
     def backlog_changed(self) -> None:
         self._say("backlog")
 
@@ -107,12 +110,22 @@ class House:
         self.audience = Audience(self.spool)
 
     @asynccontextmanager
-    async def life(self, *links: Attempt, pause_s: float = 0.001) -> AsyncIterator[Delivery]:
+    async def life(
+        self, *links: Attempt, pause_s: float = 0.001, pace_s: float = 0.0, rewrite_s: float = 0.01
+    ) -> AsyncIterator[Delivery]:
         self.spool = Spool(self.directory, sync_s=0.1)
         self.audience = Audience(self.spool)
         kept = self.spool.open()
-        backends = Backends(links, max_failures=1_000_000)  # as many as it takes: the pauses are short here
-        delivery = Delivery(backends, self.spool, self.audience, retry_s=lambda failures: pause_s)
+        # As many failures as it takes: the pauses are short here.
+        backends = Backends(links, max_failures=1_000_000, probe_s=lambda failures: pause_s)
+        delivery = Delivery(
+            backends,
+            self.spool,
+            self.audience,
+            retry_s=lambda failures: pause_s,
+            pace_s=pace_s,
+            rewrite_s=rewrite_s,
+        )
         delivery.start(kept)
         try:
             yield delivery

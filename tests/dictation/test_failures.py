@@ -18,16 +18,17 @@ from flowpi.core.errors import (
     NotResolved,
     ProtocolError,
     RefusedError,
+    SpoolError,
     TlsError,
 )
-from flowpi.core.failover import Verdict, verdict
+from flowpi.core.failover import Verdict, condemns_utterance, verdict
 from flowpi.dictation.backends import Backends
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.link import FlowLink
 from flowpi.dictation.session import Timings
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.transport import Patience
-from flowpi.dictation.utterance import Utterance
+from flowpi.dictation.utterance import PartId, Utterance
 from flowpi.wire.flow_messages import Context
 from flowpi.wire.roles import FinalText, PartialText
 from tests import clock
@@ -39,7 +40,7 @@ from tests.dictation.test_tokens import Desk
 SOUND = noise(2.0)
 PACKETS = 20
 
-WANTS_A_KEY = "backend 'first' wants a key: set client_key, api_key or token of backends.first"
+LIKES_NO_KEY = "backend 'first' answered HTTP 401 (no): check the key of backends.first"
 
 CODES = [1000, 1001, 1008, 1011, 1012, 1013, 3000, 4000, 4001, 4999]
 STATUSES = [400, 401, 402, 403, 404, 408, 413, 429, 500, 502, 503, 504]
@@ -125,11 +126,11 @@ async def test_a_service_that_asks_to_wait_is_left_alone_for_so_long(house: Hous
 async def test_the_next_backend_has_its_turn_and_the_owner_is_told_of_the_first(house: House) -> None:
     async with FakeBackend(status=401) as first, FakeBackend() as second:
         links = make_link(first.url, "first"), make_link(second.url, "second")
-        async with house.life(*links) as delivery:
+        async with house.life(*links, pause_s=3600) as delivery:
             for number in (1, 2, 3):
                 speak(delivery, ulid(number), SOUND)
                 await house.audience.hears("delivered", ulid(number))
-            assert house.audience.refusals == [WANTS_A_KEY]
+            assert house.audience.refusals == [LIKES_NO_KEY]
         assert first.asked == 1
     assert len(house.audience.texts) == 3
 
@@ -173,10 +174,9 @@ class Memory:
 
     async def keep(self, utterance: Utterance) -> None:
         await utterance.wait_complete()
-        assert utterance.durable is not None
-        utterance.durable.set_result(False)
+        raise SpoolError("the disk is full")
 
-    async def remove(self, utterance_id: str, *, keep_audio: bool = False) -> None: ...
+    async def remove(self, part: PartId, *, keep_audio: bool = False) -> None: ...
 
 
 ERRORS: list[Callable[[], BackendError]] = [
@@ -214,9 +214,14 @@ def test_a_backend_that_never_works_is_asked_ten_times_a_minute_at_most(make_err
         worst = max(sum(at <= other < at + 60 for other in link.attempts) for at in link.attempts)
         assert worst <= 10, link.attempts
         assert delivery.spooled == 1
-        assert link.attempts[-1] > loop.time() - 2 * 60
-        told = audience.of(ulid(1))
-        assert told
+        (waiting,) = delivery.waiting()
+        assert waiting.parked == condemns_utterance(make_error())
+        if waiting.parked:
+            assert "parked" in audience.of(ulid(1))
+            delivery.retry()
+        else:
+            assert link.attempts[-1] > loop.time() - 2 * 60
+            assert audience.of(ulid(1))
         link.works = True
         await asyncio.sleep(125)
         assert delivery.spooled == 0

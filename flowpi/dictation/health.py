@@ -1,0 +1,85 @@
+"""What is known of one backend: whether the last contact went well, and when it may be asked again.
+
+Two memories. `failing` orders: a backend that failed for reasons of its own comes after those that did not. A rest
+forbids: a service that asked for one, or that failed again and again, is not contacted before it is over. Time is an
+argument.
+"""
+
+from collections import deque
+
+from flowpi.core.errors import BackendError, CredentialError
+from flowpi.core.failover import asked_rest_s, concerns_backend, rest_s
+
+RETRY_NOW_EVERY_S = 60.0
+MAX_FAILURES = 10
+PER_S = 60.0
+"""A backend that always fails must not be hammered, however many dictations wait: it is asked again at once no more
+often than the first of these says, with another key once in an attempt, and after so many contacts without a text
+within a minute it has a rest."""
+
+
+class Health:
+    """Attributes:
+    error: of the last contact; None if that went well.
+    failing: it failed in a way that concerns it and not the utterance, and has neither answered nor been probed well
+        since.
+    failures: contacts that failed since its last text. A good probe does not end this streak: a server that opens
+        every session and gives no text must be passed over for longer each time.
+    """
+
+    def __init__(self, max_failures: int = MAX_FAILURES) -> None:
+        self.error: BackendError | None = None
+        self.failing = False
+        self.failures = 0
+        self._retried_at = float("-inf")
+        self._contacts: deque[float] = deque(maxlen=max_failures)
+        """Since its last text: those that failed, and probes."""
+        self._asked_until = float("-inf")
+        self._rests_until = float("-inf")
+
+    @property
+    def rests_until(self) -> float:
+        return max(self._asked_until, self._rests_until)
+
+    def rests(self, now: float) -> bool:
+        return now < self.rests_until
+
+    def may_retry(self, now: float) -> bool:
+        """Whether it may be asked again at once. If so, it is taken for done."""
+        if now - self._retried_at < RETRY_NOW_EVERY_S:
+            return False
+        self._retried_at = now
+        return True
+
+    def failed(self, error: BackendError, now: float) -> None:
+        self.error = error
+        self.failures += 1
+        self.failing = self.failing or concerns_backend(error)
+        self._asked_until = max(self._asked_until, now + asked_rest_s(error))
+        self._rests_until = max(self._rests_until, now + rest_s(error))
+        if not isinstance(error, CredentialError):  # nobody was asked
+            self._contacted(now)
+
+    def probed(self, now: float) -> None:
+        """It opened a session."""
+        self.error = None
+        self.failing = False
+        self._contacted(now)
+
+    def answered(self) -> None:
+        """It gave a text."""
+        self.error = None
+        self.failing = False
+        self.failures = 0
+        self._contacts.clear()
+        self._asked_until = self._rests_until = float("-inf")
+
+    def end_rest(self) -> None:
+        """But not one that the service asked for."""
+        self._contacts.clear()
+        self._rests_until = float("-inf")
+
+    def _contacted(self, now: float) -> None:
+        self._contacts.append(now)
+        if len(self._contacts) == self._contacts.maxlen:
+            self._rests_until = max(self._rests_until, self._contacts[0] + PER_S)
