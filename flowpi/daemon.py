@@ -100,7 +100,12 @@ class Daemon:
         loop.set_default_executor(ThreadPoolExecutor(THREADS, "worker"))
         device_id = config.device_id or socket.gethostname()
         self._lamp = Lamp(lambda error: self._conductor.panel_failed(lights.LED, error))
-        self._spool = Spool(paths.spool_directory(config), sync_s=config.spool.sync_ms / 1000)
+        self._spool = Spool(
+            paths.spool_directory(config),
+            sync_s=config.spool.sync_ms / 1000,
+            max_bytes=config.spool.max_mb * 1_000_000,
+            keep_days=config.publish.files.keep_days,
+        )
         transcripts = Transcripts(paths.transcripts_directory(config), config.publish.files.keep_days)
         kept = self._spool.open()
         try:
