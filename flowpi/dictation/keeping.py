@@ -75,12 +75,12 @@ class Keeper:
     def put_away(self, part: PartId, *, give_up: bool = False, keep_audio: bool = False) -> None:
         """Take it off the disk when nothing is written to it any more.
 
-        `give_up`: what is not written yet need not be. `keep_audio`: as for `Spool.remove`.
+        `give_up`: its owner wants it no more: what is not written yet need not be, and it must not come back. `keep_audio`: as for `Spool.remove`.
         """
         keeping = self._tasks.pop(part, None)
         if keeping is not None and give_up:
             keeping.cancel()
-        self._run(part, asyncio.create_task(self._remove(part, keeping, keep_audio), name=f"put away {part}"))
+        self._run(part, asyncio.create_task(self._remove(part, keeping, keep_audio, give_up), name=f"put away {part}"))
 
     async def close(self) -> None:
         """Try once more what the disk did not take, and finish what is being written."""
@@ -134,13 +134,13 @@ class Keeper:
         """Each goes to a new file, from its first byte: so not before it is complete."""
         return [one for part, one in self._refused.items() if one.complete and part not in self._tasks]
 
-    async def _remove(self, part: PartId, keeping: asyncio.Task[None] | None, keep_audio: bool) -> None:
+    async def _remove(self, part: PartId, keeping: asyncio.Task[None] | None, keep_audio: bool, cancelled: bool) -> None:
         if keeping is not None:
             await asyncio.gather(keeping, return_exceptions=True)
         self._unsaved.pop(part, None)
         self._refused.pop(part, None)
         try:
-            await self._spool.remove(part, keep_audio=keep_audio)
+            await self._spool.remove(part, keep_audio=keep_audio, cancelled=cancelled)
         except SpoolError as error:
             self._audience.spool_failed(error)
 

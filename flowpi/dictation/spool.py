@@ -1,107 +1,88 @@
 """The spool: each utterance as one file, on the disk while its owner still speaks.
 
-File `<ULID>.utt`, of later parts `<ULID>.<part>.utt`, version 1: a line `flowpi utterance 1`, then records. A record is
+Durable order: the first second of sound and its header are synced, then the directory; each further second is synced
+as it comes; the end is synced with the last of the sound. Only then is the utterance called recorded. It is deleted
+after its text is durable elsewhere (`publish/files.py`), never before. That deletion is not synced: a file that comes
+back after a power cut is known by its text.
 
-    kind (1 byte), length (uint32), CRC-32 of kind and payload (uint32), payload; little-endian
-    H  JSON of `About`, once, first
-    A  PCM, int16 little-endian mono 16 kHz, about a second each
-    E  JSON `{"frames": n, "lost_frames": n}`, once, last: the utterance is complete
+A sync that failed is never tried again on the same file, as the kernel may have dropped what it did not write: the
+next `keep` writes a new one, which takes the place of the old when it is whole.
 
-Whatever a crash leaves is read up to the first record that is not whole. Durable order: the file and its directory
-are synced when it is created, just before its first audio, the audio once in `sync_s`, and after the E record; only
-then is the utterance called recorded. It is deleted after its text is durable elsewhere (`publish/files.py`), never
-before.
-
-Writing and syncing is done on one thread of the spool's own; the loop never waits for the disk.
+Writing and syncing is done on one thread of the spool's own; the loop never waits for the disk. How a file is laid
+out: `spool_format.py`; what lies beside it, and how much: `spool_folder.py`.
 """
 
 import asyncio
 import contextlib
 import errno
-import fcntl
 import logging
 import os
-import stat
-import struct
-import zlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import msgspec
-
-from flowpi.core.errors import AlreadyRunning, CannotCreateError, SpoolError
-from flowpi.core.ulid import is_ulid
+from flowpi.core.errors import CannotCreateError, DataError, SpoolError
+from flowpi.dictation import spool_format
+from flowpi.dictation.spool_folder import KEPT, NEW, SUFFIX, Entry, Folder, mend
+from flowpi.dictation.spool_format import MAX_PIECE_BYTES, Ending, NewerVersion
 from flowpi.dictation.utterance import About, PartId, Utterance
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.wav import wav_header
 
 log = logging.getLogger(__name__)
 
-MAGIC = b"flowpi utterance 1\n"
-RECORD = struct.Struct("<cII")
-MAX_RECORD_BYTES = 1 << 24
-"""More than 330 s of audio; a length above is damage."""
-
 LEAST_RECORD_BYTES = BYTES_PER_S // 10
 """What one read of the microphone brings; `sync_ms: 0` means each of these."""
 
-PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EACCES, errno.EPERM})
+PASSING = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EINTR}
+)
 """Errors that say nothing about the file: it stays where it is."""
 
-SUFFIX = ".utt"
-QUARANTINE = "quarantine"
-KEPT = "kept"
-
-
-class Ending(msgspec.Struct):
-    frames: int
-    lost_frames: int = 0
+MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Spool:
-    """All methods but `load` are called on the loop."""
+    """`keep` and `remove` are called on the loop, the rest on any thread."""
 
-    def __init__(self, directory: Path, *, sync_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        sync_s: float = 1.0,
+        max_bytes: int | None = None,
+        keep_days: int | None = None,
+        on_quarantine: Callable[[PartId, str], None] = lambda part, reason: None,
+    ) -> None:
+        """
+        Args:
+            max_bytes: of all that may lie in it.
+            keep_days: how long what is in `kept/` and `quarantine/` stays there; None: for ever.
+            on_quarantine: told of an utterance that could not be read, and why; on whatever thread found out.
+        """
         self.directory = directory
+        self._folder = Folder(directory, max_bytes=max_bytes, keep_days=keep_days, on_quarantine=on_quarantine)
         self._sync_bytes = max(LEAST_RECORD_BYTES, round(sync_s * BYTES_PER_S))
         self._thread = ThreadPoolExecutor(1, "spool")
-        self._lock: int | None = None
         self._damaged: set[PartId] = set()
         """What was loaded and is not readable to its end: such a file is put aside and not deleted."""
 
     def open(self) -> list[PartId]:
-        """Take the directory for this process alone.
+        """Take the directory for this process alone. After a SpoolError, to be called again now and then.
 
         Returns:
             The utterances in it, oldest first.
 
         Raises:
             AlreadyRunning: another daemon has it.
-            CannotCreateError: it cannot be made or written to.
+            SpoolError: it cannot be made or written to.
         """
-        try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found = [PartId.parse(path.stem) for path in self.directory.iterdir() if path.suffix == SUFFIX]
-            return sorted(part for part in found if part is not None)
-        except BlockingIOError:
-            self.close()
-            raise AlreadyRunning(
-                f"another flowpi has the spool {str(self.directory)!r}", "stop it, or set spool.directory"
-            ) from None
-        except OSError as error:
-            self.close()
-            raise CannotCreateError(
-                f"the spool {str(self.directory)!r} cannot be used ({error.strerror})", "set spool.directory"
-            ) from error
+        return self._thread.submit(self._folder.open).result()
 
     def close(self) -> None:
-        """Give the directory back, after what is being written is written."""
+        """Give the directory back for good, after what is being written is written."""
         self._thread.shutdown()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._folder.close()
 
     async def keep(self, utterance: Utterance) -> None:
         """Follow an utterance to its end and keep it on the disk. `utterance.durable` is told how that went.
@@ -109,28 +90,25 @@ class Spool:
         Cancelling leaves what is on the disk; `remove` takes it away.
 
         Raises:
-            SpoolError: the disk does not take it. The utterance lives on in memory.
+            SpoolError: the spool is not open or full, or the disk does not take it. The utterance lives on in memory.
         """
         loop = asyncio.get_running_loop()
         durable = utterance.durable = utterance.durable or loop.create_future()
-        file = _File(self._path(utterance.part_id))
+        file = _File(self._folder, utterance.about)
         try:
-            # No file before there is something to put in: at a press the connection needs these 2 ms.
-            await utterance.wait(self._sync_bytes)
-            await loop.run_in_executor(self._thread, file.create, utterance.about)
-            written = 0
-            while not utterance.complete or written < utterance.length:
+            written, complete = 0, False
+            while not complete:
+                # No file before there is something to put in: at a press the connection needs these 2 ms.
                 await utterance.wait(written + self._sync_bytes)
-                pcm = utterance.read(written, written + self._sync_bytes)
-                if pcm:
-                    await loop.run_in_executor(self._thread, file.write, pcm)
-                    written += len(pcm)
-            ending = Ending(written // FRAME_BYTES, utterance.lost_frames)
-            await loop.run_in_executor(self._thread, file.end, ending)
+                pcm = utterance.read(written, written + max(self._sync_bytes, MAX_PIECE_BYTES))
+                frame, written = written // FRAME_BYTES, written + len(pcm)
+                complete = utterance.complete and written == utterance.length
+                end = Ending(written // FRAME_BYTES, utterance.lost_frames, utterance.partial) if complete else None
+                await loop.run_in_executor(self._thread, file.write, frame, pcm, end)
             durable.set_result(True)
         except OSError as error:
             raise SpoolError(
-                f"the spool {str(self.directory)!r} does not take the audio ({error.strerror})", _mend(error)
+                f"the spool {str(self.directory)!r} does not take the audio ({error.strerror})", mend(error)
             ) from error
         finally:
             if not durable.done():
@@ -138,182 +116,235 @@ class Spool:
             await asyncio.shield(loop.run_in_executor(self._thread, file.close))
 
     def load(self, part: PartId) -> Utterance | None:
-        """Read an utterance back, whole or up to where it was cut; None if it is not there. Any thread.
+        """Read an utterance back, whole or what can be read of it; None if it is not there.
 
-        A file that cannot be read as an utterance is moved to `quarantine/` and None returned.
+        A file that cannot be read as an utterance is moved to `quarantine/` and None returned. One of a newer version
+        stays where it is, and None is returned too.
 
         Raises:
             SpoolError: it cannot be read now, for a reason that is not its own.
         """
-        path = self._path(part)
+        name = f"{part}{SUFFIX}"
         try:
-            data = _read_file(path)
-        except FileNotFoundError:
+            utterance = self._read(name, part)
+        except (FileNotFoundError, NewerVersion) as reason:
+            if isinstance(reason, NewerVersion):
+                log.warning("%s waits for a newer flowpi (%s)", name, reason)
             return None
         except OSError as error:
             if error.errno in PASSING:
-                raise SpoolError(f"{str(path)!r} cannot be read ({error.strerror})", _mend(error)) from error
-            self._quarantine(path, error.strerror or type(error).__name__)
+                raise SpoolError(
+                    f"{str(self.directory / name)!r} cannot be read ({error.strerror})", mend(error)
+                ) from error
+            self._folder.quarantine(part, error.strerror or type(error).__name__)
             return None
-        utterance = parse(data)
-        if utterance is None or utterance.part_id != part:
-            self._quarantine(path, "not an utterance of this version")
+        if utterance is None:
+            self._folder.quarantine(part, "not an utterance")
             return None
         if utterance.damaged:
-            self._damaged.add(part)
             if not utterance.length:
-                self._quarantine(path, "damaged from its first sound on")
+                self._folder.quarantine(part, "damaged, and no sound in it can be read")
                 return None
+            self._damaged.add(part)
         return utterance
 
-    async def remove(self, part: PartId, *, keep_audio: bool = False) -> None:
+    def _read(self, name: str, part: PartId) -> Utterance | None:
+        with open(self._folder.open_file(name), "rb", buffering=1 << 16) as file:
+            return spool_format.read(file, part)
+
+    async def remove(self, part: PartId, *, keep_audio: bool = False, cancelled: bool = False) -> None:
         """Its text is safe, or its owner cancelled it. Harmless if it is gone.
 
-        `keep_audio`: leave the sound as a WAV of the same name in `kept/`.
+        `keep_audio`: leave the sound as a WAV of the same name in `kept/`. `cancelled`: it must not come back after a
+        power cut, as no text tells that it is done with.
 
         Raises:
-            SpoolError: it cannot be deleted.
+            SpoolError: it cannot be deleted; or it is, and its sound could not be kept.
         """
-        path = self._path(part)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._remove, part, keep_audio, cancelled)
+
+    def _remove(self, part: PartId, keep_audio: bool, cancelled: bool) -> None:
+        path = self.directory / f"{part}{SUFFIX}"
+        failure: SpoolError | None = None
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._remove, part, path, keep_audio)
-        except OSError as error:
-            raise SpoolError(f"{str(path)!r} cannot be deleted ({error.strerror})", _mend(error)) from error
-
-    def _remove(self, part: PartId, path: Path, keep_audio: bool) -> None:
-        if keep_audio and (utterance := self.load(part)) is not None:
-            kept = self.directory / KEPT
-            kept.mkdir(mode=0o700, exist_ok=True)
-            pcm = utterance.read(0, utterance.length)
-            (kept / f"{part}.wav").write_bytes(wav_header(len(pcm)) + pcm)
-        if part in self._damaged:
-            self._quarantine(path, "damaged; what could be read of it is delivered")
-            return
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-            _sync_directory(self.directory)
-
-    def _path(self, part: PartId) -> Path:
-        return self.directory / f"{part}{SUFFIX}"
-
-    def _quarantine(self, path: Path, reason: str) -> None:
-        log.warning("%s is unreadable (%s) and goes to %s/", path.name, reason, QUARANTINE)
-        try:
-            (self.directory / QUARANTINE).mkdir(mode=0o700, exist_ok=True)
-            path.rename(self.directory / QUARANTINE / path.name)
-        except OSError as error:
-            log.warning("%s stays where it is (%s)", path.name, error.strerror)
-
-
-def parse(data: bytes) -> Utterance | None:
-    """The utterance in a spool file, up to its first record that is not whole; None if that is the header.
-
-    `partial` if it has no end, as a crash leaves it; `damaged` if there is more behind what cannot be read.
-    """
-    if not data.startswith(MAGIC):
-        return None
-    about: About | None = None
-    ending: Ending | None = None
-    pcm = bytearray()
-    at = len(MAGIC)
-    while at + RECORD.size <= len(data) and ending is None:
-        kind, length, checksum = RECORD.unpack_from(data, at)
-        at += RECORD.size
-        payload = memoryview(data)[at : at + length]
-        at += length
-        if length > MAX_RECORD_BYTES or len(payload) < length or zlib.crc32(payload, zlib.crc32(kind)) != checksum:
-            break
-        try:
-            if kind == b"H" and about is None:
-                about = _about(payload)
-            elif kind == b"A" and about is not None:
-                pcm += payload
-            elif kind == b"E" and about is not None:
-                ending = msgspec.json.decode(payload, type=Ending)
+            if keep_audio and (utterance := self.load(part)) is not None:
+                try:
+                    self._keep_audio(part, utterance)
+                except OSError as error:  # the words are safe, and a full disk must not fill up with what is delivered
+                    failure = SpoolError(f"the audio of {part} is not kept ({error.strerror})", mend(error))
+                except SpoolError as error:
+                    failure = error
+            if part in self._damaged and not cancelled:
+                self._damaged.discard(part)
+                self._folder.quarantine(part, "damaged; what could be read of it is delivered", delivered=True)
             else:
-                break
-        except (msgspec.MsgspecError, RecursionError):
-            break
-    if about is None or not is_ulid(about.id):
-        return None
-    whole = ending is not None and ending.frames * FRAME_BYTES == len(pcm)
-    utterance = Utterance(about, pcm=bytes(pcm), complete=True, partial=not whole)
-    utterance.lost_frames = ending.lost_frames if ending else 0
-    utterance.damaged = ending is None and at + RECORD.size <= len(data)
-    return utterance
+                self._damaged.discard(part)
+                self._folder.delete(part, sync=cancelled)
+        except OSError as error:
+            raise SpoolError(f"{str(path)!r} cannot be deleted ({error.strerror})", mend(error)) from error
+        if failure is not None:
+            raise failure
 
+    def _keep_audio(self, part: PartId, utterance: Utterance) -> None:
+        """Raises OSError, SpoolError."""
+        self._folder.reserve(utterance.length)
+        try:
+            with self._folder.within(KEPT, make=True) as kept:
+                write_whole(f"{part}.wav", kept, _wav(utterance))
+        except OSError:
+            self._folder.forget(utterance.length)
+            raise
 
-def _about(payload: memoryview) -> About:
-    """Raises msgspec.MsgspecError. The context is left out where another version wrote it: the words matter more."""
-    try:
-        return msgspec.json.decode(payload, type=About)
-    except msgspec.ValidationError as error:
-        log.debug("without its context: %s", error)
-        return msgspec.convert({**msgspec.json.decode(payload, type=dict), "context": {}}, About)
+    def export(self, name: str | PartId, to: Path) -> Utterance:
+        """Write a WAV of what can be read of an utterance, still growing, damaged or in quarantine.
 
+        Args:
+            name: an utterance, or the name of an entry.
 
-def _read_file(path: Path) -> bytes:
-    """Raises OSError; also for what is no regular file: a FIFO has no end, and a link may lead anywhere."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "Not a regular file")
-        with open(handle, "rb", closefd=False) as file:
-            return file.read()
-    finally:
-        os.close(handle)
+        Returns:
+            The utterance, which tells whether it is `partial` or `damaged`.
+
+        Raises:
+            DataError: there is no sound in it, or it is not there.
+            SpoolError: it cannot be read.
+            CannotCreateError: there is something at `to`, or it cannot be written.
+        """
+        file = f"{name}{SUFFIX}" if isinstance(name, PartId) else name
+        part = name if isinstance(name, PartId) else PartId.parse(name.split(SUFFIX)[0])
+        try:
+            utterance = self._read(file, part) if part is not None and "/" not in file else None
+        except (FileNotFoundError, NewerVersion) as error:
+            raise DataError(f"{file!r} cannot be exported ({error})", "see `flowpi spool list`") from error
+        except OSError as error:
+            raise SpoolError(f"{file!r} cannot be read ({error.strerror})", mend(error)) from error
+        if utterance is None or not utterance.length:
+            raise DataError(f"{file!r} has no sound that can be read", "see `flowpi spool list`")
+        try:
+            with open(to, "xb") as wav:
+                for piece in _wav(utterance):
+                    wav.write(piece)
+        except OSError as error:
+            raise CannotCreateError(f"{str(to)!r} cannot be written ({error.strerror})", "name another file") from error
+        return utterance
+
+    @property
+    def quarantined(self) -> int:
+        """How many files are in quarantine."""
+        return self._folder.quarantined
+
+    def entries(self) -> list[Entry]:
+        """All that is not delivered; also in a process that has not opened the spool. Raises SpoolError."""
+        return self._folder.entries()
+
+    def restore(self, name: str) -> PartId:
+        """Bring an entry back from quarantine, to be tried again. Raises SpoolError."""
+        return self._folder.restore(name)
+
+    def discard(self, name: str) -> None:
+        """Delete an entry that is in quarantine. Harmless if it is gone. Raises SpoolError."""
+        self._folder.discard(name)
+
+    def expire(self, unix_s: float, monotonic_s: float) -> None:
+        """Delete what is in `kept/` and `quarantine/` for too long. For once an hour."""
+        self._folder.expire(unix_s, monotonic_s)
 
 
 class _File:
-    """One utterance on its way to the disk; every method on the spool's thread. Raises OSError."""
+    """One utterance on its way to the disk; every method on the spool's thread."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, folder: Folder, about: About) -> None:
+        self._folder = folder
+        self._about = about
+        self._name = f"{PartId(about.id, about.part)}{SUFFIX}"
         self._file: int | None = None
+        self._beside = False
+        """An earlier try left a file. It may hold seconds that are durable: it stays until this one is whole."""
 
-    def create(self, about: About) -> None:
-        self._path.unlink(missing_ok=True)  # of an earlier try, half written: what failed to sync is not trusted
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._file = os.open(self._path, flags, 0o600)
-        self._write(MAGIC + _record(b"H", msgspec.json.encode(about)))
-        _sync_directory(self._path.parent)
+    def write(self, frame: int, pcm: bytes, end: Ending | None) -> None:
+        """The next piece, and the end if that was the last.
 
-    def write(self, pcm: bytes) -> None:
-        self._write(_record(b"A", pcm))
+        Raises:
+            OSError: it is not on the disk; nothing more may be written.
+            SpoolError: there is no spool, or it is full.
+        """
+        data = spool_format.audio(frame, pcm) + (spool_format.ending(end) if end is not None else b"")
+        if self._file is None:
+            self._folder.check()
+            data = spool_format.header(self._about) + data
+            self._folder.reserve(len(data))
+            self._create()
+            try:
+                self._write(data)
+                os.fsync(self._folder.handle)
+            except OSError:
+                self._unlink()  # nothing in it is durable
+                raise
+        else:
+            self._folder.reserve(len(data))
+            self._write(data)
+        if end is not None and self._beside:
+            os.rename(self._name + NEW, self._name, src_dir_fd=self._folder.handle, dst_dir_fd=self._folder.handle)
+            os.fsync(self._folder.handle)
+            self._beside = False
 
-    def end(self, ending: Ending) -> None:
-        self._write(_record(b"E", msgspec.json.encode(ending)))
-
-    def close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+    def _create(self) -> None:
+        part = PartId(self._about.id, self._about.part)
+        self._beside = self._folder.clear_way(part)
+        name = self._name + NEW if self._beside else self._name
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._name + NEW, dir_fd=self._folder.handle)
+        self._file = os.open(name, MAKE, 0o600, dir_fd=self._folder.handle)
 
     def _write(self, data: bytes) -> None:
         assert self._file is not None
         rest = memoryview(data)
         while rest:
-            rest = rest[os.write(self._file, rest) :]
+            try:
+                rest = rest[os.write(self._file, rest) :]
+            except OSError as error:
+                if error.errno != errno.ENOSPC or not self._folder.make_room(len(rest)):
+                    raise
         os.fdatasync(self._file)  # it also makes a grown length durable
+        if not os.fstat(self._file).st_nlink or not self._folder.is_there():
+            raise FileNotFoundError(errno.ENOENT, "deleted while it was written")
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+            if self._beside:
+                self._unlink()
+
+    def _unlink(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._folder.is_there():
+                os.unlink(self._name + NEW if self._beside else self._name, dir_fd=self._folder.handle)
 
 
-def _record(kind: bytes, payload: bytes) -> bytes:
-    return RECORD.pack(kind, len(payload), zlib.crc32(payload, zlib.crc32(kind))) + payload
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def write_whole(name: str, directory: int, pieces: Iterator[bytes]) -> None:
+    """A file that is there whole or not at all, whenever the power goes. Raises OSError; nothing stays then."""
+    new = name + NEW
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new, dir_fd=directory)
+    file = os.open(new, MAKE, 0o600, dir_fd=directory)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        with open(file, "wb") as written:
+            for piece in pieces:
+                written.write(piece)
+            written.flush()
+            os.fsync(file)
+        os.rename(new, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(new, dir_fd=directory)
+        raise
+    os.fsync(directory)
 
 
-def _mend(error: OSError) -> str:
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return "free some space on its disk"
-        case errno.EROFS | errno.EACCES | errno.EPERM:
-            return "make it writable for the daemon's user"
-        case _:
-            return "check the disk, and see the journal"
+def _wav(utterance: Utterance) -> Iterator[bytes]:
+    """The file, in pieces."""
+    length = utterance.length
+    yield wav_header(length)
+    for at in range(0, length, MAX_PIECE_BYTES):
+        yield utterance.read(at, min(at + MAX_PIECE_BYTES, length))

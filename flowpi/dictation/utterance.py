@@ -55,8 +55,10 @@ class About(Struct, frozen=True):
 class Utterance:
     """int16 little-endian mono 16 kHz PCM that grows until `complete`."""
 
-    def __init__(self, about: About, *, pcm: bytes = b"", complete: bool = False, partial: bool = False) -> None:
-        """`partial`: not all that was said is in it, as after a power cut."""
+    def __init__(
+        self, about: About, *, pcm: bytes | bytearray = b"", complete: bool = False, partial: bool = False
+    ) -> None:
+        """`partial`: not all that was said is in it, as after a power cut. A bytearray is taken over, not copied."""
         self.about = about
         self.complete = complete
         self.partial = partial
@@ -70,7 +72,7 @@ class Utterance:
         """Monotonic seconds: of the person, and of the last sample. None for one that was read back from the spool."""
         self.durable: asyncio.Future[bool] | None = None
         """Of one that the spool keeps: done once all of the audio is on the disk (true), or cannot be (false)."""
-        self._pcm = bytearray(pcm)
+        self._pcm = pcm if isinstance(pcm, bytearray) else bytearray(pcm)
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
     @property

@@ -397,14 +397,14 @@ class TestBacklog:
 class TestTheDiskFails:
     async def test_what_cannot_be_kept_is_delivered_all_the_same(self, house: House) -> None:
         async with FakeBackend([hangs_up, works]) as backend, house.life(make_link(backend.url)) as delivery:
-            (house.directory / f"{ulid(1)}.utt").mkdir()
+            house.directory.rmdir()
+            house.directory.touch()
             utterance = speak(delivery)
             await house.audience.hears("late", utterance.id, "house")
             await house.audience.hears("delivered", utterance.id)
             assert house.audience.texts[0].text == echo(SOUND)
             assert utterance.durable is not None
             assert not await utterance.durable
-            (house.directory / f"{ulid(1)}.utt").rmdir()
         assert [words[0] for words in house.audience.said].count("spool failed") >= 1
 
     async def test_a_text_that_cannot_be_published_keeps_its_audio(self, house: House) -> None:
@@ -561,9 +561,11 @@ class TestADiskThatWorksAgain:
         away = house.directory.with_name("away")
         async with house.life(make_link("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
             house.directory.rename(away)
+            house.directory.touch()
             speak(delivery, ulid(1))
             await house.audience.until(lambda: "deferred" in house.audience.of(ulid(1)))
             await until(lambda: any(event[0] == "spool failed" for event in house.audience.said))
+            house.directory.unlink()
             away.rename(house.directory)
             speak(delivery, ulid(2))
             await until(lambda: house.files() == [ulid(1), ulid(2)])
@@ -575,8 +577,10 @@ class TestADiskThatWorksAgain:
         away = house.directory.with_name("away")
         async with house.life(make_link("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
             house.directory.rename(away)
+            house.directory.touch()
             speak(delivery, ulid(1))
             await house.audience.until(lambda: "deferred" in house.audience.of(ulid(1)))
             await until(lambda: any(event[0] == "spool failed" for event in house.audience.said))
+            house.directory.unlink()
             away.rename(house.directory)
         assert house.files() == [ulid(1)]

@@ -1,0 +1,488 @@
+"""The directory of the spool: who has it, what lies in it, how much that may be, and what becomes of bad files.
+
+    <ULID>.utt, <ULID>.<part>.utt   utterances; see `spool_format.py`
+    quarantine/                     what could not be read; `~2` and so on is added to a name that is taken there
+    kept/<part>.wav                 the sound of what is delivered, if its owner wants it
+    *.new                           in the making; of no worth after a crash
+
+The lock is one on the directory itself, so it needs neither space nor a file that could be deleted. Names are made
+here and never come from a file; links, FIFOs, devices and directories among them are never opened. A hard link is
+read as the file that it is: what it says must be an utterance of that very name, and only our name for it is deleted.
+"""
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from flowpi.core.errors import AlreadyRunning, SpoolError
+from flowpi.core.retention import overdue
+from flowpi.dictation.spool_format import MAGIC_BYTES, VERSION, version
+from flowpi.dictation.utterance import PartId
+from flowpi.dsp.format import BYTES_PER_S
+
+log = logging.getLogger(__name__)
+
+SUFFIX = ".utt"
+NEW = ".new"
+QUARANTINE = "quarantine"
+KEPT = "kept"
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A file that waits for something. `name`: what `restore`, `export` and `discard` know it by.
+
+    `state`: `waiting` for its text; `quarantined`, for somebody who looks at it; `newer`, for a later flowpi.
+    `part`: None of a file in quarantine that is no utterance by its name. `duration_s` is what its size says.
+    """
+
+    name: str
+    part: PartId | None
+    state: Literal["waiting", "quarantined", "newer"]
+    bytes: int
+    duration_s: float
+
+
+class Folder:
+    """`open`, `close`, `check` and `handle` belong to one thread; the rest may be called on any."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int | None = None,
+        keep_days: int | None = None,
+        on_quarantine: Callable[[PartId, str], None] = lambda part, reason: None,
+    ) -> None:
+        self.path = path
+        self.quarantined = 0
+        """How many files are in quarantine."""
+        self._max_bytes = max_bytes
+        self._keep_days = keep_days
+        self._on_quarantine = on_quarantine
+        self._handle: int | None = None
+        self._taken = False
+        """It was open once: if it is lost, it is taken again."""
+        self._bytes = 0
+        """Of all that is in the directory; each change is counted, so that no write has to look."""
+        self._noted: dict[str, float] = {}
+        self._busy = threading.RLock()
+
+    def open(self) -> list[PartId]:
+        """Take the directory for this process alone; again after it failed, or to look again.
+
+        Returns:
+            The utterances in it, oldest first.
+
+        Raises:
+            AlreadyRunning: another daemon has it.
+            SpoolError: it cannot be made or written to.
+        """
+        try:
+            if self._handle is None:
+                self._handle = self._take()
+                self._taken = True
+            with self._busy:
+                self._count()
+            return sorted(part for name in os.listdir(self._handle) if (part := part_of(name)) is not None)
+        except BlockingIOError:
+            raise AlreadyRunning(
+                f"another flowpi has the spool {str(self.path)!r}", "stop it, or set spool.directory"
+            ) from None
+        except OSError as error:
+            self.close()
+            raise self.unusable(error) from error
+
+    def _take(self) -> int:
+        if not self.path.is_dir():
+            self.path.mkdir(mode=0o700, parents=True)
+            sync_folder(self.path.parent)
+        handle = os.open(self.path, FOLDER)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.access(self.path, os.W_OK | os.X_OK):
+                read_only = os.fstatvfs(handle).f_flag & os.ST_RDONLY
+                reason = errno.EROFS if read_only else errno.EACCES
+                raise OSError(reason, os.strerror(reason))
+            _sweep(handle)
+        except OSError:
+            os.close(handle)
+            raise
+        return handle
+
+    def close(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    @property
+    def handle(self) -> int:
+        """The directory that is ours."""
+        assert self._handle is not None
+        return self._handle
+
+    def check(self) -> None:
+        """Take the directory up again if it was deleted or replaced since, and the lock with it.
+
+        Raises:
+            SpoolError: there is none that can be used now, or it was never opened.
+        """
+        if self.is_there():
+            return
+        if not self._taken:
+            raise SpoolError(f"the spool {str(self.path)!r} is not open", "see what was said of it before")
+        log.warning("the spool %s was taken away; it is made again", self.path)
+        self.close()
+        try:
+            self.open()
+        except AlreadyRunning as error:
+            raise SpoolError(error.message, error.hint) from error
+
+    def unusable(self, error: OSError) -> SpoolError:
+        return SpoolError(f"the spool {str(self.path)!r} cannot be used ({error.strerror})", mend(error))
+
+    # How much there is.
+
+    def reserve(self, size: int) -> None:
+        """Count `size` bytes that are about to be written; to make room for them, what nobody waits for is deleted.
+
+        Raises:
+            SpoolError: with them there would be more than `max_bytes`.
+        """
+        with self._busy:
+            if self._max_bytes is not None and self._bytes + size > self._max_bytes:
+                self._count()  # files may have gone without us
+                if not self._make_room(self._bytes + size - self._max_bytes):
+                    raise SpoolError(
+                        f"the spool {str(self.path)!r} is full: spool.max_mb ({self._max_bytes // 1_000_000}) reached",
+                        "see `flowpi spool list`",
+                    )
+            self._bytes += size
+
+    def make_room(self, size: int) -> bool:
+        """Delete so much of what nobody waits for, the oldest of `kept/` first. False if there is less."""
+        with self._busy:
+            return self._make_room(size)
+
+    def forget(self, size: int) -> None:
+        """So many bytes were deleted, or not written after all."""
+        with self._busy:
+            self._bytes = max(0, self._bytes - size)
+
+    def _count(self) -> None:
+        with self._at() as handle:
+            self._bytes = sum(_size(status) for _, status in _files(handle))
+            for name in (KEPT, QUARANTINE):
+                found = list(self._within(name))
+                self._bytes += sum(_size(status) for _, _, status in found)
+                if name == QUARANTINE:
+                    self.quarantined = len(found)
+
+    def _make_room(self, size: int) -> bool:
+        for folder in (KEPT, QUARANTINE):
+            for handle, name, status in self._within(folder):
+                if size <= 0:
+                    return True
+                if self._delete(handle, folder, name, _size(status), "to make room"):
+                    size -= _size(status)
+        return size <= 0
+
+    def _delete(self, handle: int, folder: str, name: str, size: int, why: str) -> bool:
+        try:
+            os.unlink(name, dir_fd=handle)
+        except OSError as error:
+            log.debug("%s/%s stays (%s)", folder, name, error.strerror)
+            return False
+        log.info("deleted %s/%s %s", folder, name, why)
+        with self._busy:
+            self._bytes = max(0, self._bytes - size)
+            self.quarantined -= folder == QUARANTINE
+        return True
+
+    def expire(self, unix_s: float, monotonic_s: float) -> None:
+        """Delete what is in `kept/` and `quarantine/` for more than `keep_days`; see `retention.py`."""
+        if self._keep_days is None:
+            return
+        found = {
+            f"{folder}/{name}": (folder, name, status)
+            for folder in (KEPT, QUARANTINE)
+            for _, name, status in self._within(folder)
+        }
+        born = {key: max(status.st_mtime, status.st_ctime) for key, (_, _, status) in found.items()}
+        keep_s = self._keep_days * 86_400.0
+        due, self._noted = overdue(born, self._noted, keep_s=keep_s, unix_s=unix_s, monotonic_s=monotonic_s)
+        for key in due:
+            folder, name, status = found[key]
+            with contextlib.suppress(OSError), self._at(folder) as handle:
+                self._delete(handle, folder, name, _size(status), f"after {self._keep_days} days")
+
+    # What lies there.
+
+    def is_there(self) -> bool:
+        """Whether the directory that is ours still is the one of that name."""
+        return self._handle is not None and is_same(self._handle, self.path)
+
+    def clear_way(self, part: PartId) -> bool:
+        """Before a file of it is made: whether there is one. What is none, a planted link or FIFO, goes to quarantine.
+
+        Raises:
+            OSError: it cannot be looked at.
+        """
+        try:
+            status = os.stat(f"{part}{SUFFIX}", dir_fd=self.handle, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        if stat.S_ISREG(status.st_mode):
+            return True
+        self.quarantine(part, "not a regular file")
+        return False
+
+    def delete(self, part: PartId, *, sync: bool) -> None:
+        """An utterance. `sync`: so that it stays deleted. Harmless if it is gone. Raises OSError."""
+        name = f"{part}{SUFFIX}"
+        with contextlib.suppress(FileNotFoundError), self._at() as handle:
+            size = _size(os.stat(name, dir_fd=handle, follow_symlinks=False))
+            os.unlink(name, dir_fd=handle)
+            self.forget(size)
+            if sync:
+                os.fsync(handle)
+
+    @contextlib.contextmanager
+    def within(self, folder: str, *, make: bool = False) -> Iterator[int]:
+        """A handle on `kept/` or `quarantine/`; `make`: even if there was none. Raises OSError."""
+        if make:
+            with self._at() as home, contextlib.suppress(FileExistsError):
+                os.mkdir(folder, 0o700, dir_fd=home)
+                os.fsync(home)
+        with self._at(folder) as handle:
+            yield handle
+
+    def entries(self) -> list[Entry]:
+        """All that is not delivered, oldest first, then what is in quarantine. Whether or not the directory is ours.
+
+        Raises:
+            SpoolError: the directory cannot be read.
+        """
+        try:
+            with self._at() as handle:
+                found = [_entry(name, part, _state(handle, name), status) for name, part, status in _utterances(handle)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self.unusable(error) from error
+        found.sort(key=lambda entry: entry.part or PartId(""))
+        return found + [
+            _entry(name, part_of(name.split("~")[0]), "quarantined", status)
+            for _, name, status in self._within(QUARANTINE)
+        ]
+
+    def open_file(self, name: str) -> int:
+        """An utterance or, by the name of its entry, what is in quarantine: open for reading.
+
+        Raises:
+            OSError: as of `open`; EINVAL for what is no regular file: a FIFO has no end, a link may lead anywhere.
+        """
+        folder = "" if part_of(name) is not None else QUARANTINE
+        with self._at(folder) as directory:
+            return open_regular(name, directory)
+
+    def quarantine(self, part: PartId, reason: str, *, delivered: bool = False) -> None:
+        """Put a bad file aside. Never raises: if it cannot be moved, it stays.
+
+        `delivered`: a text of what could be read is published, so nobody need be told.
+        """
+        name = f"{part}{SUFFIX}"
+        log.warning("%s is unreadable (%s) and goes to %s/", name, reason, QUARANTINE)
+        try:
+            with self._busy, self._at() as home, self.within(QUARANTINE, make=True) as away:
+                os.rename(name, _free_name(name, away), src_dir_fd=home, dst_dir_fd=away)
+                self.quarantined += 1
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("%s stays where it is (%s)", name, error.strerror)
+        if not delivered:
+            self._on_quarantine(part, reason)
+
+    def restore(self, name: str) -> PartId:
+        """Bring a file back from quarantine, to be tried again.
+
+        Raises:
+            SpoolError: there is none of that name, or its place is taken.
+        """
+        part = part_of(name.split("~")[0])
+        try:
+            if part is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            with self._busy, self._at() as home, self._at(QUARANTINE) as away:
+                target = f"{part}{SUFFIX}"
+                if target in os.listdir(home):
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+                os.rename(name, target, src_dir_fd=away, dst_dir_fd=home)
+                os.fsync(home)
+                self.quarantined -= 1
+            return part
+        except OSError as error:
+            raise SpoolError(
+                f"{name!r} cannot be brought back from {QUARANTINE}/ ({error.strerror})", "see `flowpi spool list`"
+            ) from error
+
+    def discard(self, name: str) -> None:
+        """Delete a file from quarantine. Harmless if it is gone. Raises SpoolError."""
+        try:
+            with self._at(QUARANTINE) as away:
+                if "/" not in name:
+                    size = os.stat(name, dir_fd=away, follow_symlinks=False).st_size
+                    os.unlink(name, dir_fd=away)
+                    with self._busy:
+                        self._bytes = max(0, self._bytes - size)
+                        self.quarantined -= 1
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise SpoolError(f"{name!r} cannot be deleted ({error.strerror})", mend(error)) from error
+
+    @contextlib.contextmanager
+    def _at(self, folder: str = "") -> Iterator[int]:
+        """A handle on the directory, or on one in it. Raises OSError, also if that one is a link."""
+        home = os.open(self.path, FOLDER)
+        try:
+            if not folder:
+                yield home
+                return
+            handle = os.open(folder, FOLDER | os.O_NOFOLLOW, dir_fd=home)
+        finally:
+            os.close(home)
+        try:
+            yield handle
+        finally:
+            os.close(handle)
+
+    def _within(self, folder: str) -> Iterator[tuple[int, str, os.stat_result]]:
+        """What is in `kept/` or `quarantine/`, oldest first, with the handle to delete it by."""
+        try:
+            with self._at(folder) as handle:
+                for name, status in sorted(_files(handle), key=lambda file: file[0]):
+                    yield handle, name, status
+        except (FileNotFoundError, NotADirectoryError):
+            return
+
+
+def part_of(name: str) -> PartId | None:
+    """Of the file of an utterance."""
+    return PartId.parse(name.removesuffix(SUFFIX)) if name.endswith(SUFFIX) else None
+
+
+def open_regular(name: str, directory: int) -> int:
+    """For reading. Raises OSError; EINVAL for what is no regular file, which is not opened: of some, that is an act."""
+    if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file")
+    handle = os.open(name, READ, dir_fd=directory)
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    raise OSError(errno.EINVAL, "Not a regular file")
+
+
+def is_same(handle: int, path: Path) -> bool:
+    """Whether the open directory still is the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except OSError:
+        return False
+
+
+def sync_folder(path: Path) -> None:
+    """Make durable which names there are."""
+    handle = os.open(path, FOLDER)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def mend(error: OSError) -> str:
+    """What the owner can do."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "free some space on its disk"
+        case errno.EROFS | errno.EACCES | errno.EPERM:
+            return "make it writable for the daemon's user, or set spool.directory"
+        case errno.ENOTDIR | errno.ENOENT | errno.ELOOP | errno.ENAMETOOLONG:
+            return "set spool.directory"
+        case _:
+            return "check the disk, and see the journal"
+
+
+def _files(handle: int) -> list[tuple[str, os.stat_result]]:
+    found = []
+    with os.scandir(handle) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                status = entry.stat(follow_symlinks=False)
+                found.append((entry.name, status))
+    return found
+
+
+def _utterances(handle: int) -> Iterator[tuple[str, PartId, os.stat_result]]:
+    for name, status in _files(handle):
+        if (part := part_of(name)) is not None:
+            yield name, part, status
+
+
+def _entry(
+    name: str, part: PartId | None, state: Literal["waiting", "quarantined", "newer"], status: os.stat_result
+) -> Entry:
+    return Entry(name, part, state, _size(status), round(_size(status) / BYTES_PER_S, 1))
+
+
+def _state(handle: int, name: str) -> Literal["waiting", "newer"]:
+    try:
+        file = open_regular(name, handle)
+    except OSError:
+        return "waiting"
+    try:
+        found = version(os.read(file, MAGIC_BYTES))
+        return "newer" if found is not None and found > VERSION else "waiting"
+    except OSError:
+        return "waiting"
+    finally:
+        os.close(file)
+
+
+def _free_name(name: str, handle: int) -> str:
+    free, number = name, 1
+    with contextlib.suppress(FileNotFoundError):
+        while os.stat(free, dir_fd=handle, follow_symlinks=False):
+            number += 1
+            free = f"{name}~{number}"
+    return free
+
+
+def _size(status: os.stat_result) -> int:
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
+def _sweep(handle: int) -> None:
+    """Delete what a crash left half made. What cannot be deleted does no harm."""
+    for folder in (".", KEPT):
+        with contextlib.suppress(OSError):
+            inside = os.open(folder, FOLDER | os.O_NOFOLLOW, dir_fd=handle)
+            try:
+                for name, _ in _files(inside):
+                    if name.endswith(NEW):
+                        with contextlib.suppress(OSError):
+                            os.unlink(name, dir_fd=inside)
+            finally:
+                os.close(inside)

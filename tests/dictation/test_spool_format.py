@@ -1,0 +1,272 @@
+import json
+import random
+import struct
+import tracemalloc
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowpi.dictation import spool_format
+from flowpi.dictation.spool_format import (
+    AUDIO,
+    ENDING,
+    HEADER,
+    MAGIC,
+    MAGIC_1,
+    MAX_PIECE_BYTES,
+    PLACE,
+    RECORD,
+    Ending,
+    NewerVersion,
+    _record,
+    parse,
+)
+from flowpi.dictation.utterance import About, PartId, Utterance
+from flowpi.dsp.format import FRAME_BYTES
+from flowpi.wire.flow_messages import App, Context
+from tests.dictation.sound import ID, noise, ulid
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "spool"
+PART = PartId(ID)
+SOUND = noise(0.5)
+PIECE = 3200
+PIECES = [SOUND[at : at + PIECE] for at in range(0, len(SOUND), PIECE)]
+ABOUT = About(ID, 1_700_000_000.0)
+
+
+def records(pieces: list[bytes], about: About = ABOUT, end: Ending | None = None) -> list[bytes]:
+    """Header, sound, and the ending, which is right if none is given."""
+    audio, frames = [], 0
+    for pcm in pieces:
+        audio.append(spool_format.audio(frames, pcm))
+        frames += len(pcm) // FRAME_BYTES
+    return [spool_format.header(about), *audio, spool_format.ending(end or Ending(frames))]
+
+
+def read(data: bytes) -> Utterance:
+    utterance = parse(data, PART)
+    assert utterance is not None
+    return utterance
+
+
+def sound(utterance: Utterance) -> bytes:
+    return utterance.read(0, utterance.length)
+
+
+RECORDS = records(PIECES)
+WHOLE = b"".join(RECORDS)
+
+
+def check(data: bytes) -> None:
+    """Damaged anyhow, it is nothing, or what was said, in its place, with silence for what is missing."""
+    try:
+        utterance = parse(data, PART)
+    except NewerVersion:
+        assert data[: len(MAGIC)] != MAGIC
+        return
+    if utterance is None:
+        return
+    heard = sound(utterance)
+    silent = 0
+    for at in range(0, len(heard), PIECE):
+        piece = heard[at : at + PIECE]
+        silent += 0 if piece == SOUND[at : at + PIECE] else len(piece)
+        assert piece in (SOUND[at : at + PIECE], bytes(len(piece)))
+    assert utterance.lost_frames == silent // FRAME_BYTES
+    assert utterance.partial is (data[len(MAGIC) :] != WHOLE[len(MAGIC) :])  # the records speak for themselves
+    assert utterance.complete
+
+
+class TestVectors:
+    """Files as they lie on the cards of owners."""
+
+    @pytest.mark.promise("P26")
+    @pytest.mark.parametrize("version", [1, 2])
+    def test_every_version_there_was_is_read(self, version: int) -> None:
+        utterance = parse((VECTORS / f"version-{version}.utt").read_bytes(), PartId(ulid(7), 2))
+        assert utterance is not None
+        assert utterance.about == About(ulid(7), 1_700_000_000.25, 2, Context(app=App(name="Notes")))
+        assert sound(utterance) == noise(0.25, seed=7)
+        assert utterance.lost_frames == 7
+        assert (utterance.complete, utterance.damaged) == (True, False)
+        assert utterance.partial is (version == 2)  # as it was marked when it ended; version 1 had no place for that
+
+    def test_this_version_is_written_as_ever(self) -> None:
+        about = About(ulid(7), 1_700_000_000.25, 2, Context(app=App(name="Notes")))
+        pcm = noise(0.25, seed=7)
+        pieces = [pcm[at : at + PIECE] for at in range(0, len(pcm), PIECE)]
+        written = b"".join(records(pieces, about, Ending(len(pcm) // FRAME_BYTES, 7, partial=True)))
+        assert written == (VECTORS / "version-2.utt").read_bytes()
+
+    @pytest.mark.parametrize("version", [3, 10, 9999])
+    def test_a_newer_version_is_told_from_a_broken_file(self, version: int) -> None:
+        with pytest.raises(NewerVersion, match=f"^version {version}$"):
+            parse(WHOLE.replace(b"utterance 2", b"utterance %d" % version), PART)
+
+
+class TestDamage:
+    @given(st.integers(0, len(WHOLE)))
+    def test_cut_anywhere(self, size: int) -> None:
+        check(WHOLE[:size])
+
+    def test_cut_at_each_byte_of_the_records_around_the_sound(self) -> None:
+        for size in [*range(400), *range(len(WHOLE) - 200, len(WHOLE) + 1)]:
+            check(WHOLE[:size])
+
+    def test_cut_within_the_sound_what_was_synced_before_stays(self) -> None:
+        kept = read(WHOLE[: len(WHOLE) // 2])
+        assert len(SOUND) // 2 - kept.length <= PIECE
+        assert not kept.damaged  # that is what a crash leaves
+
+    @given(st.lists(st.integers(0, 8 * len(WHOLE) - 1), min_size=1, max_size=3, unique=True))
+    def test_bits_flipped_anywhere(self, bits: list[int]) -> None:
+        data = bytearray(WHOLE)
+        for bit in bits:
+            data[bit // 8] ^= 1 << bit % 8
+        check(bytes(data))
+
+    @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 5000))
+    def test_zeros_where_blocks_were_never_written(self, at: int, size: int) -> None:
+        check(WHOLE[:at] + bytes(min(size, len(WHOLE) - at)) + WHOLE[at + size :])
+
+    @given(st.binary(max_size=200))
+    def test_rubbish(self, data: bytes) -> None:
+        parse(data, PART)
+        parse(MAGIC + data, PART)
+        parse(MAGIC_1 + data, PART)
+        check(WHOLE[:-30] + data)
+
+    @pytest.mark.parametrize("broken", range(len(RECORDS)))
+    def test_what_stands_behind_damage_is_read(self, broken: int) -> None:
+        """One record is lost, and nothing else: silence of the same length stands in its place."""
+        damaged = bytearray(b"".join(RECORDS))
+        at = len(b"".join(RECORDS[:broken])) + (len(MAGIC) if broken == 0 else 0)
+        damaged[at + RECORD.size + 9] ^= 1
+        utterance = read(bytes(damaged))
+        hole = range(PIECE * (broken - 1), PIECE * broken) if 0 < broken <= len(PIECES) else range(0)
+        expected = bytearray(SOUND)
+        expected[hole.start : hole.stop] = bytes(len(hole))
+        assert sound(utterance) == expected
+        assert utterance.lost_frames == len(hole) // FRAME_BYTES
+        assert utterance.partial
+        assert utterance.damaged
+
+    def test_without_a_header_the_name_tells_what_it_is(self) -> None:
+        utterance = read(bytes(2000) + b"".join(RECORDS[1:]))
+        assert sound(utterance) == SOUND
+        assert utterance.about.id == ID
+        assert 1_600_000_000 < utterance.about.started_at < 1_800_000_000  # of the id
+        assert utterance.partial
+
+    def test_the_mark_of_a_microphone_that_was_unplugged_stays(self) -> None:
+        end = Ending(len(SOUND) // FRAME_BYTES, 5, partial=True)
+        utterance = read(b"".join(records(PIECES, end=end)))
+        assert (utterance.partial, utterance.damaged, utterance.lost_frames) == (True, False, 5)
+
+    def test_less_sound_than_the_end_says(self) -> None:
+        utterance = read(RECORDS[0] + RECORDS[1] + RECORDS[-1])
+        assert sound(utterance) == PIECES[0]
+        assert (utterance.partial, utterance.damaged) == (True, True)
+
+    def test_the_sound_of_another_utterance_is_not_taken(self) -> None:
+        assert parse(WHOLE, PartId(ulid(5))) is None
+        assert parse(WHOLE, PartId(ID, 2)) is None
+
+    def test_a_context_of_another_version_is_left_out(self) -> None:
+        about = {"id": ID, "started_at": 1.0, "part": 1, "context": {"app": "Notes", "mood": "good"}, "mood": "good"}
+        utterance = read(MAGIC + _record(HEADER, json.dumps(about).encode()) + RECORDS[1])
+        assert utterance.about == About(ID, 1.0)
+        assert sound(utterance) == PIECES[0]
+
+    def test_a_long_piece_is_written_as_several_records(self) -> None:
+        pcm = random.Random(1).randbytes(MAX_PIECE_BYTES * 5 // 2)
+        assert sound(read(spool_format.header(ABOUT) + spool_format.audio(0, pcm))) == pcm
+
+
+class TestHostile:
+    """Whole records that say what is not so: they cost neither memory nor time."""
+
+    def test_a_hole_of_a_million_years(self) -> None:
+        data = RECORDS[0] + RECORDS[1] + _record(AUDIO, PLACE.pack(1 << 60) + PIECES[1]) + RECORDS[-1]
+        tracemalloc.start()
+        utterance = read(data)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 1 << 20
+        assert sound(utterance) == PIECES[0] + PIECES[1]
+        assert utterance.partial
+
+    @pytest.mark.parametrize("marker", [AUDIO, HEADER, b"\xf5up?", b"\xf5up"])
+    def test_nothing_but_markers(self, marker: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each promises 2 MB of sound; the checksums of all of them would take hours."""
+        checked = 0
+        real = zlib.crc32
+
+        def crc32(data: bytes, value: int = 0) -> int:
+            nonlocal checked
+            checked += len(data)
+            return real(data, value)
+
+        monkeypatch.setattr(zlib, "crc32", crc32)
+        data = MAGIC + (marker + struct.pack("<I", 1 << 21)) * 500_000
+        assert parse(data, PART) is None
+        assert checked < 6 * len(data)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"null",
+            b"[" * 100_000,
+            b'{"frames": -1}',
+            b'{"frames": 8000, "lost_frames": 1e30}',
+            b'{"frames": 8000, "lost_frames": -5}',
+            b'{"frames": 99999999999999999999999}',
+        ],
+    )
+    def test_an_ending_that_is_none(self, body: bytes) -> None:
+        utterance = read(b"".join(RECORDS[:-1]) + _record(ENDING, body))
+        assert sound(utterance) == SOUND
+        assert utterance.partial
+        assert utterance.lost_frames == 0
+
+    @pytest.mark.parametrize("started_at", [1e300, -1e12, 253_402_300_800.0])
+    def test_a_moment_that_is_no_date(self, started_at: float) -> None:
+        utterance = read(spool_format.header(About(ID, started_at)) + RECORDS[1])
+        assert utterance.about.started_at == 0
+
+    @pytest.mark.parametrize("body", [PLACE.pack(0), PLACE.pack(0) + b"abc", b"", b"1234567"])
+    def test_sound_that_is_none(self, body: bytes) -> None:
+        utterance = read(RECORDS[0] + _record(AUDIO, body) + b"".join(RECORDS[1:]))
+        assert sound(utterance) == SOUND
+        assert utterance.damaged
+
+    def test_sound_that_comes_twice(self) -> None:
+        utterance = read(b"".join([*RECORDS[:3], *RECORDS[1:]]))
+        assert sound(utterance) == SOUND
+        assert utterance.damaged
+
+    def test_a_file_larger_than_any_utterance_is_not_looked_through(self, tmp_path: Path) -> None:
+        path = tmp_path / "large"
+        with path.open("w+b") as file:
+            file.write(WHOLE)
+            file.truncate(1 << 40)  # all of it a hole
+            assert spool_format.read(file, PART) is None
+
+
+def test_an_utterance_is_read_in_little_more_memory_than_its_sound(tmp_path: Path) -> None:
+    """P36. Of 330 s there were four copies at once."""
+    second = noise(1.0)
+    path = tmp_path / "long"
+    path.write_bytes(b"".join(records([second] * 100)))
+    tracemalloc.start()
+    with path.open("rb") as file:
+        utterance = spool_format.read(file, PART)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert utterance is not None
+    assert utterance.length == 100 * len(second)
+    assert peak < 1.3 * utterance.length
