@@ -4,8 +4,10 @@ Asks the daemon where one runs, which knows why there is no text; else it reads 
 read from the spool, so exporting needs the daemon's user or root.
 """
 
+import asyncio
 import datetime
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,33 +16,36 @@ from typing import Any
 import msgspec
 
 from flowpi.client import Connection
-from flowpi.commands import choose, listed
 from flowpi.config import Config
 from flowpi.core.errors import (
-    CannotCreateError,
     DaemonUnavailable,
+    DataError,
     NoInputError,
     NoPermissionError,
     UnavailableError,
     UsageError,
 )
 from flowpi.dictation.spool import Spool
-from flowpi.dictation.utterance import PartId
+from flowpi.dictation.spool_folder import Entry
+from flowpi.holdings import choose, drop_from, order, spooled
 from flowpi.host.paths import spool_directory
 from flowpi.publish.messages import Problem, Spooled
 
 NO_DAEMON = "no daemon runs"
 
+AT_ONCE = 500
+"""Names in one command: a line of the socket is at most 64 KiB."""
+
 
 def spool_list(config: Config, *, as_json: bool) -> int:
     """One line an utterance, oldest first; or JSON."""
-    spooled, directory = _spooled(config)
+    found, directory = _found(config)
     if as_json:
-        print(json.dumps(msgspec.to_builtins(spooled)))
+        print(json.dumps(msgspec.to_builtins(found)))
         return 0
-    for one in spooled:
-        print(f"{_name(one):<29} {_moment(one.said_at)} {_duration(one.duration_s):>7}  {_why(one)}")
-    if not spooled:
+    for one in found:
+        print(f"{one.name:<29} {_moment(one.said_at):<19} {_duration(one.duration_s):>7}  {_why(one)}")
+    if not found:
         print(f"nothing waits in {directory}", file=sys.stderr)
     return 0
 
@@ -51,12 +56,12 @@ def spool_retry(config: Config, names: Sequence[str]) -> int:
     Raises:
         UnavailableError: no daemon runs, which does this at its start anyway.
     """
-    answer = _ask(config, "retry", names)
-    if answer is None:
+    count = _ask(config, "retry", names)
+    if count is None:
         raise UnavailableError(
             "no daemon runs to send them", "start it with `systemctl start flowpi`: it tries all of them"
         )
-    return _tell(len(answer), "will be tried now")
+    return _tell(count, "will be tried now")
 
 
 def spool_drop(config: Config, names: Sequence[str], *, everything: bool) -> int:
@@ -66,21 +71,26 @@ def spool_drop(config: Config, names: Sequence[str], *, everything: bool) -> int
     if names and everything:
         raise UsageError("names or --all, not both", "")
     if not names:
-        names = [_name(one) for one in _spooled(config)[0] if one.state != "speaking"]
+        names = [one.name for one in _found(config)[0] if one.state != "speaking"]
         if not names:
             return _tell(0, "dropped")
-    answer = _ask(config, "drop", names)
-    if answer is not None:
-        return _tell(len(answer), "dropped")
+    count = 0
+    for at in range(0, len(names), AT_ONCE):
+        dropped = _ask(config, "drop", names[at : at + AT_ONCE])
+        count += _drop(config, names[at : at + AT_ONCE]) if dropped is None else dropped
+    return _tell(count, "dropped")
+
+
+def _drop(config: Config, names: Sequence[str]) -> int:
+    """Where no daemon runs."""
     spool = Spool(spool_directory(config))
     spool.open()  # nobody else may have it meanwhile
     try:
-        chosen = _chosen(listed(spool), names)
-        for one in chosen:
-            spool.discard(PartId(one.id, one.part))
+        chosen = _chosen([spooled(entry) for entry in spool.entries()], names)
+        asyncio.run(drop_from(spool, chosen))
     finally:
         spool.close()
-    return _tell(len(chosen), "dropped")
+    return len(chosen)
 
 
 def spool_export(config: Config, names: Sequence[str], to: Path) -> int:
@@ -88,79 +98,74 @@ def spool_export(config: Config, names: Sequence[str], to: Path) -> int:
 
     Raises:
         CannotCreateError: a file is in the way, or cannot be written.
+        DataError, NoInputError: there is no sound of one that is named.
     """
-    spooled, directory = _spooled(config)
+    found, directory = _found(config)
     spool = Spool(directory)
-    readable = {(one.id, one.part) for one in _readable(spool)}
-    chosen = _chosen(spooled, names)
-    missing = [_name(one) for one in chosen if (one.id, one.part) not in readable]
-    if missing and names:
-        raise NoInputError(f"the disk does not have {', '.join(missing)}", "it is in the daemon's memory only")
+    chosen = _chosen(found, names)
+    on_disk = {entry.name: entry for entry in _entries(spool)}
     for one in chosen:
-        path = to / f"{_name(one)}.wav"
-        if _name(one) in missing:
+        entry = next((entry for entry in on_disk.values() if spooled(entry).name == one.name), None)
+        if entry is None:
+            if names:
+                raise NoInputError(f"the disk does not have {one.name}", "it is in the daemon's memory only")
             continue
+        path = to / f"{one.name}.wav"
         try:
-            spool.export(PartId(one.id, one.part), path)
-        except FileExistsError:
-            raise CannotCreateError(f"{str(path)!r} is there already", "take another directory: --to DIR") from None
-        except OSError as error:
-            raise CannotCreateError(
-                f"{str(path)!r} cannot be written ({error.strerror})", "take another directory: --to DIR"
-            ) from None
+            spool.export(entry.name, path)
+        except DataError as error:
+            if names:
+                raise
+            print(f"flowpi: {error}", file=sys.stderr)
+            continue
         print(path)
     return 0
 
 
-def _ask(config: Config, action: str, names: Sequence[str] = ()) -> list[Spooled] | None:
-    """What the daemon did that to; None if there is no daemon."""
+def _ask(config: Config, action: str, names: Sequence[str] = ()) -> int | None:
+    """To how many the daemon did that; None if there is no daemon."""
     try:
         with Connection(config) as connection:
-            answer = connection.ask({"command": "spool", "action": action, "utterances": list(names)})
-            return msgspec.convert(answer["spool"], list[Spooled])
+            count: int = connection.ask({"command": "spool", "action": action, "utterances": list(names)})["count"]
+            return count
     except DaemonUnavailable:
         return None
 
 
-def _spooled(config: Config) -> tuple[list[Spooled], Path]:
+def _found(config: Config) -> tuple[list[Spooled], Path]:
     """All of it, and where it lies."""
     found: list[Spooled] = []
     try:
         with Connection(config) as connection:
             answer: dict[str, Any] = {"more": True}
             while answer["more"]:
-                after = {"after": f"{found[-1].id}.{found[-1].part}"} if found else {}
+                after = {"after": found[-1].name} if found else {}
                 answer = connection.ask({"command": "spool", "action": "list", **after})
                 found += msgspec.convert(answer["spool"], list[Spooled])
             return found, Path(answer["directory"])
     except DaemonUnavailable:
         directory = spool_directory(config)
         print(f"flowpi: {NO_DAEMON}: this is what lies in {directory}", file=sys.stderr)
-        return _readable(Spool(directory)), directory
+        return sorted(map(spooled, _entries(Spool(directory))), key=order), directory
 
 
-def _readable(spool: Spool) -> list[Spooled]:
-    try:
-        return sorted(listed(spool), key=lambda one: (one.id, one.part))
-    except FileNotFoundError:
-        return []
-    except PermissionError:
-        raise NoPermissionError(f"{str(spool.directory)!r} is not for this user", "try it with sudo") from None
+def _entries(spool: Spool) -> list[Entry]:
+    if spool.directory.exists() and not os.access(spool.directory, os.R_OK | os.X_OK):
+        raise NoPermissionError(f"{str(spool.directory)!r} is not for this user", "try it with sudo")
+    return spool.entries()
 
 
-def _chosen(spooled: list[Spooled], names: Sequence[str]) -> list[Spooled]:
-    chosen = choose(spooled, names)
+def _chosen(found: list[Spooled], names: Sequence[str]) -> list[Spooled]:
+    chosen = choose(found, names)
     if isinstance(chosen, Problem):
         raise UsageError(chosen.message, "see `flowpi spool list`")
     return chosen
 
 
-def _name(one: Spooled) -> str:
-    return str(PartId(one.id, one.part))
-
-
-def _moment(said_at: str) -> str:
+def _moment(said_at: str | None) -> str:
     """In local time, to the second."""
+    if said_at is None:
+        return ""
     return datetime.datetime.fromisoformat(said_at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 

@@ -1,18 +1,17 @@
 """The commands of the local socket: what a client may ask for, checked and answered."""
 
-import asyncio
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from msgspec import UnsetType
 
 from flowpi.conductor import Conductor
 from flowpi.core.appliance import Finishing, Recording
+from flowpi.core.errors import SpoolError
 from flowpi.core.events import CancelCommanded, Event, StartCommanded, StopCommanded, ToggleCommanded
-from flowpi.core.ulid import ulid_unix_ms
-from flowpi.dictation.spool import QUARANTINED, WAITING, Spool
-from flowpi.dictation.utterance import PartId
-from flowpi.publish.messages import Problem, Request, Spooled, rfc3339
+from flowpi.dictation.spool import Spool
+from flowpi.holdings import Holdings, choose
+from flowpi.publish.messages import Problem, Request, Spooled
 from flowpi.wire.flow_messages import Context
 
 MAX_LISTED = 500
@@ -24,7 +23,8 @@ class Commands:
 
     def __init__(self, conductor: Conductor, spool: Spool) -> None:
         self._conductor = conductor
-        self._spool = spool
+        self._holdings = Holdings(conductor, spool)
+        self._directory = spool.directory
 
     async def carry_out(self, request: Request) -> dict[str, Any] | Problem:
         """The members of the response, or what is wrong with the request."""
@@ -32,7 +32,7 @@ class Commands:
             case "record":
                 return await self._record(request)
             case "spool":
-                return await self._spooled(request)
+                return await self._spool(request)
             case "status":
                 return {"status": self._conductor.status()}
             case str(name):
@@ -64,90 +64,40 @@ class Commands:
             return Problem(refused.code, refused.message)
         after = conductor.state
         more = {}
-        if request.action != "cancel" and isinstance(before, Recording | Finishing) and not isinstance(after, Recording):
+        ends = request.action in ("stop", "toggle") and not isinstance(after, Recording)
+        if ends and isinstance(before, Recording | Finishing):
             more = {"recorded": await conductor.outcomes.recorded(before.utterance)}
             after = conductor.state
         return {"state": after.name, "utterance": getattr(after, "utterance", None), **more}
 
-    async def _spooled(self, request: Request) -> dict[str, Any] | Problem:
-        match request.action:
-            case "list":
-                spooled = await self._list()
-                if isinstance(request.after, str):
-                    after = PartId.parse(request.after)
-                    if after is None:
-                        return Problem("bad_request", f"{request.after[:40]!r} is no utterance")
-                    spooled = [one for one in spooled if (one.id, one.part) > after]
-                return {
-                    "spool": spooled[:MAX_LISTED],
-                    "more": len(spooled) > MAX_LISTED,
-                    "directory": str(self._spool.directory),
-                }
-            case "retry" | "drop" as action:
-                chosen = choose(await self._list(), request.utterances or ())
-                if isinstance(chosen, Problem):
-                    return chosen
-                if any(one.state == "speaking" for one in chosen) and action == "drop":
-                    return Problem("bad_request", "it is still being said: `flowpi record cancel` drops it")
-                if action == "drop" and not request.utterances:
-                    return Problem("bad_request", "name the utterances to drop")
-                for one in chosen:
-                    await self._retry(one) if action == "retry" else await self._drop(one)
-                if not request.utterances:
-                    self._conductor.delivery.retry(None)
-                return {"spool": chosen[:MAX_LISTED], "more": len(chosen) > MAX_LISTED}
-            case _:
-                return Problem("bad_request", "action is one of: list, retry, drop")
+    async def _spool(self, request: Request) -> dict[str, Any] | Problem:
+        try:
+            found = await self._holdings.list()
+            match request.action:
+                case "list":
+                    return self._page(found, request.after)
+                case "retry" | "drop" as action:
+                    chosen = choose(found, request.utterances or ())
+                    if isinstance(chosen, Problem):
+                        return chosen
+                    if action == "retry":
+                        await self._holdings.retry(chosen)
+                    elif not request.utterances:
+                        return Problem("bad_request", "name the utterances to drop")
+                    elif any(one.state == "speaking" for one in chosen):
+                        return Problem("bad_request", "it is still being said: `flowpi record cancel` drops it")
+                    else:
+                        await self._holdings.drop(chosen)
+                    return {"count": len(chosen)}
+                case _:
+                    return Problem("bad_request", "action is one of: list, retry, drop")
+        except SpoolError as error:
+            return Problem("spool", str(error))
 
-    async def _list(self) -> list[Spooled]:
-        """What has no text yet, oldest first."""
-        delivery, outcomes = self._conductor.delivery, self._conductor.outcomes
-        found = {(one.id, one.part): one for one in await asyncio.to_thread(listed, self._spool)}
-        for utterance in outcomes.open():
-            state = "sending" if utterance.complete else "speaking"
-            found[utterance.part_id] = _spooled(utterance.part_id, state, "", utterance.duration_s)
-        for waiting in delivery.waiting():
-            part = waiting.part
-            state = "parked" if waiting.parked else "sending" if waiting.sending else WAITING
-            duration_s = waiting.duration_s if part not in found else found[part].duration_s
-            found[part] = _spooled(part, state, waiting.reason, duration_s, in_memory=waiting.in_memory)
-        return [found[key] for key in sorted(found)]
-
-    async def _retry(self, one: Spooled) -> None:
-        part = PartId(one.id, one.part)
-        if one.state == QUARANTINED and await asyncio.to_thread(self._spool.restore, part):
-            self._conductor.delivery.add([part])
-            self._count_quarantined()
-        self._conductor.delivery.retry([part])
-
-    async def _drop(self, one: Spooled) -> None:
-        part = PartId(one.id, one.part)
-        if one.state == QUARANTINED:
-            await asyncio.to_thread(self._spool.discard, part)
-            self._count_quarantined()
-        else:
-            self._conductor.outcomes.dropped(part)
-            self._conductor.delivery.drop(part)
-
-    def _count_quarantined(self) -> None:
-        self._conductor.outcomes.quarantined(None, "", self._spool.quarantined)
-
-
-def listed(spool: Spool) -> list[Spooled]:
-    """What the disk has. Any thread; also without a daemon."""
-    return [_spooled(entry.part, entry.state, entry.reason, entry.duration_s) for entry in spool.entries()]
-
-
-def choose(spooled: list[Spooled], wanted: Iterable[str]) -> list[Spooled] | Problem:
-    """Those that are named, by ULID for all parts or by part; all if none is."""
-    names = set(wanted)
-    known = {name for one in spooled for name in (one.id, f"{one.id}.{one.part}")}
-    unknown = sorted(names - known)
-    if unknown:
-        return Problem("bad_request", f"no such utterance: {', '.join(name[:40] for name in unknown[:5])}")
-    return [one for one in spooled if not names or one.id in names or f"{one.id}.{one.part}" in names]
-
-
-def _spooled(part: PartId, state: str, reason: str, duration_s: float, *, in_memory: bool = False) -> Spooled:
-    said_at = rfc3339(min(ulid_unix_ms(part.utterance) / 1000, 253_402_300_799))  # of a wild id: the end of year 9999
-    return Spooled(part.utterance, part.part, state, reason, said_at, round(duration_s, 1), in_memory)
+    def _page(self, found: list[Spooled], after: str | UnsetType) -> dict[str, Any]:
+        """As much as fits into one answer."""
+        names = [one.name for one in found]
+        start = names.index(after) + 1 if isinstance(after, str) and after in names else 0
+        page = found[start : start + MAX_LISTED]
+        more = start + MAX_LISTED < len(found)
+        return {"spool": page, "more": more, "directory": str(self._directory)}

@@ -11,6 +11,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from msgspec import structs
@@ -226,10 +227,10 @@ class Conductor:
     def _begin_part(self, utterance_id: str, part: int, by: float) -> None:
         for utterance in self.outcomes.parts(utterance_id)[-1:]:
             about = About(utterance_id, time.time(), part, utterance.about.context)
-            self.capture.go_on(utterance, Utterance(about), by)
+            following = Utterance(about)
+            self.capture.go_on(utterance, following, by, partial(self._part_begun, following))
 
-    def part_begun(self, before: Utterance, following: Utterance) -> None:
-        """The recording goes on in `following`, which has its first sound."""
+    def _part_begun(self, following: Utterance) -> None:
         following.about = structs.replace(following.about, started_at=time.time())
         self.outcomes.begun(following)
         self.delivery.begin(following)
@@ -301,6 +302,7 @@ class Conductor:
         )
 
     def _backlog(self) -> messages.Backlog:
-        waiting = self.delivery.waiting()
+        """Without what is being said, or was a moment ago."""
+        waiting = [one for one in self.delivery.waiting() if not one.live]
         oldest_at = messages.rfc3339(ulid_unix_ms(waiting[0].part.utterance) / 1000) if waiting else None
         return messages.Backlog(len(waiting), oldest_at, sum(one.in_memory for one in waiting))

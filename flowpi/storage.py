@@ -41,13 +41,13 @@ class Storage:
     conductor: Conductor
 
     def __init__(self, config: Config) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         self.spool = Spool(
             paths.spool_directory(config),
             sync_s=config.spool.sync_ms / 1000,
             max_bytes=config.spool.max_mb * 1_000_000,
             keep_days=config.publish.files.keep_days,
-            on_quarantine=lambda part, reason: loop.call_soon_threadsafe(self._quarantined, part, reason),
+            on_quarantine=self._on_quarantine,
         )
         self.transcripts = Transcripts(paths.transcripts_directory(config), config.publish.files.keep_days)
         self.ids = UlidFactory()
@@ -137,5 +137,9 @@ class Storage:
             outcomes.quarantined(None, "", self.spool.quarantined)
         return backlog
 
+    def _on_quarantine(self, part: PartId, reason: str) -> None:
+        """On whatever thread found it."""
+        self._loop.call_soon_threadsafe(self._quarantined, part, reason)
+
     def _quarantined(self, part: PartId, reason: str) -> None:
-        self.conductor.outcomes.quarantined(part, reason, self.spool.quarantined)
+        self.conductor.outcomes.quarantined(part if reason else None, reason, self.spool.quarantined)

@@ -18,7 +18,8 @@ from flowpi.core.errors import MicrophoneError, PanelError, SpoolError
 from flowpi.core.gestures import Gestures
 from flowpi.core.lights import KEPT, LED, READY, light
 from flowpi.core.ulid import UlidFactory, is_ulid
-from flowpi.dictation.delivery import Delivery, Waiting
+from flowpi.dictation.backlog import Waiting
+from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.session import Timings
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.utterance import PartId, Utterance
@@ -66,9 +67,10 @@ class FakeCapture:
         self.log.append(("drop", entry.id))
         entry.finish(0.0)
 
-    def go_on(self, entry: Utterance, following: Utterance, until: float) -> None:
+    def go_on(self, entry: Utterance, following: Utterance, until: float, on_next: Callable[[], None]) -> None:
         self.log.append(("go on", entry.id))
         self.following = entry, following, until
+        self.pause = on_next
 
 
 class FakeDelivery:
@@ -266,9 +268,9 @@ class TestCommands:
 
         stage(scene)
 
-    def test_while_it_starts_it_refuses(self) -> None:
+    def test_while_it_starts_it_refuses(self, tmp_path: Path) -> None:
         async def main() -> None:
-            house = House(Rules())
+            house = House(Rules(), tmp_path)
             for action in ("start", "toggle"):
                 problem = await house.refused(command="record", action=action)
                 assert problem == Problem("starting", "still starting: try again in a moment")
@@ -460,7 +462,7 @@ class TestButton:
             assert until == pytest.approx(10.0, abs=0.1)
             first.append(SOUND)
             first.finish(9.0)
-            house.conductor.part_begun(first, second)
+            house.capture.pause()
             assert house.delivery.begun == [first, second]
             assert second.part_id == (first.id, 2)
             await asyncio.sleep(0.1)
@@ -485,9 +487,9 @@ class TestButton:
             await asyncio.sleep(8.01)
             first, second, _ = house.capture.following
             first.finish(9.0)
-            house.conductor.part_begun(first, second)
+            house.capture.pause()
             house.conductor.outcomes.deferred(first, "no answer")
-            house.delivery.left = [Waiting(first.part_id, reason="no answer")]
+            house.delivery.left = [Waiting(first.part_id, "no answer", 1, False, False, False)]
             await house.record("cancel")
             assert sorted(house.delivery.dropped) == [first.part_id, second.part_id]
 

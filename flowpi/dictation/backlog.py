@@ -26,7 +26,8 @@ class Waiting(Struct, frozen=True):
 
     `reason`: of the last failure, or what it waits for. `attempts`: how often backends were asked for it, in this life
     of the daemon. `parked`: nothing is done until its owner says so. `in_memory`: it is not on the disk. `sending`: a
-    backend is being asked, or it is still being spoken.
+    backend is being asked, or it is still being spoken. `live`: it is, or was a moment ago. `duration_s`: None if only
+    the disk knows.
     """
 
     part: PartId
@@ -35,6 +36,8 @@ class Waiting(Struct, frozen=True):
     parked: bool
     in_memory: bool
     sending: bool
+    live: bool = False
+    duration_s: float | None = None
 
 
 class Recognised(Struct, frozen=True):

@@ -217,7 +217,8 @@ class Delivery:
         found = [self._waiting(entry) for entry in self._backlog]
         for part, live in self._live.items():
             reason = live.reason or ("the text is awaited" if live.utterance.complete else "it is being spoken")
-            found.append(Waiting(part, reason, live.attempts, False, self._keeper.in_memory(part), True))
+            in_memory, duration_s = self._keeper.in_memory(part), live.utterance.duration_s
+            found.append(Waiting(part, reason, live.attempts, False, in_memory, True, True, duration_s))
         return sorted(found, key=lambda one: one.part)
 
     def _waiting(self, entry: Entry) -> Waiting:
@@ -226,7 +227,8 @@ class Delivery:
         reason = entry.reason
         if (earlier := self._backlog.waits_for(part)) is not None:
             reason = f"waits for the text of part {earlier.part}"
-        return Waiting(part, reason, entry.attempts, entry.parked, self._keeper.in_memory(part), sending)
+        in_memory, duration_s = self._keeper.in_memory(part), self._keeper.duration_s(part)
+        return Waiting(part, reason, entry.attempts, entry.parked, in_memory, sending, False, duration_s)
 
     # Live.
 

@@ -59,6 +59,10 @@ class Keeper:
         """The disk did not take it."""
         return part in self._refused
 
+    def duration_s(self, part: PartId) -> float | None:
+        """None if it is on the disk alone."""
+        return self._unsaved[part].duration_s if part in self._unsaved else None
+
     def keep(self, utterance: Utterance) -> None:
         """Follow it to its end. Sets `utterance.durable`, also when it is tried again."""
         part = utterance.part_id
@@ -75,7 +79,8 @@ class Keeper:
     def put_away(self, part: PartId, *, give_up: bool = False, keep_audio: bool = False) -> None:
         """Take it off the disk when nothing is written to it any more.
 
-        `give_up`: its owner wants it no more: what is not written yet need not be, and it must not come back. `keep_audio`: as for `Spool.remove`.
+        `give_up`: its owner wants it no more: what is not written yet need not be, and it must not come back after a
+        power cut. `keep_audio`: as for `Spool.remove`.
         """
         keeping = self._tasks.pop(part, None)
         if keeping is not None and give_up:
@@ -134,7 +139,9 @@ class Keeper:
         """Each goes to a new file, from its first byte: so not before it is complete."""
         return [one for part, one in self._refused.items() if one.complete and part not in self._tasks]
 
-    async def _remove(self, part: PartId, keeping: asyncio.Task[None] | None, keep_audio: bool, cancelled: bool) -> None:
+    async def _remove(
+        self, part: PartId, keeping: asyncio.Task[None] | None, keep_audio: bool, cancelled: bool
+    ) -> None:
         if keeping is not None:
             await asyncio.gather(keeping, return_exceptions=True)
         self._unsaved.pop(part, None)

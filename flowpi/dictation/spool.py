@@ -58,7 +58,8 @@ class Spool:
         Args:
             max_bytes: of all that may lie in it.
             keep_days: how long what is in `kept/` and `quarantine/` stays there; None: for ever.
-            on_quarantine: told of an utterance that could not be read, and why; on whatever thread found out.
+            on_quarantine: told of an utterance that could not be read, and why, on whatever thread found out; why is
+                empty if it could be read in part, and that is delivered.
         """
         self.directory = directory
         self._folder = Folder(directory, max_bytes=max_bytes, keep_days=keep_days, on_quarantine=on_quarantine)

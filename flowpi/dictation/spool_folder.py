@@ -300,7 +300,7 @@ class Folder:
     def quarantine(self, part: PartId, reason: str, *, delivered: bool = False) -> None:
         """Put a bad file aside. Never raises: if it cannot be moved, it stays.
 
-        `delivered`: a text of what could be read is published, so nobody need be told.
+        `delivered`: a text of what could be read is published, and no reason is told.
         """
         name = f"{part}{SUFFIX}"
         log.warning("%s is unreadable (%s) and goes to %s/", name, reason, QUARANTINE)
@@ -312,8 +312,7 @@ class Folder:
             return
         except OSError as error:
             log.warning("%s stays where it is (%s)", name, error.strerror)
-        if not delivered:
-            self._on_quarantine(part, reason)
+        self._on_quarantine(part, "" if delivered else reason)
 
     def restore(self, name: str) -> PartId:
         """Bring a file back from quarantine, to be tried again.

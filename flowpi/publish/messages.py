@@ -90,16 +90,18 @@ class Backlog(Struct):
 class Spooled(Struct):
     """One part of an utterance that has no text yet, as `flowpi spool list` shows it.
 
-    `state`: `speaking`; `sending`; `waiting` for its turn; `parked`, no backend takes it, and only `flowpi spool retry`
-    tries again; `quarantined`, its file cannot be read; `newer`, a later version of flowpi wrote it. `reason`: why there
-    is no text. `said_at`: by the clock of then. `duration_s`: by the size of its file.
+    `name`: what to call it by; `id` is None, and `said_at` too, of what is none by the name of its file. `state`:
+    `speaking`; `sending`; `waiting` for its turn; `parked`, no backend takes it, and only `flowpi spool retry` tries
+    again; `quarantined`, its file cannot be read; `newer`, a later flowpi wrote it. `reason`: why there is no text.
+    `said_at`: by the clock of then. `duration_s`: by the size of its file.
     """
 
-    id: str
+    name: str
+    id: str | None
     part: int
     state: str
     reason: str
-    said_at: str
+    said_at: str | None
     duration_s: float
     in_memory: bool = False
 
