@@ -28,10 +28,10 @@ class Holdings:
         """Oldest first; at the end what is in quarantine. Raises SpoolError."""
         delivery, outcomes = self._conductor.delivery, self._conductor.outcomes
         on_disk = await asyncio.to_thread(self._spool.entries)
-        found = {entry.name: spooled(entry) for entry in on_disk}
+        found = {(entry.state == "quarantined", entry.name): spooled(entry) for entry in on_disk}
         spoken = {utterance.part_id: utterance for utterance in outcomes.open()}
         for one in delivery.waiting():
-            name = f"{one.part}{SUFFIX}"
+            key = (False, f"{one.part}{SUFFIX}")
             live = spoken.get(one.part)
             if live is not None and not live.complete:
                 state = "speaking"
@@ -39,8 +39,8 @@ class Holdings:
                 state = "sending" if one.sending else "parked" if one.parked else "waiting"
             duration_s = one.duration_s
             if duration_s is None:
-                duration_s = found[name].duration_s if name in found else 0.0
-            found[name] = _spooled(str(one.part), one.part, state, one.reason, duration_s, in_memory=one.in_memory)
+                duration_s = found[key].duration_s if key in found else 0.0
+            found[key] = _spooled(str(one.part), one.part, state, one.reason, duration_s, in_memory=one.in_memory)
         return sorted(found.values(), key=order)
 
     async def retry(self, chosen: Iterable[Spooled]) -> None:

@@ -2,25 +2,40 @@
 
 The line is synced before the utterance counts as delivered; its spool file is deleted only then. Whoever starts after
 a crash asks `ids` what got that far.
+
+Each id and part stands there once. A line that could not be synced is taken back; as nobody knows then what of the
+file is on the disk, the next line goes with the others into a new file, which takes its place when it is whole. A sync
+that failed is never tried again on the same file: the kernel may have dropped what it did not write.
 """
 
 import asyncio
 import contextlib
 import datetime
+import errno
 import logging
 import os
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
 from flowpi.core.errors import CannotCreateError, SpoolError
+from flowpi.core.retention import DAY_S, overdue
+from flowpi.core.ulid import is_ulid
 from flowpi.publish.messages import Final
 
 log = logging.getLogger(__name__)
 
 NAME = re.compile(r"\d{4}-\d\d-\d\d\.jsonl")
+NEW = ".new"
+TAIL_BYTES = 1 << 16
+"""So much of the end of a file tells which ids were the last: twenty minutes of speech without a pause."""
+
+APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+REPLACE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class _Id(msgspec.Struct):
@@ -29,15 +44,20 @@ class _Id(msgspec.Struct):
 
 
 class Transcripts:
+    """`append` is called on the loop, the rest on any thread."""
+
     def __init__(self, directory: Path, keep_days: int) -> None:
         self.directory = directory
         self._keep_days = keep_days
         self._thread = ThreadPoolExecutor(1, "transcripts")
+        self._doubtful: set[str] = set()
+        """Names of files of which it is not known what is on the disk."""
+        self._noted: dict[str, float] = {}
 
     def open(self) -> None:
         """Raises CannotCreateError if the directory cannot be made."""
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make()
         except OSError as error:
             raise CannotCreateError(
                 f"the transcripts directory {str(self.directory)!r} cannot be used ({error.strerror})",
@@ -49,15 +69,16 @@ class Transcripts:
         self._thread.shutdown()
 
     async def append(self, final: Final, unix_s: float) -> None:
-        """Write the line and sync it. `unix_s`: now, which names the file.
+        """Write the line and sync it; nothing is written if it stands there already. `unix_s`: now, names the file.
 
         Raises:
-            SpoolError: the disk does not take it; nothing of the line stays.
+            SpoolError: the disk does not take it. The line does not count, and may be appended again.
         """
         day = datetime.datetime.fromtimestamp(unix_s, datetime.UTC).date()
         line = msgspec.json.encode(final) + b"\n"
+        one = (final.id, final.part)
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._append, day, line)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._append, f"{day}.jsonl", line, one)
         except OSError as error:
             raise SpoolError(
                 f"the transcript cannot be written to {str(self.directory)!r} ({error.strerror})",
@@ -65,20 +86,38 @@ class Transcripts:
             ) from error
 
     def ids(self) -> set[tuple[str, int]]:
-        """Id and part of every transcript there is. Reads all files: any thread but the loop's."""
+        """Id and part of every transcript that is durable. Reads all files: any thread but the loop's."""
         found: set[tuple[str, int]] = set()
-        decoder = msgspec.json.Decoder(_Id)
         for path in self._files():
             try:
-                lines = path.read_bytes().splitlines()
+                with _opened(path) as handle:
+                    os.fsync(handle)  # a killed process may have written what is not on the disk yet
+                    with open(handle, "rb", closefd=False) as lines:
+                        found.update(_ids(lines.read()))
             except OSError as error:
                 log.warning("%s cannot be read (%s)", path.name, error.strerror)
-                continue
-            for line in lines:
-                with contextlib.suppress(msgspec.MsgspecError, ValueError):
-                    one = decoder.decode(line)
-                    found.add((one.id, one.part))
+                self._doubtful.add(path.name)
         return found
+
+    def last_id(self) -> str | None:
+        """The greatest id among the last lines of all files: new ones must follow it, whatever the clock says."""
+        found: set[str] = set()
+        for path in self._files():
+            with contextlib.suppress(OSError), _opened(path) as handle:
+                start = max(0, os.fstat(handle).st_size - TAIL_BYTES)
+                found.update(id for id, _ in _ids(os.pread(handle, TAIL_BYTES, start)) if is_ulid(id))
+        return max(found, default=None)
+
+    def expire(self, unix_s: float, monotonic_s: float) -> None:
+        """Delete files of days that are `keep_days` past, see `retention.py`. For once an hour."""
+        born = {path.name: _end_of_day(path.name) for path in self._files()}
+        due, self._noted = overdue(
+            born, self._noted, keep_s=self._keep_days * DAY_S, unix_s=unix_s, monotonic_s=monotonic_s
+        )
+        for name in due:
+            with contextlib.suppress(OSError):
+                (self.directory / name).unlink()
+                log.info("deleted %s: older than %d days", name, self._keep_days)
 
     def _files(self) -> list[Path]:
         try:
@@ -86,46 +125,127 @@ class Transcripts:
         except OSError:
             return []
 
-    def _append(self, day: datetime.date, line: bytes) -> None:
-        path = self.directory / f"{day}.jsonl"
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        handle = os.open(path, flags, 0o600)
+    def _append(self, name: str, line: bytes, one: tuple[str, int]) -> None:
         try:
-            size = os.fstat(handle).st_size
+            handle = self._open(name)
+        except FileNotFoundError:  # somebody tidied up
+            self._make()
+            handle = self._open(name)
+        try:
+            if self._stands(one, name):
+                return
+            if name in self._doubtful:
+                self._replace(name, line)
+                return
+            self._add(handle, name, line)
+        finally:
+            os.close(handle)
+
+    def _add(self, handle: int, name: str, line: bytes) -> None:
+        size = os.fstat(handle).st_size
+        if size and os.pread(handle, 1, size - 1) != b"\n":
+            line = b"\n" + line  # a power cut tore the last line: it must not swallow this one
+        in_doubt = True
+        try:
             if size == 0:  # new, or left empty by a disk that was full
                 self._sync_directory()  # first: a line that is there counts as written
-            if size and os.pread(handle, 1, size - 1) != b"\n":
-                line = b"\n" + line  # a power cut tore the last line: it must not swallow this one
+            in_doubt = False
+            if os.write(handle, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            in_doubt = True
+            os.fsync(handle)
+        except OSError:
             try:
-                if os.write(handle, line) != len(line):
-                    raise OSError(28, "No space left on device")
-                os.fsync(handle)
-            except OSError:
                 os.ftruncate(handle, size)
-                raise
-        finally:
-            os.close(handle)
-        if size == 0:
-            self._delete_old(day)
+            except OSError:
+                in_doubt = True
+            if in_doubt:
+                self._doubtful.add(name)
+            raise
+
+    def _open(self, name: str) -> int:
+        return os.open(self.directory / name, APPEND, 0o600)
+
+    def _stands(self, one: tuple[str, int], today: str) -> bool:
+        """Whether there is a line of it already that is durable.
+
+        Found among the last lines of today's file and of the one before. In a file that is in doubt no line counts.
+        """
+        last = sorted(path.name for path in self._files() if path.name != today)[-1:]
+        for name in {today, *last, *self._doubtful}:
+            with contextlib.suppress(FileNotFoundError), _opened(self.directory / name) as handle:
+                start = max(0, os.fstat(handle).st_size - TAIL_BYTES)
+                if one not in _ids(os.pread(handle, TAIL_BYTES, start)):
+                    continue
+                if name in self._doubtful:
+                    self._replace(name)
+                else:
+                    os.fsync(handle)
+                return True
+        return False
+
+    def _replace(self, name: str, line: bytes = b"") -> None:
+        """Put a new file in the place of one in doubt: its lines, each once, and `line`."""
+        path, new = self.directory / name, self.directory / (name + NEW)
+        with _opened(path) as handle, open(handle, "rb", closefd=False) as file:
+            old = file.read()
+        *pieces, last = old.split(b"\n")
+        if _ids(last):  # all of it but its end
+            pieces.append(last)
+        whole = b"".join(piece + b"\n" for piece in dict.fromkeys(pieces) if piece)
+        with contextlib.suppress(FileNotFoundError):
+            new.unlink()
+        with open(os.open(new, REPLACE, 0o600), "wb") as written:
+            written.write(whole + line)
+            written.flush()
+            os.fsync(written.fileno())
+        new.rename(path)
+        self._sync_directory()
+        self._doubtful.discard(name)
+
+    def _make(self) -> None:
+        if not self.directory.is_dir():
+            self.directory.mkdir(mode=0o700, parents=True)
+            _sync(self.directory.parent)
 
     def _sync_directory(self) -> None:
-        handle = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _sync(self.directory)
 
-    def _delete_old(self, today: datetime.date) -> None:
-        """Once a day: files older than `keep_days`, by their name.
 
-        Not if all others are that old: then the clock may be wrong, and the next day with a transcript will tell.
-        """
-        oldest = f"{today - datetime.timedelta(days=self._keep_days)}.jsonl"
-        others = [path for path in self._files() if path.name != f"{today}.jsonl"]
-        if all(path.name < oldest for path in others):
-            return
-        for path in others:
-            if path.name < oldest:
-                with contextlib.suppress(OSError):
-                    path.unlink()
-                    log.info("deleted %s: older than %d days", path.name, self._keep_days)
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    handle = os.open(path, READ)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _ids(lines: bytes) -> set[tuple[str, int]]:
+    """Of the lines that are whole."""
+    found = set()
+    for line in lines.splitlines():
+        with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            one = _decoder.decode(line)
+            found.add((one.id, one.part))
+    return found
+
+
+_decoder = msgspec.json.Decoder(_Id)
+
+
+def _end_of_day(name: str) -> float:
+    """Unix seconds. 0 for what is no date: its age is unknown."""
+    try:
+        day = datetime.datetime.strptime(name, "%Y-%m-%d.jsonl").replace(tzinfo=datetime.UTC)
+    except ValueError:
+        return 0.0
+    return day.timestamp() + DAY_S

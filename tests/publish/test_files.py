@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -96,13 +97,72 @@ def test_where_there_is_no_directory_there_are_no_ids(tmp_path: Path) -> None:
 async def test_old_files_go_and_nothing_else(tmp_path: Path) -> None:
     transcripts = Transcripts(tmp_path, keep_days=2)
     transcripts.open()
-    stay = ["2023-11-12.jsonl", "2023-11-13.jsonl", "2031-01-01.jsonl", "2001-01-01.txt", "my.jsonl"]
-    names = ["2023-11-11.jsonl", *stay]
+    stay = [
+        "2023-11-12.jsonl",
+        "2023-11-13.jsonl",
+        "2031-01-01.jsonl",
+        "2001-01-01.jsonl",
+        "2023-11-11.txt",
+        "my.jsonl",
+    ]
+    names = ["2023-11-11.jsonl", *stay, "2023-99-99.jsonl"]
     for name in names:
         (tmp_path / name).touch()
-    await transcripts.append(final(), NOON)
+    transcripts.expire(NOON, 1000.0)
+    assert sorted(os.listdir(tmp_path)) == sorted(names)  # the clock may be wrong: it has a day to be put right
+    transcripts.expire(NOON, 1000.0 + DAY_S)
     transcripts.close()
-    assert sorted(os.listdir(tmp_path)) == sorted([*stay, "2023-11-14.jsonl"])
+    assert sorted(os.listdir(tmp_path)) == sorted(stay)
+
+
+@pytest.mark.promise("P24")
+def test_a_clock_that_leaps_for_less_than_a_day_deletes_nothing(transcripts: Transcripts) -> None:
+    (transcripts.directory / "2023-11-14.jsonl").touch()
+    for hour in range(24 * 40):
+        leaps = 0 if hour % 24 == 0 else 40 * DAY_S
+        transcripts.expire(NOON + leaps, hour * 3600.0)
+    assert os.listdir(transcripts.directory) == ["2023-11-14.jsonl"]
+
+
+class TestOnce:
+    """An id and part stands once in the files, however often it is appended."""
+
+    async def test_in_the_file_of_the_day(self, transcripts: Transcripts) -> None:
+        for number in (1, 2, 1, 2, 2):
+            await transcripts.append(final(number), NOON)
+        await transcripts.append(final(1, part=2), NOON)
+        assert [(line["id"][-1], line["part"]) for line in lines(transcripts)] == [("1", 1), ("2", 1), ("1", 2)]
+
+    async def test_over_midnight(self, transcripts: Transcripts) -> None:
+        await transcripts.append(final(1), NOON)
+        await transcripts.append(final(1, "once more"), NOON + DAY_S)
+        await transcripts.append(final(2), NOON + DAY_S)
+        assert [line["id"][-1] for line in lines(transcripts) + lines(transcripts, "2023-11-15")] == ["1", "2"]
+
+    async def test_whose_last_byte_was_not_written(self, transcripts: Transcripts) -> None:
+        await transcripts.append(final(1), NOON)
+        path = transcripts.directory / "2023-11-14.jsonl"
+        path.write_bytes(path.read_bytes()[:-1])
+        await transcripts.append(final(1), NOON)
+        await transcripts.append(final(2), NOON)
+        assert [line["id"][-1] for line in lines(transcripts)] == ["1", "2"]
+
+
+class TestLastId:
+    async def test_it_is_the_greatest_of_all_days(self, transcripts: Transcripts) -> None:
+        assert transcripts.last_id() is None
+        for number, day in ((2, 0), (9, 1), (3, 1), (4, 2)):
+            await transcripts.append(final(number), NOON + day * DAY_S)
+        with (transcripts.directory / "2023-11-14.jsonl").open("ab") as file:
+            file.write(b'{"id": "none", "part": 1}\n' + b"[" * 5000 + b'\n{"id": "01JAZ')
+        assert transcripts.last_id() == final(9).id
+
+    async def test_a_large_file_is_not_read_from_its_beginning(self, transcripts: Transcripts) -> None:
+        path = transcripts.directory / "2023-11-14.jsonl"
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+        await transcripts.append(final(5), NOON)
+        assert transcripts.last_id() == final(5).id
 
 
 async def test_a_link_is_not_followed(transcripts: Transcripts, tmp_path: Path) -> None:
@@ -114,12 +174,21 @@ async def test_a_link_is_not_followed(transcripts: Transcripts, tmp_path: Path) 
 
 async def test_what_cannot_be_written_is_said(transcripts: Transcripts) -> None:
     transcripts.directory.rmdir()
+    transcripts.directory.touch()
     with pytest.raises(SpoolError) as caught:
         await transcripts.append(final(), NOON)
     assert str(caught.value) == (
-        f"the transcript cannot be written to '{transcripts.directory}' (No such file or directory): "
+        f"the transcript cannot be written to '{transcripts.directory}' (Not a directory): "
         "free some space on its disk, or set publish.files.directory"
     )
+
+
+async def test_a_directory_that_was_deleted_is_made_again(transcripts: Transcripts) -> None:
+    await transcripts.append(final(1), NOON)
+    shutil.rmtree(transcripts.directory)
+    await transcripts.append(final(2), NOON)
+    assert [line["id"][-1] for line in lines(transcripts)] == ["2"]
+    assert transcripts.directory.stat().st_mode & 0o777 == 0o700
 
 
 def test_what_cannot_be_made_is_said(tmp_path: Path) -> None:

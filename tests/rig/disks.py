@@ -1,0 +1,94 @@
+"""Disks of all kinds, for programs that have a mount namespace of their own: see `alone`.
+
+What is mounted there ends with the program, whatever becomes of it. Needs root, also for loop devices.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.rig import blocklog
+from tests.waiting import PATIENCE_S
+
+SHUTDOWN = 0x8004587D
+"""EXT4_IOC_SHUTDOWN, of linux/ext4.h; from then on each write is an I/O error."""
+
+NO_LOG_FLUSH = 2
+
+
+def alone(module: str, *arguments: object, timeout_s: float = 120) -> Any:
+    """Run a program that prints JSON in a mount namespace of its own; what it printed."""
+    root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive", "--preserve-env=PYTHONPATH"]
+    command = [*root, "unshare", "--mount", "--propagation", "private"]
+    command += [sys.executable, "-W", "ignore", "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def sh(*command: str | Path) -> None:
+    done = subprocess.run([*map(str, command)], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(f"{' '.join(map(str, command))}: {done.stderr}")
+
+
+@contextlib.contextmanager
+def mounted(source: str | Path, at: Path, *, kind: str = "ext4", options: str = "loop") -> Iterator[Path]:
+    at.mkdir(exist_ok=True)
+    sh("mount", "-t", kind, "-o", options, source, at)
+    try:
+        yield at
+    finally:
+        sh("umount", at)
+
+
+def memory(at: Path, *, size: str = "1g", inodes: str = "0") -> contextlib.AbstractContextManager[Path]:
+    """A file system of so much memory, and of so many files and directories; 0: without limit."""
+    return mounted("tmpfs", at, kind="tmpfs", options=f"size={size},nr_inodes={inodes},mode=0700")
+
+
+def make_ext4(image: Path, megabytes: int = 24) -> None:
+    """As on a Pi's card, in small: blocks of 4 KiB and a journal."""
+    with image.open("wb") as file:
+        file.truncate(megabytes << 20)
+    sh("/sbin/mkfs.ext4", "-q", "-F", "-b", "4096", "-J", "size=4", image)
+
+
+@contextlib.contextmanager
+def logged(work: Path) -> Iterator[tuple[Path, Path]]:
+    """An ext4 file system of which each block that is written goes into `work/log`, from `work/start.img` on.
+
+    Gives where it is mounted, and the file that takes marks. Complete when left.
+    """
+    image, view = work / "disk.img", work / "view"
+    make_ext4(image)
+    (work / "start.img").write_bytes(image.read_bytes())
+    view.mkdir()
+    server = subprocess.Popen([sys.executable, "-m", blocklog.__name__, view, image, work / "log"])
+    try:
+        while not (view / "disk").exists():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(0.01)
+                raise OSError("FUSE does not work here")
+        with mounted(view / "disk", work / "mounted", options="loop,nodiscard,commit=5") as disk:
+            yield disk, view / "mark"
+        sh("umount", view)
+        server.wait(PATIENCE_S)
+    finally:
+        server.kill()
+
+
+def shut_down(directory: Path) -> None:
+    """As if the disk under an ext4 file system were torn out: all that is asked of it from now on is an error."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.ioctl(handle, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+    finally:
+        os.close(handle)
