@@ -17,7 +17,8 @@ INTEROP := tests/interop
 
 # pyalsaaudio has no wheels: it is compiled against ALSA's headers.
 BUILD_PACKAGES := gcc libasound2-dev python3-dev python3-venv
-TEST_PACKAGES := $(BUILD_PACKAGES) \ chromium e2fsprogs fuse3 iproute2 libasound2-plugins mount nodejs openssl pocketsphinx-testdata pulseaudio sox strace systemd util-linux
+TEST_PACKAGES := $(BUILD_PACKAGES) chromium e2fsprogs fuse3 iproute2 libasound2-plugins mount nodejs openssl \
+	pocketsphinx-testdata pulseaudio sox strace systemd util-linux
 BENCH_PACKAGES := $(BUILD_PACKAGES) alsa-utils socat
 
 .PHONY: help demo test test-long check bench fuzz format clean

@@ -33,6 +33,8 @@ ERRORS: dict[str, type[FlowpiError]] = {
     "too_many_clients": TryAgainError,
     "not_permitted": NoPermissionError,
     "bad_filter": UsageError,
+    "bad_request": UsageError,
+    "no_such_utterance": UsageError,
     "shutting_down": DaemonUnavailable,
     "spool": SpoolError,
 }

@@ -91,7 +91,7 @@ def choose(found: list[Spooled], wanted: Iterable[str]) -> list[Spooled] | Probl
     names = set(wanted)
     unknown = sorted(names - {name for one in found for name in (one.name, one.id)})
     if unknown:
-        return Problem("bad_request", f"no such utterance: {', '.join(name[:40] for name in unknown[:5])}")
+        return Problem("no_such_utterance", f"no such utterance: {', '.join(name[:40] for name in unknown[:5])}")
     return [one for one in found if not names or one.name in names or one.id in names]
 
 

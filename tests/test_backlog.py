@@ -78,7 +78,7 @@ def test_the_sound_comes_out_as_a_wav_and_stays(make: Make, tmp_path: Path) -> N
     assert appliance.spooled() == ids
     again = appliance.run("spool", "export", "--to", str(to))
     assert again.returncode == 73
-    assert "is there already" in again.stderr
+    assert "File exists" in again.stderr
     nowhere = appliance.run("spool", "export", "--to", str(tmp_path / "nowhere"))
     assert (nowhere.returncode, nowhere.stderr.count("\n")) == (73, 1)
 

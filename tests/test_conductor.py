@@ -285,7 +285,7 @@ class TestCommands:
             assert problem == Problem("bad_request", "action is one of: start, stop, toggle, cancel")
             assert await house.refused(command="record") == problem
             problem = await house.refused(command="x" * 1000)
-            assert problem == Problem("unknown_command", f"'{'x' * 40}' is none of: record, status")
+            assert problem == Problem("unknown_command", f"'{'x' * 40}' is none of: record, spool, status")
             assert await house.refused() == Problem("bad_request", "a request has a subscribe or a command")
 
         stage(scene)
@@ -554,7 +554,7 @@ class TestWhatBecomesOfIt:
             await asyncio.sleep(10)
             await house.record("start")
             utterance = house.delivery.begun[0]
-            utterance.append(bytes(48_000))
+            utterance.append(noise(1.5))
             await asyncio.sleep(1.5)
             await house.record("stop")
             await asyncio.sleep(0.25)
@@ -591,7 +591,7 @@ class TestWhatBecomesOfIt:
 
     def test_one_of_an_earlier_life_has_no_timings(self) -> None:
         async def scene(house: House) -> None:
-            await house.publish(spoken(bytes(32_000)), late=True)
+            await house.publish(spoken(noise(1.0)), late=True)
             (final,) = house.of("transcript/final")
             assert (final["late"], final["final_after_s"], final["duration_s"]) == (True, None, 1.0)
             assert house.of("stats")[-1]["release_to_final_ms"] is None
