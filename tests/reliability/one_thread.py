@@ -1,0 +1,35 @@
+"""A loop for hours that take seconds, with real files and sockets: time jumps, and no thread is left behind by it.
+
+What the code under test gives to a thread is done at once, and its result comes a turn of the loop later. So every
+run is the same, and between two turns lies each moment in which a write is done and nobody knows of it yet.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from tests.clock import JumpingLoop
+
+T = TypeVar("T")
+
+
+class OneThreadLoop(JumpingLoop):
+    def run_in_executor(  # type: ignore[override]
+        self, executor: object, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = self.create_future()
+
+        def tell(act: Callable[[Any], None], what: object) -> None:
+            if not future.done():
+                act(what)
+
+        try:
+            self.call_soon(tell, future.set_result, func(*args))
+        except Exception as error:
+            self.call_soon(tell, future.set_exception, error)
+        return future
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    with asyncio.Runner(loop_factory=OneThreadLoop) as runner:
+        return runner.run(main)

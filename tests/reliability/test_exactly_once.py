@@ -1,0 +1,128 @@
+"""P3: wherever the link breaks, and whenever the daemon stops, a text is in the file once."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flowpi.config import FlowBackend
+from flowpi.dictation.backends import Backends
+from flowpi.dictation.delivery import Delivery
+from flowpi.dictation.link import FlowLink
+from flowpi.dictation.spool import Spool
+from flowpi.dictation.transport import Patience
+from flowpi.dictation.utterance import PartId
+from flowpi.wire.flow_messages import Context
+from tests.dictation.backend import Call, FakeBackend, Script, hangs_up_after_commit, hangs_up_in_the_middle, works
+from tests.dictation.sound import beginning, echo, noise, ulid
+from tests.reliability import one_thread
+from tests.reliability.household import Household, speak
+from tests.waiting import ticks
+
+SOUND = noise(0.35)
+
+
+async def breaks_with_the_final(call: Call) -> None:
+    """All bytes of it are on the way, and then an RST."""
+    await call.authenticate()
+    await call.hear()
+    await call.say(echo(call.pcm), final=True)
+    call.socket.transport.abort()
+
+
+async def breaks_before_the_final(call: Call) -> None:
+    await call.authenticate()
+    await call.hear()
+    await call.say("it was")
+    call.socket.transport.abort()
+
+
+SCRIPTS: list[Script] = [
+    works,
+    breaks_with_the_final,
+    breaks_before_the_final,
+    hangs_up_after_commit,
+    hangs_up_in_the_middle,
+]
+
+
+OURS = ("Delivery.", "Keeper.")
+"""Whose tasks die in a kill; the server lives on."""
+
+
+async def lives_on(house: Household, backend: FakeBackend) -> None:
+    """A last life, in which all goes well."""
+    async with house.life(FlowLink("house", FlowBackend(backend.url), Context(), Patience())):
+        async with asyncio.timeout(600):
+            while house.files():  # noqa: ASYNC110 (of the disk nobody sends an event)
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.promise("P3")
+def test_a_text_is_in_the_file_once_wherever_the_link_breaks_and_the_daemon_stops(
+    tmp_path: Path, times: Callable[[int, int], int], measured: Callable[..., None]
+) -> None:
+    stops = times(50, 500)
+    ends = Counter[str]()
+
+    async def turns_of(script: Script, house: Household) -> int:
+        """How many turns of the loop it takes from the press until all is done."""
+        async with FakeBackend([script, works]) as backend:
+            link = FlowLink("house", FlowBackend(backend.url), Context(), Patience())
+            async with house.life(link, retry_s=lambda failures: 0.0) as delivery:
+                await speak(delivery, beginning(ulid(1)), SOUND)
+                turns = 0
+                while house.files() or not house.lines():
+                    await ticks(1)
+                    turns += 1
+                return turns
+
+    async def stopped(script: Script, house: Household, turns: int, kill: bool) -> None:
+        """Stopped after so many turns; `kill`: with no time for anything."""
+        async with FakeBackend([script, works]) as backend:
+            link = FlowLink("house", FlowBackend(backend.url), Context(), Patience())
+
+            def make(spool: Spool) -> Delivery:
+                backends = Backends([link], max_failures=1_000_000)
+                return Delivery(backends, spool, house, retry_s=lambda failures: 0.0)
+
+            delivery, spool = await house.open(make)
+            utterance = beginning(ulid(1))
+            await speak(delivery, utterance, SOUND)
+            await ticks(turns)
+            recorded = utterance.durable is not None and utterance.durable.done()
+            if kill:
+                tasks = [task for task in asyncio.all_tasks() if task.get_coro().__qualname__.startswith(OURS)]
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            await delivery.close()
+            house.close(spool)
+            ends["stopped with the text in the file and the audio in the spool"] += bool(house.lines() and house.files())
+            ends["stopped with the text in the file"] += bool(house.lines())
+            ends["recorded"] += recorded
+            if recorded:
+                assert house.lines() or house.files()
+            await lives_on(house, backend)
+        assert len(house.lines()) <= 1
+        if kill and not recorded:
+            return
+        assert house.lines() == [(PartId(ulid(1)), echo(SOUND))]
+        assert set(house.said) == {(PartId(ulid(1)), echo(SOUND))}
+        ends["published"] += 1
+        ends["said twice"] += len(house.said) > 1
+
+    async def main() -> None:
+        for at, script in enumerate(SCRIPTS):
+            whole = await turns_of(script, Household(tmp_path / f"{at}"))
+            each = stops // len(SCRIPTS)
+            for number in range(each):
+                house = Household(tmp_path / f"{at}-{number}")
+                await stopped(script, house, round((number + 0.5) * whole / each), kill=number % 2 == 1)
+
+    one_thread.run(main())
+    assert ends["published"] >= ends["recorded"] > stops / 4
+    assert ends["stopped with the text in the file and the audio in the spool"]
+    measured(stops=stops, published_twice_in_the_file=0, lost=0, **ends)
