@@ -27,7 +27,7 @@ from flowpi.core.errors import MicrophoneError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.level import Level, measure
 from flowpi.dsp.ring import Ring
-from flowpi.dsp.silence import Silence
+from flowpi.dsp.silence import Silence, is_constant
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,9 @@ LATE_S = 1.0
 
 SILENT_S = 10.0
 """Digital silence for so long is told."""
+
+SETTLE_S = 1.0
+"""Just opened, a device may click and a resampler rings: that is no sign that a silent one hears again."""
 
 REVIVE_S = 60.0
 """How often a silent device is opened anew while nobody records: some USB microphones wake up by that."""
@@ -103,6 +106,7 @@ class Capture:
         self._lost: MicrophoneError | None = None
         """Until sound comes again."""
         self._tries = 0
+        self._opened_at = 0.0
         self._heard_at = 0.0
         self._sounded = False
         """Something was heard since it was opened."""
@@ -303,7 +307,8 @@ class Capture:
             take.hear(pcm)
         if self._metering:
             self._on_level(measure(pcm))
-        if self._source.has_noise:
+        settled = self._loop.time() - self._opened_at >= SETTLE_S
+        if self._source.has_noise and (settled or is_constant(memoryview(pcm))):
             self._silence.feed(pcm)
             self._set_silent(self._silence.frames >= SILENT_S * RATE_HZ)
 
@@ -338,7 +343,7 @@ class Capture:
             return False
         self._open = True
         self._sounded = False
-        self._heard_at = self._loop.time()
+        self._opened_at = self._heard_at = self._loop.time()
         if self._wanted():
             self._schedule()
         return True

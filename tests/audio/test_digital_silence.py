@@ -65,6 +65,22 @@ def test_while_nobody_records_it_is_opened_anew_at_once_and_then_once_a_minute()
     stage(scene)
 
 
+def test_a_click_of_a_device_that_is_opened_anew_is_no_sound() -> None:
+    async def scene(room: Room) -> None:
+        room.source.constant = 0
+        await asyncio.sleep(SILENT_S + 3)
+        opened = len(room.source.opened)
+        while len(room.source.opened) == opened:  # noqa: ASYNC110 (it sends no event)
+            await asyncio.sleep(0.1)
+        room.source.constant = None
+        await asyncio.sleep(0.6)
+        room.source.constant = 0
+        await asyncio.sleep(5)
+        assert room.silences == [True]
+
+    stage(scene)
+
+
 def test_of_a_device_that_is_lost_nothing_is_told() -> None:
     async def scene(room: Room) -> None:
         room.source.constant = 0
