@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from flowpi.config import Config, FlowBackend, SukiBackend
-from flowpi.core.errors import BackendError, CredentialError
+from flowpi.core.errors import BackendError, CredentialError, NotReached
 from flowpi.core.failover import Verdict, rest_s, verdict
 from flowpi.dictation.link import Attempt, FlowLink
 from flowpi.dictation.session import Timings
@@ -148,7 +148,7 @@ class Backends:
         log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", utterance.id, error)
         health.error = error
         now = asyncio.get_running_loop().time()
-        if not isinstance(error, CredentialError):  # nobody was asked
+        if not isinstance(error, (CredentialError, NotReached)):  # nobody was asked
             health.failed_at.append(now)
         health.rests_until = now + rest_s(error)
         if len(health.failed_at) == health.failed_at.maxlen:
