@@ -92,7 +92,7 @@ def back_s(place: Place, ups: list[float], downs: list[float]) -> list[float]:
     return found
 
 
-CUTS = ({}, {"to_near": False}, {"to_far": False})
+CUTS: tuple[dict[str, bool], ...] = ({}, {"to_near": False}, {"to_far": False})
 """All, to the server only, from the server only."""
 
 
@@ -183,8 +183,11 @@ def offline(waiting: int, live: int) -> list[dict[str, Any]]:
     return side_by_side(scenario, 1)
 
 
+SCENARIOS: dict[str, Callable[..., list[dict[str, Any]]]] = {
+    "flaps": flaps,
+    "silences": silences,
+    "offline": offline,
+}
+
 if __name__ == "__main__":
-    scenario: Callable[..., list[dict[str, Any]]] = {"flaps": flaps, "silences": silences, "offline": offline}[
-        sys.argv[1]
-    ]
-    print(json.dumps(scenario(*map(json.loads, sys.argv[2:]))))
+    print(json.dumps(SCENARIOS[sys.argv[1]](*map(json.loads, sys.argv[2:]))))

@@ -6,6 +6,7 @@ heard each sample from before the press until after the release. To be used in a
 """
 
 import contextlib
+import itertools
 import time
 import wave
 from collections.abc import Callable, Iterator
@@ -124,7 +125,7 @@ class Place:
             "twice": sorted({one for one in ids if ids.count(one) > 1}),
             "unknown": sorted(set(ids) - {one.id for one in self.dictations}),
             "wrong": [one.id for one in self.dictations if one.id in texts and not self._is_whole(one, texts[one.id])],
-            "out_of_order": [after for before, after in zip(late, late[1:], strict=False) if after < before],
+            "out_of_order": [after for before, after in itertools.pairwise(late) if after < before],
             "late": len(late),
         }
         return account
