@@ -1,7 +1,6 @@
 """Bad networks: `python -m tests.reliability.network SCENARIO ARGUMENTS` prints what came of it. See `netem.alone`."""
 
 import contextlib
-import datetime
 import json
 import math
 import random
@@ -19,7 +18,6 @@ from tests.audio.listening import wait_until
 from tests.reliability.place import Place
 from tests.rig.appliance import stopped
 
-PREROLL_S = 0.3
 FIRST_RESULT_S = 3.0
 """The deadline for the text, from the end of the audio; shorter than the usual one to save time."""
 
@@ -43,6 +41,7 @@ def flaps(places: int, times: int, shortest_s: float, longest_s: float) -> list[
         chance = random.Random(number)
         ups: list[float] = []
         downs: list[float] = []
+        texts = place.listen()
         flapping = threading.Thread(target=flap, args=(place, chance, ups, downs))
         flapping.start()
         mood = random.Random(-number)
@@ -52,7 +51,11 @@ def flaps(places: int, times: int, shortest_s: float, longest_s: float) -> list[
         place.wait(place.is_done)
         pressed = [one.pressed_at for one in place.dictations]
         in_the_dark = sum(any(down < at < up for down, up in zip(downs, ups, strict=True)) for at in pressed)
-        return {"while_down": in_the_dark, "while_up": len(pressed) - in_the_dark, "back_s": back_s(place, ups, downs)}
+        return {
+            "while_down": in_the_dark,
+            "while_up": len(pressed) - in_the_dark,
+            "back_s": back_s(place, texts, ups, downs),
+        }
 
     def flap(place: Place, chance: random.Random, ups: list[float], downs: list[float]) -> None:
         def pause() -> None:
@@ -76,19 +79,14 @@ def flaps(places: int, times: int, shortest_s: float, longest_s: float) -> list[
     return side_by_side(scenario, places)
 
 
-def back_s(place: Place, ups: list[float], downs: list[float]) -> list[float]:
-    """How long after the network was back the first text came, each time that something waited for it and got it."""
-    wall_s = time.time() - time.monotonic()
-    spans: list[tuple[float, float]] = []
-    for final in place.appliance.transcripts():
-        pressed_at = datetime.datetime.fromisoformat(final["started_at"]).timestamp() - wall_s
-        spans.append((pressed_at, pressed_at - PREROLL_S + final["duration_s"] + final["final_after_s"]))
+def back_s(place: Place, texts: dict[str, float], ups: list[float], downs: list[float]) -> list[float]:
+    """How long after the network was back the first text came, each time that one came before it was gone again."""
+    spans = [(one.pressed_at, texts[one.id]) for one in place.dictations if one.id in texts]
     found: list[float] = []
     for up, next_down in zip(ups, [*downs[1:], math.inf], strict=True):
-        if any(pressed < up < text for pressed, text in spans):
-            first = min(text for _, text in spans if text > up)
-            if first < next_down:
-                found.append(round(first - up, 2))
+        waited = [text for pressed, text in spans if pressed < up < text]
+        if waited and min(waited) < next_down:
+            found.append(round(min(waited) - up, 2))
     return found
 
 

@@ -7,6 +7,9 @@ heard each sample from before the press until after the release. To be used in a
 
 import contextlib
 import itertools
+import json
+import socket
+import threading
 import time
 import wave
 from collections.abc import Callable, Iterator
@@ -85,6 +88,22 @@ class Place:
         with self.speaking(seconds):
             pass
         return self.dictations[-1]
+
+    def listen(self) -> dict[str, float]:
+        """When the text of each dictation came, in monotonic seconds, from now on; fills itself."""
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(str(self.appliance.socket))
+        client.sendall(b'{"subscribe": ["transcript/final"]}\n')
+        texts: dict[str, float] = {}
+
+        def read() -> None:
+            with client, client.makefile() as lines:
+                for line in lines:  # until the daemon ends
+                    if "topic" in (message := json.loads(line)):
+                        texts.setdefault(message["payload"]["id"], time.monotonic())
+
+        threading.Thread(target=read, name="texts", daemon=True).start()
+        return texts
 
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = self.client.command(command="status")["status"]

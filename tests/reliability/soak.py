@@ -76,25 +76,28 @@ class CountingMicrophone(WavSource):
 
     def __init__(self) -> None:
         super().__init__("counting")
-        self.unplugged_at: float | None = None
+        self.unplugged_at = 0.0
+        """The last time."""
+        self._is_there = True
         self._next: int | None = None
 
     def unplug(self, now: float) -> None:
+        self._is_there = False
         self.unplugged_at = now
 
     def plug_in(self) -> None:
-        self.unplugged_at = None
+        self._is_there = True
 
     def open(self, now: float) -> None:
-        if self.unplugged_at is not None:
+        if not self._is_there:
             raise MicrophoneError(self.name, "No such device")
         self._next = self._frame(now)
 
     def read(self, now: float) -> list[Heard]:
         if self._next is None:
             raise MicrophoneError(self.name, "it is not open")
-        until = self._frame(now if self.unplugged_at is None else min(now, self.unplugged_at))
-        if until <= self._next and self.unplugged_at is not None:
+        until = self._frame(now if self._is_there else self.unplugged_at)
+        if until <= self._next and not self._is_there:
             self.close()
             raise MicrophoneError(self.name, "No such device")
         heard = np.arange(self._next, until).astype("<u2").tobytes()
@@ -223,7 +226,8 @@ class Soak:
             finally:
                 self._button.release(released_at := self._loop.time())
                 if isinstance(state, Recording):  # else there was no microphone
-                    until = min(released_at, self._microphone.unplugged_at or released_at)
+                    unplugged_at = self._microphone.unplugged_at
+                    until = unplugged_at if pressed_at < unplugged_at < released_at else released_at
                     self._log.write(f"{state.utterance} {pressed_at} {until}\n")
 
     # Each fault breaks something, and mends it when it is left.
@@ -251,14 +255,15 @@ class Soak:
 
     @contextlib.asynccontextmanager
     async def _disk_full(self) -> AsyncIterator[None]:
-        filler = self._directory / "filler"
-        with filler.open("wb") as file:
-            disk = os.fstatvfs(file.fileno())
-            os.posix_fallocate(file.fileno(), 0, max(1, disk.f_bavail * disk.f_frsize))
+        filler = os.open(self._directory / "filler", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
+            with contextlib.suppress(OSError):
+                while True:
+                    os.write(filler, bytes(1 << 20))
             yield
         finally:
-            filler.unlink()
+            os.ftruncate(filler, 0)
+            os.close(filler)
 
     @contextlib.asynccontextmanager
     async def _clock_leaps(self) -> AsyncIterator[None]:
@@ -346,19 +351,22 @@ def is_whole(text: str, pressed_at: float, until: float) -> bool:
 def main(rounds: int, round_s: float) -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    with tempfile.TemporaryDirectory() as kept, tempfile.TemporaryDirectory() as name:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "soak", name], check=True)
-        log, disk = Path(kept, "log"), Path(name)
+    with tempfile.TemporaryDirectory() as name:
+        log, disk = Path(name, "log"), Path(name, "disk")
+        disk.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "soak", str(disk)], check=True)
 
         async def soak(file: TextIO) -> Soak:
             soak = Soak(disk, file)
             await soak.run(rounds, round_s)
             return soak
 
-        with log.open("w") as file, asyncio.Runner(loop_factory=FastLoop) as runner:
-            done = runner.run(soak(file))
-        found = account(log, disk / "transcripts")
-        subprocess.run(["umount", "--lazy", name], check=True)
+        try:
+            with log.open("w") as file, asyncio.Runner(loop_factory=FastLoop) as runner:
+                done = runner.run(soak(file))
+            found = account(log, disk / "transcripts")
+        finally:
+            subprocess.run(["umount", "--lazy", str(disk)], check=True)
     print(json.dumps(found | {"faults": done.faults, "samples": done.samples}))
 
 
