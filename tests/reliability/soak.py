@@ -78,26 +78,26 @@ class CountingMicrophone(WavSource):
         super().__init__("counting")
         self.unplugged_at = 0.0
         """The last time."""
-        self._is_there = True
+        self.is_there = True
         self._next: int | None = None
 
     def unplug(self, now: float) -> None:
-        self._is_there = False
+        self.is_there = False
         self.unplugged_at = now
 
     def plug_in(self) -> None:
-        self._is_there = True
+        self.is_there = True
 
     def open(self, now: float) -> None:
-        if not self._is_there:
+        if not self.is_there:
             raise MicrophoneError(self.name, "No such device")
         self._next = self._frame(now)
 
     def read(self, now: float) -> list[Heard]:
         if self._next is None:
             raise MicrophoneError(self.name, "it is not open")
-        until = self._frame(now if self._is_there else self.unplugged_at)
-        if until <= self._next and not self._is_there:
+        until = self._frame(now if self.is_there else self.unplugged_at)
+        if until <= self._next and not self.is_there:
             self.close()
             raise MicrophoneError(self.name, "No such device")
         heard = np.arange(self._next, until).astype("<u2").tobytes()
@@ -219,6 +219,7 @@ class Soak:
         while True:
             await asyncio.sleep(random.uniform(0.3, 2 * EVERY_S - 2.3))
             pressed_at = self._loop.time()
+            was_there = self._microphone.is_there  # that it is gone is known at the next read
             self._button.press(pressed_at)
             state = self._daemon.state
             try:
@@ -227,7 +228,8 @@ class Soak:
                 self._button.release(released_at := self._loop.time())
                 if isinstance(state, Recording):  # else there was no microphone
                     unplugged_at = self._microphone.unplugged_at
-                    until = unplugged_at if pressed_at < unplugged_at < released_at else released_at
+                    is_short = not was_there or pressed_at < unplugged_at < released_at
+                    until = unplugged_at if is_short else released_at
                     self._log.write(f"{state.utterance} {pressed_at} {until}\n")
 
     # Each fault breaks something, and mends it when it is left.
