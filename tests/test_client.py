@@ -233,7 +233,7 @@ class TestStatus:
     def test_for_a_person(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
         fault = {"code": "backend", "message": "no answer\x1b", "since": "2023-11-14T22:00:00.000Z"}
         state = STATE | {"faults": [fault], "spooled": 2}
-        one = daemon([{"response": 1, "ok": True, "status": {"state": state, "stats": STATS}}])
+        one = daemon([{"response": 1, "ok": True, "status": {"state": state, "stats": STATS, "backlog": BACKLOG}}])
         assert client.status(one.config, as_json=False, follow=False) == 0
         assert one.heard == [{"command": "status", "request": 1}]
         assert capsys.readouterr().out == (
@@ -249,7 +249,7 @@ class TestStatus:
         )
 
     def test_for_a_program(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
-        status = {"state": STATE, "stats": STATS}
+        status = {"state": STATE, "stats": STATS, "backlog": BACKLOG}
         client.status(daemon([{"response": 1, "ok": True, "status": status}]).config, as_json=True, follow=False)
         assert json.loads(capsys.readouterr().out) == status
 

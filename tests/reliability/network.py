@@ -1,0 +1,191 @@
+"""Bad networks: `python -m tests.reliability.network SCENARIO ARGUMENTS` prints what came of it. See `netem.alone`."""
+
+import contextlib
+import json
+import math
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tests.audio.listening import wait_until
+from tests.reliability.place import Place
+from tests.rig.appliance import stopped
+
+FIRST_RESULT_S = 3.0
+"""The deadline for the text, from the end of the audio; shorter than the usual one to save time."""
+
+
+def side_by_side(scenario: Callable[[Place, int], dict[str, Any]], places: int, *settings: str) -> list[dict[str, Any]]:
+    """What came of it at each place, with its account of all dictations."""
+
+    def at(number: int) -> dict[str, Any]:
+        with Place(Path(directory) / str(number), number, *settings) as place:
+            found = scenario(place, number)
+            return found | place.account()
+
+    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(places) as threads:
+        return list(threads.map(at, range(places)))
+
+
+def flaps(places: int, times: int, shortest_s: float, longest_s: float) -> list[dict[str, Any]]:
+    """The network of each place comes and goes so often, while somebody dictates all the time."""
+
+    def scenario(place: Place, number: int) -> dict[str, Any]:
+        chance = random.Random(number)
+        ups: list[float] = []
+        downs: list[float] = []
+        texts = place.listen()
+        flapping = threading.Thread(target=flap, args=(place, chance, ups, downs))
+        flapping.start()
+        mood = random.Random(-number)
+        while flapping.is_alive() or len(place.dictations) < 3:
+            place.dictate(mood.uniform(0.3, 1.5))
+            wait_until(time.monotonic() + mood.uniform(0, 1.0))
+        place.wait(place.is_done)
+        pressed = [one.pressed_at for one in place.dictations]
+        in_the_dark = sum(any(down < at < up for down, up in zip(downs, ups, strict=True)) for at in pressed)
+        return {
+            "while_down": in_the_dark,
+            "while_up": len(pressed) - in_the_dark,
+            "back_s": back_s(place, texts, ups, downs),
+        }
+
+    def flap(place: Place, chance: random.Random, ups: list[float], downs: list[float]) -> None:
+        def pause() -> None:
+            wait_until(time.monotonic() + math.exp(chance.uniform(math.log(shortest_s), math.log(longest_s))))
+
+        for _ in range(times):
+            is_told = chance.random() < 0.5
+            downs.append(time.monotonic())
+            if is_told:
+                place.network.unplug()
+            else:
+                place.network.cut()
+            pause()
+            place.network.set(loss=chance.uniform(0.05, 0.3), delay_s=0.01, jitter_s=0.005)
+            if is_told:
+                place.network.plug_in()
+            ups.append(time.monotonic())
+            pause()
+        place.network.set()
+
+    return side_by_side(scenario, places)
+
+
+def back_s(place: Place, texts: dict[str, float], ups: list[float], downs: list[float]) -> list[float]:
+    """How long after the network was back the first text came, each time that one came before it was gone again."""
+    spans = [(one.pressed_at, texts[one.id]) for one in place.dictations if one.id in texts]
+    found: list[float] = []
+    for up, next_down in zip(ups, [*downs[1:], math.inf], strict=True):
+        waited = [text for pressed, text in spans if pressed < up < text]
+        if waited and min(waited) < next_down:
+            found.append(round(min(waited) - up, 2))
+    return found
+
+
+CUTS: tuple[dict[str, bool], ...] = ({}, {"to_near": False}, {"to_far": False})
+"""All, to the server only, from the server only."""
+
+
+def silences(places: int, times: int) -> list[dict[str, Any]]:
+    """In the middle of an utterance the link is cut without a word, in both directions or one, or the server stops."""
+
+    def scenario(place: Place, number: int) -> dict[str, Any]:
+        cut_s: list[float] = []
+        stopped_s: list[float] = []
+        for kind in range(number, number + times):
+            if kind % 4 < 3:
+                cut_s.append(cut(place, CUTS[kind % 4]))
+            else:
+                stopped_s.append(stop(place))
+            place.wait(place.is_done)
+        return {"cut_s": cut_s, "stopped_s": stopped_s}
+
+    def cut(place: Place, directions: dict[str, bool]) -> float:
+        with place.speaking():
+            connections = begin(place)
+            place.network.cut(**directions)
+            at = time.monotonic()
+            noticed_s = place.wait(lambda: not connections & place.connections()) - at
+            place.network.set()
+        return round(noticed_s, 2)
+
+    def stop(place: Place) -> float:
+        """Its kernel takes all that comes, so only the deadline for the text can tell."""
+        with contextlib.ExitStack() as stack:
+            with place.speaking():
+                connections = begin(place)
+                stack.enter_context(stopped(place.server))
+            noticed_at = place.wait(lambda: not connections & place.connections())
+        return round(noticed_at - place.dictations[-1].released_at, 2)
+
+    def begin(place: Place) -> set[str]:
+        place.wait(place.connections)
+        wait_until(time.monotonic() + 0.3)
+        return place.connections()
+
+    return side_by_side(scenario, places, f"dictation.first_result_timeout_s={FIRST_RESULT_S}")
+
+
+def offline(waiting: int, live: int) -> list[dict[str, Any]]:
+    """Dictations with a network, without one, and while what was kept is worked off. Every packet takes 30 ms."""
+
+    def scenario(place: Place, number: int) -> dict[str, Any]:
+        finals = place.appliance.connect().subscribe("transcript/final")
+
+        def first_packet_ms() -> float:
+            dictation = place.dictate(0.3)
+            final = finals.wait("transcript/final", lambda final: final["id"] == dictation.id)
+            assert not final["late"]
+            ms: float = place.status()["stats"]["press_to_first_packet_ms"]
+            return ms
+
+        place.network.set(delay_s=0.03)
+        alone_ms = [first_packet_ms() for _ in range(live)]
+        place.network.unplug()
+        told: list[tuple[str, int, list[str]]] = []
+        for _ in range(waiting):
+            place.dictate(0.3)
+            place.wait(place.is_idle)
+            state = place.status()["state"]
+            told.append((state["state"], state["spooled"], [fault["code"] for fault in state["faults"]]))
+        last_at = time.monotonic()
+        wait_until(last_at + 1.0)
+        lights = place.appliance.lights()
+        place.network.plug_in()
+        first_packet_ms()  # says to the backlog that the network is back
+        draining_ms: list[float] = []
+        for _ in range(live):
+            draining = place.status()["state"]["spooled"]
+            ms = first_packet_ms()
+            if draining:
+                draining_ms.append(ms)
+        place.wait(place.is_done)
+        (lit_at, _), (dark_at, brightness) = lights[-2:]
+        return {
+            "told": told,
+            "last_flash_s": dark_at - lit_at,
+            "then_dark_s": last_at + 1.0 - dark_at if brightness == 0.0 else 0.0,
+            "alone_ms": statistics.median(alone_ms),
+            "draining_ms": statistics.median(draining_ms) if draining_ms else None,
+            "while_draining": len(draining_ms),
+        }
+
+    return side_by_side(scenario, 1)
+
+
+SCENARIOS: dict[str, Callable[..., list[dict[str, Any]]]] = {
+    "flaps": flaps,
+    "silences": silences,
+    "offline": offline,
+}
+
+if __name__ == "__main__":
+    print(json.dumps(SCENARIOS[sys.argv[1]](*map(json.loads, sys.argv[2:]))))

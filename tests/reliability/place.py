@@ -1,0 +1,160 @@
+"""A place where flowpi is used: an appliance at the near end of a network of its own, its server at the far end.
+
+The server names all that it hears (engine `echo`), the appliance keeps what it recorded, and the sound of its
+microphone says when it was made (device `clock`). So it can be told of each dictation, long after, whether the server
+heard each sample from before the press until after the release. To be used in a process of its own: `netem.alone`.
+"""
+
+import contextlib
+import itertools
+import json
+import socket
+import threading
+import time
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from msgspec import Struct
+
+from flowpi.dsp.format import RATE_HZ
+from tests.audio.listening import missing, samples, wait_until
+from tests.dictation.sound import echo
+from tests.rig.appliance import Appliance, Process, Socket
+from tests.rig.microphone import Microphone
+from tests.rig.netem import Network
+
+PORT = 8477
+KEY = "canary-of-the-house"
+PATIENCE_S = 150.0
+"""The backlog waits a minute between two attempts, and an attempt may take half of one."""
+
+
+class Dictation(Struct, frozen=True):
+    """`pressed_at`, `released_at`: monotonic seconds between which it was recorded for certain."""
+
+    id: str
+    pressed_at: float
+    released_at: float
+
+
+class Place:
+    """Its daemon and server run when this is made. `number`: of several side by side."""
+
+    def __init__(self, directory: Path, number: int = 0, *settings: str) -> None:
+        directory.mkdir()
+        self.network = Network(number)
+        self._microphone = Microphone(directory)
+        config = directory / "flowpi.yaml"
+        config.write_text(f"server: {{api_keys: [{KEY}]}}\n")  # a server for other machines wants one
+        self.appliance = Appliance(
+            directory,
+            "audio.device=clock",
+            "spool.keep_audio=true",
+            *settings,
+            backend=f"api_key: {KEY}",
+            environment={"ALSA_CONFIG_PATH": str(self._microphone.config_path), "FLOWPI_CONFIG": str(config)},
+        )
+        self.appliance.url = f"ws://{self.network.far_address}:{PORT}/api/v1/dash/ws"
+        with self.network.far():
+            self.server: Process = self.appliance.serve("echo", f"{self.network.far_address}:{PORT}")
+        self.appliance.start()
+        self.client: Socket = self.appliance.connect()
+        self.dictations: list[Dictation] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.appliance.__exit__(kind, error, at)
+        self._microphone.close()
+        self.network.close()
+
+    @contextlib.contextmanager
+    def speaking(self, at_least_s: float = 0.0) -> Iterator[None]:
+        """Press; say what there is to say for so long, or for what is done meanwhile if that is longer; release."""
+        answer = self.client.record("start")
+        assert answer["ok"], answer
+        pressed_at = time.monotonic()
+        yield
+        wait_until(pressed_at + at_least_s)
+        released_at = time.monotonic()
+        assert self.client.record("stop")["ok"]
+        self.dictations.append(Dictation(answer["utterance"], pressed_at, released_at))
+
+    def dictate(self, seconds: float) -> Dictation:
+        with self.speaking(seconds):
+            pass
+        return self.dictations[-1]
+
+    def listen(self) -> dict[str, float]:
+        """When the text of each dictation came, in monotonic seconds, from now on; fills itself."""
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(str(self.appliance.socket))
+        client.sendall(b'{"subscribe": ["transcript/final"]}\n')
+        texts: dict[str, float] = {}
+
+        def read() -> None:
+            with client, client.makefile() as lines:
+                for line in lines:  # until the daemon ends
+                    if "topic" in (message := json.loads(line)):
+                        texts.setdefault(message["payload"]["id"], time.monotonic())
+
+        threading.Thread(target=read, name="texts", daemon=True).start()
+        return texts
+
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = self.client.command(command="status")["status"]
+        return status
+
+    def connections(self) -> set[str]:
+        """Those to the server that this end believes in, by the kernel's word: their ports."""
+        far = "".join(f"{int(byte):02X}" for byte in reversed(self.network.far_address.split(".")))
+        established = "01"
+        rows = [line.split() for line in Path("/proc/thread-self/net/tcp").read_text().splitlines()]
+        return {row[1] for row in rows if row[2] == f"{far}:{PORT:04X}" and row[3] == established}
+
+    def is_idle(self) -> bool:
+        state: str = self.status()["state"]["state"]
+        return state == "idle"
+
+    def wait(self, condition: Callable[[], object]) -> float:
+        """Returns when it came about, in monotonic seconds."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {PATIENCE_S} s: {self.status()}"
+            wait_until(time.monotonic() + 0.02)
+        return time.monotonic()
+
+    def is_done(self) -> bool:
+        """All that was said is out, and nothing is kept any more."""
+        return len(self.appliance.transcripts()) >= len(self.dictations) and not self.appliance.spooled()
+
+    def account(self) -> dict[str, Any]:
+        """What became of all dictations, when all is delivered: each list should be empty."""
+        finals = self.appliance.transcripts()
+        ids = [final["id"] for final in finals]
+        texts = {final["id"]: final["text"] for final in finals}
+        late = [final["id"] for final in finals if final["late"]]
+        account: dict[str, Any] = {
+            "dictations": len(self.dictations),
+            "lost": [one.id for one in self.dictations if one.id not in texts],
+            "twice": sorted({one for one in ids if ids.count(one) > 1}),
+            "unknown": sorted(set(ids) - {one.id for one in self.dictations}),
+            "wrong": [one.id for one in self.dictations if one.id in texts and not self._is_whole(one, texts[one.id])],
+            "out_of_order": [after for before, after in itertools.pairwise(late) if after < before],
+            "late": len(late),
+        }
+        return account
+
+    def _is_whole(self, dictation: Dictation, text: str) -> bool:
+        """Whether the server heard each sample that was recorded, and all was recorded that was said."""
+        with wave.open(str(self.appliance.spool / "kept" / f"{dictation.id}.wav")) as file:
+            pcm = file.readframes(file.getnframes())
+        sound = samples(pcm)
+        turn = round((dictation.pressed_at * RATE_HZ - sound[0]) / 65_536)
+        first_at = (turn * 65_536 + sound[0]) / RATE_HZ
+        is_all = first_at < dictation.pressed_at and first_at + len(sound) / RATE_HZ > dictation.released_at
+        return is_all and missing(pcm) == [] and text == echo(pcm)

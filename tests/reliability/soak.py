@@ -1,0 +1,376 @@
+"""Days in minutes: the whole daemon on a loop whose time runs faster, among faults of all kinds.
+
+    python -m tests.reliability.soak ROUNDS ROUND_S
+
+Prints as JSON what became of all dictations, and one sample of the process after each round. A round is so many
+seconds of the loop's time with dictations and faults; then all faults are mended, the backlog is worked off, and the
+process is measured. The backend is another process, whose time is real. Sockets, threads and disk are real too: what
+they take counts `FASTER` times. To be run in namespaces of its own: see `netem.alone`.
+"""
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import os
+import random
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from flowpi import daemon
+from flowpi.audio.source import Heard
+from flowpi.audio.wav import WavSource
+from flowpi.config import Audio, Button, Config, Dictation, FilesSink, FlowBackend, Publish, SocketSink, Spool
+from flowpi.core import topics
+from flowpi.core.appliance import Recording
+from flowpi.core.errors import MicrophoneError
+from flowpi.dsp.format import RATE_HZ
+from flowpi.panel.button import ScriptedButton
+from flowpi.panel.led import RecordingLed
+from flowpi.publish.hub import Message
+
+FASTER = 60.0
+ADDRESS = "127.0.0.1:8477"
+DISK_MB = 48
+PERIOD_S = 0.02
+EVERY_S = 3.1
+"""From one press to the next, about: with the time that the microphone is unplugged, some twenty thousand a day."""
+
+FAULTS_A_ROUND = 3
+"""Of each kind."""
+
+SETTLE_S = 3600.0
+"""What is not worked off by then never will be. Attempts are a minute apart."""
+
+
+class FastLoop(asyncio.SelectorEventLoop):
+    """Its seconds are sixtieths of real ones; they begin at 0."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        super().__init__(_FastSelector())
+
+    def time(self) -> float:
+        return (time.monotonic() - self._began) * FASTER
+
+
+class _FastSelector(selectors.EpollSelector):
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return super().select(timeout / FASTER if timeout else timeout)
+
+
+class CountingMicrophone(WavSource):
+    """A sample is the number of its frame since the loop began, modulo 65536. `unplug` and `plug_in` are its levers."""
+
+    def __init__(self) -> None:
+        super().__init__("counting")
+        self.unplugged_at = 0.0
+        """The last time."""
+        self.is_there = True
+        self._next: int | None = None
+
+    def unplug(self, now: float) -> None:
+        self.is_there = False
+        self.unplugged_at = now
+
+    def plug_in(self) -> None:
+        self.is_there = True
+
+    def open(self, now: float) -> None:
+        if not self.is_there:
+            raise MicrophoneError(self.name, "No such device")
+        self._next = self._frame(now)
+
+    def read(self, now: float) -> list[Heard]:
+        if self._next is None:
+            raise MicrophoneError(self.name, "it is not open")
+        until = self._frame(now if self.is_there else self.unplugged_at)
+        if until <= self._next and not self.is_there:
+            self.close()
+            raise MicrophoneError(self.name, "No such device")
+        heard = np.arange(self._next, until).astype("<u2").tobytes()
+        self._next = max(until, self._next)
+        return [heard] if heard else []
+
+    def due(self, after: float) -> float:
+        return (int(after / PERIOD_S) + 1) * PERIOD_S
+
+    def close(self) -> None:
+        self._next = None
+
+    @staticmethod
+    def _frame(at: float) -> int:
+        return int(at / PERIOD_S) * round(PERIOD_S * RATE_HZ)
+
+
+class Backend:
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.reliability.counting_server", ADDRESS],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def reset(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGURG)
+
+
+class Soak:
+    """`directory`: on a small disk of its own. `log`: takes a line of each dictation; nothing here grows with time."""
+
+    def __init__(self, directory: Path, log: TextIO) -> None:
+        self._directory = directory
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._socket = directory / "flowpi.sock"
+        self._button = ScriptedButton()
+        self._microphone = CountingMicrophone()
+        self._backend = Backend()
+        self._leap_s = 0.0
+        self._spooled = 0
+        self.faults: dict[str, int] = {}
+        self.samples: list[dict[str, float]] = []
+        began_s = time.time()
+        # The wall clock that everybody sees: as fast as the loop, and it leaps.
+        time.time = lambda: began_s + self._loop.time() + self._leap_s
+        # The one driver that is not handed to the daemon.
+        daemon.make_source = lambda config: self._microphone
+        config = Config(
+            device_id="soak",
+            audio=Audio(source="wav", path="counting"),
+            button=Button(kind="none", mode="hold"),
+            dictation=Dictation(backends=("house",)),
+            backends={"house": FlowBackend(f"ws://{ADDRESS}/api/v1/dash/client_ws")},
+            publish=Publish(
+                socket=SocketSink(str(self._socket)), files=FilesSink(str(directory / "transcripts"), keep_days=36_500)
+            ),
+            spool=Spool(str(directory / "spool")),
+        )
+        self._daemon = daemon.Daemon(config, button=self._button, led=RecordingLed(lambda brightness: None))
+
+    async def run(self, rounds: int, round_s: float) -> None:
+        self._backend.start()
+        running = asyncio.create_task(self._daemon.run(), name="daemon")
+        await self._daemon.settled.wait()
+        self._daemon.hub.subscribe([topics.STATE], self._take_state)
+        for _ in range(rounds):
+            await self._round(round_s)
+            await self._settle()
+            self.samples.append(self._measure())
+        self._daemon.stop()
+        await running
+        self._backend.kill()
+
+    def _take_state(self, message: Message, retained: bool) -> None:
+        self._spooled = message.payload.spooled
+
+    async def _round(self, round_s: float) -> None:
+        """Its end cancels all, and what a fault broke is mended."""
+        mean_s = round_s / FAULTS_A_ROUND
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(round_s), asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._dictate(), name="finger")
+                for fault in (
+                    self._backend_killed,
+                    self._connections_reset,
+                    self._microphone_unplugged,
+                    self._disk_full,
+                    self._clock_leaps,
+                    self._client_comes_and_goes,
+                    self._client_does_not_read,
+                ):
+                    tasks.create_task(self._again_and_again(fault, mean_s), name=fault.__name__)
+
+    async def _again_and_again(
+        self, fault: Callable[[], contextlib.AbstractAsyncContextManager[None]], mean_s: float
+    ) -> None:
+        while True:
+            await asyncio.sleep(min(random.expovariate(1 / mean_s), 1.5 * mean_s))
+            name = fault.__name__.removeprefix("_")
+            self.faults[name] = self.faults.get(name, 0) + 1
+            async with fault():
+                await asyncio.sleep(random.uniform(0, mean_s / 2))
+
+    async def _dictate(self) -> None:
+        while True:
+            await asyncio.sleep(random.uniform(0.3, 2 * EVERY_S - 2.3))
+            pressed_at = self._loop.time()
+            was_there = self._microphone.is_there  # that it is gone is known at the next read
+            self._button.press(pressed_at)
+            state = self._daemon.state
+            try:
+                await asyncio.sleep(random.uniform(0.5, 1.5))
+            finally:
+                self._button.release(released_at := self._loop.time())
+                if isinstance(state, Recording):  # else there was no microphone
+                    unplugged_at = self._microphone.unplugged_at
+                    is_short = not was_there or pressed_at < unplugged_at < released_at
+                    until = unplugged_at if is_short else released_at
+                    self._log.write(f"{state.utterance} {pressed_at} {until}\n")
+
+    # Each fault breaks something, and mends it when it is left.
+
+    @contextlib.asynccontextmanager
+    async def _backend_killed(self) -> AsyncIterator[None]:
+        self._backend.kill()
+        try:
+            yield
+        finally:
+            self._backend.start()
+
+    @contextlib.asynccontextmanager
+    async def _connections_reset(self) -> AsyncIterator[None]:
+        self._backend.reset()
+        yield
+
+    @contextlib.asynccontextmanager
+    async def _microphone_unplugged(self) -> AsyncIterator[None]:
+        self._microphone.unplug(self._loop.time())
+        try:
+            yield
+        finally:
+            self._microphone.plug_in()
+
+    @contextlib.asynccontextmanager
+    async def _disk_full(self) -> AsyncIterator[None]:
+        filler = os.open(self._directory / "filler", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    os.write(filler, bytes(1 << 20))
+            yield
+        finally:
+            os.ftruncate(filler, 0)
+            os.close(filler)
+
+    @contextlib.asynccontextmanager
+    async def _clock_leaps(self) -> AsyncIterator[None]:
+        self._leap_s = random.choice((40 * 86_400.0, -730 * 86_400.0, -3600.0, 0.0))
+        yield
+
+    @contextlib.asynccontextmanager
+    async def _client_comes_and_goes(self) -> AsyncIterator[None]:
+        """It reads, and leaves in the middle of a line."""
+        reader, writer = await asyncio.open_unix_connection(str(self._socket))
+        try:
+            writer.write(b'{"subscribe": ["#"]}\n')
+            for _ in range(50):
+                await reader.readline()
+            writer.write(b'{"comm')
+            yield
+        finally:
+            writer.close()
+
+    @contextlib.asynccontextmanager
+    async def _client_does_not_read(self) -> AsyncIterator[None]:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(self._socket))
+            client.send(b'{"subscribe": ["#"]}\n')
+            yield
+
+    async def _settle(self) -> None:
+        """Until all that was said is out."""
+        self._log.flush()
+        await asyncio.sleep(20)
+        async with asyncio.timeout(SETTLE_S):
+            while self._spooled or any((self._directory / "spool").glob("*.utt")):  # noqa: ASYNC110
+                await asyncio.sleep(1)
+        await asyncio.sleep(20)
+
+    def _measure(self) -> dict[str, float]:
+        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return {
+            "day": self._loop.time() / 86_400,
+            "rss_mib": pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20),
+            "descriptors": len(os.listdir("/proc/self/fd")),
+            "tasks": len(asyncio.all_tasks()),
+            "threads": threading.active_count(),
+        }
+
+
+def account(log: Path, transcripts: Path) -> dict[str, Any]:
+    """What became of all dictations: the lists should be empty."""
+    texts: dict[str, str] = {}
+    twice: list[str] = []
+    late = partial = 0
+    for file in transcripts.glob("*.jsonl"):
+        for line in file.read_text().splitlines():
+            final = json.loads(line)
+            if final["id"] in texts:
+                twice.append(final["id"])
+            texts[final["id"]] = final["text"]
+            late += final["late"]
+            partial += final.get("partial", False)
+    spoken = [line.split() for line in log.read_text().splitlines()]
+    return {
+        "dictations": len(spoken),
+        "texts": len(texts),
+        "late": late,
+        "cut_short": partial,
+        "lost": [one for one, _, _ in spoken if one not in texts],
+        "twice": twice,
+        "wrong": [
+            f"{one} {pressed} {until}: {texts[one]}"
+            for one, pressed, until in spoken
+            if one in texts and not is_whole(texts[one], float(pressed), float(until))
+        ],
+    }
+
+
+def is_whole(text: str, pressed_at: float, until: float) -> bool:
+    """Whether the backend heard each frame from the press until then."""
+    first, count, breaks = map(int, text.split())
+    pressed = int(pressed_at * RATE_HZ)
+    first += round((pressed - first) / 65_536) * 65_536
+    return breaks == 0 and first <= pressed and first + count >= (until - PERIOD_S) * RATE_HZ
+
+
+def main(rounds: int, round_s: float) -> None:
+    logging.getLogger().addHandler(logging.NullHandler())
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    with tempfile.TemporaryDirectory() as name:
+        log, disk = Path(name, "log"), Path(name, "disk")
+        disk.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "soak", str(disk)], check=True)
+
+        async def soak(file: TextIO) -> Soak:
+            soak = Soak(disk, file)
+            await soak.run(rounds, round_s)
+            return soak
+
+        try:
+            with log.open("w") as file, asyncio.Runner(loop_factory=FastLoop) as runner:
+                done = runner.run(soak(file))
+            found = account(log, disk / "transcripts")
+        finally:
+            subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    print(json.dumps(found | {"faults": done.faults, "samples": done.samples}))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]))

@@ -1,0 +1,48 @@
+"""P35: a day of faults of all kinds in twenty-five minutes; some minutes of it in seconds."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.reliability.soak import FASTER
+from tests.rig.netem import alone
+
+DAY_S = 86_400
+ROUND_S = 1200
+
+
+@pytest.mark.promise("P35")
+def test_a_day_of_faults_leaks_nothing_and_loses_nothing(
+    times: Callable[[int, int], int], measured: Callable[..., None]
+) -> None:
+    round_s = times(90, ROUND_S)
+    rounds = times(2, DAY_S // ROUND_S)
+    found = alone("tests.reliability.soak", str(rounds), str(round_s), timeout_s=120 + 4 * rounds * round_s / FASTER)
+    assert (found["lost"], found["twice"], found["wrong"]) == ([], [], [])
+    assert found["texts"] == found["dictations"] >= times(15, 15_000)
+    assert len(found["faults"]) == 7
+    samples = found["samples"]
+    assert max(sample["rss_mib"] for sample in samples) < 120
+    first, last = samples[0], samples[-1]
+    for name in ("descriptors", "tasks"):
+        assert first[name] == last[name], samples
+    assert last["threads"] <= first["threads"] + 2  # the pool grows to what was ever needed at once
+    day = [sample["day"] for sample in samples[rounds // 2 :]]
+    rss_mib = [sample["rss_mib"] for sample in samples[rounds // 2 :]]
+    slope = float(np.polyfit(day, rss_mib, 1)[0]) if rounds > 2 else 0.0
+    assert slope < 1.0, samples
+    measured(
+        simulated_hours=round(last["day"] * 24, 1),
+        dictations=found["dictations"],
+        faults=sum(found["faults"].values()),
+        lost=0,
+        twice=0,
+        late=found["late"],
+        cut_short_by_the_microphone=found["cut_short"],
+        mib_a_day=round(slope, 2),
+        mib_at_the_end=round(last["rss_mib"], 1),
+        descriptors=f"{first['descriptors']:g} and {last['descriptors']:g}",
+        tasks=f"{first['tasks']:g} and {last['tasks']:g}",
+        threads=f"{first['threads']:g} and {last['threads']:g}",
+    )
