@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,27 @@ def test_every_sample_from_the_pre_roll_to_the_post_roll_arrives(make: Make, enc
     padded = pcm + bytes(-len(pcm) % 3200)
     assert f"sha256 {hashlib.sha256(padded).hexdigest()}" in final["text"]
     assert final["duration_s"] == pytest.approx(len(heard) / RATE_HZ, abs=0.001)
+
+
+def test_long_speech_goes_on_in_parts_without_a_gap(make: Make) -> None:
+    appliance = make("audio.device=clock", "spool.keep_audio=true", "dictation.max_utterance_s=5")
+    appliance.serve("echo")
+    appliance.start()
+    client = appliance.connect().subscribe("transcript/final")
+    utterance = client.record("start")["utterance"]
+    first = client.wait("transcript/final")  # while the second part is spoken
+    second = client.wait("transcript/final")
+    assert client.record("stop")["recorded"]
+    third = client.wait("transcript/final")
+    assert [(final["id"], final["part"]) for final in (first, second, third)] == [(utterance, n) for n in (1, 2, 3)]
+    assert all(final["duration_s"] <= 5.3 for final in (first, second, third))  # 0.3 s of it are the pre-roll
+    appliance.kept_nothing()
+    whole = b""
+    for name in (utterance, f"{utterance}.2", f"{utterance}.3"):
+        with wave.open(str(appliance.spool / "kept" / f"{name}.wav")) as file:
+            whole += file.readframes(file.getnframes())
+    assert missing(whole) == []
+    assert [line["part"] for line in appliance.transcripts()] == [1, 2, 3]
 
 
 def time_of(sample: int, near: float) -> float:
