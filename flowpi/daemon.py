@@ -11,6 +11,7 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -41,6 +42,9 @@ log = logging.getLogger(__name__)
 
 STOP_S = 4.0
 """A stop that takes longer is cut off; the audio is on the disk long before."""
+
+FILES = 4096
+"""So many may be open at once, if the system lets."""
 
 THREADS = 32
 """At most; each is made when all others are busy."""
@@ -93,6 +97,10 @@ class Daemon:
         """Raises FlowpiError if it cannot start; returns after `stop`."""
         config = self._config
         loop = asyncio.get_running_loop()
+        # A shell allows 1024, of which the clients of the socket alone may take all.
+        now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if 0 <= now < FILES:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if most < 0 else min(FILES, most), most))
         # A name server that does not answer holds a thread for half a minute: others must be left for the disk.
         loop.set_default_executor(ThreadPoolExecutor(THREADS, "worker"))
         device_id = config.device_id or socket.gethostname()

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import re
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -421,3 +423,23 @@ async def test_what_got_out_before_a_crash_is_not_published_again(make: Make) ->
     appliance.start()
     appliance.kept_nothing()
     assert appliance.transcripts() == [final]
+
+
+def test_a_thousand_clients_do_not_use_up_the_files(make: Make) -> None:
+    appliance = make("audio.device=clock")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))  # as a shell has it
+    try:
+        appliance.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    clients = []
+    for _ in range(1023):
+        clients.append(socket.socket(socket.AF_UNIX))
+        clients[-1].connect(str(appliance.socket))
+    client = appliance.connect()
+    utterance = client.record("start")["utterance"]
+    assert client.record("stop")["recorded"]
+    assert appliance.spooled() == [utterance]
+    for one in clients:
+        one.close()
