@@ -40,8 +40,7 @@ class Lives:
         self.speaker.close()
         if self.daemon is not None:
             self.daemon.close()
-        if self.appliance.server is not None:
-            self.appliance.server.close()
+        self.appliance.__exit__(None, None, None)
 
     def spawn(self, environment: dict[str, str] | None = None) -> Process:
         """The next life, which may already be over when this returns."""

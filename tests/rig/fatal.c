@@ -9,7 +9,7 @@
  * Counted are: opening (also of a directory, for its sync), writing, syncing, truncating, linking, renaming, deleting,
  * making a directory. Reading and closing change nothing.
  *
- * Built by fatal.py:  gcc -shared -fPIC -O2 -o ... fatal.c -ldl
+ * Built by preload.py:  gcc -shared -fPIC -O2 -o ... fatal.c -ldl
  */
 
 #define _GNU_SOURCE

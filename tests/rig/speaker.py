@@ -130,7 +130,7 @@ class Speaker:
 
 
 class Verdict(msgspec.Struct):
-    """Ids of utterances that were acknowledged and have no text; that have it twice; whose text is not what was said."""
+    """Ids of what was acknowledged and has no text; of what has it twice; of what has the text of other speech."""
 
     acknowledged: int = 0
     lost: list[str] = []
