@@ -23,7 +23,7 @@ class Lives:
         quick = ("audio.device=clock", "audio.preroll_ms=100", "audio.postroll_ms=0", *settings)
         self.appliance = Appliance(directory, *quick)
         self._program = program
-        self._led = directory.with_name(f"led-of-{directory.name}")  # outside: it is no part of what is kept
+        self.led = directory.with_name(f"led-of-{directory.name}")  # outside: it is no part of what is kept
         self.speaker = Speaker(self.appliance.socket)
         self.daemon: Process | None = None
         self.slowest_start_s = 0.0
@@ -46,7 +46,7 @@ class Lives:
         """The next life, which may already be over when this returns."""
         if self.daemon is not None:
             self.daemon.close()
-        command = [*self._program, str(self._led), *self.appliance.options]
+        command = [*self._program, str(self.led), *self.appliance.options]
         self.daemon = Process(command, self.appliance.directory, environment or {})
         return self.daemon
 
