@@ -18,11 +18,18 @@ SILENT_BYTES = 1000
 class Lives:
     """The daemon hears the microphone `clock`; the server, which stays alive, tells what it heard."""
 
-    def __init__(self, directory: Path, *settings: str, program: Sequence[str] = ("-m", "tests.rig.led")) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *settings: str,
+        program: Sequence[str] = ("-m", "tests.rig.led"),
+        config: Path | None = None,
+    ) -> None:
         """`program`: what is run instead of `flowpi run`, with the file of the LED before its options."""
         quick = ("audio.device=clock", "audio.preroll_ms=100", "audio.postroll_ms=0", *settings)
         self.appliance = Appliance(directory, *quick)
         self._program = program
+        self._config = ["--config", str(config)] if config else []
         self.led = directory.with_name(f"led-of-{directory.name}")  # outside: it is no part of what is kept
         self.speaker = Speaker(self.appliance.socket)
         self.daemon: Process | None = None
@@ -46,7 +53,7 @@ class Lives:
         """The next life, which may already be over when this returns."""
         if self.daemon is not None:
             self.daemon.close()
-        command = [*self._program, str(self.led), *self.appliance.options]
+        command = [*self._program, str(self.led), *self.appliance.options, *self._config]
         self.daemon = Process(command, self.appliance.directory, environment or {})
         return self.daemon
 

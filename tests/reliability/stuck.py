@@ -1,4 +1,4 @@
-"""`python -m tests.reliability.stuck FILE OPTIONS`: a daemon that stops to read its microphone while FILE.stuck is there.
+"""`python -m tests.reliability.stuck FILE OPTIONS`: a daemon that does not read its microphone while FILE.stuck exists.
 
 What a driver does that tells its next period wrong: the loop turns, commands are answered, and nothing is heard.
 """
@@ -18,5 +18,5 @@ def due_never(self: AlsaSource, at: float) -> float:
 
 
 if __name__ == "__main__":
-    AlsaSource.due = due_never  # type: ignore[method-assign]
+    AlsaSource.due = due_never  # type: ignore[assignment, method-assign]
     sys.exit(led.main())

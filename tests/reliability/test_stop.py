@@ -1,4 +1,4 @@
-"""SIGTERM at any moment: the daemon is gone in time, and the words that it cut off are kept. So are those of an old one."""
+"""SIGTERM at any moment: the daemon is gone in time, and what it cut off is kept. So is what an old version kept."""
 
 import json
 import random

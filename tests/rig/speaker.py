@@ -156,8 +156,9 @@ def judge(said: Iterable[Said], transcripts: Iterable[dict[str, Any]]) -> Verdic
         if not one.acknowledged:
             continue
         verdict.acknowledged += 1
+        end = one.released_at - TAIL_S
         if one.id not in texts:
             verdict.lost.append(one.id)
-        elif not texts[one.id][0].covers(one.pressed_at, max(one.pressed_at, one.released_at - TAIL_S)):
+        elif not texts[one.id][0].covers(min(one.pressed_at, end), end):
             verdict.wrong.append(one.id)
     return verdict
