@@ -25,15 +25,18 @@ class Lives:
         program: Sequence[str] = ("-m", "tests.rig.led"),
         config: Path | None = None,
     ) -> None:
-        """`program`: what is run instead of `flowpi run`, with the file of the LED before its options."""
+        """`directory`: to be made; a short name, since paths of sockets are in it. `program`: what is run instead of
+        `flowpi run`, with the file of the LED before its options."""
+        directory.mkdir()
         quick = ("audio.device=clock", "audio.preroll_ms=100", "audio.postroll_ms=0", *settings)
         self.appliance = Appliance(directory, *quick)
         self._program = program
         self._config = ["--config", str(config)] if config else []
-        self.led = directory.with_name(f"led-of-{directory.name}")  # outside: it is no part of what is kept
+        self.led = directory.with_name(f"led-{directory.name}")  # outside: it is no part of what is kept
         self.speaker = Speaker(self.appliance.socket)
         self.daemon: Process | None = None
-        self.slowest_start_s = 0.0
+        self.starts_s: list[float] = []
+        """How long each took to be ready."""
 
     def serve(self) -> None:
         """The backend. Until then what is said is kept for later."""
@@ -62,7 +65,7 @@ class Lives:
         began = time.monotonic()
         daemon = self.spawn(environment)
         daemon.notice("READY=1")
-        self.slowest_start_s = max(self.slowest_start_s, time.monotonic() - began)
+        self.starts_s.append(time.monotonic() - began)
         return daemon
 
     def speak_until_death(self, daemon: Process) -> None:

@@ -10,7 +10,7 @@ from flowpi.audio.alsa import AlsaSource
 from tests.rig import led
 
 due = AlsaSource.due
-stuck = Path(f"{sys.argv[1]}.stuck")
+stuck = Path(sys.argv[1]).with_suffix(".stuck")
 
 
 def due_never(self: AlsaSource, at: float) -> float:

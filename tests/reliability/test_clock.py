@@ -30,14 +30,12 @@ def test_a_leap_of_the_wall_clock_disturbs_nothing(
     tmp_path: Path, microphone: Microphone, measured: Callable[..., None], leap: str
 ) -> None:
     before_s, after_s = LEAPS[leap]
-    directory = tmp_path / "appliance"
-    directory.mkdir()
     clock = WallClock(tmp_path / "clock")
     clock.leap(before_s)
-    lives = Lives(directory)
+    lives = Lives(tmp_path / "0")
     speaker = lives.speaker
     yesterday = datetime.datetime.fromtimestamp(time.time() + before_s, datetime.UTC) - datetime.timedelta(days=1)
-    earlier = directory / "transcripts" / f"{yesterday:%Y-%m-%d}.jsonl"
+    earlier = lives.appliance.directory / "transcripts" / f"{yesterday:%Y-%m-%d}.jsonl"
     earlier.parent.mkdir()
     earlier.write_text('{"id":"01AAAAAAAAAAAAAAAAAAAAAAAA","part":1,"text":""}\n')
     try:

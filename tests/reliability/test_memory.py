@@ -27,9 +27,7 @@ LONG_S = 330
 
 @pytest.fixture
 def lives(tmp_path: Path, microphone: Microphone) -> Iterator[Lives]:
-    directory = tmp_path / "appliance"
-    directory.mkdir()
-    lives = Lives(directory)
+    lives = Lives(tmp_path / "0")
     yield lives
     lives.close()
 

@@ -136,10 +136,8 @@ class Reloads:
 def test_a_bad_configuration_changes_nothing_and_a_good_one_is_taken(
     tmp_path: Path, microphone: Microphone, times: Callable[[int, int], int], measured: Callable[..., None]
 ) -> None:
-    directory = tmp_path / "appliance"
-    directory.mkdir()
     path = tmp_path / "flowpi.yaml"
-    lives = Lives(directory, config=path)
+    lives = Lives(tmp_path / "0", config=path)
     chance = random.Random(0)
     try:
         lives.serve()

@@ -45,9 +45,7 @@ def test_stopped_at_any_moment_all_that_was_said_is_kept(
     chance = random.Random(0)
     stops, slowest_s, said = times(6, 200), 0.0, 0
     for begin in range(0, stops, CHAIN):
-        directory = tmp_path / f"appliance-{begin}"
-        directory.mkdir()
-        lives = Lives(directory)
+        lives = Lives(tmp_path / str(begin))
         try:
             lives.serve()
             for n in range(begin, min(begin + CHAIN, stops)):
@@ -82,7 +80,7 @@ def version_1(name: str, pcm: bytes) -> bytes:
 def test_what_an_old_version_kept_is_delivered_and_what_a_new_one_kept_is_left(
     tmp_path: Path, microphone: Microphone, measured: Callable[..., None]
 ) -> None:
-    lives = Lives(tmp_path)
+    lives = Lives(tmp_path / "0")
     try:
         lives.serve()
         old, new = (UlidFactory().make(n, bytes(10)) for n in (1, 2))

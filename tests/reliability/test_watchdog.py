@@ -22,9 +22,7 @@ RESTART_S = 35.0
 
 @pytest.fixture
 def lives(tmp_path: Path, microphone: Microphone) -> Iterator[Lives]:
-    directory = tmp_path / "appliance"
-    directory.mkdir()
-    lives = Lives(directory, "audio.idle_read_ms=100", program=("-m", "tests.reliability.stuck"))
+    lives = Lives(tmp_path / "0", "audio.idle_read_ms=100", program=("-m", "tests.reliability.stuck"))
     yield lives
     lives.close()
 
@@ -54,7 +52,7 @@ def test_a_daemon_that_stands_still_does_not_feed(lives: Lives, measured: Callab
 def test_a_daemon_that_hears_nothing_does_not_feed(lives: Lives, tmp_path: Path, measured: Callable[..., None]) -> None:
     daemon = lives.start(ENVIRONMENT)
     daemon.notice("WATCHDOG=1")
-    stuck = tmp_path / "led-of-appliance.stuck"
+    stuck = lives.led.with_suffix(".stuck")
     stuck.touch()
     deadline = time.monotonic() + PATIENCE_S
     while fed(daemon):  # the last sound was just heard: what that allows is given

@@ -22,9 +22,7 @@ SYNCS_EACH = 3
 
 @pytest.fixture
 def lives(tmp_path: Path, microphone: Microphone) -> Iterator[Lives]:
-    directory = tmp_path / "appliance"
-    directory.mkdir()
-    lives = Lives(directory)
+    lives = Lives(tmp_path / "0")
     lives.serve()
     yield lives
     lives.close()
