@@ -21,6 +21,7 @@ from flowpi.core.errors import (
     TryAgainError,
     UsageError,
 )
+from flowpi.core.text import escaped
 from flowpi.host.paths import find_socket
 
 ANSWER_TIMEOUT_S = 15.0
@@ -196,8 +197,8 @@ def _line(state: dict[str, Any]) -> str:
 
 
 def _json_line(message: dict[str, Any]) -> str:
-    """Readable, and nothing in it that a terminal acts on: that is escaped, so a program loses nothing."""
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in json.dumps(message, ensure_ascii=False))
+    """Readable, and nothing in it that a terminal acts on."""
+    return escaped(json.dumps(message, ensure_ascii=False).encode()).decode()
 
 
 def _print(text: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from flowpi.core.errors import CannotCreateError, SpoolError
+from flowpi.core.text import escaped
 from flowpi.publish.messages import Final
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Transcripts:
             SpoolError: the disk does not take it; nothing of the line stays.
         """
         day = datetime.datetime.fromtimestamp(unix_s, datetime.UTC).date()
-        line = msgspec.json.encode(final) + b"\n"
+        line = escaped(msgspec.json.encode(final)) + b"\n"
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._append, day, line)
         except OSError as error:

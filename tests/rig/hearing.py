@@ -26,7 +26,12 @@ class Heard(msgspec.Struct):
     breaks: int
 
     def covers(self, begin_s: float, end_s: float) -> bool:
-        """Whether it is all of a time, monotonic seconds, without a break. For times of less than 4 s."""
+        """Whether it is all of a time, monotonic seconds, without a break. For times of less than 4 s.
+
+        Of a time that ends before it begins nothing need be there.
+        """
+        if end_s <= begin_s:
+            return self.breaks == 0
         begin, end = round(begin_s * RATE_HZ), round(end_s * RATE_HZ)
         before = (begin - self.first) % WRAP
         return self.breaks == 0 and before + end - begin <= self.frames

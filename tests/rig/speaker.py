@@ -22,8 +22,9 @@ from typing import Any
 
 import msgspec
 
+from flowpi.dsp.format import RATE_HZ
 from tests.rig.appliance import PATIENCE_S
-from tests.rig.hearing import Heard
+from tests.rig.hearing import WRAP, Heard
 
 TAIL_S = 0.02
 """What a release may cost: one period."""
@@ -130,7 +131,7 @@ class Speaker:
 
 
 class Verdict(msgspec.Struct):
-    """Ids of what was acknowledged and has no text; of what has it twice; of what has the text of other speech."""
+    """Ids of what was acknowledged and has no text; of what has it twice; of what has another text, and which."""
 
     acknowledged: int = 0
     lost: list[str] = []
@@ -159,6 +160,7 @@ def judge(said: Iterable[Said], transcripts: Iterable[dict[str, Any]]) -> Verdic
         end = one.released_at - TAIL_S
         if one.id not in texts:
             verdict.lost.append(one.id)
-        elif not texts[one.id][0].covers(min(one.pressed_at, end), end):
-            verdict.wrong.append(one.id)
+        elif not texts[one.id][0].covers(one.pressed_at, end):
+            begin, frames = round(one.pressed_at * RATE_HZ) % WRAP, round((one.released_at - one.pressed_at) * RATE_HZ)
+            verdict.wrong.append(f"{one.id}: {texts[one.id]} for {frames} frames from {begin} on")
     return verdict
