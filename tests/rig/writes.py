@@ -36,7 +36,7 @@ class Call(msgspec.Struct):
     result: int
 
 
-class Trace:
+class Writes:
     """Attached to all threads of a process while its context lasts; `calls` are there afterwards.
 
     Only what goes to files: not to a socket, a pipe, a terminal or a device.
