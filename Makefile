@@ -17,7 +17,7 @@ INTEROP := tests/interop
 
 # pyalsaaudio has no wheels: it is compiled against ALSA's headers.
 BUILD_PACKAGES := gcc libasound2-dev python3-dev python3-venv
-TEST_PACKAGES := $(BUILD_PACKAGES) chromium iproute2 nodejs openssl pocketsphinx-testdata sox strace systemd
+TEST_PACKAGES := $(BUILD_PACKAGES) chromium iproute2 nodejs openssl pocketsphinx-testdata sox systemd
 BENCH_PACKAGES := $(BUILD_PACKAGES) alsa-utils socat
 
 .PHONY: help demo test test-long check bench fuzz format clean
