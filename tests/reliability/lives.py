@@ -35,6 +35,8 @@ class Lives:
         self.led = directory.with_name(f"led-{directory.name}")  # outside: it is no part of what is kept
         self.speaker = Speaker(self.appliance.socket)
         self.daemon: Process | None = None
+        self.unreadable: set[str] = set()
+        """Names in the spool that need not leave it."""
         self.starts_s: list[float] = []
         """How long each took to be ready."""
 
@@ -86,9 +88,9 @@ class Lives:
         return judge(self.speaker.said, self.appliance.transcripts())
 
     def deliver(self) -> None:
-        """Until nothing is left in the spool, or nothing has left it for long."""
+        """Until nothing is left in the spool but what nobody can read, or nothing has left it for long."""
         kept, since = self.appliance.spooled(), time.monotonic()
-        while kept and time.monotonic() - since < PATIENCE_S:
+        while set(kept) - self.unreadable and time.monotonic() - since < PATIENCE_S:
             select.select([], [], [], 0.02)
             if (now := self.appliance.spooled()) != kept:
                 kept, since = now, time.monotonic()

@@ -133,8 +133,8 @@ async def say(lives: Lives, mouth: Mouth, directory: Path) -> None:
     await asyncio.to_thread(lives.speaker.connect)
     said = await asyncio.to_thread(lives.speaker.dictate, SPEECH_S)
     await until_failed(lives)
-    mouth.speak.set()
     statuses = [await asyncio.to_thread(lives.appliance.run, "status", *option) for option in ([], ["--json"])]
+    mouth.speak.set()
     await asyncio.to_thread(lives.deliver)
     assert await asyncio.to_thread(daemon.end) == 0
     for process, _ in readers.values():

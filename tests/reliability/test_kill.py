@@ -74,7 +74,7 @@ def test_killed_at_each_call_nothing_acknowledged_is_lost_or_said_twice(
         assert len(deaths) == len(chain)
         before.update(death.split()[0] for death in deaths)
     assert acknowledged
-    assert before >= {"write", "sync"}
+    assert len(before) > 1
     measured(
         kills=len(numbers), calls=CALLS, before=" ".join(sorted(before)), acknowledged=acknowledged, lost=0, twice=0
     )
@@ -89,9 +89,9 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost_or_said_twice(
     numbers = list(range(times(6, 400)))
     for chain in chains(numbers):
         lives = make()
-        for _ in chain:
-            daemon = lives.spawn()
-            death = threading.Timer(chance.uniform(0.0, 1.2), daemon.process.kill)
+        for number in chain:
+            daemon = lives.start() if number % 2 else lives.spawn()  # starting is a moment too
+            death = threading.Timer(chance.uniform(0.0, 0.8), daemon.process.kill)
             death.start()
             lives.speak_until_death(daemon)
             death.join()

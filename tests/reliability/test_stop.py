@@ -90,6 +90,7 @@ def test_what_an_old_version_kept_is_delivered_and_what_a_new_one_kept_is_left(
         (spool / f"{old}.utt").write_bytes(version_1(old, pcm))
         future = b"flowpi utterance 99\n" + bytes(range(256))
         (spool / f"{new}.utt").write_bytes(future)
+        lives.unreadable.add(new)
         lives.start()
         lives.speaker.connect()
         lives.speaker.dictate(SPEECH_S)
