@@ -22,6 +22,7 @@ from flowpi.core.errors import (
     TryAgainError,
     UsageError,
 )
+from flowpi.core.text import escaped
 from flowpi.host.paths import find_socket
 
 ANSWER_TIMEOUT_S = 15.0
@@ -209,8 +210,8 @@ def _line(state: dict[str, Any]) -> str:
 
 
 def _json_line(message: dict[str, Any]) -> str:
-    """Readable, and nothing in it that a terminal acts on: that is escaped, so a program loses nothing."""
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in json.dumps(message, ensure_ascii=False))
+    """Readable, and nothing in it that a terminal acts on."""
+    return escaped(json.dumps(message, ensure_ascii=False).encode()).decode()
 
 
 def _print(text: str) -> None:

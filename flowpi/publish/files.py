@@ -23,6 +23,7 @@ import msgspec
 
 from flowpi.core.errors import CannotCreateError, SpoolError
 from flowpi.core.retention import DAY_S, overdue
+from flowpi.core.text import escaped
 from flowpi.core.ulid import is_ulid
 from flowpi.publish.messages import Final
 
@@ -75,7 +76,7 @@ class Transcripts:
             SpoolError: the disk does not take it. The line does not count, and may be appended again.
         """
         day = datetime.datetime.fromtimestamp(unix_s, datetime.UTC).date()
-        line = msgspec.json.encode(final) + b"\n"
+        line = escaped(msgspec.json.encode(final)) + b"\n"
         one = (final.id, final.part)
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._append, f"{day}.jsonl", line, one)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from flowpi.core.text import escaped
 from flowpi.core.topics import RETAINED, matches
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class Message:
     @cached_property
     def json(self) -> bytes:
         """The payload."""
-        return msgspec.json.encode(self.payload)
+        return escaped(msgspec.json.encode(self.payload))
 
     @cached_property
     def line(self) -> bytes:

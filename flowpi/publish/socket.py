@@ -22,6 +22,7 @@ import msgspec
 
 import flowpi
 from flowpi.core.errors import AlreadyRunning, CannotCreateError
+from flowpi.core.text import escaped
 from flowpi.core.topics import filter_error
 from flowpi.host.unix import BACKLOG, listen_unix
 from flowpi.publish.hub import Hub, Message, Subscription
@@ -236,7 +237,7 @@ class _Client(asyncio.Protocol):
         self._write(message.retained_line if retained else message.line)
 
     def _send(self, message: dict[str, Any]) -> None:
-        self._write(msgspec.json.encode(message) + b"\n")
+        self._write(escaped(msgspec.json.encode(message)) + b"\n")
 
     def _write(self, line: bytes) -> None:
         if self._transport is None:

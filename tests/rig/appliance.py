@@ -117,9 +117,13 @@ class Process:
         if self.process.poll() is None:
             self.process.send_signal(number)
         code = self.process.wait(PATIENCE_S)
+        self.hear()
+        return code
+
+    def hear(self) -> None:
+        """Take the notices that have come."""
         while select.select([self._notify], [], [], 0)[0]:
             self.notices += self._notify.recv(65536).decode().splitlines()
-        return code
 
     def close(self) -> None:
         if self.process.poll() is None:

@@ -1,0 +1,202 @@
+"""A text that wants to be more than a text: a second line, a command to the terminal, a word from right to left.
+
+What a backend sends goes through all that prints, keeps or logs it; a line stays a line, and nothing in it acts.
+"""
+
+import asyncio
+import json
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from flowpi.core.ulid import UlidFactory
+from flowpi.dictation.spool import Spool
+from flowpi.dictation.utterance import About, Utterance
+from tests.dictation.backend import Call, FakeBackend
+from tests.reliability.lives import SPEECH_S, Lives
+from tests.rig.microphone import Microphone
+from tests.waiting import PATIENCE_S, until
+
+NASTY = [
+    "\x1b[2J", "\x1b]52;c;cm0gLXJmIH4=\x07", "\x1b]0;title\x1b\\", "\x9b31m", "\x9d52;c;eA==\x9c", "\x90q\x9c", "\r",
+    "\n", "\r\n", "\0", "\x07", "\x08", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x7f", "\x85", "\u2028", "\u2029",
+    "\u202e", "\u2066", "\u2069", "\u200f", "\u061c", "\ufeff", "\ufffe", "\U000e0041", "\U0010ffff", '"}\n{"topic":',
+    "\\u001b[2J", "<3>error: ", "\nerror: the spool is lost", "\N{COMBINING GRAVE ACCENT}", "\N{FAMILY}", "e",
+]  # fmt: skip
+"""Escapes of terminals in 7 and 8 bits, ends of lines for somebody, other directions, ends of JSON, log prefixes."""
+
+STRINGS = st.lists(st.sampled_from(NASTY) | st.text(max_size=10), max_size=6).map("".join)
+EACH = 10
+"""Strings in a text."""
+
+LEVELS = {"debug", "info", "warning", "error"}
+
+SURROGATE = '{"status":"text","position":1,"final":true,"body":{"detected_language":"en","text":"a\\ud800b"}}'
+
+
+def strings(count: int) -> list[str]:
+    """So many, and the same ones each time."""
+    made: list[str] = []
+
+    @settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(STRINGS)
+    def make(text: str) -> None:
+        made.append(text)
+
+    make()
+    while len(made) < count:  # it leaves off when it thinks that it has seen all
+        made.append(made[len(made) % 97] + made[-1][:20])
+    return made[:count]
+
+
+LIVE = "".join(NASTY)
+
+
+class Mouth:
+    """A backend that says of an utterance with the number n as its sound the text n, of any other one `LIVE`.
+
+    Before `speak` is set what is spoken live is refused, with a reason that is nasty too, and nothing is said of all
+    others. The first text is half a letter.
+    """
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+        self.speak = asyncio.Event()
+        self._broken = False
+
+    async def __call__(self, call: Call) -> None:
+        await call.authenticate()
+        await call.hear()
+        number, next_one = struct.unpack_from("<HH", call.pcm)
+        if number != next_one and not self.speak.is_set():
+            call.flow.fail("\x1b[2J\x9b31mno\nerror: \u202enever")
+            await call.flush()
+            return
+        await self.speak.wait()
+        if not self._broken:
+            self._broken = True
+            await call.socket.send(SURROGATE)
+            return
+        text = self.texts[number] if number == next_one else LIVE
+        await call.say(text)
+        await call.say(text, final=True)
+
+
+def acts(data: bytes) -> set[str]:
+    """What in it is neither a letter nor the end of a line; it must be UTF-8."""
+    return {letter for letter in data.decode() if letter != "\n" and not letter.isprintable()}
+
+
+@pytest.mark.promise("P16")
+async def test_a_text_is_a_line_and_does_nothing(
+    tmp_path: Path, microphone: Microphone, times: Callable[[int, int], int], measured: Callable[..., None]
+) -> None:
+    count = times(300, 10_000)
+    parts = strings(count)
+    texts = [" ".join(parts[at : at + EACH]) for at in range(0, count, EACH)]
+    mouth = Mouth(texts)
+    async with FakeBackend([mouth]) as backend:
+        lives = Lives(tmp_path / "0")
+        lives.appliance.url = backend.url
+        lives.appliance.backend = "encoding: json, api_key: canary-key"
+        try:
+            await say(lives, mouth, tmp_path)
+        finally:
+            mouth.speak.set()
+            lives.close()
+    measured(strings=count, texts=len(texts), acted=0, lines_too_many=0)
+
+
+async def say(lives: Lives, mouth: Mouth, directory: Path) -> None:
+    """All texts of the mouth into all that there is to read them from, and a look at each."""
+    names = await keep(lives, len(mouth.texts))
+    daemon = await asyncio.to_thread(lives.start)
+    readers = {option: await listen(lives, directory, *option.split()) for option in ("", "--text")}
+    reader, writer = await asyncio.open_unix_connection(str(lives.appliance.socket), limit=1 << 20)
+    writer.write(b'{"subscribe": ["#"]}\n')
+    await until(lambda: lives.appliance.clients() == len(readers) + 1)
+    heard = asyncio.create_task(reader.read())
+    await asyncio.to_thread(lives.speaker.connect)
+    said = await asyncio.to_thread(lives.speaker.dictate, SPEECH_S)
+    await until_failed(lives)
+    statuses = [await asyncio.to_thread(lives.appliance.run, "status", *option) for option in ([], ["--json"])]
+    mouth.speak.set()
+    await asyncio.to_thread(lives.deliver)
+    assert await asyncio.to_thread(daemon.end) == 0
+    for process, _ in readers.values():
+        await process.wait()
+    on_socket = await heard
+    writer.close()
+    (file,) = (lives.appliance.directory / "transcripts").iterdir()
+    sinks = {
+        "file": file.read_bytes(),
+        "socket": on_socket,
+        "listen": readers[""][1].read_bytes(),
+        "listen --text": readers["--text"][1].read_bytes(),
+        "status": statuses[0].stdout.encode(),
+        "status --json": statuses[1].stdout.encode(),
+        "log": daemon.log.read_bytes(),
+    }
+    assert {name: found for name, data in sinks.items() if (found := acts(data))} == {}
+    wanted = {**dict(zip(names, mouth.texts, strict=True)), said.id: LIVE}
+    assert {line["id"]: line["text"] for line in records(sinks["file"])} == wanted
+    assert len(records(sinks["file"])) == len(wanted)
+    for name in ("socket", "listen"):
+        finals = [one["payload"] for one in records(sinks[name]) if one.get("topic") == "transcript/final"]
+        assert {final["id"]: final["text"] for final in finals} == wanted
+        assert len(finals) == len(wanted)
+    shown = sinks["listen --text"].decode().splitlines()
+    assert len(shown) == sum(bool(text.strip()) for text in wanted.values())
+    assert "never" in sinks["status"].decode()
+    assert {line.split(":")[0] for line in sinks["log"].decode().splitlines()} <= LEVELS
+
+
+async def keep(lives: Lives, count: int) -> list[str]:
+    """Utterances of an earlier life, each with its number as its sound: ids, oldest first."""
+    ids = UlidFactory()
+    names = [ids.make(n, bytes(10)) for n in range(count)]
+    spool = Spool(lives.appliance.spool)
+    spool.open()
+    for n, name in enumerate(names):
+        await spool.keep(Utterance(About(name, 0.0), pcm=struct.pack("<H", n) * 1600, complete=True))
+    spool.close()
+    return names
+
+
+async def listen(lives: Lives, directory: Path, *options: str) -> tuple[asyncio.subprocess.Process, Path]:
+    """`flowpi listen`, and the file that it prints to."""
+    path = directory / "-".join(("listen", *options))
+    command = [sys.executable, "-m", "flowpi", "listen", *options, *lives.appliance.options]
+    with path.open("wb") as file:
+        return await asyncio.create_subprocess_exec(*command, stdout=file, stderr=subprocess.DEVNULL), path
+
+
+async def until_failed(lives: Lives) -> None:
+    """Until the backend's first answer, a refusal in its own words, is a fault that everybody is told."""
+    reader, writer = await asyncio.open_unix_connection(str(lives.appliance.socket), limit=1 << 20)
+    writer.write(b'{"subscribe": ["state"]}\n')
+    async with asyncio.timeout(PATIENCE_S):
+        async for line in reader:
+            message = json.loads(line)
+            if message.get("topic") == "state" and message["payload"]["faults"]:
+                break
+    writer.close()
+
+
+def records(data: bytes) -> list[dict[str, Any]]:
+    """By all that somebody may take for the end of a line."""
+    return [json.loads(line) for line in data.decode().splitlines()]

@@ -1,0 +1,91 @@
+"""What a running process writes and syncs, by strace: from the kernel's side, whoever calls."""
+
+import re
+import select
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from tests.rig.appliance import PATIENCE_S
+
+CALLS = (
+    "write,writev,pwrite64,pwritev,pwritev2,sendfile,copy_file_range,splice,fsync,fdatasync,sync,syncfs,"
+    "sync_file_range,msync,ftruncate,fallocate,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat"
+)
+SYNCS = ("fsync", "fdatasync", "sync", "syncfs", "sync_file_range", "msync")
+
+# `6719  write(3</spool/x>, ""..., 10) = 10`; or in two, where another thread's call came between:
+# `6719  write(3</spool/x>, ""..., 10 <unfinished ...>` and `6719  <... write resumed>) = 10`.
+_CALL = re.compile(
+    r"(?P<thread>\d+) +(?P<call>\w+)\((?P<arguments>.*?)(?: <unfinished \.\.\.>|\) += (?P<result>-?\d+).*)"
+)
+_RESUMED = re.compile(r"(?P<thread>\d+) +<\.\.\. \w+ resumed>.*\) += (?P<result>-?\d+)")
+_PATH = re.compile(r'^\d+<(?P<fd>[^>]+)>|"(?P<path>/[^"]*)"')
+
+
+class Call(msgspec.Struct):
+    """`path`: what it was about, absolute; the first one where there are two."""
+
+    name: str
+    path: str
+    result: int
+
+
+class Writes:
+    """Attached to all threads of a process while its context lasts; `calls` are there afterwards.
+
+    Only what goes to files: not to a socket, a pipe, a terminal or a device.
+    """
+
+    def __init__(self, pid: int, directory: Path, *besides: Path) -> None:
+        """`directory`: for the file of strace. `besides`: files of the test's own, which do not count."""
+        assert shutil.which("strace"), "strace is missing: apt-get install strace"
+        self._pid = pid
+        self._file = directory / f"strace-{pid}-{time.monotonic_ns()}"
+        self._besides = besides
+        self._process: subprocess.Popen[bytes] | None = None
+        self.calls: list[Call] = []
+
+    def __enter__(self) -> Self:
+        options = ["-f", "-y", "-qq", "-s", "16", "-e", f"trace={CALLS}", "-e", "signal=none"]
+        self._process = subprocess.Popen(["strace", *options, "-o", str(self._file), "-p", str(self._pid)])
+        deadline = time.monotonic() + PATIENCE_S
+        while not all(_is_traced(task) for task in Path(f"/proc/{self._pid}/task").iterdir()):
+            assert self._process.poll() is None, "strace ended"
+            assert time.monotonic() < deadline, "strace does not get hold of it"
+            select.select([], [], [], 0.01)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(PATIENCE_S)
+        unfinished: dict[str, Call] = {}
+        for line in self._file.read_text().splitlines():
+            if (resumed := _RESUMED.match(line)) and (call := unfinished.pop(resumed["thread"], None)):
+                call.result = int(resumed["result"])
+            elif (found := _CALL.match(line)) and (about := _PATH.search(found["arguments"])):
+                path = (about["fd"] or about["path"]).removesuffix(" (deleted)")
+                if not path.startswith("/") or path.startswith("/dev/") or Path(path) in self._besides:
+                    continue
+                self.calls.append(Call(found["call"], path, int(found["result"] or 0)))
+                if found["result"] is None:
+                    unfinished[found["thread"]] = self.calls[-1]
+
+    @property
+    def syncs(self) -> int:
+        return sum(call.name in SYNCS for call in self.calls)
+
+    @property
+    def written(self) -> int:
+        """Bytes."""
+        return sum(max(0, call.result) for call in self.calls if "write" in call.name)
+
+
+def _is_traced(task: Path) -> bool:
+    return "TracerPid:\t0\n" not in (task / "status").read_text()
