@@ -46,8 +46,8 @@ REOPEN_S = (0.5, 1.0, 1.5)
 STUCK_S = 60.0
 """A driver that does not let go for so long will not."""
 
-START_S = 1.0
-"""What a stuck driver may take from the start of the program, which has nothing to lose yet."""
+AT_ONCE_S = 1.0
+"""What a stuck driver may take from the start of the program, or from a press where no pre-roll keeps it open."""
 
 LATE_S = 1.0
 """How late a press may be handled and still get its whole pre-roll."""
@@ -121,16 +121,7 @@ class Capture:
 
     def start(self) -> None:
         """Begin to listen, if there is a pre-roll to fill; else see that the microphone is there."""
-        if self._source.trial is None:
-            self._open_again()
-            return
-        trial = self._begin_trial(self._source.trial)
-        done, _ = concurrent.futures.wait([trial], START_S)
-        if done:
-            self._trial_ended(trial)
-        else:
-            self._lose(MicrophoneError(self._source.name, "it does not answer", "start its sound server again"))
-            trial.add_done_callback(self._call_back)
+        self._open_at_once(self._open_again)
 
     def close(self) -> None:
         """Let go of the device. Recordings in progress end with what there is, marked unless they were released."""
@@ -156,7 +147,7 @@ class Capture:
             return
         self._metering = wanted
         if wanted and not self._open and self._lost is None:
-            self._try_open()
+            self._open_at_once(self._try_open)
         self._rest()
 
     def is_alive(self, now: float) -> bool:
@@ -177,7 +168,7 @@ class Capture:
         if self._open:
             self._read()
         elif self._lost is None:
-            self._try_open()
+            self._open_at_once(self._try_open)
         if self._lost is not None:
             raise self._lost
         take = Take(entry)
@@ -348,6 +339,19 @@ class Capture:
             self._schedule()
         return True
 
+    def _open_at_once(self, open_it: Callable[[], object]) -> None:
+        """Somebody waits for it. Whatever is stuck there holds the loop up no longer than `AT_ONCE_S`."""
+        if self._source.trial is None:
+            open_it()
+            return
+        trial = self._begin_trial(self._source.trial)
+        done, _ = concurrent.futures.wait([trial], AT_ONCE_S)
+        if done:
+            self._trial_ended(trial, open_it)
+        else:
+            self._lose(MicrophoneError(self._source.name, "it does not answer", "start its sound server again"))
+            trial.add_done_callback(self._call_back)
+
     def _open_again(self) -> None:
         if self._try_open() and not self._wanted():  # so no sound is waited for: that it opens must be enough
             self._recovered()
@@ -415,7 +419,9 @@ class Capture:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the program ends
             self._loop.call_soon_threadsafe(self._trial_ended, trial)
 
-    def _trial_ended(self, trial: "concurrent.futures.Future[None]") -> None:
+    def _trial_ended(
+        self, trial: "concurrent.futures.Future[None]", open_it: Callable[[], object] | None = None
+    ) -> None:
         """Whatever it says, driver and sound server answer: closing and opening will not get stuck."""
         self._trial_since = None
         was_stuck, self._stuck = self._stuck, False
@@ -425,7 +431,7 @@ class Capture:
             return
         error = trial.exception()
         if error is None or was_stuck:  # it may have been busy only by this very program
-            self._open_again()
+            (open_it or self._open_again)()
         elif isinstance(error, MicrophoneError):
             self._lose(error)
         else:

@@ -59,6 +59,27 @@ async def test_a_start_on_a_stuck_driver_ends(house: House, microphone: Micropho
     await house.hear(RATE_HZ // 5)
 
 
+async def test_a_press_on_a_stuck_driver_without_a_pre_roll_is_refused(microphone: Microphone) -> None:
+    house = House(preroll_s=0.0)
+    house.capture.start()
+    for _ in range(2):
+        entry = beginning()
+        house.capture.begin(entry, time.monotonic())
+        await entry.wait(RATE_HZ // 5)
+        house.capture.drop(entry)
+    microphone.hang()
+    began = time.monotonic()
+    with pytest.raises(MicrophoneError, match="does not answer"):
+        house.capture.begin(beginning(), time.monotonic())
+    assert time.monotonic() - began < 2
+    microphone.unhang()
+    await until(lambda: house.recoveries)
+    entry = beginning()
+    house.capture.begin(entry, time.monotonic())
+    await entry.wait(RATE_HZ // 5)
+    house.capture.close()
+
+
 async def test_an_end_while_it_is_stuck_waits_for_nothing_and_leaves_nothing_open(microphone: Microphone) -> None:
     def descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))
