@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from flowpi.audio.capture import REVIVE_S, SILENT_S
+from flowpi.audio.mute import REVIVE_S, SILENT_S
 from tests.audio.room import FakeSource, Room, stage
 
 
