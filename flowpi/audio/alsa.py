@@ -73,6 +73,8 @@ class AlsaSource:
         self._ask = (rate_hz, channels, period_ms, buffer_ms)
         self._channel: Channel = channel
         self._stream: _Stream | None = None
+        self._worked = False
+        """Nothing has gone wrong since it was opened, so where its name leads has not changed."""
         self._period_s = period_ms / 1000
 
     @property
@@ -87,15 +89,19 @@ class AlsaSource:
     def open(self, now: float) -> None:
         self.close()
         alsalib.library()
+        self._worked = False
         try:
             self._stream = _Stream(self._open_pcm(), self._channel)
+            self._worked = True
         except alsaaudio.ALSAAudioError as error:
             raise self._explain(error) from error
         except _Unusable as error:
             raise MicrophoneError(self.name, error.reason, error.hint) from error
 
     def trial(self) -> None:
-        if reason := alsalib.try_to_open(self.name):
+        reason = alsalib.try_to_open(self.name, fresh=not self._worked)
+        if reason:
+            self._worked = False
             raise self._explained(reason)
 
     def _open_pcm(self) -> Any:
@@ -128,6 +134,7 @@ class AlsaSource:
             heard.extend(self._stream.read(now))
         except alsaaudio.ALSAAudioError as error:
             if not heard:
+                self._worked = False
                 self.close()
                 raise self._explain(error) from error
             # What was heard before it broke comes first. A dead handle says the same at the next read.

@@ -24,17 +24,19 @@ def library() -> ctypes.CDLL:
     return alsa
 
 
-def try_to_open(device: str) -> str:
-    """Open a PCM and close it again, with the configuration as it stands on the disk now.
+def try_to_open(device: str, *, fresh: bool) -> str:
+    """Open a PCM and close it again. May block for ever, and then holds nobody up but its own thread.
 
-    alsa-lib reads its configuration once, and so would know nothing of a card that came later. May block for ever, and
-    then holds nobody up but its own thread.
+    Args:
+        fresh: read the configuration again, as it stands on the disk now. alsa-lib does so once in a program's life,
+            and may know nothing of a card that came later.
 
     Returns:
         Why it cannot be opened, in alsa-lib's words; empty if it can.
     """
     alsa, pcm = library(), ctypes.c_void_p()
-    alsa.snd_config_update_free_global()
+    if fresh:
+        alsa.snd_config_update_free_global()
     code: int = alsa.snd_pcm_open(ctypes.byref(pcm), device.encode(), CAPTURE, NONBLOCK)
     if code < 0:
         reason: bytes = alsa.snd_strerror(code)

@@ -18,16 +18,16 @@ import contextlib
 import itertools
 import logging
 import math
-import threading
 from collections.abc import Callable
 
+from flowpi.audio import trial
+from flowpi.audio.mute import Mute
 from flowpi.audio.source import Gap, Source
 from flowpi.audio.take import Following, Log, Take
 from flowpi.core.errors import MicrophoneError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.level import Level, measure
 from flowpi.dsp.ring import Ring
-from flowpi.dsp.silence import Silence, is_constant
 
 log = logging.getLogger(__name__)
 
@@ -46,20 +46,11 @@ REOPEN_S = (0.5, 1.0, 1.5)
 STUCK_S = 60.0
 """A driver that does not let go for so long will not."""
 
-START_S = 1.0
-"""What a stuck driver may take from the start of the program, which has nothing to lose yet."""
+AT_ONCE_S = 1.0
+"""What a stuck driver may take from the start of the program, or from a press where no pre-roll keeps it open."""
 
 LATE_S = 1.0
 """How late a press may be handled and still get its whole pre-roll."""
-
-SILENT_S = 10.0
-"""Digital silence for so long is told."""
-
-SETTLE_S = 1.0
-"""Just opened, a device may click and a resampler rings: that is no sign that a silent one hears again."""
-
-REVIVE_S = 60.0
-"""How often a silent device is opened anew while nobody records: some USB microphones wake up by that."""
 
 
 class Capture:
@@ -90,7 +81,6 @@ class Capture:
         self._postroll_s = postroll_s
         self._on_fault = on_fault
         self._on_recovery = on_recovery
-        self._on_silence = on_silence
         self._on_level = on_level
         self._loop = asyncio.get_running_loop()
         self._ring_frames = math.ceil((preroll_s + LATE_S) * RATE_HZ) if preroll_s else 0
@@ -106,13 +96,10 @@ class Capture:
         self._lost: MicrophoneError | None = None
         """Until sound comes again."""
         self._tries = 0
-        self._opened_at = 0.0
         self._heard_at = 0.0
         self._sounded = False
         """Something was heard since it was opened."""
-        self._silence = Silence()
-        self._silent = False
-        self._revive_at = 0.0
+        self._mute = Mute(source.name, on_silence)
         self._metering = False
         self.frames = 0
         """Heard since the start, gaps not counted."""
@@ -121,16 +108,7 @@ class Capture:
 
     def start(self) -> None:
         """Begin to listen, if there is a pre-roll to fill; else see that the microphone is there."""
-        if self._source.trial is None:
-            self._open_again()
-            return
-        trial = self._begin_trial(self._source.trial)
-        done, _ = concurrent.futures.wait([trial], START_S)
-        if done:
-            self._trial_ended(trial)
-        else:
-            self._lose(MicrophoneError(self._source.name, "it does not answer", "start its sound server again"))
-            trial.add_done_callback(self._call_back)
+        self._open_at_once(self._open_again)
 
     def close(self) -> None:
         """Let go of the device. Recordings in progress end with what there is, marked unless they were released."""
@@ -156,7 +134,7 @@ class Capture:
             return
         self._metering = wanted
         if wanted and not self._open and self._lost is None:
-            self._try_open()
+            self._open_at_once(self._try_open)
         self._rest()
 
     def is_alive(self, now: float) -> bool:
@@ -177,7 +155,7 @@ class Capture:
         if self._open:
             self._read()
         elif self._lost is None:
-            self._try_open()
+            self._open_at_once(self._try_open)
         if self._lost is not None:
             raise self._lost
         take = Take(entry)
@@ -252,7 +230,7 @@ class Capture:
     def _tick(self) -> None:
         self._timer = None
         self._read()
-        if self._silent and not self._takes and self._open and self._loop.time() >= self._revive_at:
+        if self._open and not self._takes and self._mute.wants_reviving(self._loop.time()):
             self._revive()
         elif self._open:
             self._schedule()
@@ -307,10 +285,8 @@ class Capture:
             take.hear(pcm)
         if self._metering:
             self._on_level(measure(pcm))
-        settled = self._loop.time() - self._opened_at >= SETTLE_S
-        if self._source.has_noise and (settled or is_constant(memoryview(pcm))):
-            self._silence.feed(pcm)
-            self._set_silent(self._silence.frames >= SILENT_S * RATE_HZ)
+        if self._source.has_noise:
+            self._mute.hear(pcm, self._loop.time())
 
     def _take_gap(self, frames: int) -> None:
         self.gaps += 1
@@ -319,15 +295,6 @@ class Capture:
         self._ring.push(bytes(min(frames, self._ring_frames) * FRAME_BYTES))
         for take in self._takes:
             take.miss(frames)
-
-    def _set_silent(self, silent: bool) -> None:
-        if silent == self._silent:
-            return
-        self._silent = silent
-        self._revive_at = self._loop.time()
-        if silent:
-            log.warning("%r gives digital silence", self._source.name)
-        self._on_silence(silent)
 
     # The device: opened, lost, opened again.
 
@@ -343,10 +310,24 @@ class Capture:
             return False
         self._open = True
         self._sounded = False
-        self._opened_at = self._heard_at = self._loop.time()
+        self._heard_at = self._loop.time()
+        self._mute.opened(self._heard_at)
         if self._wanted():
             self._schedule()
         return True
+
+    def _open_at_once(self, open_it: Callable[[], object]) -> None:
+        """Somebody waits for it. Whatever is stuck there holds the loop up no longer than `AT_ONCE_S`."""
+        if self._source.trial is None:
+            open_it()
+            return
+        attempted = self._begin_trial(self._source.trial)
+        done, _ = concurrent.futures.wait([attempted], AT_ONCE_S)
+        if done:
+            self._trial_ended(attempted, open_it)
+        else:
+            self._lose(MicrophoneError(self._source.name, "it does not answer", "start its sound server again"))
+            attempted.add_done_callback(self._call_back)
 
     def _open_again(self) -> None:
         if self._try_open() and not self._wanted():  # so no sound is waited for: that it opens must be enough
@@ -365,7 +346,6 @@ class Capture:
         self._cancel_timer()
         self._close_source()
         self._try_open()
-        self._revive_at = self._loop.time() + REVIVE_S
 
     def _lose(self, error: MicrophoneError) -> None:
         """Recordings end with what there is: what the device will hear when it is back belongs to no sentence."""
@@ -376,8 +356,7 @@ class Capture:
             self._close_source()
         for take in list(self._takes):
             self._complete(take, partial=True)
-        self._silence = Silence()
-        self._set_silent(False)
+        self._mute.lost()
         if self._trial_since is None:
             pause = REOPEN_S[min(self._tries, len(REOPEN_S) - 1)]
             self._tries += 1
@@ -395,27 +374,17 @@ class Capture:
             self._begin_trial(self._source.trial).add_done_callback(self._call_back)
 
     def _begin_trial(self, attempt: Callable[[], None]) -> "concurrent.futures.Future[None]":
-        """On a thread that nobody waits for when the program ends, unlike those of an executor."""
-        trial: concurrent.futures.Future[None] = concurrent.futures.Future()
-
-        def run() -> None:
-            try:
-                attempt()
-            except BaseException as error:
-                trial.set_exception(error)
-            else:
-                trial.set_result(None)
-
         self._trial_since = self._loop.time()
-        threading.Thread(target=run, name="microphone", daemon=True).start()
-        return trial
+        return trial.begin(attempt)
 
-    def _call_back(self, trial: "concurrent.futures.Future[None]") -> None:
+    def _call_back(self, attempted: "concurrent.futures.Future[None]") -> None:
         """On the thread of the trial."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the program ends
-            self._loop.call_soon_threadsafe(self._trial_ended, trial)
+            self._loop.call_soon_threadsafe(self._trial_ended, attempted)
 
-    def _trial_ended(self, trial: "concurrent.futures.Future[None]") -> None:
+    def _trial_ended(
+        self, attempted: "concurrent.futures.Future[None]", open_it: Callable[[], object] | None = None
+    ) -> None:
         """Whatever it says, driver and sound server answer: closing and opening will not get stuck."""
         self._trial_since = None
         was_stuck, self._stuck = self._stuck, False
@@ -423,9 +392,9 @@ class Capture:
             self._close_source()
         if self._closed:
             return
-        error = trial.exception()
+        error = attempted.exception()
         if error is None or was_stuck:  # it may have been busy only by this very program
-            self._open_again()
+            (open_it or self._open_again)()
         elif isinstance(error, MicrophoneError):
             self._lose(error)
         else:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 from flowpi.audio.alsa import AlsaSource
 from flowpi.audio.capture import Capture
@@ -15,7 +16,7 @@ BLOCKED_S = 0.5
 class House:
     """`recoveries`: when, in monotonic seconds. `blocked_s`: at most, while `watch` ran."""
 
-    def __init__(self, device: str = "clock") -> None:
+    def __init__(self, device: str = "clock", **options: Any) -> None:
         self.faults: list[MicrophoneError] = []
         self.recoveries: list[float] = []
         self.silences: list[bool] = []
@@ -25,6 +26,7 @@ class House:
             on_recovery=lambda: self.recoveries.append(time.monotonic()),
             on_silence=self.silences.append,
             on_level=lambda level: None,
+            **options,
         )
         self.blocked_s = 0.0
 

@@ -1,16 +1,20 @@
 """Digital silence from a microphone, on a jumping clock."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
-from flowpi.audio.capture import REVIVE_S, SILENT_S
+from flowpi.audio.mute import REVIVE_S, SILENT_S
 from tests.audio.room import FakeSource, Room, stage
 
 
+@pytest.mark.promise("P30")
 @pytest.mark.parametrize("sample", [0, 65_236])
 @pytest.mark.parametrize("recording", [False, True])
-def test_after_ten_seconds_it_is_told_and_with_the_first_sound_taken_back(sample: int, recording: bool) -> None:
+def test_after_ten_seconds_it_is_told_and_with_the_first_sound_taken_back(
+    sample: int, recording: bool, measured: Callable[..., None]
+) -> None:
     async def scene(room: Room) -> None:
         await asyncio.sleep(1)
         if recording:
@@ -28,6 +32,7 @@ def test_after_ten_seconds_it_is_told_and_with_the_first_sound_taken_back(sample
         assert room.faults == []
 
     stage(scene)
+    measured(simulated_s=112, sample=sample, told=1, taken_back=1)
 
 
 def test_a_hair_of_noise_is_enough() -> None:

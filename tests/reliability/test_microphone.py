@@ -55,20 +55,19 @@ def heard(entry: Utterance) -> bytes:
 
 @pytest.mark.promise("P28")
 async def test_unplugged_at_any_moment(microphone: Microphone, times: Times, measured: Measured) -> None:
-    """Of three captures of one microphone one records and two are idle; each unplugging is a loss for all three."""
+    """Of four captures of one microphone one records and three are idle; each unplugging is a loss for all four."""
     dice = random.Random(28)
     seen, back, losses = [0.0], [0.0], 0
-    async with living("clock", "array", "clock") as houses:
+    async with living("clock", "array", "clock", "array") as houses:
         for house in houses:
             await house.hear(RATE_HZ // 5)
         open_descriptors = descriptors()
-        for turn in range(times(4, 67)):
-            recorder = houses[turn % 3]
+        for turn in range(times(3, 50)):
+            recorder = houses[turn % 4]
             entry = beginning()
             recorder.capture.begin(entry, time.monotonic())
             await asyncio.sleep(dice.random() * 0.7)
             unplugged_at = time.monotonic()
-            as_another, busy = dice.random() < 0.5, dice.random() < 0.3
             microphone.unplug()
             await until(lambda: all(house.faults for house in houses))
             seen.append(time.monotonic() - unplugged_at)
@@ -77,17 +76,18 @@ async def test_unplugged_at_any_moment(microphone: Microphone, times: Times, mea
             assert missing(heard(entry)) == []
             unheard_s = (round(unplugged_at * RATE_HZ) - samples(heard(entry))[-1]) % 65_536 / RATE_HZ
             assert unheard_s <= 0.15 + SLACK_S
-            if dice.random() < 0.5:
+            if turn >= 3:
                 await asyncio.sleep(dice.random() * 2)
-            if busy:
-                microphone.take()
-                microphone.plug_in()
-                await until(lambda: all(house.faults[-1].reason == BUSY for house in houses))
-                microphone.give_back()
-            elif as_another:
-                microphone.plug_in_as_another_card()
-            else:
-                microphone.plug_in()
+            match turn % 3:
+                case 0:
+                    microphone.plug_in()
+                case 1:
+                    microphone.plug_in_as_another_card()
+                case _:
+                    microphone.take()
+                    microphone.plug_in()
+                    await until(lambda: all(house.faults[-1].reason == BUSY for house in houses))
+                    microphone.give_back()
             back_at = time.monotonic()
             await until(lambda: all(house.recoveries for house in houses))
             for house in houses:
@@ -165,7 +165,7 @@ async def test_digital_silence(microphone: Microphone, measured: Measured, devic
                 await asyncio.sleep(0.01)
         seen = time.monotonic() - muted_at
         assert 9 <= seen <= 12
-        await house.hear(RATE_HZ // 5)  # it is open again
+        await house.hear(2 * RATE_HZ)  # it is open again, and nothing of a step at its start rings any more
         entry = beginning()
         house.capture.begin(entry, time.monotonic())
         await entry.wait(2 * 2 * RATE_HZ)

@@ -17,7 +17,7 @@
  *       busy                   it cannot be opened (-EBUSY)
  *       hung                   opening and closing it blocks
  *       frozen                 it stands still without an error
- *       storm                  every second look at its pointer finds an overrun (-EPIPE)
+ *       storm                  every second read, as chance will have it, finds an overrun (-EPIPE)
  *       mute                   each sample is the number that stands in the file
  *
  * Built by microphone.py:  gcc -shared -fPIC -O2 -DPIC -o ... microphone.c -lasound
@@ -46,6 +46,7 @@ typedef struct {
     int clock;
     char *levers; /* NULL: none */
     uint32_t chance;
+    int overrun; /* the next read finds one; drawn anew after each */
     int64_t started_ns; /* CLOCK_MONOTONIC, of frame 0 */
     int64_t moved;      /* frames up to the pointer, when it was last looked at */
     int64_t consumed;   /* frames handed out */
@@ -161,6 +162,7 @@ static int on_prepare(snd_pcm_ioplug_t *io)
     set_timer(mic, 0);
     clear_timer(mic);
     mic->moved = mic->consumed = 0;
+    mic->overrun = next_chance(mic) & 1;
     return 0;
 }
 
@@ -194,7 +196,7 @@ static snd_pcm_sframes_t on_pointer(snd_pcm_ioplug_t *io)
     frames = captured(mic);
     if (frames - mic->consumed >= (int64_t)io->buffer_size)
         return -EPIPE;
-    if (is(mic->levers, "storm") && next_chance(mic) & 1)
+    if (mic->overrun && is(mic->levers, "storm"))
         return -EPIPE;
     return frames % io->buffer_size;
 }
@@ -265,6 +267,7 @@ static snd_pcm_sframes_t on_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel
         fill_from_fifo(mic, to, frames);
     mute(mic, to, frames);
     mic->consumed += (int64_t)frames;
+    mic->overrun = next_chance(mic) & 1;
     if (!period_ready(mic))
         clear_timer(mic);
     return (snd_pcm_sframes_t)frames;

@@ -161,7 +161,7 @@ class Microphone:
         self.thaw()
 
     def storm(self) -> None:
-        """Report an overrun at every second look, and lose what was not read."""
+        """Report an overrun at every second read, and lose what was not read."""
         self._pull("storm")
 
     def calm(self) -> None:

@@ -51,7 +51,7 @@ def test_muted_it_gives_one_sample_only(microphone: Microphone, device: str, sam
     assert low < high
 
 
-def test_in_a_storm_half_of_the_looks_are_overruns(microphone: Microphone) -> None:
+def test_in_a_storm_reads_are_overruns_until_it_is_calm(microphone: Microphone) -> None:
     source = AlsaSource("clock")
     source.open(time.monotonic())
     microphone.storm()
