@@ -45,8 +45,10 @@ def flaps(places: int, times: int, shortest_s: float, longest_s: float) -> list[
         ups: list[float] = []
         downs: list[float] = []
         texts = place.listen()
-        flapping = threading.Thread(target=flap, args=(place, chance, ups, downs))
+        gone = threading.Event()
+        flapping = threading.Thread(target=flap, args=(place, chance, ups, downs, gone))
         flapping.start()
+        gone.wait()
         mood = random.Random(-number)
         while flapping.is_alive() or len(place.dictations) < 3:
             place.dictate(mood.uniform(0.3, 1.5) if place.dictations else 0.3)
@@ -60,7 +62,7 @@ def flaps(places: int, times: int, shortest_s: float, longest_s: float) -> list[
             "back_s": back_s(place, texts, ups, downs),
         }
 
-    def flap(place: Place, chance: random.Random, ups: list[float], downs: list[float]) -> None:
+    def flap(place: Place, chance: random.Random, ups: list[float], downs: list[float], gone: threading.Event) -> None:
         def pause(at_least_s: float = 0.0) -> None:
             seconds = math.exp(chance.uniform(math.log(shortest_s), math.log(longest_s)))
             wait_until(time.monotonic() + max(seconds, at_least_s))
@@ -72,6 +74,7 @@ def flaps(places: int, times: int, shortest_s: float, longest_s: float) -> list[
                 place.network.unplug()
             else:
                 place.network.cut()
+            gone.set()
             pause(1.0 if number == 0 else 0.0)
             place.network.set(loss=chance.uniform(0.05, 0.3), delay_s=0.01, jitter_s=0.005)
             if is_told:
