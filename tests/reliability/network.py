@@ -35,18 +35,23 @@ def side_by_side(scenario: Callable[[Place, int], dict[str, Any]], places: int, 
 
 
 def flaps(places: int, times: int, shortest_s: float, longest_s: float) -> list[dict[str, Any]]:
-    """The network of each place comes and goes so often, while somebody dictates all the time."""
+    """The network of each place comes and goes so often, while somebody dictates all the time.
+
+    Half of the times the kernel knows that it is gone. The first time it does, for as long as a short dictation.
+    """
 
     def scenario(place: Place, number: int) -> dict[str, Any]:
         chance = random.Random(number)
         ups: list[float] = []
         downs: list[float] = []
         texts = place.listen()
-        flapping = threading.Thread(target=flap, args=(place, chance, ups, downs))
+        gone = threading.Event()
+        flapping = threading.Thread(target=flap, args=(place, chance, ups, downs, gone))
         flapping.start()
+        gone.wait()
         mood = random.Random(-number)
         while flapping.is_alive() or len(place.dictations) < 3:
-            place.dictate(mood.uniform(0.3, 1.5))
+            place.dictate(mood.uniform(0.3, 1.5) if place.dictations else 0.3)
             wait_until(time.monotonic() + mood.uniform(0, 1.0))
         place.wait(place.is_done)
         pressed = [one.pressed_at for one in place.dictations]
@@ -57,18 +62,20 @@ def flaps(places: int, times: int, shortest_s: float, longest_s: float) -> list[
             "back_s": back_s(place, texts, ups, downs),
         }
 
-    def flap(place: Place, chance: random.Random, ups: list[float], downs: list[float]) -> None:
-        def pause() -> None:
-            wait_until(time.monotonic() + math.exp(chance.uniform(math.log(shortest_s), math.log(longest_s))))
+    def flap(place: Place, chance: random.Random, ups: list[float], downs: list[float], gone: threading.Event) -> None:
+        def pause(at_least_s: float = 0.0) -> None:
+            seconds = math.exp(chance.uniform(math.log(shortest_s), math.log(longest_s)))
+            wait_until(time.monotonic() + max(seconds, at_least_s))
 
-        for _ in range(times):
-            is_told = chance.random() < 0.5
+        for number in range(times):
+            is_told = number == 0 or chance.random() < 0.5
             downs.append(time.monotonic())
             if is_told:
                 place.network.unplug()
             else:
                 place.network.cut()
-            pause()
+            gone.set()
+            pause(1.0 if number == 0 else 0.0)
             place.network.set(loss=chance.uniform(0.05, 0.3), delay_s=0.01, jitter_s=0.005)
             if is_told:
                 place.network.plug_in()

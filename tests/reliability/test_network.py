@@ -34,6 +34,7 @@ def test_a_network_that_comes_and_goes_costs_no_word(times: Times, measured: Mea
         sum(place[name] for place in found) for name in ("dictations", "while_up", "while_down")
     )
     assert dictations >= 3
+    assert min(place["late"] for place in found) >= 1
     if flaps > 6:
         assert min(while_up, while_down) >= 10
     back_s = [seconds for place in found for seconds in place["back_s"]]
