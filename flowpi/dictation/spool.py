@@ -28,6 +28,7 @@ from flowpi.dictation.spool_format import MAX_PIECE_BYTES, Ending, NewerVersion
 from flowpi.dictation.utterance import About, PartId, Utterance
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.wav import wav_header
+from flowpi.host.folders import sync_names
 
 log = logging.getLogger(__name__)
 
@@ -276,7 +277,7 @@ class _File:
             self._create()
             try:
                 self._write(data)
-                os.fsync(self._folder.handle)
+                sync_names(self._folder.handle)
             except OSError:
                 self._unlink()  # nothing in it is durable
                 raise
@@ -285,7 +286,7 @@ class _File:
             self._write(data)
         if end is not None and self._beside:
             os.rename(self._name + NEW, self._name, src_dir_fd=self._folder.handle, dst_dir_fd=self._folder.handle)
-            os.fsync(self._folder.handle)
+            sync_names(self._folder.handle)
             self._beside = False
 
     def _create(self) -> None:
@@ -339,7 +340,7 @@ def write_whole(name: str, directory: int, pieces: Iterator[bytes]) -> None:
         with contextlib.suppress(OSError):
             os.unlink(new, dir_fd=directory)
         raise
-    os.fsync(directory)
+    sync_names(directory)
 
 
 def _wav(utterance: Utterance) -> Iterator[bytes]:

@@ -28,6 +28,7 @@ from flowpi.core.retention import overdue
 from flowpi.dictation.spool_format import MAGIC_BYTES, VERSION, version
 from flowpi.dictation.utterance import PartId
 from flowpi.dsp.format import BYTES_PER_S
+from flowpi.host.folders import FOLDER, is_same, make_folder, open_regular, sync_names
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +36,6 @@ SUFFIX = ".utt"
 NEW = ".new"
 QUARANTINE = "quarantine"
 KEPT = "kept"
-
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -105,9 +103,7 @@ class Folder:
             raise self.unusable(error) from error
 
     def _take(self) -> int:
-        if not self.path.is_dir():
-            self.path.mkdir(mode=0o700, parents=True)
-            sync_folder(self.path.parent)
+        make_folder(self.path)
         handle = os.open(self.path, FOLDER)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -256,7 +252,7 @@ class Folder:
             os.unlink(name, dir_fd=handle)
             self.forget(size)
             if sync:
-                os.fsync(handle)
+                sync_names(handle)
 
     @contextlib.contextmanager
     def within(self, folder: str, *, make: bool = False) -> Iterator[int]:
@@ -264,7 +260,7 @@ class Folder:
         if make:
             with self._at() as home, contextlib.suppress(FileExistsError):
                 os.mkdir(folder, 0o700, dir_fd=home)
-                os.fsync(home)
+                sync_names(home)
         with self._at(folder) as handle:
             yield handle
 
@@ -330,7 +326,7 @@ class Folder:
                 if target in os.listdir(home):
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
                 os.rename(name, target, src_dir_fd=away, dst_dir_fd=home)
-                os.fsync(home)
+                sync_names(home)
                 self.quarantined -= 1
             return part
         except OSError as error:
@@ -382,34 +378,6 @@ class Folder:
 def part_of(name: str) -> PartId | None:
     """Of the file of an utterance."""
     return PartId.parse(name.removesuffix(SUFFIX)) if name.endswith(SUFFIX) else None
-
-
-def open_regular(name: str, directory: int) -> int:
-    """For reading. Raises OSError; EINVAL for what is no regular file, which is not opened: of some, that is an act."""
-    if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-        raise OSError(errno.EINVAL, "Not a regular file")
-    handle = os.open(name, READ, dir_fd=directory)
-    if stat.S_ISREG(os.fstat(handle).st_mode):
-        return handle
-    os.close(handle)
-    raise OSError(errno.EINVAL, "Not a regular file")
-
-
-def is_same(handle: int, path: Path) -> bool:
-    """Whether the open directory still is the one at `path`."""
-    try:
-        return os.path.samestat(os.fstat(handle), os.stat(path))
-    except OSError:
-        return False
-
-
-def sync_folder(path: Path) -> None:
-    """Make durable which names there are."""
-    handle = os.open(path, FOLDER)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def mend(error: OSError) -> str:
