@@ -39,7 +39,7 @@ KEPT = "kept"
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A file that waits for something. `name`: what `restore`, `export` and `discard` know it by.
+    """A file that waits for something. `name`: the part, or `quarantine/` and the name of a file there.
 
     `state`: `waiting` for its text; `quarantined`, for somebody who looks at it; `newer`, for a later flowpi.
     `part`: None of a file in quarantine that is no utterance by its name. `duration_s` is what its size says.
@@ -202,7 +202,7 @@ class Folder:
             return False
         log.info("deleted %s/%s %s", folder, name, why)
         with self._busy:
-            self._bytes = max(0, self._bytes - size)
+            self.forget(size)
             self.quarantined -= folder == QUARANTINE
         return True
 
@@ -272,26 +272,32 @@ class Folder:
         """
         try:
             with self._at() as handle:
-                found = [_entry(name, part, _state(handle, name), status) for name, part, status in _utterances(handle)]
+                found = [
+                    _entry(str(part), part, _state(handle, name), status) for name, part, status in _utterances(handle)
+                ]
         except FileNotFoundError:
             return []
         except OSError as error:
             raise self.unusable(error) from error
         found.sort(key=lambda entry: entry.part or PartId(""))
         return found + [
-            _entry(name, part_of(name.split("~")[0]), "quarantined", status)
+            _entry(f"{QUARANTINE}/{name}", part_of(name.split("~")[0]), "quarantined", status)
             for _, name, status in self._within(QUARANTINE)
         ]
 
-    def open_file(self, name: str) -> int:
-        """An utterance or, by the name of its entry, what is in quarantine: open for reading.
+    def open_file(self, part: PartId) -> int:
+        """The file of an utterance, for reading.
 
         Raises:
             OSError: as of `open`; EINVAL for what is no regular file: a FIFO has no end, a link may lead anywhere.
         """
-        folder = "" if part_of(name) is not None else QUARANTINE
-        with self._at(folder) as directory:
-            return open_regular(name, directory)
+        with self._at() as directory:
+            return open_regular(f"{part}{SUFFIX}", directory)
+
+    def open_quarantined(self, name: str) -> int:
+        """By the name of its entry, for reading. Raises OSError."""
+        with self._at(QUARANTINE) as directory:
+            return open_regular(_quarantined(name), directory)
 
     def quarantine(self, part: PartId, reason: str, *, delivered: bool = False) -> None:
         """Put a bad file aside. Never raises: if it cannot be moved, it stays.
@@ -317,33 +323,33 @@ class Folder:
         Raises:
             SpoolError: there is none of that name, or its place is taken.
         """
-        part = part_of(name.split("~")[0])
         try:
+            file = _quarantined(name)
+            part = quarantined_part(name)
             if part is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             with self._busy, self._at() as home, self._at(QUARANTINE) as away:
                 target = f"{part}{SUFFIX}"
                 if target in os.listdir(home):
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-                os.rename(name, target, src_dir_fd=away, dst_dir_fd=home)
+                os.rename(file, target, src_dir_fd=away, dst_dir_fd=home)
                 sync_names(home)
                 self.quarantined -= 1
             return part
         except OSError as error:
             raise SpoolError(
-                f"{name!r} cannot be brought back from {QUARANTINE}/ ({error.strerror})", "see `flowpi spool list`"
+                f"{name!r} cannot be brought back ({error.strerror})", "see `flowpi spool list`"
             ) from error
 
     def discard(self, name: str) -> None:
         """Delete a file from quarantine. Harmless if it is gone. Raises SpoolError."""
         try:
-            with self._at(QUARANTINE) as away:
-                if "/" not in name:
-                    size = os.stat(name, dir_fd=away, follow_symlinks=False).st_size
-                    os.unlink(name, dir_fd=away)
-                    with self._busy:
-                        self._bytes = max(0, self._bytes - size)
-                        self.quarantined -= 1
+            file = _quarantined(name)
+            with self._busy, self._at(QUARANTINE) as away:
+                size = _size(os.stat(file, dir_fd=away, follow_symlinks=False))
+                os.unlink(file, dir_fd=away)
+                self.forget(size)
+                self.quarantined -= 1
         except FileNotFoundError:
             return
         except OSError as error:
@@ -378,6 +384,19 @@ class Folder:
 def part_of(name: str) -> PartId | None:
     """Of the file of an utterance."""
     return PartId.parse(name.removesuffix(SUFFIX)) if name.endswith(SUFFIX) else None
+
+
+def quarantined_part(name: str) -> PartId | None:
+    """Which utterance an entry in quarantine is, by its name."""
+    return part_of(name.removeprefix(f"{QUARANTINE}/").split("~")[0])
+
+
+def _quarantined(name: str) -> str:
+    """The file of an entry in quarantine. Raises FileNotFoundError if that can be none."""
+    file = name.removeprefix(f"{QUARANTINE}/")
+    if file == name or not file or "/" in file or "\0" in file or file in (".", ".."):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return file
 
 
 def mend(error: OSError) -> str:

@@ -58,7 +58,7 @@ async def main(place: Path, number: int, follow: bool) -> None:
         with contextlib.suppress(FlowpiError):
             spool.load(part)
         with contextlib.suppress(FlowpiError):
-            spool.export(part, place / f"{n}.wav")
+            spool.export(str(part), place / f"{n}.wav")
         with contextlib.suppress(FlowpiError):
             await spool.keep(spoken(pcm, ulid(n)))
             written += 1
