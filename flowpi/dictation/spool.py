@@ -23,11 +23,12 @@ from pathlib import Path
 
 from flowpi.core.errors import CannotCreateError, DataError, SpoolError
 from flowpi.dictation import spool_format
-from flowpi.dictation.spool_folder import KEPT, NEW, SUFFIX, Entry, Folder, mend
+from flowpi.dictation.spool_folder import KEPT, NEW, SUFFIX, Entry, Folder, mend, quarantined_part
 from flowpi.dictation.spool_format import MAX_PIECE_BYTES, Ending, NewerVersion
 from flowpi.dictation.utterance import About, PartId, Utterance
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.wav import wav_header
+from flowpi.host.folders import sync_names
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ class Spool:
         """
         name = f"{part}{SUFFIX}"
         try:
-            utterance = self._read(name, part)
+            utterance = _read(self._folder.open_file(part), part)
         except (FileNotFoundError, NewerVersion) as reason:
             if isinstance(reason, NewerVersion):
                 log.warning("%s waits for a newer flowpi (%s)", name, reason)
@@ -148,10 +149,6 @@ class Spool:
                 return None
             self._damaged.add(part)
         return utterance
-
-    def _read(self, name: str, part: PartId) -> Utterance | None:
-        with open(self._folder.open_file(name), "rb", buffering=1 << 16) as file:
-            return spool_format.read(file, part)
 
     async def remove(self, part: PartId, *, keep_audio: bool = False, cancelled: bool = False) -> None:
         """Its text is safe, or its owner cancelled it. Harmless if it is gone.
@@ -197,11 +194,8 @@ class Spool:
             self._folder.forget(utterance.length)
             raise
 
-    def export(self, name: str | PartId, to: Path) -> Utterance:
-        """Write a WAV of what can be read of an utterance, still growing, damaged or in quarantine.
-
-        Args:
-            name: an utterance, or the name of an entry.
+    def export(self, name: str, to: Path) -> Utterance:
+        """Write a WAV of what can be read of an entry; it may still be growing, damaged or in quarantine.
 
         Returns:
             The utterance, which tells whether it is `partial` or `damaged`.
@@ -211,16 +205,21 @@ class Spool:
             SpoolError: it cannot be read.
             CannotCreateError: there is something at `to`, or it cannot be written.
         """
-        file = f"{name}{SUFFIX}" if isinstance(name, PartId) else name
-        part = name if isinstance(name, PartId) else PartId.parse(name.split(SUFFIX)[0])
+        see = "see `flowpi spool list`"
         try:
-            utterance = self._read(file, part) if part is not None and "/" not in file else None
-        except (FileNotFoundError, NewerVersion) as error:
-            raise DataError(f"{file!r} cannot be exported ({error})", "see `flowpi spool list`") from error
+            if (part := PartId.parse(name)) is not None:
+                utterance = _read(self._folder.open_file(part), part)
+            else:
+                part = quarantined_part(name)
+                utterance = _read(self._folder.open_quarantined(name), part) if part is not None else None
+        except FileNotFoundError:
+            raise DataError(f"there is no {name!r} in the spool", see) from None
+        except NewerVersion as error:
+            raise DataError(f"{name!r} waits for a newer flowpi ({error})", "export it with that") from error
         except OSError as error:
-            raise SpoolError(f"{file!r} cannot be read ({error.strerror})", mend(error)) from error
+            raise SpoolError(f"{name!r} cannot be read ({error.strerror})", mend(error)) from error
         if utterance is None or not utterance.length:
-            raise DataError(f"{file!r} has no sound that can be read", "see `flowpi spool list`")
+            raise DataError(f"{name!r} has no sound that can be read", see)
         try:
             with open(to, "xb") as wav:
                 for piece in _wav(utterance):
@@ -277,7 +276,7 @@ class _File:
             self._create()
             try:
                 self._write(data)
-                os.fsync(self._folder.handle)
+                sync_names(self._folder.handle)
             except OSError:
                 self._unlink()  # nothing in it is durable
                 raise
@@ -286,7 +285,7 @@ class _File:
             self._write(data)
         if end is not None and self._beside:
             os.rename(self._name + NEW, self._name, src_dir_fd=self._folder.handle, dst_dir_fd=self._folder.handle)
-            os.fsync(self._folder.handle)
+            sync_names(self._folder.handle)
             self._beside = False
 
     def _create(self) -> None:
@@ -340,7 +339,13 @@ def write_whole(name: str, directory: int, pieces: Iterator[bytes]) -> None:
         with contextlib.suppress(OSError):
             os.unlink(new, dir_fd=directory)
         raise
-    os.fsync(directory)
+    sync_names(directory)
+
+
+def _read(handle: int, part: PartId) -> Utterance | None:
+    """As `spool_format.read`; closes the handle."""
+    with open(handle, "rb", buffering=1 << 16) as file:
+        return spool_format.read(file, part)
 
 
 def _wav(utterance: Utterance) -> Iterator[bytes]:

@@ -28,6 +28,7 @@ from flowpi.core.retention import overdue
 from flowpi.dictation.spool_format import MAGIC_BYTES, VERSION, version
 from flowpi.dictation.utterance import PartId
 from flowpi.dsp.format import BYTES_PER_S
+from flowpi.host.folders import FOLDER, is_same, make_folder, open_regular, sync_names
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +37,9 @@ NEW = ".new"
 QUARANTINE = "quarantine"
 KEPT = "kept"
 
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
 
 class Entry(msgspec.Struct, frozen=True):
-    """A file that waits for something. `name`: what `restore`, `export` and `discard` know it by.
+    """A file that waits for something. `name`: the part, or `quarantine/` and the name of a file there.
 
     `state`: `waiting` for its text; `quarantined`, for somebody who looks at it; `newer`, for a later flowpi.
     `part`: None of a file in quarantine that is no utterance by its name. `duration_s` is what its size says.
@@ -105,9 +103,7 @@ class Folder:
             raise self.unusable(error) from error
 
     def _take(self) -> int:
-        if not self.path.is_dir():
-            self.path.mkdir(mode=0o700, parents=True)
-            sync_folder(self.path.parent)
+        make_folder(self.path)
         handle = os.open(self.path, FOLDER)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -206,7 +202,7 @@ class Folder:
             return False
         log.info("deleted %s/%s %s", folder, name, why)
         with self._busy:
-            self._bytes = max(0, self._bytes - size)
+            self.forget(size)
             self.quarantined -= folder == QUARANTINE
         return True
 
@@ -256,7 +252,7 @@ class Folder:
             os.unlink(name, dir_fd=handle)
             self.forget(size)
             if sync:
-                os.fsync(handle)
+                sync_names(handle)
 
     @contextlib.contextmanager
     def within(self, folder: str, *, make: bool = False) -> Iterator[int]:
@@ -264,7 +260,7 @@ class Folder:
         if make:
             with self._at() as home, contextlib.suppress(FileExistsError):
                 os.mkdir(folder, 0o700, dir_fd=home)
-                os.fsync(home)
+                sync_names(home)
         with self._at(folder) as handle:
             yield handle
 
@@ -276,26 +272,32 @@ class Folder:
         """
         try:
             with self._at() as handle:
-                found = [_entry(name, part, _state(handle, name), status) for name, part, status in _utterances(handle)]
+                found = [
+                    _entry(str(part), part, _state(handle, name), status) for name, part, status in _utterances(handle)
+                ]
         except FileNotFoundError:
             return []
         except OSError as error:
             raise self.unusable(error) from error
         found.sort(key=lambda entry: entry.part or PartId(""))
         return found + [
-            _entry(name, part_of(name.split("~")[0]), "quarantined", status)
+            _entry(f"{QUARANTINE}/{name}", part_of(name.split("~")[0]), "quarantined", status)
             for _, name, status in self._within(QUARANTINE)
         ]
 
-    def open_file(self, name: str) -> int:
-        """An utterance or, by the name of its entry, what is in quarantine: open for reading.
+    def open_file(self, part: PartId) -> int:
+        """The file of an utterance, for reading.
 
         Raises:
             OSError: as of `open`; EINVAL for what is no regular file: a FIFO has no end, a link may lead anywhere.
         """
-        folder = "" if part_of(name) is not None else QUARANTINE
-        with self._at(folder) as directory:
-            return open_regular(name, directory)
+        with self._at() as directory:
+            return open_regular(f"{part}{SUFFIX}", directory)
+
+    def open_quarantined(self, name: str) -> int:
+        """By the name of its entry, for reading. Raises OSError."""
+        with self._at(QUARANTINE) as directory:
+            return open_regular(_quarantined(name), directory)
 
     def quarantine(self, part: PartId, reason: str, *, delivered: bool = False) -> None:
         """Put a bad file aside. Never raises: if it cannot be moved, it stays.
@@ -320,33 +322,33 @@ class Folder:
         Raises:
             SpoolError: there is none of that name, or its place is taken.
         """
-        part = part_of(name.split("~")[0])
         try:
+            file = _quarantined(name)
+            part = quarantined_part(name)
             if part is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             with self._busy, self._at() as home, self._at(QUARANTINE) as away:
                 target = f"{part}{SUFFIX}"
                 if target in os.listdir(home):
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-                os.rename(name, target, src_dir_fd=away, dst_dir_fd=home)
-                os.fsync(home)
+                os.rename(file, target, src_dir_fd=away, dst_dir_fd=home)
+                sync_names(home)
                 self.quarantined -= 1
             return part
         except OSError as error:
             raise SpoolError(
-                f"{name!r} cannot be brought back from {QUARANTINE}/ ({error.strerror})", "see `flowpi spool list`"
+                f"{name!r} cannot be brought back ({error.strerror})", "see `flowpi spool list`"
             ) from error
 
     def discard(self, name: str) -> None:
         """Delete a file from quarantine. Harmless if it is gone. Raises SpoolError."""
         try:
-            with self._at(QUARANTINE) as away:
-                if "/" not in name:
-                    size = os.stat(name, dir_fd=away, follow_symlinks=False).st_size
-                    os.unlink(name, dir_fd=away)
-                    with self._busy:
-                        self._bytes = max(0, self._bytes - size)
-                        self.quarantined -= 1
+            file = _quarantined(name)
+            with self._busy, self._at(QUARANTINE) as away:
+                size = _size(os.stat(file, dir_fd=away, follow_symlinks=False))
+                os.unlink(file, dir_fd=away)
+                self.forget(size)
+                self.quarantined -= 1
         except FileNotFoundError:
             return
         except OSError as error:
@@ -383,32 +385,17 @@ def part_of(name: str) -> PartId | None:
     return PartId.parse(name.removesuffix(SUFFIX)) if name.endswith(SUFFIX) else None
 
 
-def open_regular(name: str, directory: int) -> int:
-    """For reading. Raises OSError; EINVAL for what is no regular file, which is not opened: of some, that is an act."""
-    if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-        raise OSError(errno.EINVAL, "Not a regular file")
-    handle = os.open(name, READ, dir_fd=directory)
-    if stat.S_ISREG(os.fstat(handle).st_mode):
-        return handle
-    os.close(handle)
-    raise OSError(errno.EINVAL, "Not a regular file")
+def quarantined_part(name: str) -> PartId | None:
+    """Which utterance an entry in quarantine is, by its name."""
+    return part_of(name.removeprefix(f"{QUARANTINE}/").split("~")[0])
 
 
-def is_same(handle: int, path: Path) -> bool:
-    """Whether the open directory still is the one at `path`."""
-    try:
-        return os.path.samestat(os.fstat(handle), os.stat(path))
-    except OSError:
-        return False
-
-
-def sync_folder(path: Path) -> None:
-    """Make durable which names there are."""
-    handle = os.open(path, FOLDER)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _quarantined(name: str) -> str:
+    """The file of an entry in quarantine. Raises FileNotFoundError if that can be none."""
+    file = name.removeprefix(f"{QUARANTINE}/")
+    if file == name or not file or "/" in file or "\0" in file or file in (".", ".."):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return file
 
 
 def mend(error: OSError) -> str:

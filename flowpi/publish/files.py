@@ -25,6 +25,7 @@ from flowpi.core.errors import CannotCreateError, SpoolError
 from flowpi.core.retention import DAY_S, overdue
 from flowpi.core.text import escaped
 from flowpi.core.ulid import is_ulid
+from flowpi.host.folders import FOLDER, READ, make_folder
 from flowpi.publish.messages import Final
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,6 @@ TAIL_BYTES = 1 << 16
 
 APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 REPLACE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class _Id(msgspec.Struct):
@@ -58,7 +58,7 @@ class Transcripts:
     def open(self) -> None:
         """Raises CannotCreateError if the directory cannot be made."""
         try:
-            self._make()
+            make_folder(self.directory)
         except OSError as error:
             raise CannotCreateError(
                 f"the transcripts directory {str(self.directory)!r} cannot be used ({error.strerror})",
@@ -130,7 +130,7 @@ class Transcripts:
         try:
             handle = self._open(name)
         except FileNotFoundError:  # somebody tidied up
-            self._make()
+            make_folder(self.directory)
             handle = self._open(name)
         try:
             if self._stands(one, name):
@@ -204,13 +204,12 @@ class Transcripts:
         self._sync_directory()
         self._doubtful.discard(name)
 
-    def _make(self) -> None:
-        if not self.directory.is_dir():
-            self.directory.mkdir(mode=0o700, parents=True)
-            _sync(self.directory.parent)
-
     def _sync_directory(self) -> None:
-        _sync(self.directory)
+        handle = os.open(self.directory, FOLDER)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextlib.contextmanager
@@ -218,14 +217,6 @@ def _opened(path: Path) -> Iterator[int]:
     handle = os.open(path, READ)
     try:
         yield handle
-    finally:
-        os.close(handle)
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
     finally:
         os.close(handle)
 

@@ -71,7 +71,8 @@ def logged(work: Path) -> Iterator[tuple[Path, Path]]:
     make_ext4(image)
     (work / "start.img").write_bytes(image.read_bytes())
     view.mkdir()
-    server = subprocess.Popen([sys.executable, "-m", blocklog.__name__, view, image, work / "log"])
+    library = {**os.environ, "FUSE_LIBRARY_NAME": "fuse3"}
+    server = subprocess.Popen([sys.executable, "-m", blocklog.__name__, view, image, work / "log"], env=library)
     try:
         while not (view / "disk").exists():
             with contextlib.suppress(subprocess.TimeoutExpired):

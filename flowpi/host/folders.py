@@ -1,0 +1,54 @@
+"""Folders and files whose names must be on the disk when they are said to be, and may be another's trap."""
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def open_regular(name: str, directory: int) -> int:
+    """For reading. Raises OSError; EINVAL for what is no regular file, which is not opened: of some, that is an act."""
+    if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file")
+    handle = os.open(name, READ, dir_fd=directory)
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    raise OSError(errno.EINVAL, "Not a regular file")
+
+
+def is_same(handle: int, path: Path) -> bool:
+    """Whether the open directory still is the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except OSError:
+        return False
+
+
+def make_folder(path: Path) -> None:
+    """Durably, if it is not there. Raises OSError; then it is not there."""
+    if not path.is_dir():
+        path.mkdir(mode=0o700, parents=True)
+        try:
+            parent = os.open(path.parent, FOLDER)
+            try:
+                os.fsync(parent)
+            finally:
+                os.close(parent)
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+            raise
+
+
+def sync_names(directory: int) -> None:
+    """Make durable which names there are in it. By a handle of its own: one on which a sync failed is of no worth."""
+    handle = os.open(".", FOLDER, dir_fd=directory)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

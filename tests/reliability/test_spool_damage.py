@@ -1,0 +1,183 @@
+"""Whatever lies in the spool: damaged, foreign, planted."""
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import socket
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flowpi.core.errors import SpoolError
+from flowpi.dictation.spool import Spool
+from flowpi.dictation.utterance import PartId
+from tests.dictation.sound import beginning, noise, ulid
+from tests.reliability import planted
+from tests.rig.trace import Call, traced
+
+Measured = Callable[..., None]
+Times = Callable[[int, int], int]
+
+PIECE = 3200
+GOOD = 5
+
+
+async def recorded(directory: Path, number: int) -> bytes:
+    """The file of an utterance that was written piece by piece."""
+    spool = Spool(directory, sync_s=0.1)
+    spool.open()
+    utterance = beginning(ulid(number))
+    keeping = asyncio.create_task(spool.keep(utterance))
+    pcm = noise(0.5, seed=number)
+    for at in range(0, len(pcm), PIECE):
+        utterance.append(pcm[at : at + PIECE])
+        await asyncio.sleep(0)
+    utterance.finish(0.0)
+    await keeping
+    spool.close()
+    return (directory / f"{utterance.part_id}.utt").read_bytes()
+
+
+def harmed(data: bytes, chance: random.Random) -> bytes:
+    """A bit flipped, the end cut off, or a region of zeros or noise."""
+    at = chance.randrange(len(data))
+    size = min(chance.choice([1, 8, 512, 4096]), len(data) - at)
+    match chance.randrange(4):
+        case 0:
+            return data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :]
+        case 1:
+            return data[:at]
+        case 2:
+            return data[:at] + bytes(size) + data[at + size :]
+        case _:
+            return data[:at] + chance.randbytes(size) + data[at + size :]
+
+
+@pytest.mark.promise("P27")
+async def test_a_damaged_file_costs_itself_at_most(tmp_path: Path, times: Times, measured: Measured) -> None:
+    """Ten damaged files among good ones, again and again: the good ones are whole, of the others all that is left."""
+    chance = random.Random(11)
+    number = times(300, 10_000)
+    made = [await recorded(tmp_path / "made", n) for n in range(GOOD)]
+    home = tmp_path / "spool"
+    loaded = quarantined = newer = silence = 0
+    for first in range(0, number, 10):
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir()
+        for n in range(GOOD):
+            (home / f"{ulid(n)}.utt").write_bytes(made[n])
+        for n in range(10, 20):
+            victim = made[n % GOOD].replace(ulid(n % GOOD).encode(), ulid(n).encode())  # its header is wrong already
+            (home / f"{ulid(n)}.utt").write_bytes(harmed(victim, chance))
+        told: list[PartId] = []
+        spool = Spool(home, on_quarantine=lambda part, reason, told=told: told.append(part))  # type: ignore[misc]
+        parts = spool.open()
+        assert len(parts) == GOOD + 10, first
+        waiting = {entry.part for entry in spool.entries() if entry.state == "newer"}
+        for part in parts:
+            utterance, n = spool.load(part), int(part.utterance[6:])
+            if n < GOOD:
+                assert utterance is not None
+                assert utterance.read(0, utterance.length) == noise(0.5, seed=n)
+                assert not utterance.partial
+            elif utterance is None:
+                quarantined += part in told
+                newer += part in waiting
+                assert (part in told) is not (part in waiting)
+            else:
+                loaded += 1
+                said, heard = noise(0.5, seed=n % GOOD), utterance.read(0, utterance.length)
+                pieces = [(heard[at : at + PIECE], said[at : at + PIECE]) for at in range(0, len(heard), PIECE)]
+                holes = [piece for piece, real in pieces if piece != real]
+                assert not any(any(hole) for hole in holes)
+                assert utterance.partial
+                assert utterance.lost_frames == sum(map(len, holes)) // 2
+                silence += len(holes)
+        assert spool.quarantined == len(told)
+        spool.close()
+    measured(damaged=number, read_in_part=loaded, put_in_quarantine=quarantined, of_a_newer_version=newer,
+             tenths_of_a_second_lost=silence, good_ones_lost=0, exceptions=0)  # fmt: skip
+    assert loaded > number / 2
+    assert quarantined
+
+
+@pytest.mark.promise("P27")
+async def test_damage_that_was_taken_for_sound_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader without checksums fails the test above."""
+    monkeypatch.setattr(zlib, "crc32", lambda data, value=0: 0)
+    with pytest.raises(AssertionError):
+        await test_a_damaged_file_costs_itself_at_most(tmp_path, lambda quick, long: quick, lambda **facts: None)
+
+
+CALLS = "open,openat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,truncate,chmod,fchmodat"
+
+
+def inside(calls: list[Call], secret: Path) -> list[Call]:
+    """Those that opened something of the secret, or did something by a handle on it."""
+    return [call for call in calls if call.opened.startswith(str(secret)) or call.path.startswith(str(secret))]
+
+
+def a_secret(place: Path) -> Path:
+    secret = place / "secret"
+    secret.mkdir()
+    (secret / "file").write_text("not of the spool")
+    return secret
+
+
+@pytest.mark.promise("P17")
+def test_nothing_outside_is_touched(tmp_path: Path, times: Times, measured: Measured) -> None:
+    """A thousand planted things, loaded, written over, exported and removed: strace saw no step outside."""
+    number, secret, output = times(200, 1000), a_secret(tmp_path), list[str]()
+    calls = traced(CALLS, planted.__name__, tmp_path, number, log=tmp_path / "log", output=output)
+    written, kept = json.loads(output[0])
+    measured(planted=number, kept_all_the_same=kept, steps_outside=len(inside(calls, secret)), hung=0)
+    assert len(calls) > number
+    assert inside(calls, secret) == []
+    assert os.listdir(secret) == ["file"]
+    assert (secret / "file").read_text() == "not of the spool"
+    assert kept == written
+    assert kept > number / 3
+
+
+@pytest.mark.promise("P17")
+def test_a_step_outside_would_be_seen(tmp_path: Path) -> None:
+    secret = a_secret(tmp_path)
+    assert inside(traced(CALLS, planted.__name__, tmp_path, 8, "follow", log=tmp_path / "log"), secret)
+
+
+@pytest.mark.promise("P17")
+async def test_names_that_lead_elsewhere_are_no_names(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    spool.open()
+    (tmp_path / "x.utt").touch()
+    for name in (
+        "../x.utt",
+        "/etc/passwd",
+        "..",
+        "",
+        "a" * 300,
+        "nul\0",
+        f"../{ulid(1)}.utt",
+        f"../spool/{ulid(1)}.utt",
+    ):
+        with pytest.raises(SpoolError):
+            spool.restore(name)
+        spool.discard(name)
+        assert PartId.parse(name) is None
+    assert (tmp_path / "x.utt").exists()
+    spool.close()
+
+
+def test_a_socket_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path)
+    spool.open()
+    with socket.socket(socket.AF_UNIX) as listener:
+        monkeypatch.chdir(tmp_path)  # a path of a socket is short
+        listener.bind(f"{ulid(1)}.utt")
+        assert spool.load(PartId(ulid(1))) is None
+    assert spool.quarantined == 1
+    spool.close()

@@ -1,0 +1,78 @@
+"""What a program asks of the kernel, by strace; and kernel calls that fail as often as a test wants."""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from msgspec import Struct
+
+CALL = re.compile(r"^(\d+) +(\w+)\((.*)$")
+RESUMED = re.compile(r"^(\d+) +<\.\.\. (\w+) resumed>(.*)$")
+FILE = re.compile(r"^(\d+)<([^>]*)>")
+RESULT = re.compile(r"= (-?\d+)(?:<([^>]*)>)?[^=]*$")
+
+
+class Call(Struct, frozen=True):
+    """`handle`, `path`: of the descriptor that it begins with, or -1 and nothing. `opened`: what it opened."""
+
+    name: str
+    arguments: str
+    handle: int
+    path: str
+    result: int
+    opened: str
+
+
+def traced(
+    calls: str, module: str, *arguments: object, log: Path, inject: str | None = None, output: list[str] | None = None
+) -> list[Call]:
+    """Run a Python program until it ends; into `output` what it prints.
+
+    `calls`: names as strace takes them. `inject`: what becomes of them, see its manual.
+    """
+    faults = ["-e", f"inject={calls}:{inject}"] if inject else []
+    command = ["strace", "-f", "-y", "-s", "200", "-e", f"trace={calls},close", "-e", "signal=none", *faults]
+    command += ["-o", str(log), sys.executable, "-W", "ignore", "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    if output is not None:
+        output.append(done.stdout)
+    return parse(log.read_text(errors="replace"))
+
+
+def parse(log: str) -> list[Call]:
+    """Calls in the order in which they ended."""
+    begun: dict[str, str] = {}
+    found = []
+    for line in log.splitlines():
+        if (resumed := RESUMED.match(line)) and resumed[1] in begun:
+            line = begun.pop(resumed[1]) + resumed[3]
+        if line.endswith("<unfinished ...>"):
+            begun[line.split()[0]] = line.removesuffix("<unfinished ...>")
+            continue
+        if (call := CALL.match(line)) and (result := RESULT.search(call[3])):
+            file = FILE.match(call[3])
+            handle, path = (int(file[1]), file[2]) if file else (-1, "")
+            found.append(Call(call[2], call[3], handle, path, int(result[1]), result[2] or ""))
+    return found
+
+
+def synced_again(calls: list[Call]) -> int:
+    """How many syncs were tried on a descriptor of which one had failed."""
+    failed: set[int] = set()
+    again = 0
+    for call in calls:
+        if call.name == "close":
+            failed.discard(call.handle)
+        elif call.name in ("fsync", "fdatasync"):
+            again += call.handle in failed
+            if call.result < 0:
+                failed.add(call.handle)
+    return again
+
+
+def count(calls: list[Call], below: Path) -> Counter[str]:
+    """How often each was made on something below a directory, or on that itself."""
+    return Counter(call.name for call in calls if call.path == str(below) or call.path.startswith(f"{below}/"))
