@@ -21,8 +21,11 @@ from flowpi.core.failover import (
     LAST_RETRY_S,
     MAX_RETRY_AFTER_S,
     Verdict,
+    asked_rest_s,
+    concerns_backend,
     concerns_key,
     concerns_utterance,
+    condemns_utterance,
     rest_s,
     retry_after_s,
     verdict,
@@ -141,6 +144,32 @@ def test_whether_it_is_the_utterance(error: BackendError, expected: bool) -> Non
 )
 def test_how_long_a_backend_is_left_alone(error: BackendError, expected: float) -> None:
     assert rest_s(error) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (NoText("x"), False),  # a server that hangs does so to everyone
+        (RefusedError("the server refused: the quota is used up"), False),
+        (RefusedError("the token is invalid"), False),
+        (RefusedError("language: this server understands en"), True),
+        (ProtocolError("x"), True),
+        (BackendError("x"), True),
+        (http(413), True),
+        (http(503), False),
+        (LinkError("x"), False),
+    ],
+)
+def test_whether_nothing_but_the_utterance_or_the_backend_is_to_blame(error: BackendError, expected: bool) -> None:
+    assert condemns_utterance(error) is expected
+    assert concerns_backend(error) is not expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"), [(http(404), 0.0), (http(429, 7.0), 7.0), (http(404, 7.0), 7.0), (http(401, 7.0), 0.0)]
+)
+def test_how_much_of_a_rest_the_service_asked_for(error: BackendError, expected: float) -> None:
+    assert asked_rest_s(error) == expected
 
 
 def test_the_wait_doubles_is_spread_and_has_an_end() -> None:

@@ -13,7 +13,7 @@ from flowpi.dictation.link import Attempt, FlowLink
 from flowpi.dictation.session import Timings
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.transport import Patience
-from flowpi.dictation.utterance import PartId, Utterance
+from flowpi.dictation.utterance import About, PartId, Utterance
 from flowpi.wire.flow_messages import Context
 from flowpi.wire.roles import FinalText, PartialText
 from tests.dictation.backend import (
@@ -150,9 +150,9 @@ def make_link(url: str, name: str = "house") -> FlowLink:
     return FlowLink(name, FlowBackend(url), Context(), Patience())
 
 
-def speak(delivery: Delivery, utterance_id: str = ulid(1), pcm: bytes = SOUND) -> Utterance:
-    """A whole utterance."""
-    utterance = beginning(utterance_id)
+def speak(delivery: Delivery, utterance_id: str = ulid(1), pcm: bytes = SOUND, part: int = 1) -> Utterance:
+    """A whole utterance, or a part of one."""
+    utterance = Utterance(About(utterance_id, 1_700_000_000.0, part))
     delivery.begin(utterance)
     utterance.append(pcm)
     utterance.finish(asyncio.get_running_loop().time())
@@ -584,3 +584,280 @@ class TestADiskThatWorksAgain:
             house.directory.unlink()
             away.rename(house.directory)
         assert house.files() == [ulid(1)]
+
+
+class TestRightOfWay:
+    async def test_who_speaks_interrupts_the_backlog_three_times_in_a_row(self, house: House) -> None:
+        """The first connection of each is of who speaks, the second of the backlog."""
+        mute = [hangs_up, *[is_mute_after_commit, works] * 3, is_mute_after_commit, works]
+        async with FakeBackend(mute) as backend, house.life(make_link(backend.url)) as delivery:
+            speak(delivery, ulid(1))
+            for number in range(2, 5):
+                late = await backend.called(2 * number - 2)
+                await until(lambda late=late: late.committed)  # type: ignore[misc]
+                speak(delivery, ulid(number))
+                await late.socket.wait_closed()
+                await house.audience.hears("delivered", ulid(number))
+            late = await backend.called(8)
+            await until(lambda: late.committed)
+            speak(delivery, ulid(5))
+            await house.audience.hears("delivered", ulid(5))
+            assert late.socket.state.name == "OPEN"
+            assert len(backend.calls) == 9
+            await late.say(echo(late.pcm), final=True)
+            await house.audience.hears("late", ulid(1), "house")
+        assert house.audience.texts[-1].text == echo(SOUND)  # from its first packet on
+
+    async def test_nothing_is_interrupted_that_is_being_published(self, house: House) -> None:
+        async with FakeBackend([hangs_up, works]) as backend, house.life(make_link(backend.url)) as delivery:
+            house.audience.publishing = asyncio.Event()
+            speak(delivery, ulid(1))
+            await house.audience.hears("publishing", ulid(1))
+            speak(delivery, ulid(2))
+            await house.audience.hears("publishing", ulid(2))
+            house.audience.publishing.set()
+            await house.audience.hears("delivered", ulid(1))
+            await house.audience.hears("delivered", ulid(2))
+            assert len(backend.calls) == 3
+
+    async def test_the_backlog_is_drained_at_a_bounded_rate(self, house: House, unused_tcp_port: int) -> None:
+        loop = asyncio.get_running_loop()
+        async with house.life(make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws"), pace_s=0.1) as delivery:
+            for number in range(1, 6):
+                speak(delivery, ulid(number), noise(0.1))
+            await house.audience.until(lambda: delivery.spooled == 5)
+            began = loop.time()
+            async with FakeBackend(port=unused_tcp_port):
+                await house.audience.hears("delivered", ulid(5))
+            assert loop.time() - began >= 0.4
+
+
+class TestParts:
+    async def test_a_text_waits_for_that_of_the_part_before(self, house: House) -> None:
+        go_on = asyncio.Event()
+
+        async def slow(call: Call) -> None:
+            await call.authenticate()
+            await call.hear()
+            await go_on.wait()
+            await call.say(echo(call.pcm), final=True)
+
+        async with FakeBackend([slow, works]) as backend, house.life(make_link(backend.url)) as delivery:
+            first = speak(delivery, part=1)
+            await backend.called(1)
+            speak(delivery, part=2, pcm=noise(0.2))
+            await (await backend.called(2)).socket.wait_closed()
+            await ticks(100)
+            assert house.audience.texts == []
+            assert delivery.awaiting == 2
+            go_on.set()
+            await house.audience.until(lambda: len(house.audience.texts) == 2)
+            assert [text.text for text in house.audience.texts] == [echo(SOUND), echo(noise(0.2))]
+            assert house.audience.of(first.id).count("deferred") == 0
+
+    async def test_a_text_is_held_while_the_part_before_is_in_the_backlog_and_asked_for_once(
+        self, house: House
+    ) -> None:
+        scripts = [hangs_up, works, is_mute_after_commit]
+        async with FakeBackend(scripts) as backend, house.life(make_link(backend.url), pause_s=3600) as delivery:
+            one = beginning(ulid(9))
+            speak(delivery, part=1)
+            await backend.called(1)
+            await house.audience.until(lambda: delivery.spooled)
+            delivery.begin(one)  # somebody speaks, so the backlog waits
+            speak(delivery, part=2, pcm=noise(0.2))
+            await house.audience.until(lambda: delivery.spooled == 2)
+            assert house.audience.texts == []
+            waiting = {entry.part: entry.reason for entry in delivery.waiting()}
+            assert waiting[PartId(ulid(1), 2)] == "waits for the text of part 1"
+            backend._scripts = [works]
+            delivery.drop(one.part_id)
+            one.finish(0.0)
+            await house.audience.until(lambda: len(house.audience.texts) == 2)
+            assert [text.text for text in house.audience.texts] == [echo(SOUND), echo(noise(0.2))]
+            await house.cleared()
+            assert sum(call.pcm[:100] == noise(0.2)[:100] for call in backend.calls) == 1
+
+    async def test_those_of_an_earlier_life_keep_their_order(self, house: House) -> None:
+        spool = Spool(house.directory)
+        spool.open()
+        for part in (2, 1, 3):
+            pcm = noise(0.1, seed=part)
+            await spool.keep(Utterance(About(ulid(1), 1.7e9, part), pcm=pcm, complete=True))
+        spool.close()
+        async with FakeBackend([hangs_up, works]) as backend, house.life(make_link(backend.url)):
+            await house.cleared()
+        assert [text.text for text in house.audience.texts] == [echo(noise(0.1, seed=part)) for part in (1, 2, 3)]
+
+    async def test_a_parked_or_dropped_one_holds_up_no_later_part(self, house: House) -> None:
+        poison = noise(0.2, seed=99)
+
+        async def picky(call: Call) -> None:
+            await call.authenticate()
+            await call.hear()
+            await (call.socket.close(1009) if call.pcm.startswith(poison) else call.say(echo(call.pcm), final=True))
+
+        async with FakeBackend([picky]) as backend, house.life(make_link(backend.url)) as delivery:
+            speak(delivery, part=1, pcm=poison)
+            speak(delivery, part=2)
+            await house.audience.until(lambda: house.audience.texts)
+            assert [told[0] for told in house.audience.said].count("parked") == 1
+            assert [entry.parked for entry in delivery.waiting()] == [True]
+            delivery.drop(PartId(ulid(1)))
+            await house.cleared()
+
+
+class TestParking:
+    async def test_what_no_backend_takes_is_left_alone_after_five_times_and_tried_when_its_owner_says(
+        self, house: House
+    ) -> None:
+        async def refuse(call: Call) -> None:
+            await call.authenticate()
+            await call.hear()
+            await call.socket.close(1009)
+
+        async with FakeBackend([refuse] * 5 + [works]) as backend, house.life(make_link(backend.url)) as delivery:
+            speak(delivery)
+            await house.audience.until(lambda: "parked" in house.audience.of(ulid(1)))
+            await asyncio.sleep(0.05)
+            assert len(backend.calls) == 5
+            (waiting,) = delivery.waiting()
+            assert waiting.parked
+            assert waiting.attempts == 5
+            assert "1009" in waiting.reason
+            assert delivery.spooled == 1
+            delivery.retry([PartId(ulid(1))])
+            await house.audience.hears("late", ulid(1), "house")
+        assert house.audience.of(ulid(1)).count("parked") == 1
+
+    async def test_a_backend_that_was_not_asked_may_take_it(self, house: House, unused_tcp_port: int) -> None:
+        async def refuse(call: Call) -> None:
+            await call.authenticate()
+            await call.socket.close(1009)
+
+        async with FakeBackend([refuse]) as backend:
+            links = make_link(backend.url), make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws", "other")
+            async with house.life(*links) as delivery:
+                speak(delivery)
+                await backend.called(20)
+                assert not delivery.waiting()[0].parked
+                async with FakeBackend(port=unused_tcp_port):
+                    await house.audience.hears("late", ulid(1), "other")
+
+
+class TestHeldTexts:
+    async def test_only_the_writing_is_tried_again(self, house: House) -> None:
+        async with FakeBackend() as backend, house.life(make_link(backend.url)) as delivery:
+            house.audience.full = True
+            speak(delivery, ulid(1))
+            speak(delivery, ulid(2))
+            await house.audience.until(lambda: house.audience.of(ulid(1)).count("not published") >= 3)
+            assert "the disk is full" in delivery.waiting()[0].reason
+            house.audience.full = False
+            for number in (1, 2):
+                await house.audience.hears("delivered", ulid(number))
+            await house.cleared()
+            assert len(backend.calls) == 2
+
+    async def test_when_one_is_written_all_are_tried_at_once(self, house: House) -> None:
+        async with FakeBackend() as backend, house.life(make_link(backend.url), rewrite_s=3600) as delivery:
+            house.audience.full = True
+            speak(delivery, ulid(1))
+            await house.audience.hears("not published", ulid(1))
+            house.audience.full = False
+            speak(delivery, ulid(2))
+            await house.audience.hears("delivered", ulid(2))
+            await house.audience.hears("delivered", ulid(1))
+            assert len(backend.calls) == 2
+
+    async def test_one_that_is_dropped_is_not_written(self, house: House) -> None:
+        async with FakeBackend() as backend, house.life(make_link(backend.url), rewrite_s=3600) as delivery:
+            house.audience.full = True
+            speak(delivery)
+            await house.audience.until(lambda: delivery.spooled)
+            delivery.drop(PartId(ulid(1)))
+            await house.cleared()
+            assert delivery.waiting() == []
+
+
+class TestMemory:
+    async def test_what_the_disk_did_not_take_is_written_again_by_itself(self, house: House) -> None:
+        away = house.directory.with_name("away")
+        async with house.life(make_link("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
+            house.directory.rename(away)
+            speak(delivery)
+            await house.audience.until(lambda: any(told[0] == "spool failed" for told in house.audience.said))
+            await house.audience.until(lambda: delivery.spooled)
+            assert delivery.waiting()[0].in_memory
+            assert not delivery.memory_full
+            away.rename(house.directory)
+            await house.audience.hears("spool works")
+            assert not delivery.waiting()[0].in_memory
+            assert house.files() == [ulid(1)]
+
+    async def test_there_is_an_end_to_what_is_held(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("flowpi.dictation.delivery.MAX_MEMORY_BYTES", 2 * len(SOUND))
+        async with house.life(make_link("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
+            house.directory.rename(house.directory.with_name("away"))
+            speak(delivery, ulid(1))
+            assert not delivery.memory_full
+            speak(delivery, ulid(2))
+            assert delivery.memory_full
+            await house.audience.until(lambda: delivery.spooled == 2)
+            assert delivery.memory_full
+            for number in (1, 2):
+                delivery.drop(PartId(ulid(number)))
+            await until(lambda: not delivery.memory_full)
+
+    async def test_a_spool_that_opens_later_is_taken_up(self, house: House) -> None:
+        spool = Spool(house.directory)
+        spool.open()
+        await spool.keep(spoken(SOUND, ulid(1)))
+        spool.close()
+        async with FakeBackend() as backend:
+            late = Spool(house.directory, sync_s=0.1)
+            audience = Audience(late)
+            delivery = Delivery(Backends([make_link(backend.url)]), late, audience, pace_s=0.0, rewrite_s=0.01)
+            delivery.start([])
+            speak(delivery, ulid(2))
+            await audience.hears("delivered", ulid(2))
+            delivery.add(late.open())
+            await audience.hears("late", ulid(1), "house")
+            await until(lambda: not house.files())
+            delivery.add([])
+            await delivery.close()
+            late.close()
+
+
+class TestWaiting:
+    async def test_all_that_has_no_text_is_told_with_its_reason(self, house: House) -> None:
+        spool = Spool(house.directory)
+        spool.open()
+        for number in (1, 2):
+            await spool.keep(spoken(SOUND, ulid(number)))
+        spool.close()
+        scripts = [is_mute_after_commit, is_mute_after_auth]
+        async with FakeBackend(scripts) as backend, house.life(make_link(backend.url)) as delivery:
+            await backend.called(1)
+            late, other = delivery.waiting()
+            assert (late.part, late.reason, late.attempts, late.sending) == (PartId(ulid(1)), "not tried yet", 1, True)
+            assert (other.part, other.reason, other.attempts) == (PartId(ulid(2)), "not tried yet", 0)
+            assert not other.sending
+            utterance = beginning(ulid(3))
+            delivery.begin(utterance)
+            utterance.append(SOUND)
+            assert delivery.waiting()[2].reason == "it is being spoken"
+            assert delivery.awaiting == 0
+            utterance.finish(0.0)
+            assert delivery.waiting()[2].reason == "the text is awaited"
+            assert delivery.awaiting == 1
+
+    async def test_the_owner_ends_the_pause(self, house: House, unused_tcp_port: int) -> None:
+        async with house.life(make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws"), pause_s=3600) as delivery:
+            speak(delivery)
+            await house.audience.until(lambda: delivery.spooled)
+            await ticks(300)
+            assert "127.0.0.1" in delivery.waiting()[0].reason
+            async with FakeBackend(port=unused_tcp_port):
+                delivery.retry()
+                await house.audience.hears("late", ulid(1), "house")
