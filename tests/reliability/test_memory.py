@@ -56,7 +56,7 @@ def peak_mib(pid: int) -> float:
 async def test_a_backlog_of_long_speech_is_worked_off_in_64_mib(
     lives: Lives, times: Callable[[int, int], int], measured: Callable[..., None]
 ) -> None:
-    names = await keep(lives, times(3, 20), LONG_S)
+    names = await keep(lives, times(2, 20), LONG_S)
     lives.serve()
     with MemoryLimit(LITTLE) as memory:
         daemon = lives.spawn()

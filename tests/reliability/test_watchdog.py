@@ -12,7 +12,7 @@ from tests.reliability.lives import Lives
 from tests.rig.appliance import PATIENCE_S, Process, stopped
 from tests.rig.microphone import Microphone
 
-FED_S = 0.2
+FED_S = 0.1
 """How often, at the `WATCHDOG_USEC` of these tests."""
 
 ENVIRONMENT = {"WATCHDOG_USEC": str(round(2 * FED_S * 1e6))}

@@ -46,7 +46,7 @@ def writes(lives: Lives, directory: Path) -> Writes:
 def test_a_dictation_costs_the_card_little_more_than_its_audio(
     lives: Lives, tmp_path: Path, times: Callable[[int, int], int], measured: Callable[..., None]
 ) -> None:
-    dictations, seconds = times(1, 10), times(5, 30)
+    dictations, seconds = times(1, 10), times(3, 30)
     with writes(lives, tmp_path) as traced:
         for _ in range(dictations):
             said = lives.speaker.press()

@@ -52,7 +52,7 @@ class Writes:
         self.calls: list[Call] = []
 
     def __enter__(self) -> Self:
-        options = ["-f", "-y", "-qq", "-s", "16", "-e", f"trace={CALLS}", "-e", "signal=none"]
+        options = ["-f", "-y", "-qq", "-s", "0", "-e", f"trace={CALLS}", "-e", "signal=none"]
         self._process = subprocess.Popen(["strace", *options, "-o", str(self._file), "-p", str(self._pid)])
         deadline = time.monotonic() + PATIENCE_S
         while not all(_is_traced(task) for task in Path(f"/proc/{self._pid}/task").iterdir()):
@@ -70,7 +70,7 @@ class Writes:
             if (resumed := _RESUMED.match(line)) and (call := unfinished.pop(resumed["thread"], None)):
                 call.result = int(resumed["result"])
             elif (found := _CALL.match(line)) and (about := _PATH.search(found["arguments"])):
-                path = (about["fd"] or about["path"]).removesuffix(" (deleted)")
+                path = about["fd"] or about["path"]
                 if not path.startswith("/") or path.startswith("/dev/") or Path(path) in self._besides:
                     continue
                 self.calls.append(Call(found["call"], path, int(found["result"] or 0)))
