@@ -40,7 +40,7 @@ def test_a_device_that_is_silent_from_the_start_is_told_as_soon() -> None:
     source.constant = 0
 
     async def scene(room: Room) -> None:
-        await asyncio.sleep(SILENT_S + 0.6)
+        await asyncio.sleep(SILENT_S + 0.2)
         assert room.silences == [True]
 
     stage(scene, source)
