@@ -9,7 +9,7 @@ from flowpi.audio.capture import Capture
 from flowpi.core.errors import MicrophoneError
 from tests.waiting import until
 
-BLOCKED_S = 0.5
+BLOCKED_S = 1.0
 """What the loop may stand still on a loaded machine; a stuck driver would hold it for as long as the test waits."""
 
 

@@ -35,6 +35,17 @@ def test_after_ten_seconds_it_is_told_and_with_the_first_sound_taken_back(
     measured(simulated_s=112, sample=sample, told=1, taken_back=1)
 
 
+def test_a_device_that_is_silent_from_the_start_is_told_as_soon() -> None:
+    source = FakeSource()
+    source.constant = 0
+
+    async def scene(room: Room) -> None:
+        await asyncio.sleep(SILENT_S + 0.2)
+        assert room.silences == [True]
+
+    stage(scene, source)
+
+
 def test_a_hair_of_noise_is_enough() -> None:
     async def scene(room: Room) -> None:
         for _ in range(20):
