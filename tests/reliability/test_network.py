@@ -46,6 +46,7 @@ def test_a_network_that_comes_and_goes_costs_no_word(times: Times, measured: Mea
         twice=0,
         out_of_order=0,
         late=sum(place["late"] for place in found),
+        of_these_passed_over_for_want_of_a_text=sum(place["passed_over"] for place in found),
         first_text_after_the_network_median_s=statistics.median(back_s) if back_s else "none waited",
     )
 
