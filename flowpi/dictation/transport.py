@@ -22,9 +22,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from flowpi.core.errors import (
-    ProtocolError,
-)
+from flowpi.core.errors import ClosedError, ProtocolError
 from flowpi.dictation.explain import Way, json_or_text
 from flowpi.wire.codec import MAX_FRAME_BYTES
 
@@ -135,7 +133,9 @@ class Transport:
             raise self._way.no_socks(error) from None
         except UnicodeError:
             raise self._way.no_name() from None
-        except (InvalidHandshake, WebSocketException):
+        except (InvalidHandshake, WebSocketException) as error:
+            if isinstance(error.__cause__, EOFError):  # no answer at all: the connection broke in the upgrade
+                raise ClosedError(None) from None
             raise self._way.no_web_server("WebSocket", "wss") from None
         except (TimeoutError, OSError) as error:
             raise self._way.not_reached(error, unix=bool(unix)) from None

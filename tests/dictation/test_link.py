@@ -9,12 +9,14 @@ from flowpi.config import FlowBackend, Secret
 from flowpi.core.errors import (
     AnsweredInText,
     BackendError,
+    ClosedError,
     CredentialError,
     HttpError,
     LinkError,
     ProtocolError,
     RefusedError,
 )
+from flowpi.core.failover import concerns_utterance
 from flowpi.dictation.link import FlowLink
 from flowpi.dictation.session import Timings
 from flowpi.dictation.transport import Patience
@@ -354,3 +356,17 @@ async def test_a_server_that_is_ready_before_it_is_asked() -> None:
 
     async with FakeBackend([is_hasty]) as backend:
         assert (await deliver(make_link(backend.url, encoding="json"), spoken(SOUND))).text == "It was."
+
+
+async def test_a_connection_that_breaks_before_any_answer_says_nothing_of_the_utterance() -> None:
+    """As on a network that goes away in the middle of the upgrade."""
+
+    async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(break_off, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
+        with pytest.raises(ClosedError) as caught:
+            await deliver(make_link(url), spoken(SOUND))
+    assert not concerns_utterance(caught.value)

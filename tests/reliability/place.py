@@ -8,6 +8,7 @@ heard each sample from before the press until after the release. To be used in a
 import contextlib
 import itertools
 import json
+import re
 import socket
 import threading
 import time
@@ -138,16 +139,33 @@ class Place:
         ids = [final["id"] for final in finals]
         texts = {final["id"]: final["text"] for final in finals}
         late = [final["id"] for final in finals if final["late"]]
+        passed_over = self._passed_over()
+        out_of_order = {
+            after for before, after in itertools.pairwise(late) if after < before and after not in passed_over
+        }
         account: dict[str, Any] = {
             "dictations": len(self.dictations),
             "lost": [one.id for one in self.dictations if one.id not in texts],
             "twice": sorted({one for one in ids if ids.count(one) > 1}),
             "unknown": sorted(set(ids) - {one.id for one in self.dictations}),
             "wrong": [one.id for one in self.dictations if one.id in texts and not self._is_whole(one, texts[one.id])],
-            "out_of_order": [after for before, after in itertools.pairwise(late) if after < before],
+            "out_of_order": [line for line in self._log() if any(one in line for one in out_of_order)],
             "late": len(late),
+            "passed_over": len(passed_over),
         }
         return account
+
+    def _passed_over(self) -> set[str]:
+        """Those to which the server gave no text in time though it had all of the audio, by the daemon's log.
+
+        Perhaps the utterance itself is to blame, so others have their turn before it.
+        """
+        found = (re.search(r"(\w{26})\b.* did not send the text within", line) for line in self._log())
+        return {match[1] for match in found if match}
+
+    def _log(self) -> list[str]:
+        assert self.appliance.daemon
+        return self.appliance.daemon.log.read_text().splitlines()
 
     def _is_whole(self, dictation: Dictation, text: str) -> bool:
         """Whether the server heard each sample that was recorded, and all was recorded that was said."""

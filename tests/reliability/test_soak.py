@@ -16,11 +16,11 @@ ROUND_S = 1200
 def test_a_day_of_faults_leaks_nothing_and_loses_nothing(
     times: Callable[[int, int], int], measured: Callable[..., None]
 ) -> None:
-    round_s = times(90, ROUND_S)
+    round_s = times(120, ROUND_S)
     rounds = times(2, DAY_S // ROUND_S)
     found = alone("tests.reliability.soak", str(rounds), str(round_s), timeout_s=120 + 4 * rounds * round_s / FASTER)
     assert (found["lost"], found["twice"], found["wrong"]) == ([], [], [])
-    assert found["texts"] == found["dictations"] >= times(15, 15_000)
+    assert found["texts"] == found["dictations"] >= times(5, 15_000)
     assert len(found["faults"]) == 7
     samples = found["samples"]
     assert max(sample["rss_mib"] for sample in samples) < 120
