@@ -23,8 +23,9 @@ from pathlib import Path
 
 from flowpi.core.errors import CannotCreateError, DataError, SpoolError
 from flowpi.dictation import spool_format
-from flowpi.dictation.spool_folder import KEPT, NEW, SUFFIX, Entry, Folder, mend, quarantined_part
+from flowpi.dictation.spool_folder import KEPT, NEW, Folder, mend
 from flowpi.dictation.spool_format import MAX_PIECE_BYTES, Ending, NewerVersion
+from flowpi.dictation.spool_listing import SUFFIX, Entry, quarantined_part
 from flowpi.dictation.utterance import About, PartId, Utterance
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.wav import wav_header

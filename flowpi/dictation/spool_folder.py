@@ -19,37 +19,28 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
-
-import msgspec
 
 from flowpi.core.errors import AlreadyRunning, SpoolError
 from flowpi.core.retention import overdue
-from flowpi.dictation.spool_format import MAGIC_BYTES, VERSION, version
+from flowpi.dictation.spool_listing import (
+    QUARANTINE,
+    SUFFIX,
+    Entry,
+    entry,
+    files,
+    part_of,
+    quarantined_file,
+    quarantined_part,
+    size_of,
+    waiting,
+)
 from flowpi.dictation.utterance import PartId
-from flowpi.dsp.format import BYTES_PER_S
 from flowpi.host.folders import FOLDER, is_same, make_folder, open_regular, sync_names
 
 log = logging.getLogger(__name__)
 
-SUFFIX = ".utt"
 NEW = ".new"
-QUARANTINE = "quarantine"
 KEPT = "kept"
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """A file that waits for something. `name`: the part, or `quarantine/` and the name of a file there.
-
-    `state`: `waiting` for its text; `quarantined`, for somebody who looks at it; `newer`, for a later flowpi.
-    `part`: None of a file in quarantine that is no utterance by its name. `duration_s` is what its size says.
-    """
-
-    name: str
-    part: PartId | None
-    state: Literal["waiting", "quarantined", "newer"]
-    bytes: int
-    duration_s: float
 
 
 class Folder:
@@ -178,10 +169,10 @@ class Folder:
 
     def _count(self) -> None:
         with self._at() as handle:
-            self._bytes = sum(_size(status) for _, status in _files(handle))
+            self._bytes = sum(size_of(status) for _, status in files(handle))
             for name in (KEPT, QUARANTINE):
                 found = list(self._within(name))
-                self._bytes += sum(_size(status) for _, _, status in found)
+                self._bytes += sum(size_of(status) for _, _, status in found)
                 if name == QUARANTINE:
                     self.quarantined = len(found)
 
@@ -190,8 +181,8 @@ class Folder:
             for handle, name, status in self._within(folder):
                 if size <= 0:
                     return True
-                if self._delete(handle, folder, name, _size(status), "to make room"):
-                    size -= _size(status)
+                if self._delete(handle, folder, name, size_of(status), "to make room"):
+                    size -= size_of(status)
         return size <= 0
 
     def _delete(self, handle: int, folder: str, name: str, size: int, why: str) -> bool:
@@ -221,7 +212,7 @@ class Folder:
         for key in due:
             folder, name, status = found[key]
             with contextlib.suppress(OSError), self._at(folder) as handle:
-                self._delete(handle, folder, name, _size(status), f"after {self._keep_days} days")
+                self._delete(handle, folder, name, size_of(status), f"after {self._keep_days} days")
 
     # What lies there.
 
@@ -248,7 +239,7 @@ class Folder:
         """An utterance. `sync`: so that it stays deleted. Harmless if it is gone. Raises OSError."""
         name = f"{part}{SUFFIX}"
         with contextlib.suppress(FileNotFoundError), self._at() as handle:
-            size = _size(os.stat(name, dir_fd=handle, follow_symlinks=False))
+            size = size_of(os.stat(name, dir_fd=handle, follow_symlinks=False))
             os.unlink(name, dir_fd=handle)
             self.forget(size)
             if sync:
@@ -271,17 +262,14 @@ class Folder:
             SpoolError: the directory cannot be read.
         """
         try:
-            with self._at() as handle:
-                found = [
-                    _entry(str(part), part, _state(handle, name), status) for name, part, status in _utterances(handle)
-                ]
+            with self._at() as home:
+                found = waiting(home)
         except FileNotFoundError:
             return []
         except OSError as error:
             raise self.unusable(error) from error
-        found.sort(key=lambda entry: entry.part or PartId(""))
         return found + [
-            _entry(f"{QUARANTINE}/{name}", part_of(name.split("~")[0]), "quarantined", status)
+            entry(f"{QUARANTINE}/{name}", quarantined_part(name), "quarantined", status)
             for _, name, status in self._within(QUARANTINE)
         ]
 
@@ -297,7 +285,7 @@ class Folder:
     def open_quarantined(self, name: str) -> int:
         """By the name of its entry, for reading. Raises OSError."""
         with self._at(QUARANTINE) as directory:
-            return open_regular(_quarantined(name), directory)
+            return open_regular(quarantined_file(name), directory)
 
     def quarantine(self, part: PartId, reason: str, *, delivered: bool = False) -> None:
         """Put a bad file aside. Never raises: if it cannot be moved, it stays.
@@ -323,7 +311,7 @@ class Folder:
             SpoolError: there is none of that name, or its place is taken.
         """
         try:
-            file = _quarantined(name)
+            file = quarantined_file(name)
             part = quarantined_part(name)
             if part is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -343,9 +331,9 @@ class Folder:
     def discard(self, name: str) -> None:
         """Delete a file from quarantine. Harmless if it is gone. Raises SpoolError."""
         try:
-            file = _quarantined(name)
+            file = quarantined_file(name)
             with self._busy, self._at(QUARANTINE) as away:
-                size = _size(os.stat(file, dir_fd=away, follow_symlinks=False))
+                size = size_of(os.stat(file, dir_fd=away, follow_symlinks=False))
                 os.unlink(file, dir_fd=away)
                 self.forget(size)
                 self.quarantined -= 1
@@ -374,28 +362,10 @@ class Folder:
         """What is in `kept/` or `quarantine/`, oldest first, with the handle to delete it by."""
         try:
             with self._at(folder) as handle:
-                for name, status in sorted(_files(handle), key=lambda file: file[0]):
+                for name, status in sorted(files(handle), key=lambda file: file[0]):
                     yield handle, name, status
         except (FileNotFoundError, NotADirectoryError):
             return
-
-
-def part_of(name: str) -> PartId | None:
-    """Of the file of an utterance."""
-    return PartId.parse(name.removesuffix(SUFFIX)) if name.endswith(SUFFIX) else None
-
-
-def quarantined_part(name: str) -> PartId | None:
-    """Which utterance an entry in quarantine is, by its name."""
-    return part_of(name.removeprefix(f"{QUARANTINE}/").split("~")[0])
-
-
-def _quarantined(name: str) -> str:
-    """The file of an entry in quarantine. Raises FileNotFoundError if that can be none."""
-    file = name.removeprefix(f"{QUARANTINE}/")
-    if file == name or not file or "/" in file or "\0" in file or file in (".", ".."):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-    return file
 
 
 def mend(error: OSError) -> str:
@@ -411,42 +381,6 @@ def mend(error: OSError) -> str:
             return "check the disk, and see the journal"
 
 
-def _files(handle: int) -> list[tuple[str, os.stat_result]]:
-    found = []
-    with os.scandir(handle) as entries:
-        for entry in entries:
-            with contextlib.suppress(OSError):
-                status = entry.stat(follow_symlinks=False)
-                found.append((entry.name, status))
-    return found
-
-
-def _utterances(handle: int) -> Iterator[tuple[str, PartId, os.stat_result]]:
-    for name, status in _files(handle):
-        if (part := part_of(name)) is not None:
-            yield name, part, status
-
-
-def _entry(
-    name: str, part: PartId | None, state: Literal["waiting", "quarantined", "newer"], status: os.stat_result
-) -> Entry:
-    return Entry(name, part, state, _size(status), round(_size(status) / BYTES_PER_S, 1))
-
-
-def _state(handle: int, name: str) -> Literal["waiting", "newer"]:
-    try:
-        file = open_regular(name, handle)
-    except OSError:
-        return "waiting"
-    try:
-        found = version(os.read(file, MAGIC_BYTES))
-        return "newer" if found is not None and found > VERSION else "waiting"
-    except OSError:
-        return "waiting"
-    finally:
-        os.close(file)
-
-
 def _free_name(name: str, handle: int) -> str:
     free, number = name, 1
     with contextlib.suppress(FileNotFoundError):
@@ -456,17 +390,13 @@ def _free_name(name: str, handle: int) -> str:
     return free
 
 
-def _size(status: os.stat_result) -> int:
-    return status.st_size if stat.S_ISREG(status.st_mode) else 0
-
-
 def _sweep(handle: int) -> None:
     """Delete what a crash left half made. What cannot be deleted does no harm."""
     for folder in (".", KEPT):
         with contextlib.suppress(OSError):
             inside = os.open(folder, FOLDER | os.O_NOFOLLOW, dir_fd=handle)
             try:
-                for name, _ in _files(inside):
+                for name, _ in files(inside):
                     if name.endswith(NEW):
                         with contextlib.suppress(OSError):
                             os.unlink(name, dir_fd=inside)

@@ -12,7 +12,7 @@ import pytest
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, DataError, SpoolError
 from flowpi.core.retention import DAY_S
 from flowpi.dictation.spool import Spool
-from flowpi.dictation.spool_folder import Entry
+from flowpi.dictation.spool_listing import Entry
 from flowpi.dictation.utterance import PartId
 from tests.dictation.sound import beginning, noise, spoken, ulid
 from tests.waiting import until

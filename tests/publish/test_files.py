@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -32,6 +33,10 @@ def transcripts(tmp_path: Path) -> Iterator[Transcripts]:
 
 def lines(transcripts: Transcripts, day: str = "2023-11-14") -> list[dict[str, Any]]:
     return [json.loads(line) for line in (transcripts.directory / f"{day}.jsonl").read_bytes().splitlines()]
+
+
+def fails(*arguments: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 async def test_a_line_for_each_transcript(transcripts: Transcripts) -> None:
@@ -146,6 +151,36 @@ class TestOnce:
         await transcripts.append(final(1), NOON)
         await transcripts.append(final(2), NOON)
         assert [line["id"][-1] for line in lines(transcripts)] == ["1", "2"]
+
+    async def test_after_neither_sync_nor_taking_back_worked(
+        self, transcripts: Transcripts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A new file takes the place of the one of which nobody knows what is on the disk."""
+        await transcripts.append(final(1), NOON)
+        path = transcripts.directory / "2023-11-14.jsonl"
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "fsync", fails)
+            disk.setattr(os, "ftruncate", fails)
+            for number in (2, 3):
+                with pytest.raises(SpoolError, match="Input/output error"):
+                    await transcripts.append(final(number), NOON)
+        before = path.stat().st_ino
+        assert [line["id"][-1] for line in lines(transcripts)] == ["1", "2"]
+        for number in (2, 3, 3):
+            await transcripts.append(final(number), NOON)
+        assert [line["id"][-1] for line in lines(transcripts)] == ["1", "2", "3"]
+        assert path.stat().st_ino != before
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert os.listdir(transcripts.directory) == [path.name]
+
+    async def test_what_a_killed_process_wrote_counts_once_it_is_synced(
+        self, transcripts: Transcripts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await transcripts.append(final(1), NOON)
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "fsync", fails)
+            assert transcripts.ids() == set()
+        assert transcripts.ids() == {(final(1).id, 1)}
 
 
 class TestLastId:

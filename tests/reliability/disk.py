@@ -168,6 +168,19 @@ def _fill(ballast: Path, free: int, inodes: bool) -> None:
         (ballast / "all").write_bytes(bytes((status.f_bavail - free) * status.f_frsize))
 
 
+async def room(directory: Path) -> Outcome:
+    """A disk that is full of audio that was kept of what is delivered."""
+    with memory(directory / "disk", size="1m") as disk:
+        house = House(disk)
+        house.open()
+        (disk / "spool" / "kept").mkdir()
+        _fill(disk / "spool" / "kept", 3, inodes=False)
+        assert await house.speak(beginning(ulid(1)), noise(0.1 * PIECES))
+        house.check()
+        house.close()
+        return house.outcome
+
+
 async def read_only(directory: Path) -> Outcome:
     with memory(directory / "disk") as disk:
         sh("mount", "-o", "remount,ro", disk)
@@ -302,6 +315,8 @@ def main(scenario: str, *arguments: str) -> None:
         match scenario:
             case "full" | "inodes":
                 outcome = asyncio.run(full(directory, int(arguments[0]), scenario == "inodes"))
+            case "room":
+                outcome = asyncio.run(room(directory))
             case "read only":
                 outcome = asyncio.run(read_only(directory))
             case "torn out":

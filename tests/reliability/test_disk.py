@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,13 @@ def test_a_disk_that_lies_would_be_found_out() -> None:
 
 
 @pytest.mark.promise("P6")
+def test_a_disk_full_of_what_is_delivered_takes_what_is_not() -> None:
+    found = outcome("room")
+    assert kept_all(found)
+    assert not found["refused"]
+
+
+@pytest.mark.promise("P6")
 def test_a_read_only_disk_is_told_and_heals() -> None:
     found = outcome("read only")
     assert kept_all(found)
@@ -72,13 +80,18 @@ class TestSyncsThatFail:
         self, when: str, tmp_path: Path, times: Times, measured: Measured
     ) -> None:
         number = times(20, 200)
-        log = tmp_path / "log"
-        calls = traced(SYNCS, disk.__name__, "work", tmp_path, number, log=log, inject=f"error=EIO:when={when}")
+        output, fault = list[str](), f"error=EIO:when={when}"
+        calls = traced(
+            SYNCS, disk.__name__, "work", tmp_path, number, log=tmp_path / "log", inject=fault, output=output
+        )
+        found = json.loads(output[0])
         failed = sum(call.result < 0 for call in calls if call.name != "close")
         again = synced_again(calls)
-        measured(utterances=number, failed_syncs=failed, tried_again_on_the_same_file=again, lost=0, twice=0)
+        told = {name: found[name] for name in ("untrue", "lost", "twice")}
+        measured(utterances=number, failed_syncs=failed, tried_again_on_the_same_file=again, **told)
         assert failed >= 10
         assert again == 0
+        assert kept_all(found)
 
     @pytest.mark.promise("P7")
     def test_if_one_were_it_would_be_seen(self, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ Times = Callable[[int, int], int]
 
 
 def cuts(number: int, without: str = "nothing") -> dict[str, Any]:
-    cost: dict[str, Any] = alone(power_cut.__name__, "cuts", 7, number, without, timeout_s=300)
+    cost: dict[str, Any] = alone(power_cut.__name__, "cuts", 7, number, without, timeout_s=1800)
     assert cost["cuts"] == number
     return cost
 

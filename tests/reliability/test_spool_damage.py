@@ -5,17 +5,17 @@ import json
 import os
 import random
 import shutil
-import socket
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flowpi.core.errors import SpoolError
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.utterance import PartId
-from tests.dictation.sound import beginning, noise, ulid
+from tests.dictation.sound import beginning, noise, spoken, ulid
 from tests.reliability import planted
 from tests.rig.trace import Call, traced
 
@@ -172,12 +172,45 @@ async def test_names_that_lead_elsewhere_are_no_names(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_a_socket_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def watch(monkeypatch: pytest.MonkeyPatch, before: Callable[[str], None]) -> None:
+    """Call `before` with each name just before it is opened."""
+    real = os.open
+
+    def watched(path: str, *rest: Any, **options: Any) -> int:
+        before(str(path))
+        return real(path, *rest, **options)
+
+    monkeypatch.setattr(os, "open", watched)
+
+
+@pytest.mark.promise("P17")
+def test_what_is_no_regular_file_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To open a device is an act: some rewind a tape, or start a watchdog."""
     spool = Spool(tmp_path)
     spool.open()
-    with socket.socket(socket.AF_UNIX) as listener:
-        monkeypatch.chdir(tmp_path)  # a path of a socket is short
-        listener.bind(f"{ulid(1)}.utt")
-        assert spool.load(PartId(ulid(1))) is None
+    part, opened = PartId(ulid(1)), list[str]()
+    os.mkfifo(tmp_path / f"{part}.utt")
+    watch(monkeypatch, opened.append)
+    assert [entry.part for entry in spool.entries()] == [part]
+    assert spool.load(part) is None
+    assert opened
+    assert f"{part}.utt" not in opened
+    spool.close()
+
+
+@pytest.mark.promise("P17")
+async def test_a_link_put_in_place_of_a_file_between_two_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path / "spool")
+    spool.open()
+    await spool.keep(spoken(noise(0.1), ulid(1)))
+    file = spool.directory / f"{ulid(1)}.utt"
+
+    def swap(path: str) -> None:
+        if path == file.name and not file.is_symlink():
+            file.rename(tmp_path / "elsewhere")
+            file.symlink_to(tmp_path / "elsewhere")
+
+    watch(monkeypatch, swap)
+    assert spool.load(PartId(ulid(1))) is None
     assert spool.quarantined == 1
     spool.close()
