@@ -26,7 +26,7 @@ from flowpi.core.errors import (
     UsageError,
 )
 from flowpi.dictation.spool import Spool
-from flowpi.dictation.spool_folder import Entry
+from flowpi.dictation.spool_listing import Entry
 from flowpi.holdings import choose, drop_from, order, spooled
 from flowpi.host.paths import spool_directory
 from flowpi.publish.messages import Problem, Spooled
@@ -103,16 +103,15 @@ def spool_export(config: Config, names: Sequence[str], to: Path) -> int:
     found, directory = _found(config)
     spool = Spool(directory)
     chosen = _chosen(found, names)
-    on_disk = {entry.name: entry for entry in _entries(spool)}
+    on_disk = {entry.name for entry in _entries(spool)}
     for one in chosen:
-        entry = next((entry for entry in on_disk.values() if spooled(entry).name == one.name), None)
-        if entry is None:
+        if one.name not in on_disk:
             if names:
                 raise NoInputError(f"the disk does not have {one.name}", "it is in the daemon's memory only")
             continue
-        path = to / f"{one.name}.wav"
+        path = to / f"{Path(one.name).name}.wav"
         try:
-            spool.export(entry.name, path)
+            spool.export(one.name, path)
         except DataError as error:
             if names:
                 raise

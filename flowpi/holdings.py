@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flowpi.core.ulid import ulid_unix_ms
 from flowpi.dictation.spool import Spool
-from flowpi.dictation.spool_folder import SUFFIX, Entry
+from flowpi.dictation.spool_listing import Entry
 from flowpi.dictation.utterance import PartId
 from flowpi.publish.messages import Problem, Spooled, rfc3339
 
@@ -28,10 +28,10 @@ class Holdings:
         """Oldest first; at the end what is in quarantine. Raises SpoolError."""
         delivery, outcomes = self._conductor.delivery, self._conductor.outcomes
         on_disk = await asyncio.to_thread(self._spool.entries)
-        found = {(entry.state == "quarantined", entry.name): spooled(entry) for entry in on_disk}
+        found = {entry.name: spooled(entry) for entry in on_disk}
         spoken = {utterance.part_id: utterance for utterance in outcomes.open()}
         for one in delivery.waiting():
-            key = (False, f"{one.part}{SUFFIX}")
+            name = str(one.part)
             live = spoken.get(one.part)
             if live is not None and not live.complete:
                 state = "speaking"
@@ -39,8 +39,8 @@ class Holdings:
                 state = "sending" if one.sending else "parked" if one.parked else "waiting"
             duration_s = one.duration_s
             if duration_s is None:
-                duration_s = found[key].duration_s if key in found else 0.0
-            found[key] = _spooled(str(one.part), one.part, state, one.reason, duration_s, in_memory=one.in_memory)
+                duration_s = found[name].duration_s if name in found else 0.0
+            found[name] = _spooled(name, one.part, state, one.reason, duration_s, in_memory=one.in_memory)
         return sorted(found.values(), key=order)
 
     async def retry(self, chosen: Iterable[Spooled]) -> None:
@@ -48,7 +48,7 @@ class Holdings:
         delivery = self._conductor.delivery
         for one in chosen:
             if one.state == "quarantined":
-                delivery.add([await asyncio.to_thread(self._spool.restore, _file_name(one))])
+                delivery.add([await asyncio.to_thread(self._spool.restore, one.name)])
         self._count_quarantined()
         delivery.retry([PartId(one.id, one.part) for one in chosen if one.id is not None])
 
@@ -56,7 +56,7 @@ class Holdings:
         """For good. Raises SpoolError."""
         for one in chosen:
             if one.state == "quarantined":
-                await asyncio.to_thread(self._spool.discard, _file_name(one))
+                await asyncio.to_thread(self._spool.discard, one.name)
             elif one.id is not None:
                 part = PartId(one.id, one.part)
                 self._conductor.outcomes.dropped(part)
@@ -73,7 +73,7 @@ async def drop_from(spool: Spool, chosen: Iterable[Spooled]) -> None:
     """Without a daemon; the spool must be open. Raises SpoolError."""
     for one in chosen:
         if one.state == "quarantined":
-            spool.discard(_file_name(one))
+            spool.discard(one.name)
         elif one.id is not None:
             await spool.remove(PartId(one.id, one.part), cancelled=True)
 
@@ -83,7 +83,7 @@ def spooled(entry: Entry) -> Spooled:
     reason = "a later version of flowpi wrote it" if entry.state == "newer" else ""
     if entry.state == "quarantined":
         reason = "its file could not be read, or not to its end"
-    return _spooled(entry.name.replace(SUFFIX, ""), entry.part, entry.state, reason, entry.duration_s)
+    return _spooled(entry.name, entry.part, entry.state, reason, entry.duration_s)
 
 
 def choose(found: list[Spooled], wanted: Iterable[str]) -> list[Spooled] | Problem:
@@ -98,12 +98,6 @@ def choose(found: list[Spooled], wanted: Iterable[str]) -> list[Spooled] | Probl
 def order(one: Spooled) -> tuple[bool, str, int, str]:
     """By the time of speech, quarantine last."""
     return one.state == "quarantined", one.id or "", one.part, one.name
-
-
-def _file_name(one: Spooled) -> str:
-    """As it is in quarantine."""
-    stem, tilde, number = one.name.partition("~")
-    return f"{stem}{SUFFIX}{tilde}{number}"
 
 
 def _spooled(

@@ -34,6 +34,10 @@ Failed = Callable[[BackendError], None]
 """Is told of each backend that was asked why it gave no text."""
 
 
+PROBE = "probe"
+"""In the place of an utterance's id."""
+
+
 def retry_s(failures: int) -> float:
     """How long to wait after so many failures in a row."""
     return retry_after_s(failures, random.random())
@@ -160,7 +164,7 @@ class Backends:
                 if error.healed:
                     again, healed = not healed, True
                 elif again:
-                    again = health.may_retry(loop.time())
+                    again = what != PROBE and health.may_retry(loop.time())
                 if not again:
                     error.healed = False  # another key did not help
                 self._failed(link, what, error)
@@ -175,7 +179,7 @@ class Backends:
         # The first failure of a streak is news, and the last backend's is the caller's to tell.
         told = health.error is not None or link is self.links[-1]
         log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", what, error)
-        health.failed(error, asyncio.get_running_loop().time())
+        health.failed(error, asyncio.get_running_loop().time(), counted=what == PROBE)
         if health.failing and len(self.links) > 1 and not self._over and link.name not in self._probing:
             self._probing[link.name] = asyncio.create_task(self._probe(link), name=f"probe {link.name}")
 
@@ -184,14 +188,14 @@ class Backends:
         health, loop = self._health[link.name], asyncio.get_running_loop()
         while True:
             await asyncio.sleep(max(self._probe_s(health.failures), health.rests_until - loop.time()))
-            if health.rests(loop.time()):  # a dictation has failed meanwhile
+            if not health.may_probe(loop.time()):  # dictations have failed meanwhile
                 continue
             with contextlib.suppress(BackendError):
-                await self._contact(link, link.probe, "probe")
+                await self._contact(link, link.probe, PROBE)
                 break
         log.info("backend %r opens sessions again", link.name)
         del self._probing[link.name]
-        health.probed(loop.time())
+        health.probed()
         self._on_well()
 
     async def _end_probing(self) -> None:

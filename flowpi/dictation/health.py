@@ -51,20 +51,29 @@ class Health:
         self._retried_at = now
         return True
 
-    def failed(self, error: BackendError, now: float) -> None:
+    def may_probe(self, now: float) -> bool:
+        """Probes take no more than half of what is allowed in a minute: the rest is for who waits for a text. If so,
+        the contact is counted."""
+        recent = sum(now - at < PER_S for at in self._contacts)
+        if self.rests(now) or recent * 2 >= (self._contacts.maxlen or 0):
+            return False
+        self._contacted(now)
+        return True
+
+    def failed(self, error: BackendError, now: float, *, counted: bool = False) -> None:
+        """`counted`: the contact was a probe."""
         self.error = error
         self.failures += 1
         self.failing = self.failing or concerns_backend(error)
         self._asked_until = max(self._asked_until, now + asked_rest_s(error))
         self._rests_until = max(self._rests_until, now + rest_s(error))
-        if not isinstance(error, CredentialError | NotReached):  # nobody was asked
+        if not counted and not isinstance(error, CredentialError | NotReached):  # nobody was asked
             self._contacted(now)
 
-    def probed(self, now: float) -> None:
+    def probed(self) -> None:
         """It opened a session."""
         self.error = None
         self.failing = False
-        self._contacted(now)
 
     def answered(self) -> None:
         """It gave a text."""

@@ -658,25 +658,24 @@ class TestParts:
     async def test_a_text_is_held_while_the_part_before_is_in_the_backlog_and_asked_for_once(
         self, house: House
     ) -> None:
-        scripts = [hangs_up, works, is_mute_after_commit]
+        scripts = [is_mute_after_auth, hangs_up, works]
         async with FakeBackend(scripts) as backend, house.life(make_link(backend.url), pause_s=3600) as delivery:
             one = beginning(ulid(9))
-            speak(delivery, part=1)
-            await backend.called(1)
-            await house.audience.until(lambda: delivery.spooled)
             delivery.begin(one)  # somebody speaks, so the backlog waits
+            await backend.called(1)
+            speak(delivery, part=1)
+            await house.audience.until(lambda: delivery.spooled)
             speak(delivery, part=2, pcm=noise(0.2))
             await house.audience.until(lambda: delivery.spooled == 2)
             assert house.audience.texts == []
             waiting = {entry.part: entry.reason for entry in delivery.waiting()}
             assert waiting[PartId(ulid(1), 2)] == "waits for the text of part 1"
-            backend._scripts = [works]
             delivery.drop(one.part_id)
             one.finish(0.0)
             await house.audience.until(lambda: len(house.audience.texts) == 2)
             assert [text.text for text in house.audience.texts] == [echo(SOUND), echo(noise(0.2))]
             await house.cleared()
-            assert sum(call.pcm[:100] == noise(0.2)[:100] for call in backend.calls) == 1
+            assert len(backend.calls) == 4
 
     async def test_those_of_an_earlier_life_keep_their_order(self, house: House) -> None:
         spool = Spool(house.directory)
@@ -857,7 +856,7 @@ class TestWaiting:
             speak(delivery)
             await house.audience.until(lambda: delivery.spooled)
             await ticks(300)
-            assert "127.0.0.1" in delivery.waiting()[0].reason
+            assert "not reached" in delivery.waiting()[0].reason
             async with FakeBackend(port=unused_tcp_port):
                 delivery.retry()
                 await house.audience.hears("late", ulid(1), "house")

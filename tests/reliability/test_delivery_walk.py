@@ -264,7 +264,7 @@ class Walk(RuleBasedStateMachine):
 def test_whatever_happens_no_recorded_utterance_is_nowhere(
     times: Callable[[int, int], int], measured: Callable[..., None]
 ) -> None:
-    examples = times(12, 1500)
+    examples = times(12, 600)
     Walk.did = Counter()
     run_state_machine_as_test(
         Walk,

@@ -1,0 +1,172 @@
+"""P21 and P22 as often as they say: what a backend may do to a dictation, at any packet, and how often it is asked."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from flowpi.config import FlowBackend, Secret, Token
+from flowpi.core.errors import BackendError, ClosedError, HttpError, LinkError
+from flowpi.core.failover import Verdict, verdict
+from flowpi.dictation.backends import Backends
+from flowpi.dictation.delivery import Delivery
+from flowpi.dictation.link import FlowLink
+from flowpi.dictation.spool import Spool
+from flowpi.dictation.transport import Patience
+from flowpi.wire.flow_messages import Context
+from tests import clock
+from tests.dictation.backend import Call, FakeBackend, works
+from tests.dictation.sound import beginning, echo, ulid
+from tests.dictation.test_delivery import House, speak
+from tests.dictation.test_failures import (
+    CODES,
+    ERRORS,
+    PACKETS,
+    SOUND,
+    STATUSES,
+    Listener,
+    Memory,
+    Refusing,
+    closes,
+    delivered_after,
+    desk_with,
+    knows,
+)
+
+Times = Callable[[int, int], int]
+Measured = Callable[..., None]
+
+CHANCE = random.Random(21)
+
+
+@pytest.mark.promise("P21")
+async def test_the_text_comes_once_whatever_a_server_closes_with_and_when(
+    tmp_path: Path, times: Times, measured: Measured
+) -> None:
+    each = times(1, 20)
+    for code in [None, *CODES]:
+        for number in range(each):
+            house = House(tmp_path / f"{code}-{number}")
+            async with FakeBackend([closes(code, CHANCE.randint(1, PACKETS)), works]) as backend:
+                await delivered_after(house, backend, verdict(ClosedError(code)))
+    measured(close_codes=len(CODES) + 1, times_each=each, lost=0, twice=0)
+
+
+@pytest.mark.promise("P21")
+async def test_the_text_comes_once_whatever_status_a_server_answers(
+    tmp_path: Path, times: Times, measured: Measured
+) -> None:
+    each = times(1, 20)
+    for status in STATUSES:
+        for number in range(each):
+            house = House(tmp_path / f"{status}-{number}")
+            async with FakeBackend(status=status) as backend:
+                expected = verdict(HttpError("x", status=status))
+                if expected is not Verdict.STOP_AND_TELL:
+                    backend.statuses, backend.status = [status] * 3, None
+                await delivered_after(house, backend, expected)
+    measured(statuses=len(STATUSES), times_each=each, lost=0, twice=0)
+
+
+@pytest.mark.promise("P21")
+@pytest.mark.parametrize("number", [2, 3])
+def test_several_backends_that_never_work_are_each_asked_ten_times_a_minute_at_most(
+    number: int, times: Times, measured: Measured
+) -> None:
+    """Dictations and probes together, for twenty minutes; somebody speaks now and then."""
+    worst = 0
+
+    class Probed(Refusing):
+        async def probe(self) -> None:
+            self.attempts.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(0.01)
+            if not self.works and not self.opens:
+                raise self._error()
+
+        opens = False
+
+    async def main(errors: list[Callable[[], BackendError]], opens: bool) -> None:
+        nonlocal worst
+        links = [Probed(error) for error in errors]
+        for at, link in enumerate(links):
+            link.name, link.opens = f"backend {at}", opens
+        audience = Listener(cast(Spool, None))
+        delivery = Delivery(Backends(links), cast(Spool, Memory()), audience, rewrite_s=3600.0)
+        delivery.start([])
+        loop = asyncio.get_running_loop()
+        for at in range(4):
+            utterance = beginning(ulid(at))
+            delivery.begin(utterance)
+            utterance.append(SOUND)
+            await asyncio.sleep(15)
+            utterance.finish(loop.time())
+            await asyncio.sleep(285)
+        for link in links:
+            attempts = link.attempts
+            worst = max(worst, *(sum(at <= other < at + 60 for other in attempts) for at in attempts))
+        links[-1].works = True
+        delivery.retry()
+        await asyncio.sleep(200)
+        assert delivery.waiting() == []
+        assert sorted(text.text for text in audience.texts) == [echo(SOUND)] * 4
+        await delivery.close()
+
+    errors = ERRORS[:: times(3, 1)]
+    for first in errors:
+        for others in (first, lambda: LinkError("no answer in time")):
+            for opens in (False, True):
+                clock.run(main([first, *[others] * (number - 1)], opens))
+    assert worst <= 10
+    measured(backends=number, kinds_of_failure=len(errors), most_contacts_in_a_minute=worst)
+
+
+@pytest.mark.promise("P22")
+async def test_a_key_that_expires_at_any_packet_costs_one_new_one(
+    tmp_path: Path, times: Times, measured: Measured
+) -> None:
+    each = times(2, 20)
+    for code in (None, 4001, 3000):
+        for number in range(each):
+            house, after = House(tmp_path / f"{code}-{number}"), CHANCE.randint(1, PACKETS)
+            async with (
+                FakeBackend([knows("new", after=after, code=code)]) as backend,
+                desk_with("old", "new") as (desk, url),
+            ):
+                link = FlowLink("cloud", FlowBackend(backend.url, token=Token(url=url)), Context(), Patience())
+                async with house.life(link, pause_s=3600) as delivery:
+                    speak(delivery, pcm=SOUND)
+                    await house.audience.hears("delivered", ulid(1))
+                assert [text.text for text in house.audience.texts] == [echo(SOUND)]
+                assert len(desk.requests) == 2
+                assert [call.session.access_token for call in backend.calls if call.session] == ["old", "new"]
+    measured(ways_to_say_so=3, times_each=each, lost_packets=0, new_keys_each=1)
+
+
+@pytest.mark.promise("P22")
+async def test_a_key_that_is_rotated_while_one_speaks_is_used_at_once(
+    tmp_path: Path, times: Times, measured: Measured
+) -> None:
+    each = times(2, 20)
+    file = tmp_path / "key"
+    for number in range(each):
+        file.write_text("old")
+        after = CHANCE.randint(1, PACKETS - 1)
+
+        async def rotates(call: Call, after: int = after) -> None:
+            await call.authenticate()
+            await call.hear(after)
+            file.write_text("new")
+            await call.socket.close(4001)
+
+        house = House(tmp_path / f"{number}")
+        async with FakeBackend([rotates, knows("new")]) as backend:
+            config = FlowBackend(backend.url, client_key=Secret("file", str(file)))
+            async with house.life(FlowLink("cloud", config, Context(), Patience()), pause_s=3600) as delivery:
+                speak(delivery, pcm=SOUND)
+                await house.audience.hears("delivered", ulid(1))
+            assert len(backend.calls) == 2
+        assert [text.text for text in house.audience.texts] == [echo(SOUND)]
+    measured(times=each, lost_packets=0, attempts_each=2)
