@@ -784,11 +784,13 @@ class TestMemory:
         away = house.directory.with_name("away")
         async with house.life(make_link("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
             house.directory.rename(away)
+            house.directory.touch()
             speak(delivery)
             await house.audience.until(lambda: any(told[0] == "spool failed" for told in house.audience.said))
             await house.audience.until(lambda: delivery.spooled)
             assert delivery.waiting()[0].in_memory
             assert not delivery.memory_full
+            house.directory.unlink()
             away.rename(house.directory)
             await house.audience.hears("spool works")
             assert not delivery.waiting()[0].in_memory
@@ -798,6 +800,7 @@ class TestMemory:
         monkeypatch.setattr("flowpi.dictation.delivery.MAX_MEMORY_BYTES", 2 * len(SOUND))
         async with house.life(make_link("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
             house.directory.rename(house.directory.with_name("away"))
+            house.directory.touch()
             speak(delivery, ulid(1))
             assert not delivery.memory_full
             speak(delivery, ulid(2))
