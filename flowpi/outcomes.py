@@ -145,15 +145,15 @@ class Outcomes:
             utterance.partial,
             utterance.lost_frames // 16,
         )
-        if part not in self._said:
+        if part not in self._said:  # else it is only the disk that did not take it
             self._hub.publish(topics.FINAL, final)  # first of all: somebody waits for it
-        self._said.add(part)
-        self._time(utterance, timings, self._loop.time())
-        log.info(
-            "%s: %.1f s, %d characters from %r%s%s%s",
-            part, utterance.duration_s, len(text.text), backend, ", late" if final.late else "",
-            ", cut short" if utterance.partial else "", "" if text.confirmed else ", not confirmed",
-        )  # fmt: skip
+            self._said.add(part)
+            self._time(utterance, timings, self._loop.time())
+            log.info(
+                "%s: %.1f s, %d characters from %r%s%s%s",
+                part, utterance.duration_s, len(text.text), backend, ", late" if final.late else "",
+                ", cut short" if utterance.partial else "", "" if text.confirmed else ", not confirmed",
+            )  # fmt: skip
         try:
             await self._commit(final, time.time())
         except SpoolError as error:

@@ -99,7 +99,7 @@ def test_a_retry_is_made_at_once(make: Make) -> None:
     appliance, ids = kept(make)
     client = appliance.connect().subscribe("transcript/final")
     appliance.serve("echo")
-    assert appliance.run("spool", "retry").stdout == "2 utterances will be tried now\n"
+    assert appliance.run("spool", "retry").stdout.endswith(" will be tried now\n")
     finals = [client.wait("transcript/final") for _ in ids]
     assert [final["id"] for final in finals] == ids
     assert all(final["late"] for final in finals)

@@ -7,7 +7,7 @@ argument.
 
 from collections import deque
 
-from flowpi.core.errors import BackendError, CredentialError, NotReached
+from flowpi.core.errors import BackendError, CredentialError, NotReached, NotResolved
 from flowpi.core.failover import asked_rest_s, concerns_backend, rest_s
 
 RETRY_NOW_EVERY_S = 60.0
@@ -67,7 +67,7 @@ class Health:
         self.failing = self.failing or concerns_backend(error)
         self._asked_until = max(self._asked_until, now + asked_rest_s(error))
         self._rests_until = max(self._rests_until, now + rest_s(error))
-        if not counted and not isinstance(error, CredentialError | NotReached):  # nobody was asked
+        if not counted and not isinstance(error, CredentialError | NotReached | NotResolved):  # nobody was asked
             self._contacted(now)
 
     def probed(self) -> None:

@@ -15,7 +15,6 @@ from flowpi.core.errors import (
     ClosedError,
     HttpError,
     LinkError,
-    NotResolved,
     ProtocolError,
     RefusedError,
     SpoolError,
@@ -181,7 +180,6 @@ class Memory:
 
 ERRORS: list[Callable[[], BackendError]] = [
     lambda: LinkError("no answer in time"),
-    lambda: NotResolved("no name server answers"),
     lambda: ClosedError(None),
     lambda: ClosedError(1012),
     lambda: ClosedError(1011),

@@ -183,7 +183,7 @@ class TestQuarantine:
         assert told == [(ONE, "not an utterance")]
         assert spool.quarantined == 1
 
-    async def test_what_was_delivered_as_far_as_it_goes_is_not_told(self, make: Make) -> None:
+    async def test_what_was_delivered_as_far_as_it_goes_has_no_reason(self, make: Make) -> None:
         told: list[tuple[PartId, str]] = []
         spool = make(on_quarantine=lambda part, reason: told.append((part, reason)))
         await spool.keep(spoken(SOUND, ONE.utterance))
@@ -193,7 +193,7 @@ class TestQuarantine:
         path.write_bytes(data)
         assert spool.load(ONE) is not None
         await spool.remove(ONE)
-        assert (told, spool.quarantined) == ([], 1)
+        assert (told, spool.quarantined) == ([(ONE, "")], 1)
 
     def test_nothing_there_is_overwritten(self, make: Make) -> None:
         spool = make()

@@ -108,9 +108,10 @@ async def test_old_files_go_and_nothing_else(tmp_path: Path) -> None:
         "2031-01-01.jsonl",
         "2001-01-01.jsonl",
         "2023-11-11.txt",
+        "2023-99-99.jsonl",
         "my.jsonl",
     ]
-    names = ["2023-11-11.jsonl", *stay, "2023-99-99.jsonl"]
+    names = ["2023-11-11.jsonl", *stay]
     for name in names:
         (tmp_path / name).touch()
     transcripts.expire(NOON, 1000.0)
@@ -118,6 +119,20 @@ async def test_old_files_go_and_nothing_else(tmp_path: Path) -> None:
     transcripts.expire(NOON, 1000.0 + DAY_S)
     transcripts.close()
     assert sorted(os.listdir(tmp_path)) == sorted(stay)
+
+
+@pytest.mark.promise("P24")
+def test_two_later_days_prove_that_one_is_past(tmp_path: Path) -> None:
+    transcripts = Transcripts(tmp_path, keep_days=2)
+    transcripts.open()
+    for day in ("2023-11-14", "2023-12-24"):  # 40 days ahead, for one day
+        (tmp_path / f"{day}.jsonl").touch()
+        transcripts.expire(NOON, 1000.0)
+    assert len(os.listdir(tmp_path)) == 2
+    (tmp_path / "2023-12-25.jsonl").touch()
+    transcripts.expire(NOON, 1000.0)
+    transcripts.close()
+    assert sorted(os.listdir(tmp_path)) == ["2023-12-24.jsonl", "2023-12-25.jsonl"]
 
 
 @pytest.mark.promise("P24")
