@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from flowpi.core.errors import CannotCreateError, SpoolError
-from flowpi.core.retention import CLOCK_SET_S, DAY_S, overdue
+from flowpi.core.retention import DAY_S, overdue
 from flowpi.core.text import escaped
 from flowpi.core.ulid import is_ulid
 from flowpi.host.folders import FOLDER, READ, make_folder
@@ -114,11 +114,7 @@ class Transcripts:
         born = {path.name: _end_of_day(path.name) for path in self._files()}
         keep_s = self._keep_days * DAY_S
         due, self._noted = overdue(born, self._noted, keep_s=keep_s, unix_s=unix_s, monotonic_s=monotonic_s)
-        # A Pi that is switched off each night has no day of uptime, but a file a day: one may be of a clock that was
-        # wrong, two hardly.
-        last_but_one = sorted(born.values())[-2] if len(born) > 1 else 0.0
-        due += [name for name, born_s in born.items() if CLOCK_SET_S <= born_s < last_but_one - keep_s]
-        for name in sorted(set(due)):
+        for name in due:
             with contextlib.suppress(OSError):
                 (self.directory / name).unlink()
                 log.info("deleted %s: older than %d days", name, self._keep_days)

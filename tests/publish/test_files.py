@@ -122,20 +122,6 @@ async def test_old_files_go_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.promise("P24")
-def test_two_later_days_prove_that_one_is_past(tmp_path: Path) -> None:
-    transcripts = Transcripts(tmp_path, keep_days=2)
-    transcripts.open()
-    for day in ("2023-11-14", "2023-12-24"):  # 40 days ahead, for one day
-        (tmp_path / f"{day}.jsonl").touch()
-        transcripts.expire(NOON, 1000.0)
-    assert len(os.listdir(tmp_path)) == 2
-    (tmp_path / "2023-12-25.jsonl").touch()
-    transcripts.expire(NOON, 1000.0)
-    transcripts.close()
-    assert sorted(os.listdir(tmp_path)) == ["2023-12-24.jsonl", "2023-12-25.jsonl"]
-
-
-@pytest.mark.promise("P24")
 def test_a_clock_that_leaps_for_less_than_a_day_deletes_nothing(transcripts: Transcripts) -> None:
     (transcripts.directory / "2023-11-14.jsonl").touch()
     for hour in range(24 * 40):
