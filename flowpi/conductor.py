@@ -34,6 +34,7 @@ from flowpi.core.events import (
     Refuse,
     Started,
     StartRecording,
+    StopCommanded,
     StopRecording,
     TellLate,
 )
@@ -225,6 +226,10 @@ class Conductor:
         self._events.append((CancelCommanded(), at))
 
     def _begin_part(self, utterance_id: str, part: int, by: float) -> None:
+        if self.delivery.memory_full:
+            log.warning("%s: the recording ends: %s", utterance_id, NO_ROOM)
+            self._events.append((StopCommanded(), self._loop.time()))
+            return
         for utterance in self.outcomes.parts(utterance_id)[-1:]:
             about = About(utterance_id, time.time(), part, utterance.about.context)
             following = Utterance(about)

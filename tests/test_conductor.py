@@ -518,6 +518,17 @@ class TestNoRoom:
 
         stage(scene)
 
+    def test_long_speech_ends_with_the_part_that_filled_it(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start")
+            house.delivery.memory_full = True
+            await asyncio.sleep(8.01)
+            utterance = house.delivery.begun[0].id
+            assert house.capture.log == [("begin", utterance), ("end", utterance)]
+            assert house.conductor.state.name == "finishing"
+
+        stage(scene, Rules(max_utterance_s=10.0))
+
 
 class TestLight:
     def test_it_is_lit_exactly_while_audio_is_kept(self) -> None:
