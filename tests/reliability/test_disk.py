@@ -111,7 +111,7 @@ def test_what_a_minute_of_speech_asks_of_the_disk(tmp_path: Path, measured: Meas
     measured(seconds=60.3, writes=asked["write"], syncs=asked["fdatasync"], directory_syncs=asked["fsync"],
              bytes_written_by_audio=round(written / audio, 4))  # fmt: skip
     assert (asked["write"], asked["fdatasync"], asked["fsync"]) == (61, 61, 1)
-    assert audio < written <= 1.02 * audio
+    assert audio < written <= 1.03 * audio
 
 
 class TestAtRest:
