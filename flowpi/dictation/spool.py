@@ -8,28 +8,26 @@ back after a power cut is known by its text.
 A sync that failed is never tried again on the same file, as the kernel may have dropped what it did not write: the
 next `keep` writes a new one, which takes the place of the old when it is whole.
 
-Writing and syncing is done on one thread of the spool's own; the loop never waits for the disk. How a file is laid
-out: `spool_format.py`; what lies beside it, and how much: `spool_folder.py`.
+Writing and syncing is done on one thread of the spool's own; the loop never waits for the disk. How a file is written:
+`spool_file.py`; how it is laid out: `spool_format.py`; what lies beside it, and how much: `spool_folder.py`.
 """
 
 import asyncio
-import contextlib
 import errno
 import logging
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from flowpi.core.errors import CannotCreateError, DataError, SpoolError
 from flowpi.dictation import spool_format
-from flowpi.dictation.spool_folder import KEPT, NEW, Folder, mend
+from flowpi.dictation.spool_file import SpoolFile, write_whole
+from flowpi.dictation.spool_folder import KEPT, Folder, mend
 from flowpi.dictation.spool_format import MAX_PIECE_BYTES, Ending, NewerVersion
 from flowpi.dictation.spool_listing import SUFFIX, Entry, quarantined_part
-from flowpi.dictation.utterance import About, PartId, Utterance
+from flowpi.dictation.utterance import PartId, Utterance
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.wav import wav_header
-from flowpi.host.folders import sync_names
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +38,6 @@ PASSING = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EINTR}
 )
 """Errors that say nothing about the file: it stays where it is."""
-
-MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Spool:
@@ -97,7 +93,7 @@ class Spool:
         """
         loop = asyncio.get_running_loop()
         durable = utterance.durable = utterance.durable or loop.create_future()
-        file = _File(self._folder, utterance.about)
+        file = SpoolFile(self._folder, utterance.about)
         try:
             written, complete = 0, False
             while not complete:
@@ -249,98 +245,6 @@ class Spool:
     def expire(self, unix_s: float, monotonic_s: float) -> None:
         """Delete what is in `kept/` and `quarantine/` for too long. For once an hour."""
         self._folder.expire(unix_s, monotonic_s)
-
-
-class _File:
-    """One utterance on its way to the disk; every method on the spool's thread."""
-
-    def __init__(self, folder: Folder, about: About) -> None:
-        self._folder = folder
-        self._about = about
-        self._name = f"{PartId(about.id, about.part)}{SUFFIX}"
-        self._file: int | None = None
-        self._beside = False
-        """An earlier try left a file. It may hold seconds that are durable: it stays until this one is whole."""
-
-    def write(self, frame: int, pcm: bytes, end: Ending | None) -> None:
-        """The next piece, and the end if that was the last.
-
-        Raises:
-            OSError: it is not on the disk; nothing more may be written.
-            SpoolError: there is no spool, or it is full.
-        """
-        data = spool_format.audio(frame, pcm) + (spool_format.ending(end) if end is not None else b"")
-        if self._file is None:
-            self._folder.check()
-            data = spool_format.header(self._about) + data
-            self._folder.reserve(len(data))
-            self._create()
-            try:
-                self._write(data)
-                sync_names(self._folder.handle)
-            except OSError:
-                self._unlink()  # nothing in it is durable
-                raise
-        else:
-            self._folder.reserve(len(data))
-            self._write(data)
-        if end is not None and self._beside:
-            os.rename(self._name + NEW, self._name, src_dir_fd=self._folder.handle, dst_dir_fd=self._folder.handle)
-            sync_names(self._folder.handle)
-            self._beside = False
-
-    def _create(self) -> None:
-        part = PartId(self._about.id, self._about.part)
-        self._beside = self._folder.clear_way(part)
-        name = self._name + NEW if self._beside else self._name
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._name + NEW, dir_fd=self._folder.handle)
-        self._file = os.open(name, MAKE, 0o600, dir_fd=self._folder.handle)
-
-    def _write(self, data: bytes) -> None:
-        assert self._file is not None
-        rest = memoryview(data)
-        while rest:
-            try:
-                rest = rest[os.write(self._file, rest) :]
-            except OSError as error:
-                if error.errno != errno.ENOSPC or not self._folder.make_room(len(rest)):
-                    raise
-        os.fdatasync(self._file)  # it also makes a grown length durable
-        if not os.fstat(self._file).st_nlink or not self._folder.is_there():
-            raise FileNotFoundError(errno.ENOENT, "deleted while it was written")
-
-    def close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-            if self._beside:
-                self._unlink()
-
-    def _unlink(self) -> None:
-        with contextlib.suppress(OSError):
-            if self._folder.is_there():
-                os.unlink(self._name + NEW if self._beside else self._name, dir_fd=self._folder.handle)
-
-
-def write_whole(name: str, directory: int, pieces: Iterator[bytes]) -> None:
-    """A file that is there whole or not at all, whenever the power goes. Raises OSError; nothing stays then."""
-    new = name + NEW
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(new, dir_fd=directory)
-    file = os.open(new, MAKE, 0o600, dir_fd=directory)
-    try:
-        with open(file, "wb") as written:
-            for piece in pieces:
-                written.write(piece)
-            written.flush()
-            os.fsync(file)
-        os.rename(new, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(new, dir_fd=directory)
-        raise
-    sync_names(directory)
 
 
 def _read(handle: int, part: PartId) -> Utterance | None:

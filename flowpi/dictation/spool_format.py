@@ -7,6 +7,8 @@ Version 2: a line `flowpi utterance 2`, then records. A record is
     \\xf5upA  the frame at which it begins (uint64), then PCM, int16 mono 16 kHz: what one sync made durable
     \\xf5upE  JSON of `Ending`, last: the utterance is complete
 
+Zeros may follow a record, up to the next block of the file: see `filler`. They mean nothing.
+
 Whatever happened to a file, reading goes on at the next marker whose record is whole. As a record of sound knows
 where it begins, what is missing before it becomes silence of the same length, and time stays true. Version 1 had
 records without marker and place: of those, what stands before the first damage is read.
@@ -52,6 +54,12 @@ MAX_BODY_1_BYTES = 1 << 24
 MAX_FILE_BYTES = 1 << 27
 """More than the longest utterance that can be configured, an hour."""
 
+BLOCK_BYTES = 4096
+"""What ext4 writes at once: a byte of it that is new costs all of it."""
+
+FILLER_SHARE = 8
+"""Filler is less than one part in so many of the write that it follows."""
+
 LOOK_BYTES = 4096
 """How much is looked through at once for the next marker."""
 
@@ -93,6 +101,15 @@ def audio(frame: int, pcm: bytes) -> bytes:
 
 def ending(end: Ending) -> bytes:
     return _record(ENDING, msgspec.json.encode(end))
+
+
+def filler(begin: int, end: int) -> bytes:
+    """What is written to a file behind its bytes from `begin` to `end`, if a record is to follow in another write.
+
+    Zeros up to the next block, so that what follows writes none again; nothing if those would be too many.
+    """
+    rest = -end % BLOCK_BYTES
+    return bytes(rest) if rest * FILLER_SHARE < end - begin else b""
 
 
 def _record(marker: bytes, body: bytes) -> bytes:
@@ -138,9 +155,9 @@ def _read_2(file: BinaryIO, size: int, part: PartId) -> Utterance | None:
     lost = 0
     damaged = False
     for at, marker, body in _records(file, size):
-        missing += at - expected
+        damaged = damaged or not _is_filler(file, expected, at)
+        missing += max(0, at - expected)  # filler too: it may be what a lost block held before; `first` tells
         expected = at + RECORD.size + len(body)
-        damaged = damaged or missing > 0
         try:
             if marker == HEADER and about is None and not pcm:
                 about = _about(body)
@@ -219,8 +236,17 @@ def _next_marker(file: BinaryIO, at: int, size: int) -> int:
     return size
 
 
+def _is_filler(file: BinaryIO, at: int, end: int) -> bool:
+    """Whether between two records lies what `filler` puts there: zeros to the end of the block, or nothing."""
+    file.seek(at)
+    return at == end or (end == at + -at % BLOCK_BYTES and not any(file.read(end - at)))
+
+
 def _is_damage(file: BinaryIO, at: int, size: int) -> bool:
     """Whether what lies behind the last record that is whole is more than one that a crash cut off."""
+    block = min(at + -at % BLOCK_BYTES, size)
+    if _is_filler(file, at, block):
+        at = block
     file.seek(at)
     head = file.read(RECORD.size)
     if len(head) < RECORD.size:

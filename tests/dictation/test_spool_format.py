@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from flowpi.dictation import spool_format
 from flowpi.dictation.spool_format import (
     AUDIO,
+    BLOCK_BYTES,
     ENDING,
     HEADER,
     MAGIC,
@@ -25,25 +26,33 @@ from flowpi.dictation.spool_format import (
     parse,
 )
 from flowpi.dictation.utterance import About, PartId, Utterance
-from flowpi.dsp.format import FRAME_BYTES
+from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.wire.flow_messages import App, Context
 from tests.dictation.sound import ID, noise, ulid
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "spool"
 PART = PartId(ID)
-SOUND = noise(0.5)
-PIECE = 3200
-PIECES = [SOUND[at : at + PIECE] for at in range(0, len(SOUND), PIECE)]
+SIZES = (8000, 8000, 3200, 3200, 20_000, 400, 1200)
+"""Some with filler behind them, some without."""
+
+PLACES = [sum(SIZES[:number]) for number in range(len(SIZES))]
+SOUND = noise(sum(SIZES) / BYTES_PER_S)
+PIECES = [SOUND[at : at + size] for at, size in zip(PLACES, SIZES, strict=True)]
 ABOUT = About(ID, 1_700_000_000.0)
 
 
 def records(pieces: list[bytes], about: About = ABOUT, end: Ending | None = None) -> list[bytes]:
-    """Header, sound, and the ending, which is right if none is given."""
-    audio, frames = [], 0
-    for pcm in pieces:
-        audio.append(spool_format.audio(frames, pcm))
+    """Header, sound with the filler behind it, and the ending, which is right if none is given."""
+    found = [spool_format.header(about)]
+    begin = frames = 0
+    for number, pcm in enumerate(pieces):
+        audio = spool_format.audio(frames, pcm)
         frames += len(pcm) // FRAME_BYTES
-    return [spool_format.header(about), *audio, spool_format.ending(end or Ending(frames))]
+        if number < len(pieces) - 1:  # behind the last comes the ending, in the same write
+            audio += spool_format.filler(begin, sum(map(len, found)) + len(audio))
+        found.append(audio)
+        begin = sum(map(len, found))
+    return [*found, spool_format.ending(end or Ending(frames))]
 
 
 def read(data: bytes) -> Utterance:
@@ -71,10 +80,11 @@ def check(data: bytes) -> None:
         return
     heard = sound(utterance)
     silent = 0
-    for at in range(0, len(heard), PIECE):
-        piece = heard[at : at + PIECE]
-        silent += 0 if piece == SOUND[at : at + PIECE] else len(piece)
-        assert piece in (SOUND[at : at + PIECE], bytes(len(piece)))
+    for at, said in zip(PLACES, PIECES, strict=True):
+        piece = heard[at : at + len(said)]
+        silent += 0 if piece == said[: len(piece)] else len(piece)
+        assert piece in (said, bytes(len(piece)))
+    assert len(heard) <= len(SOUND)
     assert utterance.lost_frames == silent // FRAME_BYTES
     assert utterance.partial is (data[len(MAGIC) :] != WHOLE[len(MAGIC) :])  # the records speak for themselves
     assert utterance.complete
@@ -97,14 +107,67 @@ class TestVectors:
     def test_this_version_is_written_as_ever(self) -> None:
         about = About(ulid(7), 1_700_000_000.25, 2, Context(app=App(name="Notes")))
         pcm = noise(0.25, seed=7)
-        pieces = [pcm[at : at + PIECE] for at in range(0, len(pcm), PIECE)]
-        written = b"".join(records(pieces, about, Ending(len(pcm) // FRAME_BYTES, 7, partial=True)))
+        end = Ending(len(pcm) // FRAME_BYTES, 7, partial=True)
+        written = b"".join(records([pcm[:7600], pcm[7600:]], about, end))
         assert written == (VECTORS / "version-2.utt").read_bytes()
 
     @pytest.mark.parametrize("version", [3, 10, 9999])
     def test_a_newer_version_is_told_from_a_broken_file(self, version: int) -> None:
         with pytest.raises(NewerVersion, match=f"^version {version}$"):
             parse(WHOLE.replace(b"utterance 2", b"utterance %d" % version), PART)
+
+
+class TestFiller:
+    """What makes a write end where a block ends."""
+
+    def test_a_second_of_sound_ends_with_a_block(self) -> None:
+        begin = 0
+        for second in range(100):
+            record = spool_format.audio(second * 16_000, bytes(32_000))
+            written = (spool_format.header(ABOUT) if second == 0 else b"") + record
+            written += spool_format.filler(begin, begin + len(written))
+            begin += len(written)
+            assert begin == (second + 1) * 8 * BLOCK_BYTES
+
+    @given(st.integers(0, 1 << 27), st.integers(1, 1 << 21))
+    def test_it_is_little(self, begin: int, size: int) -> None:
+        filler = spool_format.filler(begin, begin + size)
+        assert not any(filler)
+        assert len(filler) < min(BLOCK_BYTES, size / 8 + 1)
+        assert not filler or (begin + size + len(filler)) % BLOCK_BYTES == 0
+
+    def test_it_is_no_damage(self) -> None:
+        utterance = read(WHOLE)
+        assert WHOLE.count(bytes(100)) > 2
+        assert sound(utterance) == SOUND
+        assert (utterance.partial, utterance.damaged, utterance.lost_frames) == (False, False, 0)
+
+    @pytest.mark.parametrize("torn", [0, 1, 11, 12, 500, 3219])
+    def test_nor_is_what_a_crash_left_behind_it(self, torn: int) -> None:
+        whole = b"".join(RECORDS[:3])
+        assert len(whole) % BLOCK_BYTES == 0
+        for end in (whole, whole.rstrip(b"\0"), whole.rstrip(b"\0") + b"\0"):
+            utterance = read(end + (RECORDS[3][:torn] if end == whole else b""))
+            assert sound(utterance) == SOUND[: sum(SIZES[:2])]
+            assert (utterance.partial, utterance.damaged) == (True, False)
+
+    def test_zeros_that_are_none_are_damage(self) -> None:
+        """Where they end, a record may begin; with a block more, one is missing."""
+        before, after = b"".join(RECORDS[:3]), b"".join(RECORDS[3:])
+        assert not read(before + after).damaged
+        for zeros in (1, BLOCK_BYTES):
+            utterance = read(before + bytes(zeros) + after)
+            assert sound(utterance) == SOUND
+            assert (utterance.partial, utterance.damaged) == (True, True)
+
+    def test_a_small_record_that_was_lost_and_looks_like_it_is_missed(self) -> None:
+        """Its block is as it was before it was written, and the next record begins with the next block."""
+        header, first = RECORDS[0], spool_format.audio(0, PIECES[0][:1000])
+        third = spool_format.audio(1000, PIECES[0][2000:])
+        lost = bytes(BLOCK_BYTES - len(header + first))
+        utterance = read(header + first + lost + third)
+        assert sound(utterance) == PIECES[0][:1000] + bytes(1000) + PIECES[0][2000:]
+        assert (utterance.lost_frames, utterance.damaged) == (500, True)
 
 
 class TestDamage:
@@ -117,8 +180,8 @@ class TestDamage:
             check(WHOLE[:size])
 
     def test_cut_within_the_sound_what_was_synced_before_stays(self) -> None:
-        kept = read(WHOLE[: len(WHOLE) // 2])
-        assert len(SOUND) // 2 - kept.length <= PIECE
+        kept = read(WHOLE[: len(b"".join(RECORDS[:4])) + 100])
+        assert kept.length == sum(SIZES[:3])
         assert not kept.damaged  # that is what a crash leaves
 
     @given(st.lists(st.integers(0, 8 * len(WHOLE) - 1), min_size=1, max_size=3, unique=True))
@@ -128,7 +191,7 @@ class TestDamage:
             data[bit // 8] ^= 1 << bit % 8
         check(bytes(data))
 
-    @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 5000))
+    @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 20_000))
     def test_zeros_where_blocks_were_never_written(self, at: int, size: int) -> None:
         check(WHOLE[:at] + bytes(min(size, len(WHOLE) - at)) + WHOLE[at + size :])
 
@@ -146,11 +209,20 @@ class TestDamage:
         at = len(b"".join(RECORDS[:broken])) + (len(MAGIC) if broken == 0 else 0)
         damaged[at + RECORD.size + 9] ^= 1
         utterance = read(bytes(damaged))
-        hole = range(PIECE * (broken - 1), PIECE * broken) if 0 < broken <= len(PIECES) else range(0)
+        hole = range(0)
+        if 0 < broken <= len(PIECES):
+            hole = range(PLACES[broken - 1], PLACES[broken - 1] + SIZES[broken - 1])
         expected = bytearray(SOUND)
         expected[hole.start : hole.stop] = bytes(len(hole))
         assert sound(utterance) == expected
         assert utterance.lost_frames == len(hole) // FRAME_BYTES
+        assert utterance.partial
+        assert utterance.damaged
+
+    @pytest.mark.parametrize("first", [1, 2])
+    def test_without_a_beginning_the_rest_is_read(self, first: int) -> None:
+        utterance = read(b"".join(RECORDS[first:]))
+        assert sound(utterance) == SOUND[PLACES[first - 1] :]
         assert utterance.partial
         assert utterance.damaged
 
@@ -167,7 +239,7 @@ class TestDamage:
         assert (utterance.partial, utterance.damaged, utterance.lost_frames) == (True, False, 5)
 
     def test_less_sound_than_the_end_says(self) -> None:
-        utterance = read(RECORDS[0] + RECORDS[1] + RECORDS[-1])
+        utterance = read(RECORDS[0] + spool_format.audio(0, PIECES[0]) + RECORDS[-1])
         assert sound(utterance) == PIECES[0]
         assert (utterance.partial, utterance.damaged) == (True, True)
 
@@ -190,7 +262,8 @@ class TestHostile:
     """Whole records that say what is not so: they cost neither memory nor time."""
 
     def test_a_hole_of_a_million_years(self) -> None:
-        data = RECORDS[0] + RECORDS[1] + _record(AUDIO, PLACE.pack(1 << 60) + PIECES[1]) + RECORDS[-1]
+        first = spool_format.audio(0, PIECES[0])
+        data = RECORDS[0] + first + _record(AUDIO, PLACE.pack(1 << 60) + PIECES[1]) + RECORDS[-1]
         tracemalloc.start()
         utterance = read(data)
         _, peak = tracemalloc.get_traced_memory()

@@ -17,10 +17,12 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from flowpi.core.errors import SpoolError
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.utterance import PartId, Utterance
+from flowpi.host.preallocate import preallocate
 from flowpi.publish.files import Transcripts
 from tests.dictation.sound import beginning, noise, spoken, ulid
 from tests.reliability.power_cut import NOON, Syncs, final
@@ -35,7 +37,8 @@ PIECES = 8
 
 class Outcome(msgspec.Struct):
     """`untrue`: was called durable and is not there. `lost`: was durable or in memory, and is not there in the end.
-    `twice`: texts that do not stand once in the file. `refused`: what the disk did not take, and was said."""
+    `twice`: texts that do not stand once in the file. `refused`: what the disk did not take, and was said.
+    `ahead`: what share of a free disk was taken for what was not said yet."""
 
     tries: int = 0
     refused: int = 0
@@ -43,6 +46,7 @@ class Outcome(msgspec.Struct):
     lost: int = 0
     twice: int = 0
     messages: list[str] = []
+    ahead: float = 0.0
 
 
 class House:
@@ -181,6 +185,41 @@ async def room(directory: Path) -> Outcome:
         return house.outcome
 
 
+async def places(directory: Path, ahead: bool) -> Outcome:
+    """A small ext4 on which the places of a file are found ahead, or one as of old, which cannot do that."""
+    image = directory / "card.img"
+    make_ext4(image)
+    if not ahead:
+        sh("/sbin/mkfs.ext2", "-q", "-F", image)
+    with mounted(image, directory / "card") as disk:
+        with (disk / "probe").open("wb") as probe:
+            reason = contextlib.nullcontext() if ahead else pytest.raises(OSError, match="not supported")
+            with reason:
+                preallocate(probe.fileno(), 0, PAGE_BYTES)
+        house = House(disk)
+        house.open()
+        free = _free_bytes(disk)
+        utterance, pcm = beginning(), noise(0.1 * PIECES)
+        house._said[utterance.part_id] = pcm
+        keeping = asyncio.create_task(house.spool.keep(utterance))
+        file = disk / "spool" / f"{utterance.part_id}.utt"
+        utterance.append(pcm[:PIECE])
+        await until(lambda: file.exists() and file.stat().st_size > PIECE)
+        house.outcome.ahead = (free - _free_bytes(disk)) / free
+        utterance.append(pcm[PIECE:])
+        utterance.finish(0.0)
+        await keeping
+        assert file.stat().st_blocks * 512 < len(pcm) + 4 * PAGE_BYTES
+        house.check()
+        house.close()
+        return house.outcome
+
+
+def _free_bytes(disk: Path) -> int:
+    status = os.statvfs(disk)
+    return status.f_bavail * status.f_frsize
+
+
 async def read_only(directory: Path) -> Outcome:
     with memory(directory / "disk") as disk:
         sh("mount", "-o", "remount,ro", disk)
@@ -317,6 +356,9 @@ def main(scenario: str, *arguments: str) -> None:
                 outcome = asyncio.run(full(directory, int(arguments[0]), scenario == "inodes"))
             case "room":
                 outcome = asyncio.run(room(directory))
+            case "places":
+                with memory(directory / "memory"):
+                    outcome = asyncio.run(places(directory / "memory", arguments[0] == "ahead"))
             case "read only":
                 outcome = asyncio.run(read_only(directory))
             case "torn out":
