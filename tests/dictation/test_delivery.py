@@ -797,7 +797,7 @@ class TestMemory:
             assert house.files() == [ulid(1)]
 
     async def test_there_is_an_end_to_what_is_held(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("flowpi.dictation.delivery.MAX_MEMORY_BYTES", 2 * len(SOUND))
+        monkeypatch.setattr("flowpi.dictation.outbox.MAX_MEMORY_BYTES", 2 * len(SOUND))
         async with house.life(make_link("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
             house.directory.rename(house.directory.with_name("away"))
             house.directory.touch()
