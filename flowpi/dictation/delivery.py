@@ -384,4 +384,3 @@ class Delivery:
         self._backends.answered.set()
         self._outbox.try_now()
         self._stir.set()
-        self._outbox.look_again()

@@ -2,6 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -608,6 +609,34 @@ class TestRightOfWay:
             await house.audience.hears("late", ulid(1), "house")
         assert house.audience.texts[-1].text == echo(SOUND)  # from its first packet on
 
+    async def test_one_that_was_let_through_may_be_interrupted_again(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It had a text, and a mistake in a sink lost it."""
+        monkeypatch.setattr("flowpi.dictation.delivery.MAX_INTERRUPTIONS", 1)
+        scripts = [hangs_up, *[is_mute_after_commit, works] * 3]
+        async with FakeBackend(scripts) as backend, house.life(make_link(backend.url)) as delivery:
+            good = house.audience.publish
+
+            async def broken(utterance: Utterance, *about: Any) -> None:
+                if utterance.id == ulid(1):
+                    raise RuntimeError("a mistake")
+                await good(utterance, *about)
+
+            house.audience.publish = broken  # type: ignore[assignment,method-assign]
+            speak(delivery, ulid(1))
+            late = {}
+            for number, call in ((2, 2), (3, 4), (4, 6)):
+                late[number] = await backend.called(call)
+                await until(lambda call=late[number]: call.committed)  # type: ignore[misc]
+                speak(delivery, ulid(number))
+                await house.audience.hears("delivered", ulid(number))
+                if number == 3:
+                    assert late[3].socket.state.name == "OPEN"
+                    await late[3].say(echo(SOUND), final=True)
+            async with asyncio.timeout(PATIENCE_S):
+                await late[4].socket.wait_closed()
+
     async def test_nothing_is_interrupted_that_is_being_published(self, house: House) -> None:
         async with FakeBackend([hangs_up, works]) as backend, house.life(make_link(backend.url)) as delivery:
             house.audience.publishing = asyncio.Event()
@@ -810,6 +839,18 @@ class TestMemory:
             for number in (1, 2):
                 delivery.drop(PartId(ulid(number)))
             await until(lambda: not delivery.memory_full)
+
+    async def test_what_is_known_already_is_not_taken_up_twice(self, house: House) -> None:
+        async with FakeBackend([is_mute_after_commit]) as backend, house.life(make_link(backend.url)) as delivery:
+            utterance = speak(delivery)
+            await house.audience.hears("spool works")
+            await until(lambda: house.files() == [utterance.id])
+            await ticks()
+            delivery.add([utterance.part_id])
+            assert delivery.spooled == 0
+            delivery.drop(utterance.part_id)
+            delivery.add([utterance.part_id])  # its file is still there
+            assert delivery.spooled == 0
 
     async def test_a_spool_that_opens_later_is_taken_up(self, house: House) -> None:
         spool = Spool(house.directory)
