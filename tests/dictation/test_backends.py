@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flowpi.config import FlowBackend
+from flowpi.config import FlowBackend, Secret, SukiBackend, Token
 from flowpi.core.errors import BackendError, ClosedError, CredentialError, HttpError, LinkError, NoText, ProtocolError
 from flowpi.dictation.backends import Backends
-from flowpi.dictation.link import FlowLink
+from flowpi.dictation.link import Attempt, FlowLink
 from flowpi.dictation.session import Timings
+from flowpi.dictation.suki import SukiLink
 from flowpi.dictation.transport import Patience
 from flowpi.dictation.utterance import Utterance
 from flowpi.wire.flow_messages import Context
@@ -241,6 +243,25 @@ class TestHealth:
 
 
 class TestAnotherKey:
+    async def test_each_kind_of_backend_tells_its_owners_key_as_it_is(self, tmp_path: Path) -> None:
+        file = tmp_path / "key"
+        secret = Secret("file", str(file))
+        flows = [
+            FlowBackend("ws://x/ws", client_key=secret),
+            FlowBackend("ws://x/ws", api_key=secret),
+            FlowBackend("ws://x/ws", token=Token(url="http://x/", api_key=secret)),
+        ]
+        links: list[Attempt] = [FlowLink("cloud", flow, Context(), Patience()) for flow in flows]
+        suki = SukiBackend(partner_id="p", partner_token=secret, url="http://x/")
+        links.append(SukiLink("clinic", suki, Patience()))
+        for content in (None, "old", "new"):
+            if content is not None:
+                file.write_text(content)
+            assert [link.owners_key() for link in links] == [content] * 4
+        assert FlowLink("house", FlowBackend("ws://x/ws"), Context(), Patience()).owners_key() is None
+        command = FlowBackend("ws://x/ws", token=Token(command=("true",)))
+        assert FlowLink("house", command, Context(), Patience()).owners_key() is None
+
     @pytest.mark.parametrize("error", [HttpError("no", status=401), CredentialError("there is no key")])
     def test_a_mended_key_is_used_in_the_next_dictation(self, error: BackendError) -> None:
         async def scene(pair: Pair) -> None:
