@@ -286,6 +286,18 @@ class TestAnotherKey:
 
         stage(scene)
 
+    def test_it_ends_the_rest_after_many_failures(self) -> None:
+        async def scene(pair: Pair) -> None:
+            pair.first.error = pair.second.error = lambda: HttpError("no", status=401)
+            for _ in range(20):
+                with pytest.raises(HttpError):
+                    await pair.dictate()
+            assert len(pair.first.asked) == 10
+            pair.first.error, pair.first.key = None, "the right one"
+            assert await pair.dictate() == "first"
+
+        stage(scene)
+
     def test_a_key_does_not_mend_what_is_down(self) -> None:
         async def scene(pair: Pair) -> None:
             pair.first.error = down

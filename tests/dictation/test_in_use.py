@@ -60,3 +60,19 @@ async def test_the_old_ones_are_closed_when_their_attempts_are_over(house: House
             await house.audience.hears("late" if late else "text", ulid(1), "house")
             await until(lambda: link.closed)
     assert not other.calls
+
+
+async def test_the_end_waits_for_those_that_are_being_closed(house: House) -> None:
+    class Slow(FlowLink):
+        closed = False
+
+        async def close(self) -> None:
+            await ticks(50)
+            await super().close()
+            self.closed = True
+
+    async with FakeBackend() as backend:
+        link = Slow("house", FlowBackend(backend.url), Context(), Patience())
+        async with house.life(link) as delivery:
+            delivery.use(Backends([make_link(backend.url, "other")]))
+        assert link.closed
