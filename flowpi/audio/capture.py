@@ -13,17 +13,15 @@ Runs on the event loop and calls back on it. Times are those of `loop.time()`, w
 """
 
 import asyncio
-import concurrent.futures
-import contextlib
 import itertools
 import logging
 import math
 from collections.abc import Callable
 
-from flowpi.audio import trial
 from flowpi.audio.mute import Mute
 from flowpi.audio.source import Gap, Source
 from flowpi.audio.take import Following, Log, Take
+from flowpi.audio.trial import Ended, Trials
 from flowpi.core.errors import MicrophoneError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.level import Level, measure
@@ -92,7 +90,7 @@ class Capture:
         """By `close`, for ever."""
         self._stuck = False
         """Dead, and not closed yet: closing it could take for ever."""
-        self._trial_since: float | None = None
+        self._trials = Trials(self._trial_ended)
         self._lost: MicrophoneError | None = None
         """Until sound comes again."""
         self._tries = 0
@@ -120,7 +118,7 @@ class Capture:
         self._cancel_timer()
         if not self._stuck:
             self._close_source()
-        elif self._trial_since is None:
+        elif self._trials.since is None:
             self._reopen()  # and with `_closed` set, that closes it as soon as it can be
 
     @property
@@ -142,8 +140,8 @@ class Capture:
 
         Not alive: nobody reads it any more, or opening it has been stuck for `STUCK_S`.
         """
-        if self._trial_since is not None:
-            return now - self._trial_since < STUCK_S
+        if self._trials.since is not None:
+            return now - self._trials.since < STUCK_S
         return not self._open or now - self._heard_at < WAKE_S + self._idle_read_s
 
     def begin(self, entry: Log, at: float) -> None:
@@ -321,13 +319,10 @@ class Capture:
         if self._source.trial is None:
             open_it()
             return
-        attempted = self._begin_trial(self._source.trial)
-        done, _ = concurrent.futures.wait([attempted], AT_ONCE_S)
-        if done:
-            self._trial_ended(attempted, open_it)
+        if ended := self._trials.begin(self._source.trial, within_s=AT_ONCE_S):
+            self._trial_ended(ended, open_it)
         else:
             self._lose(MicrophoneError(self._source.name, "it does not answer", "start its sound server again"))
-            attempted.add_done_callback(self._call_back)
 
     def _open_again(self) -> None:
         if self._try_open() and not self._wanted():  # so no sound is waited for: that it opens must be enough
@@ -357,7 +352,7 @@ class Capture:
         for take in list(self._takes):
             self._complete(take, partial=True)
         self._mute.lost()
-        if self._trial_since is None:
+        if self._trials.since is None:
             pause = REOPEN_S[min(self._tries, len(REOPEN_S) - 1)]
             self._tries += 1
             self._timer = self._loop.call_later(pause, self._reopen)
@@ -371,28 +366,16 @@ class Capture:
         if self._source.trial is None:
             self._open_again()
         else:
-            self._begin_trial(self._source.trial).add_done_callback(self._call_back)
+            self._trials.begin(self._source.trial)
 
-    def _begin_trial(self, attempt: Callable[[], None]) -> "concurrent.futures.Future[None]":
-        self._trial_since = self._loop.time()
-        return trial.begin(attempt)
-
-    def _call_back(self, attempted: "concurrent.futures.Future[None]") -> None:
-        """On the thread of the trial."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the program ends
-            self._loop.call_soon_threadsafe(self._trial_ended, attempted)
-
-    def _trial_ended(
-        self, attempted: "concurrent.futures.Future[None]", open_it: Callable[[], object] | None = None
-    ) -> None:
+    def _trial_ended(self, ended: Ended, open_it: Callable[[], object] | None = None) -> None:
         """Whatever it says, driver and sound server answer: closing and opening will not get stuck."""
-        self._trial_since = None
         was_stuck, self._stuck = self._stuck, False
         if was_stuck:
             self._close_source()
         if self._closed:
             return
-        error = attempted.exception()
+        error = ended.exception()
         if error is None or was_stuck:  # it may have been busy only by this very program
             (open_it or self._open_again)()
         elif isinstance(error, MicrophoneError):

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar, assert_never
 
 from flowpi.config import Config, FlowBackend, SukiBackend
-from flowpi.core.errors import BackendError
+from flowpi.core.errors import BackendError, LinkError
 from flowpi.core.failover import Verdict, retry_after_s, verdict
 from flowpi.dictation.health import MAX_FAILURES, Health
 from flowpi.dictation.link import Attempt, FlowLink
@@ -61,6 +61,8 @@ class Backends:
         before a probe, after so many failures in a row."""
         self.links = links
         self._health = {link.name: Health(max_failures) for link in links}
+        self._keys: dict[str, str | None] = {}
+        """Of those that failed for want of a key: their owner's key at that time."""
         self._probe_s = probe_s
         self._probing: dict[str, asyncio.Task[None]] = {}
         self._on_well: Callable[[], None] = lambda: None
@@ -125,6 +127,7 @@ class Backends:
     async def _round(
         self, utterance: Utterance, on_partial: Heard, on_failed: Failed
     ) -> tuple[FinalText, str, Timings]:
+        self._welcome_other_keys()
         last: BackendError | None = None
         for link in sorted(self.links, key=lambda link: self._health[link.name].failing):
             if self._health[link.name].rests(asyncio.get_running_loop().time()):
@@ -135,9 +138,17 @@ class Backends:
                 on_failed(error)
                 last = error
         if last is None:  # all of them rest
-            last = next(health.error for health in reversed(self._health.values()) if health.error is not None)
-            last = last.with_traceback(None)
+            errors = (health.error for health in reversed(self._health.values()) if health.error is not None)
+            last = next(errors, LinkError("all backends asked for a rest")).with_traceback(None)
         raise last
+
+    def _welcome_other_keys(self) -> None:
+        """Who has just mended a key and dictates expects it to be used: that need not wait for the next probe."""
+        for link in self.links:
+            health = self._health[link.name]
+            if health.wants_key and link.owners_key() != self._keys[link.name]:
+                health.probed()
+                health.end_rest()
 
     async def _text_from(
         self, link: Attempt, utterance: Utterance, on_partial: Heard
@@ -180,6 +191,8 @@ class Backends:
         told = health.error is not None or link is self.links[-1]
         log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", what, error)
         health.failed(error, asyncio.get_running_loop().time(), counted=what == PROBE)
+        if health.wants_key:
+            self._keys[link.name] = link.owners_key()
         if health.failing and len(self.links) > 1 and not self._over and link.name not in self._probing:
             self._probing[link.name] = asyncio.create_task(self._probe(link), name=f"probe {link.name}")
 

@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Protocol
 
 from msgspec import Struct
@@ -23,11 +22,11 @@ from msgspec import Struct
 from flowpi.core.errors import BackendError, FlowpiError, SpoolError
 from flowpi.dictation.backends import Backends, retry_s
 from flowpi.dictation.backlog import Backlog, Entry, Recognised, Waiting
+from flowpi.dictation.in_use import BackendAudience, BackendsInUse
 from flowpi.dictation.keeping import REWRITE_S, DiskAudience, Keeper
-from flowpi.dictation.session import Timings
+from flowpi.dictation.outbox import Outbox, TextAudience
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.utterance import PartId, Utterance
-from flowpi.wire.roles import FinalText, PartialText
 
 log = logging.getLogger(__name__)
 
@@ -38,20 +37,9 @@ have to do."""
 MAX_INTERRUPTIONS = 3
 """In a row, of one of the backlog: then it is let through, or someone who dictates all day would never get it."""
 
-MAX_MEMORY_BYTES = 64 << 20
-"""What the disk did not take: half an hour of speech."""
 
-
-class Audience(DiskAudience, Protocol):
+class Audience(BackendAudience, DiskAudience, TextAudience, Protocol):
     """Who is told what becomes of an utterance. Called on the loop."""
-
-    def partial(self, utterance: Utterance, text: PartialText, backend: str) -> None: ...
-
-    async def publish(self, utterance: Utterance, text: FinalText, backend: str, timings: Timings, late: bool) -> None:
-        """Publish the text; return once it is durable. Raises SpoolError if it cannot be made so: it is called again
-        with the same text."""
-
-    def delivered(self, utterance: Utterance) -> None: ...
 
     def deferred(self, utterance: Utterance, reason: str) -> None:
         """No text now; the audio is kept."""
@@ -60,9 +48,6 @@ class Audience(DiskAudience, Protocol):
         """No backend takes it; its audio is kept, and nothing is done about it until `Delivery.retry`."""
 
     def backlog_changed(self) -> None: ...
-
-    def refusals_changed(self, refusals: list[str]) -> None:
-        """Why backends do not work until their owner does something, as of now."""
 
 
 class _Live(Struct, eq=False):
@@ -92,36 +77,33 @@ class Delivery:
     ) -> None:
         """`retry_s`: how long to wait after so many failures in a row. `pace_s`: from one late attempt to the next.
         `rewrite_s`: how long at most to leave a disk alone that took nothing."""
-        self._backends = backends
+        self._backends = BackendsInUse(backends, audience)
         self._audience = audience
-        self._keep_audio = keep_audio
         self._retry_s = retry_s
         self._pace_s = pace_s
-        self._rewrite_s = rewrite_s
         self._keeper = Keeper(spool, audience, rewrite_s=rewrite_s)
         self._live: dict[PartId, _Live] = {}
         self._backlog = Backlog()
+        self._outbox = Outbox(
+            self._backlog,
+            self._keeper,
+            audience,
+            blocked=lambda part: self._live_before(part) is not None,
+            forget=self._forget,
+            keep_audio=keep_audio,
+            rewrite_s=rewrite_s,
+        )
         self._tasks: list[asyncio.Task[None]] = []
         """The worker on the backlog, and the one that publishes what is held."""
-        self._retiring: set[asyncio.Task[None]] = set()
         self._asking: tuple[Entry, asyncio.Task[Recognised | None]] | None = None
         """The late attempt whose text is awaited."""
-        self._publishing: set[PartId] = set()
-        self._unwanted: set[PartId] = set()
-        """Those of them that their owner dropped meanwhile."""
-        self._unpublished = 0
-        """How often in a row a text could not be made durable."""
-        self._texts = 0
         self._stir = asyncio.Event()
         """An utterance came to the backlog, or nobody is speaking any more."""
-        self._answered = asyncio.Event()
-        """A backend gave a text or works again, or there are others now."""
-        self._held = asyncio.Event()
-        """A text is to be published, or what stood in its way is gone."""
-        self._published = asyncio.Event()
-        """One was made durable, so that others can be."""
-        self.backend: str | None = None
+
+    @property
+    def backend(self) -> str | None:
         """The one that answered last."""
+        return self._backends.last
 
     @property
     def spooled(self) -> int:
@@ -136,13 +118,12 @@ class Delivery:
     @property
     def memory_full(self) -> bool:
         """The disk takes nothing, and no more must be recorded until it does."""
-        held = (one.utterance for part, one in self._backlog.held.items() if self._keeper.on_disk(part))
-        return self._keeper.memory_bytes + sum(utterance.length for utterance in held) >= MAX_MEMORY_BYTES
+        return self._outbox.memory_full
 
     def start(self, backlog: Iterable[PartId]) -> None:
         """Take up what the spool holds."""
         self.add(backlog)
-        self._backends.start(self._backend_is_well)
+        self._backends.start()
         self._tasks = [
             asyncio.create_task(self._work_off(), name="backlog"),
             asyncio.create_task(self._publish_held(), name="publish"),
@@ -157,13 +138,9 @@ class Delivery:
 
     def use(self, backends: Backends) -> None:
         """Other backends, from the next attempt on. They may take what the others did not."""
-        retired, self._backends = self._backends, backends
-        backends.start(self._backend_is_well)
-        self._retiring.add(task := asyncio.create_task(retired.retire(), name="retire backends"))
-        task.add_done_callback(self._retiring.discard)
+        self._backends.replace(backends)
         self._backlog.forgive()
         self._stir_all()
-        self._audience.refusals_changed(backends.refusals)
 
     async def close(self) -> None:
         """End all attempts; what is not delivered stays in the spool. Recordings must have ended."""
@@ -171,7 +148,6 @@ class Delivery:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*self._retiring)  # whose last attempts are over now
         await self._keeper.close()
         await self._backends.close()
 
@@ -190,8 +166,7 @@ class Delivery:
 
         A text that is just being published cannot be called back; if the disk does not take it, it goes too.
         """
-        if part in self._publishing:
-            self._unwanted.add(part)
+        if self._outbox.call_back(part):
             return
         live = self._live.pop(part, None)
         if live is None and part not in self._backlog:
@@ -223,7 +198,7 @@ class Delivery:
 
     def _waiting(self, entry: Entry) -> Waiting:
         part = entry.part
-        sending = part in self._publishing or (self._asking is not None and self._asking[0] is entry)
+        sending = part in self._outbox or (self._asking is not None and self._asking[0] is entry)
         reason = entry.reason
         if (earlier := self._backlog.waits_for(part)) is not None:
             reason = f"waits for the text of part {earlier.part}"
@@ -244,7 +219,7 @@ class Delivery:
             if (waited_for := self._backlog.waits_for(part)) is not None:
                 self._defer(live, f"the text waits for that of part {waited_for.part}", recognised)
             else:
-                await self._publish(recognised, late=False)
+                await self._outbox.publish(recognised, late=False)
         except BackendError as error:
             self._defer(live, str(error))
         except SpoolError as error:
@@ -257,7 +232,7 @@ class Delivery:
             if self._live.get(part) is live:
                 del self._live[part]
             self._stir.set()
-            self._held.set()
+            self._outbox.look_again()
 
     async def _recognise(self, live: _Live) -> Recognised:
         """Raises BackendError once an attempt failed that began after the end of the audio."""
@@ -267,7 +242,7 @@ class Delivery:
             live.errors = []
             try:
                 live.attempts += 1
-                return await self._ask(utterance, live.errors)
+                return await self._backends.ask(utterance, live.errors.append)
             except BackendError as error:
                 live.reason = str(error)
                 if was_complete:
@@ -287,9 +262,9 @@ class Delivery:
         entry = self._backlog.add(part)
         entry.attempts, entry.reason = live.attempts, reason
         if recognised is not None:
-            self._hold(recognised)
+            self._outbox.hold(recognised)
         else:
-            self._backlog.failed(entry, live.errors, len(self._backends.links), self._texts)
+            self._backlog.failed(entry, live.errors, len(self._backends), self._backends.texts)
         self._audience.deferred(live.utterance, reason)
         self._backlog_changed()
 
@@ -302,12 +277,11 @@ class Delivery:
         while True:
             self._stir.clear()
             # While the disk takes no text, more of them would only fill the memory.
-            stuck = self._unpublished and self._next_to_publish() is not None
-            entry = None if self._live or stuck else self._backlog.next_to_ask()
+            entry = None if self._live or self._outbox.stuck else self._backlog.next_to_ask()
             if entry is None:
                 await self._stir.wait()
                 continue
-            self._answered.clear()
+            self._backends.answered.clear()
             began = loop.time()
             done = await self._deliver_late(entry)
             if done:
@@ -319,7 +293,7 @@ class Delivery:
                 log.debug("the backlog of %d waits %.1f s", len(self._backlog), pause_s)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):
-                        await self._answered.wait()
+                        await self._backends.answered.wait()
 
     async def _deliver_late(self, entry: Entry) -> bool | None:
         """True if its text is there, or the utterance gone. None if somebody spoke, or dropped it."""
@@ -339,7 +313,7 @@ class Delivery:
         except BackendError as error:
             log.debug("%s stays in the backlog: %s", part, error)
             entry.reason = str(error)
-            self._tell_if(self._backlog.failed(entry, errors, len(self._backends.links), self._texts), entry)
+            self._tell_if(self._backlog.failed(entry, errors, len(self._backends), self._backends.texts), entry)
             return False
         except SpoolError as error:
             log.debug("%s stays in the backlog: %s", part, error)
@@ -361,34 +335,20 @@ class Delivery:
 
     async def _ask_late(self, part: PartId, errors: list[BackendError]) -> Recognised | None:
         utterance = await self._keeper.load(part)
-        return None if utterance is None else await self._ask(utterance, errors)
+        return None if utterance is None else await self._backends.ask(utterance, errors.append)
 
     async def _publish_held(self) -> None:
-        """Texts that could not go out when they came: those that wait for the disk, and those of later parts."""
         while True:
-            self._held.clear()
-            if self._unpublished:
-                self._published.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._rewrite_s / 2 ** max(0, 3 - self._unpublished)):
-                        await self._published.wait()
-            recognised = self._next_to_publish()
-            entry = self._backlog.get(recognised.utterance.part_id) if recognised is not None else None
-            if recognised is None or entry is None:
-                await self._held.wait()
-            else:
-                await self._publish_late(entry, recognised)
-
-    def _next_to_publish(self) -> Recognised | None:
-        return self._backlog.next_to_publish(lambda part: self._live_before(part) is not None)
+            entry, recognised = await self._outbox.next()
+            await self._publish_late(entry, recognised)
 
     async def _publish_late(self, entry: Entry, recognised: Recognised) -> bool:
         """False if it came to nothing, by a mistake of ours. What the disk did not take is held."""
         try:
-            await self._publish(recognised, late=True)
+            await self._outbox.publish(recognised, late=True)
         except SpoolError as error:
             entry.reason = str(error)
-            self._hold(recognised)
+            self._outbox.hold(recognised)
         except Exception as error:
             self._backlog.held.pop(entry.part, None)
             self._made_a_mistake(entry, error)
@@ -406,74 +366,21 @@ class Delivery:
         if parked and entry.part in self._backlog:
             log.warning("%s is parked, no backend takes it: %s", entry.part, entry.reason)
             self._audience.parked(entry.part, entry.reason)
-            self._held.set()  # later parts need not wait for it
+            self._outbox.look_again()  # later parts need not wait for it
 
     # Both.
-
-    async def _ask(self, utterance: Utterance, errors: list[BackendError]) -> Recognised:
-        """Raises BackendError; `errors` holds one of each backend that was asked."""
-        backends = self._backends
-        try:
-            text, backend, timings = await backends.text_of(
-                utterance, partial(self._audience.partial, utterance), errors.append
-            )
-        finally:
-            if backends is self._backends:
-                self._audience.refusals_changed(backends.refusals)
-        self.backend = backend
-        self._texts += 1
-        self._answered.set()
-        return Recognised(utterance, text, backend, timings)
-
-    async def _publish(self, recognised: Recognised, *, late: bool) -> None:
-        """Publish it, then away with the audio. The order is the promise: nothing is deleted before.
-
-        Raises SpoolError if it is not published.
-        """
-        utterance = recognised.utterance
-        part = utterance.part_id
-        self._publishing.add(part)
-        try:
-            await self._audience.publish(utterance, recognised.text, recognised.backend, recognised.timings, late)
-        except SpoolError:
-            self._unpublished += 1
-            if part not in self._unwanted:
-                raise
-            self._forget(part)
-            self._keeper.put_away(part, give_up=True)
-            return
-        finally:
-            self._publishing.discard(part)
-            self._unwanted.discard(part)
-        self._unpublished = 0
-        self._published.set()
-        self._audience.delivered(utterance)
-        self._forget(part)
-        self._keeper.put_away(part, keep_audio=self._keep_audio)
-
-    def _hold(self, recognised: Recognised) -> None:
-        """If the memory is full and the audio on the disk, the text is let go and asked for again."""
-        part = recognised.utterance.part_id
-        if not (self.memory_full and self._keeper.on_disk(part)):
-            self._backlog.held[part] = recognised
-        self._held.set()
 
     def _forget(self, part: PartId) -> None:
         if self._backlog.remove(part):
             self._backlog_changed()
-        self._held.set()
+        self._outbox.look_again()
 
     def _backlog_changed(self) -> None:
         self._audience.backlog_changed()
         self._stir.set()
-        self._held.set()
-
-    def _backend_is_well(self) -> None:
-        self._answered.set()
-        self._audience.refusals_changed(self._backends.refusals)
+        self._outbox.look_again()
 
     def _stir_all(self) -> None:
-        self._answered.set()
-        self._published.set()
+        self._backends.answered.set()
+        self._outbox.try_now()
         self._stir.set()
-        self._held.set()

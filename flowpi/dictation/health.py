@@ -8,7 +8,7 @@ argument.
 from collections import deque
 
 from flowpi.core.errors import BackendError, CredentialError, NotReached, NotResolved
-from flowpi.core.failover import asked_rest_s, concerns_backend, rest_s
+from flowpi.core.failover import asked_rest_s, concerns_backend, concerns_key, rest_s
 
 RETRY_NOW_EVERY_S = 60.0
 MAX_FAILURES = 10
@@ -40,6 +40,11 @@ class Health:
     @property
     def rests_until(self) -> float:
         return max(self._asked_until, self._rests_until)
+
+    @property
+    def wants_key(self) -> bool:
+        """The key was missing or wrong in the last contact."""
+        return self.error is not None and (isinstance(self.error, CredentialError) or concerns_key(self.error))
 
     def rests(self, now: float) -> bool:
         return now < self.rests_until

@@ -12,7 +12,7 @@ from flowpi.core.errors import AnsweredInText, BackendError
 from flowpi.core.failover import concerns_key
 from flowpi.dictation.explain import masked
 from flowpi.dictation.session import Session, Timings
-from flowpi.dictation.tokens import FetchedKey, Key, NoKey, SecretKey, fetch_token
+from flowpi.dictation.tokens import FetchedKey, Key, NoKey, SecretKey, as_it_is_now, fetch_token
 from flowpi.dictation.transport import Patience, Transport
 from flowpi.dictation.utterance import About, Utterance
 from flowpi.dictation.warmup import WarmUp
@@ -52,6 +52,9 @@ class Attempt(Protocol):
         Raises:
             BackendError: that a dictation would end with.
         """
+
+    def owners_key(self) -> str | None:
+        """The secret that its owner set, or that gets it a key, as it is now; None if there is none."""
 
     async def close(self) -> None:
         """End what `start` began, and wait for connections that are still being closed."""
@@ -108,6 +111,10 @@ class FlowLink:
         except BackendError as error:
             await self._heal(error, key)
             raise
+
+    def owners_key(self) -> str | None:
+        backend = self._backend
+        return as_it_is_now(backend.token.api_key if backend.token else backend.client_key or backend.api_key)
 
     async def close(self) -> None:
         await self._key.close()

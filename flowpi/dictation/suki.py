@@ -26,7 +26,7 @@ from flowpi.dictation.explain import masked
 from flowpi.dictation.link import PROBE
 from flowpi.dictation.session import Session, Timings
 from flowpi.dictation.suki_pool import END_S, PooledSession, SessionPool
-from flowpi.dictation.tokens import Fetched, FetchedKey, resolve
+from flowpi.dictation.tokens import Fetched, FetchedKey, as_it_is_now, resolve
 from flowpi.dictation.transport import Patience, Transport
 from flowpi.dictation.utterance import Utterance
 from flowpi.wire.roles import FinalText, PartialText
@@ -84,6 +84,9 @@ class SukiLink:
             await session.open()
 
         await self._stream(talk)
+
+    def owners_key(self) -> str | None:
+        return as_it_is_now(self._backend.partner_token)
 
     async def close(self) -> None:
         await self._transport.close()

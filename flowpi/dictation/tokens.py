@@ -126,6 +126,14 @@ def resolve(name: str, secret: Secret) -> str:
         raise CredentialError(f"there is no key for backend {name!r}: {error.message}", error.hint) from None
 
 
+def as_it_is_now(secret: Secret | None) -> str | None:
+    """None if there is none, or not where it should be."""
+    try:
+        return None if secret is None else secret.resolve()
+    except ConfigError:
+        return None
+
+
 class Fetched(Struct, frozen=True):
     """`lifetime_s`: from now."""
 

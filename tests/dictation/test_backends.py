@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flowpi.config import FlowBackend
-from flowpi.core.errors import BackendError, ClosedError, HttpError, LinkError, NoText, ProtocolError
+from flowpi.config import FlowBackend, Secret, SukiBackend, Token
+from flowpi.core.errors import BackendError, ClosedError, CredentialError, HttpError, LinkError, NoText, ProtocolError
 from flowpi.dictation.backends import Backends
-from flowpi.dictation.link import FlowLink
+from flowpi.dictation.link import Attempt, FlowLink
 from flowpi.dictation.session import Timings
+from flowpi.dictation.suki import SukiLink
 from flowpi.dictation.transport import Patience
 from flowpi.dictation.utterance import Utterance
 from flowpi.wire.flow_messages import Context
@@ -24,11 +26,13 @@ SOUND = noise(0.3)
 
 
 class Levers:
-    """A backend in memory. `error`: what every contact ends with; `asked` and `probed`: when."""
+    """A backend in memory. `error`: what every contact ends with, after `takes_s`; `asked` and `probed`: when."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.error: Callable[[], BackendError] | None = None
+        self.key: str | None = None
+        self.takes_s = 0.01
         self.opens = False
         """Whether a session opens although no text comes of it."""
         self.asked: list[float] = []
@@ -48,10 +52,13 @@ class Levers:
         if not self.opens:
             await self._contact()
 
+    def owners_key(self) -> str | None:
+        return self.key
+
     async def close(self) -> None: ...
 
     async def _contact(self) -> None:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(self.takes_s)
         if self.error is not None:
             raise self.error()
 
@@ -208,6 +215,21 @@ class TestHealth:
 
         stage(scene)
 
+    @pytest.mark.parametrize("after_s", [0.005, 1.0])
+    def test_nor_before_their_last_round_is_over(self, after_s: float) -> None:
+        """The first fails after 10 ms, and its probe would be 2 s later."""
+
+        async def scene(pair: Pair) -> None:
+            pair.first.error, pair.second.takes_s = down, 600.0
+            dictating = asyncio.create_task(pair.dictate())
+            await asyncio.sleep(after_s)
+            await pair.backends.retire()
+            assert dictating.done()
+            assert await dictating == "second"
+            assert pair.first.probed == []
+
+        stage(scene)
+
     def test_a_refusal_that_a_probe_finds_mended_is_none(self) -> None:
         async def scene(pair: Pair) -> None:
             pair.first.error = lambda: ClosedError(4001)
@@ -216,6 +238,88 @@ class TestHealth:
             pair.first.error = None
             await asyncio.sleep(3)
             assert pair.backends.refusals == []
+
+        stage(scene)
+
+
+class TestAnotherKey:
+    async def test_each_kind_of_backend_tells_its_owners_key_as_it_is(self, tmp_path: Path) -> None:
+        file = tmp_path / "key"
+        secret = Secret("file", str(file))
+        flows = [
+            FlowBackend("ws://x/ws", client_key=secret),
+            FlowBackend("ws://x/ws", api_key=secret),
+            FlowBackend("ws://x/ws", token=Token(url="http://x/", api_key=secret)),
+        ]
+        links: list[Attempt] = [FlowLink("cloud", flow, Context(), Patience()) for flow in flows]
+        suki = SukiBackend(partner_id="p", partner_token=secret, url="http://x/")
+        links.append(SukiLink("clinic", suki, Patience()))
+        for content in (None, "old", "new"):
+            if content is not None:
+                file.write_text(content)
+            assert [link.owners_key() for link in links] == [content] * 4
+        assert FlowLink("house", FlowBackend("ws://x/ws"), Context(), Patience()).owners_key() is None
+        command = FlowBackend("ws://x/ws", token=Token(command=("true",)))
+        assert FlowLink("house", command, Context(), Patience()).owners_key() is None
+
+    @pytest.mark.parametrize("error", [HttpError("no", status=401), CredentialError("there is no key")])
+    def test_a_mended_key_is_used_in_the_next_dictation(self, error: BackendError) -> None:
+        async def scene(pair: Pair) -> None:
+            pair.first.error = lambda: error
+            assert await pair.dictate() == "second"
+            assert await pair.dictate() == "second"
+            pair.first.error, pair.first.key = None, "the right one"
+            assert await pair.dictate() == "first"
+            await asyncio.sleep(3600)
+            assert (len(pair.first.asked), pair.first.probed) == (2, [])
+
+        stage(scene)
+
+    def test_another_wrong_one_costs_one_contact(self) -> None:
+        async def scene(pair: Pair) -> None:
+            pair.first.error = lambda: HttpError("no", status=401)
+            await pair.dictate()
+            pair.first.key = "another wrong one"
+            for _ in range(3):
+                assert await pair.dictate() == "second"
+            assert len(pair.first.asked) == 2
+
+        stage(scene)
+
+    def test_it_ends_the_rest_after_many_failures(self) -> None:
+        async def scene(pair: Pair) -> None:
+            pair.first.error = pair.second.error = lambda: HttpError("no", status=401)
+            for _ in range(20):
+                with pytest.raises(HttpError):
+                    await pair.dictate()
+            assert len(pair.first.asked) == 10
+            pair.first.error, pair.first.key = None, "the right one"
+            assert await pair.dictate() == "first"
+
+        stage(scene)
+
+    def test_a_key_does_not_mend_what_is_down(self) -> None:
+        async def scene(pair: Pair) -> None:
+            pair.first.error = down
+            await pair.dictate()
+            pair.first.key = "another"
+            assert await pair.dictate() == "second"
+            assert len(pair.first.asked) == 1
+
+        stage(scene)
+
+    def test_it_ends_no_rest_that_a_service_asked_for(self) -> None:
+        async def scene(pair: Pair) -> None:
+            for link in (pair.first, pair.second):
+                errors = [HttpError("no", status=401), HttpError("busy", status=429, retry_after_s=100.0)]
+                link.error = errors.pop
+            told = await asyncio.gather(pair.dictate(), pair.dictate(), return_exceptions=True)
+            assert all(isinstance(error, HttpError) for error in told)
+            for link in (pair.first, pair.second):
+                link.key = "another"
+            with pytest.raises(LinkError):
+                await pair.dictate()
+            assert (len(pair.first.asked), len(pair.second.asked)) == (2, 2)
 
         stage(scene)
 

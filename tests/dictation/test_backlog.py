@@ -73,6 +73,18 @@ def test_a_text_that_is_held_is_not_asked_for_again() -> None:
     assert backlog.next_to_publish(lambda one: True) is None
 
 
+def test_interruptions_count_in_a_row() -> None:
+    backlog = holding(part(1))
+    entry = backlog.get(part(1))
+    assert entry is not None
+    entry.interruptions = 3
+    fail(backlog, part(1), LinkError("no network"))
+    assert entry.interruptions == 0
+    entry.interruptions = 3
+    backlog.forgive()
+    assert entry.interruptions == 0
+
+
 @pytest.mark.parametrize(
     ("error", "parked"),
     [

@@ -160,6 +160,8 @@ class Refusing:
 
     async def probe(self) -> None: ...
 
+    def owners_key(self) -> None: ...
+
     async def close(self) -> None: ...
 
 
@@ -316,6 +318,26 @@ async def test_a_rotated_credential_is_used_at_once(house: House, tmp_path: Path
             await house.audience.hears("delivered", ulid(1))
         assert len(backend.calls) == 2
     assert [text.text for text in house.audience.texts] == [echo(SOUND)]
+
+
+async def test_a_mended_key_is_used_by_the_next_dictation_also_where_another_backend_stands_in(
+    house: House, tmp_path: Path
+) -> None:
+    file = tmp_path / "key"
+    file.write_text("wrong")
+    async with FakeBackend([knows("right", after=1, code=4001)]) as backend, FakeBackend() as other:
+        config = FlowBackend(backend.url, client_key=Secret("file", str(file)))
+        cloud = FlowLink("cloud", config, Context(), Patience())
+        async with house.life(cloud, make_link(other.url), pause_s=3600) as delivery:
+            for number in (1, 2):
+                speak(delivery, ulid(number), SOUND)
+                await house.audience.hears("text", ulid(number), "house")
+            assert len(backend.calls) == 1
+            assert house.audience.refusals
+            file.write_text("right")
+            speak(delivery, ulid(3), SOUND)
+            await house.audience.hears("text", ulid(3), "cloud")
+            assert not house.audience.refusals
 
 
 async def test_a_server_that_restarts_and_knows_no_old_token(house: House) -> None:

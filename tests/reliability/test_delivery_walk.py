@@ -60,6 +60,8 @@ class Moody:
         if make_error := MOODS[self.mood]:
             raise make_error()
 
+    def owners_key(self) -> None: ...
+
     async def close(self) -> None: ...
 
 
