@@ -8,6 +8,7 @@ import asyncio
 import datetime
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from flowpi.client import Connection
 from flowpi.config import Config
 from flowpi.core.errors import (
     DaemonUnavailable,
-    DataError,
+    FlowpiError,
     NoInputError,
     NoPermissionError,
     UnavailableError,
@@ -27,7 +28,7 @@ from flowpi.core.errors import (
 )
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.spool_listing import Entry
-from flowpi.holdings import choose, drop_from, order, spooled
+from flowpi.holdings import choose, drop_from, file_of, named, spooled
 from flowpi.host.paths import spool_directory
 from flowpi.publish.messages import Problem, Spooled
 
@@ -84,9 +85,10 @@ def spool_drop(config: Config, names: Sequence[str], *, everything: bool) -> int
 def _drop(config: Config, names: Sequence[str]) -> int:
     """Where no daemon runs."""
     spool = Spool(spool_directory(config))
+    _chosen(named(map(spooled, _entries(spool))), names)  # before anything is made there
     spool.open()  # nobody else may have it meanwhile
     try:
-        chosen = _chosen([spooled(entry) for entry in spool.entries()], names)
+        chosen = _chosen(named(map(spooled, spool.entries())), names)
         asyncio.run(drop_from(spool, chosen))
     finally:
         spool.close()
@@ -96,29 +98,33 @@ def _drop(config: Config, names: Sequence[str]) -> int:
 def spool_export(config: Config, names: Sequence[str], to: Path) -> int:
     """Each as a WAV in the directory `to`; the spool keeps them. Prints the paths.
 
+    Returns the code of the first that could not be exported: a file is in the way, or there is no sound of it.
+
     Raises:
-        CannotCreateError: a file is in the way, or cannot be written.
-        DataError, NoInputError: there is no sound of one that is named.
+        NoInputError: `to` is no directory.
     """
+    if not to.is_dir():
+        raise NoInputError(f"{str(to)!r} is no directory", f"make it: mkdir -p {shlex.quote(str(to))}")
     found, directory = _found(config)
     spool = Spool(directory)
     chosen = _chosen(found, names)
     on_disk = {entry.name for entry in _entries(spool)}
+    code = 0
     for one in chosen:
-        if one.name not in on_disk:
-            if names:
-                raise NoInputError(f"the disk does not have {one.name}", "it is in the daemon's memory only")
-            continue
         path = to / f"{Path(one.name).name}.wav"
         try:
-            spool.export(one.name, path)
-        except DataError as error:
-            if names:
-                raise
+            if file_of(one) not in on_disk:
+                raise NoInputError(
+                    f"the disk does not have {one.name}", "it is in the daemon's memory: free some space"
+                )
+            spool.export(file_of(one), path)
+            print(path)
+        except FlowpiError as error:  # one that is in the way hides no other
             print(f"flowpi: {error}", file=sys.stderr)
-            continue
-        print(path)
-    return 0
+            code = code or error.exit_code
+    if not chosen:
+        print(f"nothing waits in {directory}", file=sys.stderr)
+    return code
 
 
 def _ask(config: Config, action: str, names: Sequence[str] = ()) -> int | None:
@@ -145,7 +151,7 @@ def _found(config: Config) -> tuple[list[Spooled], Path]:
     except DaemonUnavailable:
         directory = spool_directory(config)
         print(f"flowpi: {NO_DAEMON}: this is what lies in {directory}", file=sys.stderr)
-        return sorted(map(spooled, _entries(Spool(directory))), key=order), directory
+        return named(map(spooled, _entries(Spool(directory)))), directory
 
 
 def _entries(spool: Spool) -> list[Entry]:

@@ -178,7 +178,8 @@ def describe(hello: dict[str, Any], now: dict[str, Any]) -> str:
     state, stats, backlog = now["state"], now["stats"], now["backlog"]
     oldest = f", the oldest since {backlog['oldest_at']}" if backlog["oldest_at"] else ""
     in_memory = f", {backlog['in_memory']} in memory only" if backlog["in_memory"] else ""
-    counted = [str(stats["dictations"]), *(f"{stats[name]} {name}" for name in ("delivered", "cancelled", "failed"))]
+    names = ("delivered", "cancelled", "dropped", "failed")
+    counted = [str(stats["dictations"]), *(f"{stats[name]} {name}" for name in names)]
     rows = [
         ("flowpi", f"{hello['flowpi']} on {hello['device_id']}, since {stats['started_at']}"),
         ("state", f"{state['state']} since {state['since']}"),

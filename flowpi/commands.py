@@ -1,5 +1,6 @@
 """The commands of the local socket: what a client may ask for, checked and answered."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -21,9 +22,10 @@ MAX_LISTED = 500
 class Commands:
     """Calls the conductor and the spool on behalf of the clients of the socket."""
 
-    def __init__(self, conductor: Conductor, spool: Spool) -> None:
+    def __init__(self, conductor: Conductor, spool: Spool, published: Callable[[], set[tuple[str, int]]]) -> None:
+        """`published`: see `Holdings`."""
         self._conductor = conductor
-        self._holdings = Holdings(conductor, spool)
+        self._holdings = Holdings(conductor, spool, published)
         self._directory = spool.directory
 
     async def carry_out(self, request: Request) -> dict[str, Any] | Problem:
@@ -64,15 +66,14 @@ class Commands:
             return Problem(refused.code, refused.message)
         after = conductor.state
         more = {}
-        ends = request.action in ("stop", "toggle") and not isinstance(after, Recording)
-        if ends and isinstance(before, Recording | Finishing):
-            more = {"recorded": await conductor.outcomes.recorded(before.utterance)}
+        if request.action in ("stop", "toggle") and isinstance(before, Recording | Finishing):
+            more = {} if isinstance(after, Recording) else {"recorded": await conductor.recorded(before.utterance)}
             after = conductor.state
         return {"state": after.name, "utterance": getattr(after, "utterance", None), **more}
 
     async def _spool(self, request: Request) -> dict[str, Any] | Problem:
         try:
-            found = await self._holdings.list()
+            found = await self._holdings.find()
             match request.action:
                 case "list":
                     return self._page(found, request.after)
@@ -81,14 +82,12 @@ class Commands:
                     if isinstance(chosen, Problem):
                         return chosen
                     if action == "retry":
-                        await self._holdings.retry(chosen)
-                    elif not request.utterances:
+                        return {"count": await self._holdings.retry(chosen)}
+                    if not request.utterances:
                         return Problem("bad_request", "name the utterances to drop")
-                    elif any(one.state == "speaking" for one in chosen):
+                    if any(one.state == "speaking" for one in chosen):
                         return Problem("bad_request", "it is still being said: `flowpi record cancel` drops it")
-                    else:
-                        await self._holdings.drop(chosen)
-                    return {"count": len(chosen)}
+                    return {"count": await self._holdings.drop(chosen)}
                 case _:
                     return Problem("bad_request", "action is one of: list, retry, drop")
         except SpoolError as error:

@@ -40,7 +40,7 @@ from flowpi.core.events import (
 )
 from flowpi.core.gestures import Gesture, Gestures, Kind
 from flowpi.core.lights import BUTTON, LED, SILENCE, SPOOL, light
-from flowpi.core.ulid import UlidFactory, ulid_unix_ms
+from flowpi.core.ulid import UlidFactory
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.utterance import About, Utterance
 from flowpi.dsp.level import Level
@@ -154,6 +154,8 @@ class Conductor:
 
     def microphone_silent(self, silent: bool) -> None:
         if silent:
+            for utterance in self.outcomes.growing():
+                utterance.partial = True  # somebody went on speaking
             self.handle(FaultRaised(SILENCE, NO_NOISE))
         else:
             self.outcomes.clear(SILENCE)
@@ -171,6 +173,15 @@ class Conductor:
         self._hub.publish(topics.LEVEL, level)
 
     # For the commands of the local socket.
+
+    async def recorded(self, utterance_id: str) -> bool:
+        """Whether all of its audio is on the disk, once it is known: recorded is what is there, not what was heard."""
+        for utterance in self.outcomes.parts(utterance_id):
+            await utterance.wait_complete()
+        on_disk = await self.delivery.recorded(utterance_id)
+        if not on_disk:
+            log.warning("%s is in memory only", utterance_id)
+        return on_disk
 
     def status(self) -> dict[str, Any]:
         return {"state": self._payload(), "stats": self.outcomes.stats(), "backlog": self._backlog()}
@@ -199,7 +210,8 @@ class Conductor:
                     self.outcomes.cancelled(utterance)
                     self.delivery.drop(utterance.part_id)
                 for waiting in self.delivery.waiting():  # earlier parts of it, kept for later
-                    if waiting.part.utterance == utterance_id:
+                    if waiting.part.utterance == utterance_id and not waiting.live:
+                        log.info("%s: cancelled", waiting.part)
                         self.delivery.drop(waiting.part)
             case Refuse():
                 log.info("no dictation: %s", effect.message)
@@ -309,5 +321,5 @@ class Conductor:
     def _backlog(self) -> messages.Backlog:
         """Without what is being said, or was a moment ago."""
         waiting = [one for one in self.delivery.waiting() if not one.live]
-        oldest_at = messages.rfc3339(ulid_unix_ms(waiting[0].part.utterance) / 1000) if waiting else None
+        oldest_at = messages.moment(waiting[0].part.utterance) if waiting else None
         return messages.Backlog(len(waiting), oldest_at, sum(one.in_memory for one in waiting))

@@ -119,7 +119,7 @@ class Daemon:
             )
             local = LocalSocket(
                 self.hub,
-                Commands(self._conductor, storage.spool).carry_out,
+                Commands(self._conductor, storage.spool, storage.transcripts.ids).carry_out,
                 path=_with_parent(paths.daemon_socket(config)),
                 group=config.publish.socket.group,
                 device_id=device_id,
@@ -157,12 +157,17 @@ class Daemon:
             storage.close()
 
     async def _close(self, local: LocalSocket) -> None:
-        """First nothing new, then the end of what is being said, then what waits for others."""
-        self._button.close()
+        """First nothing new, then the end of what is being said, then what waits for others.
+
+        Whatever a driver throws then, the rest is closed too: what was said must get to the disk.
+        """
+        for close in (self._button.close, self._capture.close, self._lamp.close):
+            try:
+                close()
+            except Exception:
+                log.exception("at the stop")
         self.hub.publish(topics.AVAILABILITY, "offline")
         await local.close()
-        self._capture.close()
-        self._lamp.close()
         await self._delivery.close()
 
     async def _settle_in(self, config: Config) -> None:

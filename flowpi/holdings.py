@@ -1,72 +1,100 @@
 """What has no text yet, for its owner: what the disk has, and with a daemon what it knows of it."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from flowpi.core.ulid import ulid_unix_ms
+from msgspec import structs
+
+from flowpi.dictation.backlog import Waiting
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.spool_listing import Entry
 from flowpi.dictation.utterance import PartId
-from flowpi.publish.messages import Problem, Spooled, rfc3339
+from flowpi.publish.messages import Problem, Spooled, moment
 
 if TYPE_CHECKING:
     from flowpi.conductor import Conductor
-
-END_OF_TIME_S = 253_402_300_799
-"""The end of the year 9999; the id of a stranger's file may say that it is later."""
 
 
 class Holdings:
     """Of a running daemon."""
 
-    def __init__(self, conductor: "Conductor", spool: Spool) -> None:
+    def __init__(self, conductor: "Conductor", spool: Spool, published: Callable[[], set[tuple[str, int]]]) -> None:
+        """`published`: of which parts the text is out; called on a thread."""
         self._conductor = conductor
         self._spool = spool
+        self._published = published
 
-    async def list(self) -> list[Spooled]:
+    async def find(self) -> list[Spooled]:
         """Oldest first; at the end what is in quarantine. Raises SpoolError."""
-        delivery, outcomes = self._conductor.delivery, self._conductor.outcomes
-        on_disk = await asyncio.to_thread(self._spool.entries)
-        found = {entry.name: spooled(entry) for entry in on_disk}
-        spoken = {utterance.part_id: utterance for utterance in outcomes.open()}
-        for one in delivery.waiting():
+        speaking = {utterance.part_id for utterance in self._conductor.outcomes.growing()}
+        # Thousands of lines take their time, and somebody may be speaking.
+        return await asyncio.to_thread(self._listed, self._conductor.delivery.waiting(), speaking)
+
+    def _listed(self, known: Sequence[Waiting], speaking: set[PartId]) -> list[Spooled]:
+        found = {entry.name: spooled(entry) for entry in self._spool.entries()}
+        for one in known:
             name = str(one.part)
-            live = spoken.get(one.part)
-            if live is not None and not live.complete:
-                state = "speaking"
-            else:
-                state = "sending" if one.sending else "parked" if one.parked else "waiting"
+            state = "sending" if one.sending else "parked" if one.parked else "waiting"
             duration_s = one.duration_s
             if duration_s is None:
                 duration_s = found[name].duration_s if name in found else 0.0
-            found[name] = _spooled(name, one.part, state, one.reason, duration_s, in_memory=one.in_memory)
-        return sorted(found.values(), key=order)
+            found[name] = _spooled(
+                name,
+                one.part,
+                "speaking" if one.part in speaking else state,
+                one.reason,
+                duration_s,
+                in_memory=one.in_memory,
+            )
+        return named(found.values())
 
-    async def retry(self, chosen: Iterable[Spooled]) -> None:
-        """Now, also what is parked or in quarantine. Raises SpoolError."""
+    async def retry(self, chosen: Iterable[Spooled]) -> int:
+        """Now, also what is parked or in quarantine; to how many that was done. Raises SpoolError."""
         delivery = self._conductor.delivery
-        for one in chosen:
+        published = await asyncio.to_thread(self._published)
+        wanted = [one for one in chosen if one.state != "newer" and (one.id, one.part) not in published]
+        for one in wanted:
             if one.state == "quarantined":
                 delivery.add([await asyncio.to_thread(self._spool.restore, one.name)])
+        parts = [PartId(one.id, one.part) for one in wanted if one.id is not None]
+        delivery.add(parts)  # of those that it lost sight of while their disk was away
         self._count_quarantined()
-        delivery.retry([PartId(one.id, one.part) for one in chosen if one.id is not None])
+        delivery.retry(parts)
+        return len(wanted)
 
-    async def drop(self, chosen: Iterable[Spooled]) -> None:
-        """For good. Raises SpoolError."""
-        for one in chosen:
+    async def drop(self, chosen: Iterable[Spooled]) -> int:
+        """For good; how many that were. Raises SpoolError."""
+        dropped = list(chosen)
+        for one in dropped:
             if one.state == "quarantined":
                 await asyncio.to_thread(self._spool.discard, one.name)
             elif one.id is not None:
                 part = PartId(one.id, one.part)
+                known = any(waiting.part == part for waiting in self._conductor.delivery.waiting())
                 self._conductor.outcomes.dropped(part)
                 self._conductor.delivery.drop(part)
-                if one.state == "newer":  # the delivery does not know it
+                if not known:
                     await self._spool.remove(part, cancelled=True)
         self._count_quarantined()
+        return len(dropped)
 
     def _count_quarantined(self) -> None:
         self._conductor.outcomes.quarantined(None, "", self._spool.quarantined)
+
+
+def named(found: Iterable[Spooled]) -> list[Spooled]:
+    """In order; a first part is called `.1` where there are others, as the bare ULID means all of them."""
+    ordered = sorted(found, key=_order)
+    several = {one.id for one in ordered if one.part > 1}
+    return [
+        structs.replace(one, name=f"{one.id}.1") if one.name == one.id and one.id in several else one for one in ordered
+    ]
+
+
+def file_of(one: Spooled) -> str:
+    """The name of its entry in the spool."""
+    return one.name if one.state == "quarantined" or one.id is None else str(PartId(one.id, one.part))
 
 
 async def drop_from(spool: Spool, chosen: Iterable[Spooled]) -> None:
@@ -95,7 +123,7 @@ def choose(found: list[Spooled], wanted: Iterable[str]) -> list[Spooled] | Probl
     return [one for one in found if not names or one.name in names or one.id in names]
 
 
-def order(one: Spooled) -> tuple[bool, str, int, str]:
+def _order(one: Spooled) -> tuple[bool, str, int, str]:
     """By the time of speech, quarantine last."""
     return one.state == "quarantined", one.id or "", one.part, one.name
 
@@ -105,5 +133,5 @@ def _spooled(
 ) -> Spooled:
     if part is None:
         return Spooled(name, None, 1, state, reason, None, round(duration_s, 1))
-    said_at = rfc3339(min(ulid_unix_ms(part.utterance) / 1000, END_OF_TIME_S))
+    said_at = moment(part.utterance)
     return Spooled(name, part.utterance, part.part, state, reason, said_at, round(duration_s, 1), in_memory)

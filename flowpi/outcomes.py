@@ -86,24 +86,15 @@ class Outcomes:
         self._forget(utterance)
 
     def dropped(self, part: PartId) -> None:
-        """As cancelled, but later, and by name. Harmless if it is unknown."""
-        if (utterance := self._open.get(part)) is not None:
-            self.cancelled(utterance)
-            if not self.parts(part.utterance):
-                self._handle(DeliveryDeferred(part.utterance))
+        """As cancelled, but later, and by name."""
+        log.info("%s: dropped by its owner", part)
+        self._stats.dropped += 1
+        self._said.discard(part)
+        if (utterance := self._open.get(part)) is not None and self._forget(utterance):
+            self._handle(DeliveryDeferred(part.utterance))
 
     def open(self) -> list[Utterance]:
         return list(self._open.values())
-
-    async def recorded(self, utterance_id: str) -> bool:
-        """Until all of its audio is on the disk, or cannot be: recorded is what is there, not what was heard."""
-        on_disk = True
-        for utterance in self.parts(utterance_id):
-            await utterance.wait_complete()
-            if utterance.durable is not None and not await asyncio.shield(utterance.durable):
-                log.warning("%s is in memory only", utterance.part_id)
-                on_disk = False
-        return on_disk
 
     def tell_late(self, utterance_id: str) -> None:
         """Its text is still awaited, but nobody should wait for it."""
@@ -148,7 +139,8 @@ class Outcomes:
         if part not in self._said:  # else it is only the disk that did not take it
             self._hub.publish(topics.FINAL, final)  # first of all: somebody waits for it
             self._said.add(part)
-            self._time(utterance, timings, self._loop.time())
+            if not final.late:
+                self._time(utterance, timings, self._loop.time())
             log.info(
                 "%s: %.1f s, %d characters from %r%s%s%s",
                 part, utterance.duration_s, len(text.text), backend, ", late" if final.late else "",

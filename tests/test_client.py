@@ -29,7 +29,7 @@ STATE: dict[str, Any] = {
 }  # fmt: skip
 STATS = {
     "started_at": "2023-11-14T12:00:00.000Z", "dictations": 3, "delivered": 2, "deferred": 0, "cancelled": 1,
-    "failed": 0, "quarantined": 0, "gaps": 0, "lost_ms": 0, "press_to_first_packet_ms": 1.5,
+    "dropped": 0, "failed": 0, "quarantined": 0, "gaps": 0, "lost_ms": 0, "press_to_first_packet_ms": 1.5,
     "release_to_commit_ms": None, "release_to_final_ms": 250.0, "final_to_published_ms": 0.25,
 }  # fmt: skip
 BACKLOG = {"count": 3, "oldest_at": "2023-11-14T21:00:00.000Z", "in_memory": 1}
@@ -243,7 +243,7 @@ class TestStatus:
             "utterance       -\n"
             "backend         local\n"
             "kept for later  3, the oldest since 2023-11-14T21:00:00.000Z, 1 in memory only\n"
-            "dictations      3, 2 delivered, 1 cancelled, 0 failed\n"
+            "dictations      3, 2 delivered, 1 cancelled, 0 dropped, 0 failed\n"
             "sound lost      0 ms in 0 gaps\n"
             "last            press to first packet 1.5 ms, release to final 250 ms, final to published 0.25 ms\n"
             "fault           no answer  (since 2023-11-14T22:00:00.000Z)\n"

@@ -88,6 +88,10 @@ class FakeDelivery:
     def waiting(self) -> list[Waiting]:
         return self.left
 
+    async def recorded(self, utterance_id: str) -> bool:
+        durable = [one.durable for one in self.begun if one.id == utterance_id and one.durable]
+        return all([await asyncio.shield(future) for future in durable])
+
     def begin(self, utterance: Utterance) -> None:
         utterance.durable = asyncio.get_running_loop().create_future()
         self.begun.append(utterance)
@@ -121,7 +125,7 @@ class House:
         )
         self.capture = FakeCapture(self.conductor.microphone_lost)
         self.delivery = FakeDelivery()
-        self.commands = Commands(self.conductor, Spool(directory))
+        self.commands = Commands(self.conductor, Spool(directory), set)
         self.conductor.open(cast(Capture, self.capture), cast(Delivery, self.delivery))
 
     def _hear(self, message: Message, retained: bool) -> None:

@@ -6,6 +6,9 @@ Format: github.com/ulid/spec. Time and randomness come in as arguments.
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RANDOM_BITS = 80
 
+END_OF_TIME_MS = 253_402_300_800_000
+"""The end of the year 9999, behind which there is no RFC 3339."""
+
 
 class UlidFactory:
     """Ids that only ever grow while the process lives, whatever the wall clock does.
@@ -20,8 +23,9 @@ class UlidFactory:
             self.follow(after)
 
     def follow(self, ulid: str) -> None:
-        """All that are made from now on come after this one too."""
-        self._last = max(self._last, ulid_to_int(ulid))
+        """All that are made from now on come after this one too. One of after the year 9999 is a stranger's."""
+        if ulid_unix_ms(ulid) < END_OF_TIME_MS:
+            self._last = max(self._last, ulid_to_int(ulid))
 
     def make(self, unix_ms: int, randomness: bytes) -> str:
         """`randomness`: 10 bytes."""
@@ -45,8 +49,8 @@ def ulid_to_int(ulid: str) -> int:
 
 
 def ulid_unix_ms(ulid: str) -> int:
-    """When it was made, by the clock of then. Raises ValueError if it is no ULID."""
-    return ulid_to_int(ulid) >> _RANDOM_BITS
+    """When it was made, by the clock of then, and not after the end of time. Raises ValueError if it is no ULID."""
+    return min(ulid_to_int(ulid) >> _RANDOM_BITS, END_OF_TIME_MS)
 
 
 def is_ulid(text: str) -> bool:

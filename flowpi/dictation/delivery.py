@@ -120,6 +120,10 @@ class Delivery:
         """The disk takes nothing, and no more must be recorded until it does."""
         return self._outbox.memory_full
 
+    async def recorded(self, utterance_id: str) -> bool:
+        """Whether all of an utterance that is complete is on the disk, once that is known."""
+        return await self._keeper.recorded(utterance_id)
+
     def start(self, backlog: Iterable[PartId]) -> None:
         """Take up what the spool holds."""
         self.add(backlog)

@@ -59,6 +59,12 @@ class Keeper:
         """The disk did not take it."""
         return part in self._refused
 
+    async def recorded(self, utterance_id: str) -> bool:
+        """Whether all parts of it that are complete are on the disk, or were; once that is known."""
+        while tasks := [task for part, task in self._tasks.items() if part.utterance == utterance_id]:
+            await asyncio.wait(tasks)
+        return not any(part.utterance == utterance_id for part in self._unsaved)
+
     def duration_s(self, part: PartId) -> float | None:
         """None if it is on the disk alone."""
         return self._unsaved[part].duration_s if part in self._unsaved else None

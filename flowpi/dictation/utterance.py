@@ -33,9 +33,9 @@ class PartId(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "PartId | None":
-        """From what `str()` gives; None if it is anything else."""
+        """From what `str()` gives; None if it is anything else, or a part that nobody ever speaks up to."""
         utterance, _, number = text.partition(".")
-        is_number = number.isascii() and number.isdigit() and len(number) < 8
+        is_number = number.isascii() and number.isdigit() and len(number) < 5
         part = cls(utterance, int(number)) if is_number else cls(utterance)
         return part if is_ulid(utterance) and str(part) == text else None
 
@@ -112,7 +112,7 @@ class Utterance:
         """No more comes; `partial`: though more was said. Harmless when complete."""
         if not self.complete:
             self.complete = True
-            self.partial = partial
+            self.partial = self.partial or partial
             self.completed_at = now
             self._wake()
 

@@ -8,11 +8,18 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
+from flowpi.core.ulid import END_OF_TIME_MS, ulid_unix_ms
+
 
 def rfc3339(unix_s: float) -> str:
     """To the millisecond, in UTC."""
     moment = datetime.datetime.fromtimestamp(unix_s, datetime.UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moment(ulid: str) -> str:
+    """When an utterance was begun, by the clock of then."""
+    return rfc3339(min(ulid_unix_ms(ulid), END_OF_TIME_MS - 1) / 1000)
 
 
 class FaultPayload(Struct):
@@ -115,6 +122,7 @@ class Stats(Struct):
     delivered: int = 0
     deferred: int = 0
     cancelled: int = 0
+    dropped: int = 0
     failed: int = 0
     quarantined: int = 0
     gaps: int = 0

@@ -130,10 +130,10 @@ class TestPartId:
         parts = [PartId(ulid(1)), PartId(ulid(1), 2), PartId(ulid(1), 10), PartId(ulid(2))]
         assert sorted([parts[2], parts[0], parts[3], parts[1]]) == parts
 
-    @pytest.mark.parametrize("part", [PartId(ulid(1)), PartId(ulid(1), 2), PartId(ulid(1), 12_345)])
+    @pytest.mark.parametrize("part", [PartId(ulid(1)), PartId(ulid(1), 2), PartId(ulid(1), 1234)])
     def test_from_its_name_and_back(self, part: PartId) -> None:
         assert PartId.parse(str(part)) == part
 
-    @pytest.mark.parametrize("end", [".1", ".02", ".", ".-2", ".x", ".2.3", "0", ".²"])
+    @pytest.mark.parametrize("end", [".1", ".02", ".", ".-2", ".x", ".2.3", ".12345", "0", ".²"])
     def test_no_other_name_is_one(self, end: str) -> None:
         assert PartId.parse(ulid(1) + end) is None

@@ -153,6 +153,7 @@ class Soak:
         self._microphone = CountingMicrophone()
         self._backend = Backend()
         self._leap_s = 0.0
+        self._stood_still_at = float("-inf")
         self._spooled = 0
         self.faults: dict[str, int] = {}
         self.samples: list[dict[str, float]] = []
@@ -196,6 +197,7 @@ class Soak:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(round_s), asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._dictate(), name="finger")
+                tasks.create_task(self._notice_stalls(), name="stalls")
                 for fault in (
                     self._backend_killed,
                     self._connections_reset,
@@ -234,7 +236,16 @@ class Soak:
                     unplugged_at = self._microphone.unplugged_at
                     is_short = not was_there or pressed_at < unplugged_at < released_at
                     until = unplugged_at if is_short else released_at
-                    self._log.write(f"{state.utterance} {pressed_at} {until}\n")
+                    stood_still = int(self._stood_still_at > pressed_at - LATE_S)
+                    self._log.write(f"{state.utterance} {pressed_at} {until} {stood_still}\n")
+
+    async def _notice_stalls(self) -> None:
+        """Of the machine: a second of the loop is 17 ms of it, and nobody can tell then what was said when."""
+        while True:
+            before = self._loop.time()
+            await asyncio.sleep(0.1)
+            if self._loop.time() - before > 0.1 + LATE_S / 2:
+                self._stood_still_at = self._loop.time()
 
     # Each fault breaks something, and mends it when it is left.
 
@@ -337,12 +348,13 @@ def account(log: Path, transcripts: Path) -> dict[str, Any]:
         "texts": len(texts),
         "late": late,
         "cut_short": partial,
-        "lost": [one for one, _, _ in spoken if one not in texts],
+        "lost": [one for one, *_ in spoken if one not in texts],
+        "stood_still": sum(still == "1" for *_, still in spoken),
         "twice": twice,
         "wrong": [
             f"{one} {pressed} {until}: {texts[one]}"
-            for one, pressed, until in spoken
-            if one in texts and not is_whole(texts[one], float(pressed), float(until))
+            for one, pressed, until, still in spoken
+            if one in texts and still == "0" and not is_whole(texts[one], float(pressed), float(until))
         ],
     }
 

@@ -53,7 +53,7 @@ def build(cache: Path = CACHE) -> Path:
     if compiler is None:
         raise RuntimeError(f"the test microphone needs a C compiler: {REMEDY}")
     cache.mkdir(parents=True, exist_ok=True)
-    half = plugin.with_suffix(f".{os.getpid()}")  # two test runs may build at once
+    half = plugin.with_suffix(f".{os.getpid()}-{threading.get_ident()}")  # two test runs may build at once
     flags = ["-Wall", "-Wextra", "-shared", "-fPIC", "-O2", "-DPIC"]
     command = [compiler, *flags, "-o", str(half), str(SOURCE), "-lasound"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 from tests.rig.microphone import CACHE
@@ -20,7 +21,7 @@ def build(source: Path, cache: Path = CACHE) -> Path:
     if compiler is None:
         raise RuntimeError(f"{source.name} needs a C compiler: {REMEDY}")
     cache.mkdir(parents=True, exist_ok=True)
-    half = library.with_suffix(f".{os.getpid()}")  # two test runs may build at once
+    half = library.with_suffix(f".{os.getpid()}-{threading.get_ident()}")  # two test runs may build at once
     command = [compiler, "-Wall", "-Wextra", "-shared", "-fPIC", "-O2", "-o", str(half), str(source), "-ldl"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
