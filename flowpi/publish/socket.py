@@ -34,6 +34,8 @@ PROTOCOL = 1
 MAX_LINE_BYTES = 64 * 1024
 MAX_QUEUE_BYTES = 256 * 1024
 MAX_CLIENTS = 1024
+CLIENTS_A_TURN = 4
+
 MAX_FILTERS = 64
 """Of one client: each costs a comparison a topic, and memory for as long as it listens."""
 
@@ -78,9 +80,11 @@ class LocalSocket:
             raise CannotCreateError(
                 f"the socket {str(self.path)!r} cannot be made ({error.strerror or error})", "set publish.socket.path"
             ) from error
+        # asyncio takes as many in one turn of the loop as may wait: a crowd at the door must not stop the microphone.
         self._server = await asyncio.get_running_loop().create_unix_server(
-            lambda: _Client(self), sock=listener, backlog=BACKLOG
+            lambda: _Client(self), sock=listener, backlog=CLIENTS_A_TURN
         )
+        listener.listen(BACKLOG)
 
     async def close(self) -> None:
         if self._server is None:
