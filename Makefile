@@ -32,7 +32,7 @@ test: $(VENV)/dev.stamp $(VENV)/node.stamp
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal --durations=10 --durations-min=5 $(ARGS)
 
 test-long: $(VENV)/dev.stamp $(VENV)/node.stamp
-	$(BIN)/python -m tests.reliability --numprocesses 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m tests.reliability --numprocesses 4 --dist worksteal $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -1,22 +1,26 @@
 """`python -m tests.reliability`: every promise in its long form; what was measured becomes the table of its document.
 
-Options go to pytest. The table in docs/reliability.md is written only if all tests passed.
+Options go to pytest. What is measured stays in .cache/reliability, so some tests may be done again alone (`-k`);
+without options all are, and what was measured before is forgotten. The table in docs/reliability.md is written only if
+all passed that ran.
 """
 
 import datetime
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from tests.conftest import MEASURED
 from tests.reliability.promises import PROMISES
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "reliability.md"
+KEPT = ROOT / ".cache" / "reliability"
 BEGIN, END = "<!-- measured -->\n", "<!-- end of measured -->\n"
 
 
@@ -44,12 +48,15 @@ def table(found: list[dict[str, Any]], began: datetime.datetime) -> str:
 
 
 def main() -> int:
+    options = sys.argv[1:]
+    if not any(option.startswith(("-k", "tests/")) for option in options):
+        shutil.rmtree(KEPT, ignore_errors=True)
+    KEPT.mkdir(parents=True, exist_ok=True)
     began = datetime.datetime.now(datetime.UTC)
-    with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-m", "pytest", "--long", "-m", "promise", *sys.argv[1:]]
-        code = subprocess.run(command, env={**os.environ, MEASURED: directory}).returncode
-        found = [json.loads(file.read_text()) for file in Path(directory).iterdir()]
+    command = [sys.executable, "-m", "pytest", "--long", "-m", "promise", *options]
+    code = subprocess.run(command, env={**os.environ, MEASURED: str(KEPT)}).returncode
     if code == 0:
+        found = [json.loads(file.read_text()) for file in KEPT.glob("*.json")]
         text = DOCUMENT.read_text()
         before, after = text.split(BEGIN)[0], text.split(END)[1]
         DOCUMENT.write_text(before + BEGIN + table(found, began) + END + after)
