@@ -13,7 +13,6 @@ Writing and syncing is done on one thread of the spool's own; the loop never wai
 """
 
 import asyncio
-import errno
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +20,9 @@ from pathlib import Path
 
 from flowpi.core.errors import CannotCreateError, DataError, SpoolError
 from flowpi.dictation import spool_format
+from flowpi.dictation.spool_errors import NO_FILE, PASSING, mend
 from flowpi.dictation.spool_file import SpoolFile, write_whole
-from flowpi.dictation.spool_folder import KEPT, Folder, mend
+from flowpi.dictation.spool_folder import KEPT, Folder
 from flowpi.dictation.spool_format import MAX_PIECE_BYTES, Ending, NewerVersion
 from flowpi.dictation.spool_listing import Entry
 from flowpi.dictation.spool_quarantine import SUFFIX, quarantined_part
@@ -34,14 +34,6 @@ log = logging.getLogger(__name__)
 
 LEAST_RECORD_BYTES = BYTES_PER_S // 10
 """What one read of the microphone brings; `sync_ms: 0` means each of these."""
-
-PASSING = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EINTR}
-)
-"""Errors that say nothing about the file: it stays where it is."""
-
-NO_FILE = frozenset({errno.EINVAL, errno.ELOOP, errno.EISDIR})
-"""Of `Folder.open_file`: what is there is no regular file."""
 
 
 class Spool:

@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from flowpi.core.errors import AlreadyRunning, SpoolError
 from flowpi.core.retention import overdue
+from flowpi.dictation.spool_errors import mend, unusable
 from flowpi.dictation.spool_listing import Entry, files, quarantined, size_of, waiting
 from flowpi.dictation.spool_quarantine import (
     QUARANTINE,
@@ -95,7 +96,7 @@ class Folder:
             ) from None
         except OSError as error:
             self.close()
-            raise self.unusable(error) from error
+            raise unusable(self.path, error) from error
 
     def _take(self) -> int:
         make_folder(self.path)
@@ -139,9 +140,6 @@ class Folder:
             self.open()
         except AlreadyRunning as error:
             raise SpoolError(error.message, error.hint) from error
-
-    def unusable(self, error: OSError) -> SpoolError:
-        return SpoolError(f"the spool {str(self.path)!r} cannot be used ({error.strerror})", mend(error))
 
     # How much there is.
 
@@ -276,7 +274,7 @@ class Folder:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise self.unusable(error) from error
+            raise unusable(self.path, error) from error
         return found + (self._look(QUARANTINE, quarantined) or [])
 
     def open_file(self, part: PartId) -> int:
@@ -386,19 +384,6 @@ class Folder:
             return None
         self._unseen.discard(folder)
         return found
-
-
-def mend(error: OSError) -> str:
-    """What the owner can do."""
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return "free some space on its disk"
-        case errno.EROFS | errno.EACCES | errno.EPERM:
-            return "make it writable for the daemon's user, or set spool.directory"
-        case errno.ENOTDIR | errno.ENOENT | errno.ELOOP | errno.ENAMETOOLONG:
-            return "set spool.directory"
-        case _:
-            return "check the disk, and see the journal"
 
 
 def _sweep(handle: int) -> None:
