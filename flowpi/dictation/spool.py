@@ -13,7 +13,6 @@ Writing and syncing is done on one thread of the spool's own; the loop never wai
 """
 
 import asyncio
-import errno
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,10 +20,12 @@ from pathlib import Path
 
 from flowpi.core.errors import CannotCreateError, DataError, SpoolError
 from flowpi.dictation import spool_format
+from flowpi.dictation.spool_errors import NO_FILE, PASSING, mend
 from flowpi.dictation.spool_file import SpoolFile, write_whole
-from flowpi.dictation.spool_folder import KEPT, Folder, mend
+from flowpi.dictation.spool_folder import KEPT, Folder
 from flowpi.dictation.spool_format import MAX_PIECE_BYTES, Ending, NewerVersion
-from flowpi.dictation.spool_listing import SUFFIX, Entry, quarantined_part
+from flowpi.dictation.spool_listing import Entry
+from flowpi.dictation.spool_quarantine import SUFFIX, quarantined_part
 from flowpi.dictation.utterance import PartId, Utterance
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.wav import wav_header
@@ -33,11 +34,6 @@ log = logging.getLogger(__name__)
 
 LEAST_RECORD_BYTES = BYTES_PER_S // 10
 """What one read of the microphone brings; `sync_ms: 0` means each of these."""
-
-PASSING = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EINTR}
-)
-"""Errors that say nothing about the file: it stays where it is."""
 
 
 class Spool:
@@ -55,9 +51,10 @@ class Spool:
         """
         Args:
             max_bytes: of all that may lie in it.
-            keep_days: how long what is in `kept/` and `quarantine/` stays there; None: for ever.
+            keep_days: how long what is delivered stays in `kept/` and `quarantine/`; None: for ever.
             on_quarantine: told of an utterance that could not be read, and why, on whatever thread found out; why is
-                empty if it could be read in part, and that is delivered.
+                empty if nothing is lost, and only `quarantined` is another number: it could be read in part, and that
+                is delivered; or such a one was deleted by age or to make room.
         """
         self.directory = directory
         self._folder = Folder(directory, max_bytes=max_bytes, keep_days=keep_days, on_quarantine=on_quarantine)
@@ -192,7 +189,7 @@ class Spool:
             raise
 
     def export(self, name: str, to: Path) -> Utterance:
-        """Write a WAV of what can be read of an entry; it may still be growing, damaged or in quarantine.
+        """Write a WAV of what can be read of an entry; it may still be growing, damaged, renamed or in quarantine.
 
         Returns:
             The utterance, which tells whether it is `partial` or `damaged`.
@@ -205,15 +202,17 @@ class Spool:
         see = "see `flowpi spool list`"
         try:
             if (part := PartId.parse(name)) is not None:
-                utterance = _read(self._folder.open_file(part), part)
+                utterance = _read(self._folder.open_file(part), part, any_id=True)
             else:
                 part = quarantined_part(name)
-                utterance = _read(self._folder.open_quarantined(name), part) if part is not None else None
+                utterance = _read(self._folder.open_quarantined(name), part, any_id=True) if part is not None else None
         except FileNotFoundError:
             raise DataError(f"there is no {name!r} in the spool", see) from None
         except NewerVersion as error:
             raise DataError(f"{name!r} waits for a newer flowpi ({error})", "export it with that") from error
         except OSError as error:
+            if error.errno in NO_FILE:
+                raise DataError(f"{name!r} has no sound: it is no regular file", see) from error
             raise SpoolError(f"{name!r} cannot be read ({error.strerror})", mend(error)) from error
         if utterance is None or not utterance.length:
             raise DataError(f"{name!r} has no sound that can be read", see)
@@ -235,7 +234,7 @@ class Spool:
         return self._folder.entries()
 
     def restore(self, name: str) -> PartId:
-        """Bring an entry back from quarantine, to be tried again. Raises SpoolError."""
+        """Bring an entry back from quarantine, to be tried again. Raises SpoolError, also if it is `delivered`."""
         return self._folder.restore(name)
 
     def discard(self, name: str) -> None:
@@ -243,14 +242,14 @@ class Spool:
         self._folder.discard(name)
 
     def expire(self, unix_s: float, monotonic_s: float) -> None:
-        """Delete what is in `kept/` and `quarantine/` for too long. For once an hour."""
+        """Delete what is delivered and in `kept/` or `quarantine/` for too long. For once an hour. Never raises."""
         self._folder.expire(unix_s, monotonic_s)
 
 
-def _read(handle: int, part: PartId) -> Utterance | None:
+def _read(handle: int, part: PartId, *, any_id: bool = False) -> Utterance | None:
     """As `spool_format.read`; closes the handle."""
     with open(handle, "rb", buffering=1 << 16) as file:
-        return spool_format.read(file, part)
+        return spool_format.read(file, part, any_id=any_id)
 
 
 def _wav(utterance: Utterance) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from flowpi.dictation import spool_format
 from flowpi.dictation.spool_folder import NEW, Folder
 from flowpi.dictation.spool_format import Ending
-from flowpi.dictation.spool_listing import SUFFIX
+from flowpi.dictation.spool_quarantine import SUFFIX
 from flowpi.dictation.utterance import About, PartId
 from flowpi.host.folders import sync_names
 from flowpi.host.preallocate import preallocate

@@ -1,7 +1,7 @@
 """The directory of the spool: who has it, what lies in it, how much that may be, and what becomes of bad files.
 
     <ULID>.utt, <ULID>.<part>.utt   utterances; see `spool_format.py`
-    quarantine/                     what could not be read; `~2` and so on is added to a name that is taken there
+    quarantine/                     what could not be read; see `spool_quarantine.py`
     kept/<part>.wav                 the sound of what is delivered, if its owner wants it
     *.new                           in the making; of no worth after a crash
 
@@ -19,25 +19,28 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from flowpi.core.errors import AlreadyRunning, SpoolError
 from flowpi.core.retention import overdue
-from flowpi.dictation.spool_listing import (
+from flowpi.dictation.spool_errors import mend, unusable
+from flowpi.dictation.spool_listing import Entry, files, quarantined, size_of, waiting
+from flowpi.dictation.spool_quarantine import (
     QUARANTINE,
     SUFFIX,
-    Entry,
-    entry,
-    files,
+    free_name,
+    is_delivered,
     part_of,
     quarantined_file,
     quarantined_part,
-    size_of,
-    waiting,
+    write_reason,
 )
 from flowpi.dictation.utterance import PartId
 from flowpi.host.folders import FOLDER, is_same, make_folder, open_regular, sync_names
 
 log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
 
 NEW = ".new"
 KEPT = "kept"
@@ -66,6 +69,8 @@ class Folder:
         self._bytes = 0
         """Of all that is in the directory; each change is counted, so that no write has to look."""
         self._noted: dict[str, float] = {}
+        self._unseen: set[str] = set()
+        """Of `kept/` and `quarantine/`, what could not be looked at, and that is said."""
         self._busy = threading.RLock()
 
     def open(self) -> list[PartId]:
@@ -91,7 +96,7 @@ class Folder:
             ) from None
         except OSError as error:
             self.close()
-            raise self.unusable(error) from error
+            raise unusable(self.path, error) from error
 
     def _take(self) -> int:
         make_folder(self.path)
@@ -136,9 +141,6 @@ class Folder:
         except AlreadyRunning as error:
             raise SpoolError(error.message, error.hint) from error
 
-    def unusable(self, error: OSError) -> SpoolError:
-        return SpoolError(f"the spool {str(self.path)!r} cannot be used ({error.strerror})", mend(error))
-
     # How much there is.
 
     def reserve(self, size: int) -> None:
@@ -158,7 +160,7 @@ class Folder:
             self._bytes += size
 
     def make_room(self, size: int) -> bool:
-        """Delete so much of what nobody waits for, the oldest of `kept/` first. False if there is less."""
+        """Delete so much of what is delivered, the oldest of `kept/` first. False if there is less."""
         with self._busy:
             return self._make_room(size)
 
@@ -171,48 +173,53 @@ class Folder:
         with self._at() as handle:
             self._bytes = sum(size_of(status) for _, status in files(handle))
             for name in (KEPT, QUARANTINE):
-                found = list(self._within(name))
-                self._bytes += sum(size_of(status) for _, _, status in found)
-                if name == QUARANTINE:
+                found = self._look(name, files)
+                self._bytes += sum(size_of(status) for _, status in found or ())
+                if name == QUARANTINE and found is not None:
                     self.quarantined = len(found)
 
     def _make_room(self, size: int) -> bool:
-        for folder in (KEPT, QUARANTINE):
-            for handle, name, status in self._within(folder):
-                if size <= 0:
-                    return True
-                if self._delete(handle, folder, name, size_of(status), "to make room"):
-                    size -= size_of(status)
+        for folder, name, status in self._delivered():
+            if size <= 0:
+                break
+            if self._delete(folder, name, status, "to make room"):
+                size -= size_of(status)
         return size <= 0
 
-    def _delete(self, handle: int, folder: str, name: str, size: int, why: str) -> bool:
+    def _delivered(self) -> list[tuple[str, str, os.stat_result]]:
+        """What nobody waits for: folder, name and status, the oldest of `kept/` first."""
+        return [
+            (folder, name, status)
+            for folder in (KEPT, QUARANTINE)
+            for name, status in sorted(self._look(folder, files) or (), key=lambda file: file[0])
+            if folder == KEPT or is_delivered(name)
+        ]
+
+    def _delete(self, folder: str, name: str, status: os.stat_result, why: str) -> bool:
         try:
-            os.unlink(name, dir_fd=handle)
+            with self._at(folder) as handle:
+                os.unlink(name, dir_fd=handle)
         except OSError as error:
             log.debug("%s/%s stays (%s)", folder, name, error.strerror)
             return False
         log.info("deleted %s/%s %s", folder, name, why)
         with self._busy:
-            self.forget(size)
+            self.forget(size_of(status))
             self.quarantined -= folder == QUARANTINE
+        if folder == QUARANTINE and (part := quarantined_part(name)) is not None:
+            self._on_quarantine(part, "")
         return True
 
     def expire(self, unix_s: float, monotonic_s: float) -> None:
-        """Delete what is in `kept/` and `quarantine/` for more than `keep_days`; see `retention.py`."""
+        """Delete what is delivered and lies here for more than `keep_days`; see `retention.py`. Never raises."""
         if self._keep_days is None:
             return
-        found = {
-            f"{folder}/{name}": (folder, name, status)
-            for folder in (KEPT, QUARANTINE)
-            for _, name, status in self._within(folder)
-        }
+        found = {f"{one[0]}/{one[1]}": one for one in self._delivered()}
         born = {key: max(status.st_mtime, status.st_ctime) for key, (_, _, status) in found.items()}
         keep_s = self._keep_days * 86_400.0
         due, self._noted = overdue(born, self._noted, keep_s=keep_s, unix_s=unix_s, monotonic_s=monotonic_s)
         for key in due:
-            folder, name, status = found[key]
-            with contextlib.suppress(OSError), self._at(folder) as handle:
-                self._delete(handle, folder, name, size_of(status), f"after {self._keep_days} days")
+            self._delete(*found[key], f"after {self._keep_days} days")
 
     # What lies there.
 
@@ -256,7 +263,7 @@ class Folder:
             yield handle
 
     def entries(self) -> list[Entry]:
-        """All that is not delivered, oldest first, then what is in quarantine. Whether or not the directory is ours.
+        """All that is not delivered, oldest first, then what can be seen in quarantine; also if another has the lock.
 
         Raises:
             SpoolError: the directory cannot be read.
@@ -267,11 +274,8 @@ class Folder:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise self.unusable(error) from error
-        return found + [
-            entry(f"{QUARANTINE}/{name}", quarantined_part(name), "quarantined", status)
-            for _, name, status in self._within(QUARANTINE)
-        ]
+            raise unusable(self.path, error) from error
+        return found + (self._look(QUARANTINE, quarantined) or [])
 
     def open_file(self, part: PartId) -> int:
         """The file of an utterance, for reading.
@@ -296,8 +300,10 @@ class Folder:
         log.warning("%s is unreadable (%s) and goes to %s/", name, reason, QUARANTINE)
         try:
             with self._busy, self._at() as home, self.within(QUARANTINE, make=True) as away:
-                os.rename(name, _free_name(name, away), src_dir_fd=home, dst_dir_fd=away)
+                aside = free_name(part, away, delivered=delivered)
+                os.rename(name, aside, src_dir_fd=home, dst_dir_fd=away)
                 self.quarantined += 1
+                write_reason(aside, away, reason)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -308,8 +314,10 @@ class Folder:
         """Bring a file back from quarantine, to be tried again.
 
         Raises:
-            SpoolError: there is none of that name, or its place is taken.
+            SpoolError: there is none of that name, its place is taken, or its text is out: it would be told twice.
         """
+        if is_delivered(name):
+            raise SpoolError(f"the text of {name!r} is out already", "export it to hear it, or drop it")
         try:
             file = quarantined_file(name)
             part = quarantined_part(name)
@@ -329,18 +337,22 @@ class Folder:
             ) from error
 
     def discard(self, name: str) -> None:
-        """Delete a file from quarantine. Harmless if it is gone. Raises SpoolError."""
+        """Delete a file or an empty directory from quarantine. Harmless if it is gone. Raises SpoolError."""
         try:
             file = quarantined_file(name)
             with self._busy, self._at(QUARANTINE) as away:
                 size = size_of(os.stat(file, dir_fd=away, follow_symlinks=False))
-                os.unlink(file, dir_fd=away)
+                try:
+                    os.unlink(file, dir_fd=away)
+                except IsADirectoryError:
+                    os.rmdir(file, dir_fd=away)
                 self.forget(size)
                 self.quarantined -= 1
         except FileNotFoundError:
             return
         except OSError as error:
-            raise SpoolError(f"{name!r} cannot be deleted ({error.strerror})", mend(error)) from error
+            hint = "delete what is in it" if error.errno == errno.ENOTEMPTY else mend(error)
+            raise SpoolError(f"{name!r} cannot be deleted ({error.strerror})", hint) from error
 
     @contextlib.contextmanager
     def _at(self, folder: str = "") -> Iterator[int]:
@@ -358,36 +370,20 @@ class Folder:
         finally:
             os.close(handle)
 
-    def _within(self, folder: str) -> Iterator[tuple[int, str, os.stat_result]]:
-        """What is in `kept/` or `quarantine/`, oldest first, with the handle to delete it by."""
+    def _look(self, folder: str, read: Callable[[int], list[Found]]) -> list[Found] | None:
+        """What `read` finds in `kept/` or `quarantine/`; None if it cannot be looked at, which is said once."""
         try:
             with self._at(folder) as handle:
-                for name, status in sorted(files(handle), key=lambda file: file[0]):
-                    yield handle, name, status
+                found = read(handle)
         except (FileNotFoundError, NotADirectoryError):
-            return
-
-
-def mend(error: OSError) -> str:
-    """What the owner can do."""
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return "free some space on its disk"
-        case errno.EROFS | errno.EACCES | errno.EPERM:
-            return "make it writable for the daemon's user, or set spool.directory"
-        case errno.ENOTDIR | errno.ENOENT | errno.ELOOP | errno.ENAMETOOLONG:
-            return "set spool.directory"
-        case _:
-            return "check the disk, and see the journal"
-
-
-def _free_name(name: str, handle: int) -> str:
-    free, number = name, 1
-    with contextlib.suppress(FileNotFoundError):
-        while os.stat(free, dir_fd=handle, follow_symlinks=False):
-            number += 1
-            free = f"{name}~{number}"
-    return free
+            found = []
+        except OSError as error:
+            if folder not in self._unseen:
+                log.warning("%s cannot be looked at (%s): %s", self.path / folder, error.strerror, mend(error))
+            self._unseen.add(folder)
+            return None
+        self._unseen.discard(folder)
+        return found
 
 
 def _sweep(handle: int) -> None:

@@ -122,9 +122,10 @@ def parse(data: bytes, part: PartId) -> Utterance | None:
     return read(io.BytesIO(data), part)
 
 
-def read(file: BinaryIO, part: PartId) -> Utterance | None:
+def read(file: BinaryIO, part: PartId, *, any_id: bool = False) -> Utterance | None:
     """What can be read of the utterance `part`; None if nothing in it is one, or it is another one.
 
+    `any_id`: also if it is another one, as of a file that somebody renamed.
     `partial` if not all that was said is in it: it has no end, as a crash leaves it, or a piece is missing.
     `damaged` if there is more in the file that cannot be read.
 
@@ -142,7 +143,7 @@ def read(file: BinaryIO, part: PartId) -> Utterance | None:
     utterance = _read_1(file, size) if found == 1 else None
     if utterance is None:  # also if the first line is damaged, or was made to say 1: the records speak for themselves
         utterance = _read_2(file, size, part)
-    return utterance if utterance is not None and utterance.part_id == part else None
+    return utterance if utterance is not None and (any_id or utterance.part_id == part) else None
 
 
 def _read_2(file: BinaryIO, size: int, part: PartId) -> Utterance | None:

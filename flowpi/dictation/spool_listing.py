@@ -1,7 +1,6 @@
 """What lies in the directory of the spool, by name and size; nothing here changes anything."""
 
 import contextlib
-import errno
 import os
 import stat
 from typing import Literal
@@ -9,12 +8,10 @@ from typing import Literal
 import msgspec
 
 from flowpi.dictation.spool_format import MAGIC_BYTES, VERSION, version
+from flowpi.dictation.spool_quarantine import QUARANTINE, is_delivered, part_of, quarantined_part, read_reason
 from flowpi.dictation.utterance import PartId
 from flowpi.dsp.format import BYTES_PER_S
 from flowpi.host.folders import open_regular
-
-SUFFIX = ".utt"
-QUARANTINE = "quarantine"
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -22,6 +19,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     `state`: `waiting` for its text; `quarantined`, for somebody who looks at it; `newer`, for a later flowpi.
     `part`: None of a file in quarantine that is no utterance by its name. `duration_s` is what its size says.
+    Of what is in quarantine: `delivered`, the text of what could be read is out; `reason`, why it is there, or empty.
     """
 
     name: str
@@ -29,24 +27,8 @@ class Entry(msgspec.Struct, frozen=True):
     state: Literal["waiting", "quarantined", "newer"]
     bytes: int
     duration_s: float
-
-
-def part_of(name: str) -> PartId | None:
-    """Of the file of an utterance."""
-    return PartId.parse(name.removesuffix(SUFFIX)) if name.endswith(SUFFIX) else None
-
-
-def quarantined_part(name: str) -> PartId | None:
-    """Which utterance an entry in quarantine is, by its name."""
-    return part_of(name.removeprefix(f"{QUARANTINE}/").split("~")[0])
-
-
-def quarantined_file(name: str) -> str:
-    """The file of an entry in quarantine. Raises FileNotFoundError if that can be none."""
-    file = name.removeprefix(f"{QUARANTINE}/")
-    if file == name or not file or "/" in file or "\0" in file or file in (".", ".."):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-    return file
+    delivered: bool = False
+    reason: str = ""
 
 
 def files(handle: int) -> list[tuple[str, os.stat_result]]:
@@ -67,17 +49,31 @@ def size_of(status: os.stat_result) -> int:
 def waiting(handle: int) -> list[Entry]:
     """The utterances in the directory, oldest first. Raises OSError."""
     found = [
-        entry(str(part), part, _state(handle, name), status)
+        Entry(str(part), part, _state(handle, name), size_of(status), _duration_s(status))
         for name, status in files(handle)
         if (part := part_of(name)) is not None
     ]
     return sorted(found, key=lambda one: one.part or PartId(""))
 
 
-def entry(
-    name: str, part: PartId | None, state: Literal["waiting", "quarantined", "newer"], status: os.stat_result
-) -> Entry:
-    return Entry(name, part, state, size_of(status), round(size_of(status) / BYTES_PER_S, 1))
+def quarantined(handle: int) -> list[Entry]:
+    """What lies in the open `quarantine/`, by name. Raises OSError."""
+    return [
+        Entry(
+            f"{QUARANTINE}/{name}",
+            quarantined_part(name),
+            "quarantined",
+            size_of(status),
+            _duration_s(status),
+            is_delivered(name),
+            read_reason(name, handle),
+        )
+        for name, status in sorted(files(handle), key=lambda file: file[0])
+    ]
+
+
+def _duration_s(status: os.stat_result) -> float:
+    return round(size_of(status) / BYTES_PER_S, 1)
 
 
 def _state(handle: int, name: str) -> Literal["waiting", "newer"]:

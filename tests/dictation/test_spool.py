@@ -382,7 +382,7 @@ class TestDamagedInTheMiddle:
         assert utterance is not None
         assert utterance.partial
         await spool.remove(PART)
-        assert quarantined(spool) == [f"{ID}.utt"]
+        assert quarantined(spool) == [f"{ID}.utt.delivered"]
 
     async def test_unless_its_owner_cancels_it(self, spool: Spool) -> None:
         self.broken(spool, 5000)

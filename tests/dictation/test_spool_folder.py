@@ -45,6 +45,17 @@ def names(folder: Path) -> list[str]:
     return sorted(os.listdir(folder)) if folder.exists() else []
 
 
+async def deliver_in_part(spool: Spool, part: PartId) -> None:
+    """A file in quarantine, of which what could be read is delivered."""
+    await spool.keep(spoken(SOUND, part.utterance))
+    path = spool.directory / f"{part}.utt"
+    data = bytearray(path.read_bytes())
+    data[40] ^= 1  # in its header
+    path.write_bytes(data)
+    assert spool.load(part) is not None
+    await spool.remove(part)
+
+
 def spoil(spool: Spool, part: PartId, content: bytes = b"rubbish") -> None:
     """A file in quarantine, under the name of `part`."""
     (spool.directory / f"{part}.utt").write_bytes(content)
@@ -142,24 +153,43 @@ class TestSize:
         await spool.keep(refused)
         assert spool.load(THREE) is not None
 
-    async def test_first_the_oldest_audio_goes_then_the_oldest_in_quarantine(
+    async def test_first_the_oldest_audio_goes_then_what_is_delivered_in_part(
         self, make: Make, caplog: pytest.LogCaptureFixture
     ) -> None:
-        spool = make(max_bytes=4 * FILE_BYTES + 100)
+        told: list[tuple[PartId, str, int]] = []
+        spool: Spool = make(
+            max_bytes=4 * FILE_BYTES + 100,
+            on_quarantine=lambda part, reason: told.append((part, reason, spool.quarantined)),
+        )
         for part in (ONE, TWO):
             await spool.keep(spoken(SOUND, part.utterance))
             await spool.remove(part, keep_audio=True)
-            spoil(spool, part, bytes(FILE_BYTES - 40))
+        for part in (ONE, TWO):
+            await deliver_in_part(spool, part)
         caplog.clear()
+        told.clear()
         for number in (4, 5, 6):
             await spool.keep(spoken(SOUND, ulid(number)))
         deleted = [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
         assert deleted == [
             f"deleted kept/{ONE}.wav to make room",
             f"deleted kept/{TWO}.wav to make room",
-            f"deleted quarantine/{ONE}.utt to make room",
+            f"deleted quarantine/{ONE}.utt.delivered to make room",
         ]
         assert spool.quarantined == 1
+        assert told == [(ONE, "", 1)]
+
+    async def test_what_may_be_the_only_copy_stays_though_it_cannot_be_read(self, make: Make) -> None:
+        spool = make(max_bytes=2 * FILE_BYTES + 100)
+        spoil(spool, ONE, bytes(FILE_BYTES))
+        spool.open()  # it counts
+        (spool.directory / "quarantine" / "of a stranger.utt.delivered").touch()
+        await spool.keep(spoken(SOUND, TWO.utterance))
+        with pytest.raises(SpoolError, match="is full"):
+            await spool.keep(spoken(SOUND, THREE.utterance))
+        assert names(spool.directory / "quarantine") == [f"{ONE}.utt", "of a stranger.utt.delivered"]
+        spool.discard(f"quarantine/{ONE}.utt")
+        await spool.keep(spoken(SOUND, THREE.utterance))
 
     async def test_what_lies_there_at_the_start_counts(self, make: Make) -> None:
         spool = make()
@@ -186,13 +216,7 @@ class TestQuarantine:
     async def test_what_was_delivered_as_far_as_it_goes_has_no_reason(self, make: Make) -> None:
         told: list[tuple[PartId, str]] = []
         spool = make(on_quarantine=lambda part, reason: told.append((part, reason)))
-        await spool.keep(spoken(SOUND, ONE.utterance))
-        path = spool.directory / f"{ONE}.utt"
-        data = bytearray(path.read_bytes())
-        data[40] ^= 1  # in its header
-        path.write_bytes(data)
-        assert spool.load(ONE) is not None
-        await spool.remove(ONE)
+        await deliver_in_part(spool, ONE)
         assert (told, spool.quarantined) == ([(ONE, "")], 1)
 
     def test_nothing_there_is_overwritten(self, make: Make) -> None:
@@ -220,6 +244,52 @@ class TestQuarantine:
         with pytest.raises(SpoolError, match="No such file"):
             spool.restore(f"quarantine/{TWO}.utt")
 
+    async def test_one_that_is_delivered_is_not_told_twice(self, make: Make) -> None:
+        spool = make()
+        for _ in range(2):
+            await deliver_in_part(spool, ONE)
+        for name in names(spool.directory / "quarantine"):
+            with pytest.raises(SpoolError, match=r"the text of .* is out already: export it to hear it, or drop it"):
+                spool.restore(f"quarantine/{name}")
+        assert spool.quarantined == 2
+
+    async def test_the_listing_tells_why_it_is_there(self, make: Make) -> None:
+        spool = make()
+        spoil(spool, ONE)
+        for _ in range(2):
+            await deliver_in_part(spool, TWO)
+        folder = spool.directory / "quarantine"
+        os.setxattr(folder / f"{TWO}.utt.delivered", "user.flowpi.reason", b"\x1b[2J\xff" + 300 * b"x")
+        (folder / "unknown").touch()
+        os.mkfifo(folder / f"{THREE}.utt")
+        spool.close()
+        assert [(one.name, one.part, one.delivered, one.reason) for one in Spool(spool.directory).entries()] == [
+            (f"quarantine/{ONE}.utt", ONE, False, "not an utterance"),
+            (f"quarantine/{TWO}.utt.delivered", TWO, True, "?[2J\N{REPLACEMENT CHARACTER}" + 195 * "x"),
+            (f"quarantine/{TWO}.utt.delivered~2", TWO, True, "damaged; what could be read of it is delivered"),
+            (f"quarantine/{THREE}.utt", THREE, False, ""),
+            ("quarantine/unknown", None, False, ""),
+        ]
+
+    def test_what_has_another_name_elsewhere_is_not_written_to(self, make: Make, tmp_path: Path) -> None:
+        spool = make()
+        (tmp_path / "elsewhere").write_bytes(b"rubbish")
+        (spool.directory / f"{ONE}.utt").hardlink_to(tmp_path / "elsewhere")
+        assert spool.load(ONE) is None
+        assert os.listxattr(tmp_path / "elsewhere") == []
+
+    def test_a_directory_can_be_thrown_away_if_nothing_is_in_it(self, make: Make) -> None:
+        spool = make()
+        (spool.directory / f"{ONE}.utt").mkdir()
+        assert spool.load(ONE) is None
+        inside = spool.directory / "quarantine" / f"{ONE}.utt" / "file"
+        inside.touch()
+        with pytest.raises(SpoolError, match="cannot be deleted \\(Directory not empty\\): delete what is in it"):
+            spool.discard(f"quarantine/{ONE}.utt")
+        inside.unlink()
+        spool.discard(f"quarantine/{ONE}.utt")
+        assert (spool.quarantined, names(spool.directory / "quarantine")) == (0, [])
+
     def test_one_can_be_thrown_away(self, make: Make) -> None:
         spool = make()
         spoil(spool, ONE)
@@ -230,17 +300,24 @@ class TestQuarantine:
 
 
 class TestAge:
-    async def test_what_is_kept_and_put_aside_goes_after_its_days(self, make: Make, tmp_path: Path) -> None:
-        spool = make(keep_days=30)
+    async def test_what_is_delivered_goes_after_its_days(self, make: Make) -> None:
+        told: list[tuple[PartId, str, int]] = []
+        spool: Spool = make(
+            keep_days=30, on_quarantine=lambda part, reason: told.append((part, reason, spool.quarantined))
+        )
         for part in (ONE, TWO):
             await spool.keep(spoken(SOUND, part.utterance))
         await spool.remove(ONE, keep_audio=True)
+        await deliver_in_part(spool, THREE)
         spoil(spool, THREE)
+        told.clear()
         now_s = (spool.directory / "quarantine" / f"{THREE}.utt").stat().st_ctime
         for days, left in ((29.9, 1), (30.1, 1), (31.0, 1), (31.2, 0)):
             spool.expire(now_s + days * DAY_S, days * DAY_S)
-            assert len(names(spool.directory / "kept")) == len(names(spool.directory / "quarantine")) == left
-        assert spool.quarantined == 0
+            assert len(names(spool.directory / "kept")) == left
+            assert len(names(spool.directory / "quarantine")) == 1 + left
+        assert told == [(THREE, "", 1)]
+        assert names(spool.directory / "quarantine") == [f"{THREE}.utt"]  # no text of it is out
         assert spool.load(TWO) is not None  # what waits has no age
 
 
@@ -258,8 +335,8 @@ class TestEntries:
             Entry(str(ONE), ONE, "waiting", FILE_BYTES, 0.5),
             Entry(str(TWO), TWO, "waiting", FILE_BYTES, 0.5),
             Entry(f"{ulid(4)}.2", PartId(ulid(4), 2), "newer", 28, 0.0),
-            Entry(f"quarantine/{THREE}.utt", THREE, "quarantined", 7, 0.0),
-            Entry(f"quarantine/{THREE}.utt~2", THREE, "quarantined", 7, 0.0),
+            Entry(f"quarantine/{THREE}.utt", THREE, "quarantined", 7, 0.0, reason="not an utterance"),
+            Entry(f"quarantine/{THREE}.utt~2", THREE, "quarantined", 7, 0.0, reason="not an utterance"),
         ]
         other.close()
 
@@ -284,6 +361,29 @@ class TestExport:
         (spool.directory / "quarantine" / f"{TWO}.utt").write_bytes(half.replace(ONE.utterance.encode(), b"x" * 26))
         assert spool.export(f"quarantine/{TWO}.utt", tmp_path / "bad.wav").damaged
         assert (tmp_path / "bad.wav").stat().st_size == 44 + len(SOUND)
+
+    async def test_of_one_that_somebody_renamed(self, make: Make, tmp_path: Path) -> None:
+        spool = make()
+        await spool.keep(spoken(SOUND, ONE.utterance))
+        (spool.directory / f"{ONE}.utt").rename(spool.directory / f"{TWO}.utt")
+        assert not spool.export(str(TWO), tmp_path / "renamed.wav").damaged
+        assert spool.load(TWO) is None
+        assert not spool.export(f"quarantine/{TWO}.utt", tmp_path / "aside.wav").damaged
+        for name in ("renamed", "aside"):
+            assert (tmp_path / f"{name}.wav").read_bytes()[44:] == SOUND
+
+    def test_of_what_is_no_file(self, make: Make, tmp_path: Path) -> None:
+        spool = make()
+        (tmp_path / "elsewhere").write_bytes(SOUND)
+        os.mkfifo(spool.directory / f"{ONE}.utt")
+        (spool.directory / f"{TWO}.utt").symlink_to(tmp_path / "elsewhere")
+        (spool.directory / f"{THREE}.utt").mkdir()
+        for part in (ONE, TWO, THREE):
+            with pytest.raises(DataError, match="has no sound: it is no regular file"):
+                spool.export(str(part), tmp_path / "out.wav")
+            assert spool.load(part) is None
+            with pytest.raises(DataError, match="has no sound: it is no regular file"):
+                spool.export(f"quarantine/{part}.utt", tmp_path / "out.wav")
 
     def test_where_there_is_nothing_that_is_said(self, make: Make, tmp_path: Path) -> None:
         spool = make()

@@ -5,8 +5,11 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
+import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,9 @@ from flowpi.core.errors import SpoolError
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.utterance import PartId
 from tests.dictation.sound import beginning, noise, spoken, ulid
-from tests.reliability import planted
+from tests.reliability import closed_doors, planted
 from tests.rig.trace import Call, traced
+from tests.waiting import PATIENCE_S
 
 Measured = Callable[..., None]
 Times = Callable[[int, int], int]
@@ -111,6 +115,44 @@ async def test_damage_that_was_taken_for_sound_would_be_seen(tmp_path: Path, mon
     monkeypatch.setattr(zlib, "crc32", lambda data, value=0: 0)
     with pytest.raises(AssertionError):
         await test_a_damaged_file_costs_itself_at_most(tmp_path, lambda quick, long: quick, lambda **facts: None)
+
+
+@pytest.fixture
+def open_place() -> Iterator[Path]:
+    """A directory that a user who is not root may reach, and has."""
+    with tempfile.TemporaryDirectory() as name:
+        if os.geteuid() == 0:
+            os.chown(name, closed_doors.NOBODY, closed_doors.NOBODY)
+        yield Path(name)
+
+
+@pytest.mark.promise("P27")
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("quarantine", "Permission denied"),
+        ("kept", "Permission denied"),
+        ("spool", "Permission denied"),
+        ("files", "Too many open files"),
+    ],
+)
+def test_what_cannot_be_looked_at_stops_nothing(what: str, reason: str, open_place: Path, measured: Measured) -> None:
+    """The hourly look goes on, and says it once. What waits is listed and kept as long as the spool itself is open."""
+    command = [sys.executable, "-W", "ignore", "-m", closed_doors.__name__, str(open_place), what]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    measured(closed=what, looks=3, warnings=len(found["looked"]), exceptions=0)
+    usable = what in ("quarantine", "kept")
+    places = [open_place / "spool" / folder for folder in ([what] if usable else ["kept", "quarantine"])]
+    assert [words.split(":")[0] for words in found["looked"]] == [
+        f"{place} cannot be looked at ({reason})" for place in places
+    ]
+    cannot = f"the spool {str(open_place / 'spool')!r} cannot be used ({reason})"
+    assert found["refused"] == ([] if usable else 3 * [cannot])
+    assert found["quarantined"] == 1  # the last that was seen
+    aside = f"quarantine/{ulid(1)}.utt"
+    assert found["after"] == [ulid(3), *([ulid(4)] if usable else []), aside]
 
 
 CALLS = "open,openat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,truncate,chmod,fchmodat"

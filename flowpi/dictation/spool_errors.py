@@ -1,0 +1,31 @@
+"""What an error of the disk means for the spool, and what its owner can do."""
+
+import errno
+from pathlib import Path
+
+from flowpi.core.errors import SpoolError
+
+PASSING = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EINTR}
+)
+"""Errors that say nothing about the file: it stays where it is."""
+
+NO_FILE = frozenset({errno.EINVAL, errno.ELOOP, errno.EISDIR})
+"""Of `open_regular`: what is there is no regular file."""
+
+
+def unusable(directory: Path, error: OSError) -> SpoolError:
+    return SpoolError(f"the spool {str(directory)!r} cannot be used ({error.strerror})", mend(error))
+
+
+def mend(error: OSError) -> str:
+    """What the owner can do."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "free some space on its disk"
+        case errno.EROFS | errno.EACCES | errno.EPERM:
+            return "make it writable for the daemon's user, or set spool.directory"
+        case errno.ENOTDIR | errno.ENOENT | errno.ELOOP | errno.ENAMETOOLONG:
+            return "set spool.directory"
+        case _:
+            return "check the disk, and see the journal"
