@@ -9,6 +9,7 @@ from msgspec import structs
 from flowpi.dictation.backlog import Waiting
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.spool_listing import Entry
+from flowpi.dictation.spool_quarantine import is_delivered
 from flowpi.dictation.utterance import PartId
 from flowpi.publish.messages import Problem, Spooled, moment
 
@@ -52,8 +53,10 @@ class Holdings:
     async def retry(self, chosen: Iterable[Spooled]) -> int:
         """Now, also what is parked or in quarantine; to how many that was done. Raises SpoolError."""
         delivery = self._conductor.delivery
+        chosen = list(chosen)
         published = await asyncio.to_thread(self._published)
-        wanted = [one for one in chosen if one.state != "newer" and (one.id, one.part) not in published]
+        out = [one for one in chosen if (one.id, one.part) in published or is_delivered(one.name)]
+        wanted = [one for one in chosen if one.state != "newer" and one not in out]
         for one in wanted:
             if one.state == "quarantined":
                 delivery.add([await asyncio.to_thread(self._spool.restore, one.name)])
@@ -108,9 +111,13 @@ async def drop_from(spool: Spool, chosen: Iterable[Spooled]) -> None:
 
 def spooled(entry: Entry) -> Spooled:
     """What the disk knows of it."""
-    reason = "a later version of flowpi wrote it" if entry.state == "newer" else ""
-    if entry.state == "quarantined":
-        reason = "its file could not be read, or not to its end"
+    reason = entry.reason
+    if entry.state == "newer":
+        reason = "a later version of flowpi wrote it"
+    elif entry.delivered:
+        reason = "its text is out, but not all of its sound could be read"
+    elif entry.state == "quarantined":
+        reason = f"its file cannot be read{reason and f' ({reason})'}"
     return _spooled(entry.name, entry.part, entry.state, reason, entry.duration_s)
 
 
