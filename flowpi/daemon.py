@@ -18,6 +18,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from flowpi.audio.capture import Capture
 from flowpi.audio.source import Source
 from flowpi.commands import Commands
@@ -214,7 +216,13 @@ class Daemon:
 
     def _make_delivery(self, config: Config) -> Delivery:
         backends = make_backends(config)
-        return Delivery(backends, self._storage.spool, self._conductor.outcomes, keep_audio=config.spool.keep_audio)
+        return Delivery(
+            backends,
+            self._storage.spool,
+            self._conductor.outcomes,
+            keep_audio=config.spool.keep_audio,
+            probe=self._storage.transcripts.probe,
+        )
 
     def _make_capture(self, config: Config) -> Capture:
         audio = config.audio
@@ -249,12 +257,15 @@ class Daemon:
             return
         config = await asyncio.to_thread(self._read_config)
         check_supported(config)
+        # Raised while the spool is full, a limit that counted from the next start would come too late.
+        as_before = replace(config, spool=replace(config.spool, max_mb=self._config.spool.max_mb))
         for name in ("device_id", "publish", "spool"):
-            if getattr(config, name) != getattr(self._config, name):
+            if getattr(as_before, name) != getattr(self._config, name):
                 log.warning("a change of %s counts from the next start", name)
         backends = make_backends(config)
         await self._conductor.quiet()  # not in the middle of a word
         self._conductor.use(rules(config), gestures(config))
+        self._storage.use(config)
         self._delivery.use(backends)
         if config.audio != self._config.audio:
             self._capture.close()

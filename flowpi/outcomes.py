@@ -194,6 +194,12 @@ class Outcomes:
     def spool_works(self) -> None:
         self.clear(SPOOL)
 
+    def texts_work(self) -> None:
+        self.clear(TRANSCRIPTS)
+
+    def lost(self, part: PartId, reason: str) -> None:
+        self.failed(part, reason)
+
     def quarantined(self, part: PartId | None, reason: str, count: int) -> None:
         """`part`: the one that was put aside now. `count`: how many files lie there."""
         if part is not None:

@@ -95,6 +95,10 @@ class Storage:
                 if kept is not None:
                     await self._take_up_late(kept)
 
+    def use(self, config: Config) -> None:
+        """Another `spool.max_mb`."""
+        self.spool.limit(config.spool.max_mb * 1_000_000)
+
     async def expire(self) -> None:
         """Delete what is too old, for ever."""
         while True:
@@ -126,10 +130,7 @@ class Storage:
         done = await asyncio.to_thread(self.transcripts.ids) if kept else set()
         for part in kept:
             if part in done:  # its text got out, and a crash came before it was deleted
-                try:
-                    await self.spool.remove(part)
-                except SpoolError as error:
-                    outcomes.spool_failed(error)
+                self.conductor.delivery.discard(part)
         backlog = [part for part in kept if part not in done]
         if backlog:
             log.info("of an earlier run, waiting for a text: %d", len(backlog))

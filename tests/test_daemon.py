@@ -314,6 +314,24 @@ def test_a_reload_mends_a_wrong_device(make: Make, tmp_path: Path) -> None:
     assert client.record("start")["ok"]
 
 
+def test_a_reload_gives_a_full_spool_more_room(make: Make, tmp_path: Path) -> None:
+    file = tmp_path / "flowpi.yaml"
+    file.write_text("audio: {device: clock}\nspool: {max_mb: 1}\n")
+    appliance = make()
+    appliance.spool.mkdir(parents=True)
+    (appliance.spool / "stranger").write_bytes(bytes(2_000_000))
+    daemon = appliance.start("--config", str(file))
+    client = appliance.connect().subscribe("state")
+    client.record("start")
+    assert not client.record("stop")["recorded"]
+    client.wait("state", lambda state: "spool" in [fault["code"] for fault in state["faults"]])
+    file.write_text("audio: {device: clock}\nspool: {max_mb: 100}\n")
+    daemon.send(signal.SIGHUP)
+    client.wait("state", lambda state: "spool" not in [fault["code"] for fault in state["faults"]])
+    assert len(list(appliance.spool.glob("*.utt"))) == 1
+    assert "counts from the next start" not in daemon.log.read_text()
+
+
 def test_systemd_hears_how_it_goes(make: Make) -> None:
     appliance = make("audio.device=clock", environment={"WATCHDOG_USEC": "400000"})
     daemon = appliance.start()

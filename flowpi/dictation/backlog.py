@@ -27,7 +27,7 @@ class Waiting(Struct, frozen=True):
     `reason`: of the last failure, or what it waits for. `attempts`: how often backends were asked for it, in this life
     of the daemon. `parked`: nothing is done until its owner says so. `in_memory`: it is not on the disk. `sending`: a
     backend is being asked, or it is still being spoken. `live`: it is, or was a moment ago. `duration_s`: None if only
-    the disk knows.
+    the disk knows. `deleting`: it is over, and waits for nothing but a disk that deletes it.
     """
 
     part: PartId
@@ -38,6 +38,7 @@ class Waiting(Struct, frozen=True):
     sending: bool
     live: bool = False
     duration_s: float | None = None
+    deleting: bool = False
 
 
 class Recognised(Struct, frozen=True):

@@ -14,7 +14,7 @@ An utterance leaves only by `remove` from the spool after its text is durable el
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 from msgspec import Struct
@@ -36,6 +36,10 @@ have to do."""
 
 MAX_INTERRUPTIONS = 3
 """In a row, of one of the backlog: then it is let through, or someone who dictates all day would never get it."""
+
+
+DROPPED = "dropped; the disk does not delete it yet"
+DELIVERED = "its text is out; the disk does not delete its sound yet"
 
 
 class Audience(BackendAudience, DiskAudience, TextAudience, Protocol):
@@ -74,9 +78,10 @@ class Delivery:
         retry_s: Callable[[int], float] = retry_s,
         pace_s: float = PACE_S,
         rewrite_s: float = REWRITE_S,
+        probe: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`retry_s`: how long to wait after so many failures in a row. `pace_s`: from one late attempt to the next.
-        `rewrite_s`: how long at most to leave a disk alone that took nothing."""
+        `rewrite_s`: how long at most to leave a disk alone that took nothing. `probe`: as for `Outbox`."""
         self._backends = BackendsInUse(backends, audience)
         self._audience = audience
         self._retry_s = retry_s
@@ -92,6 +97,7 @@ class Delivery:
             forget=self._forget,
             keep_audio=keep_audio,
             rewrite_s=rewrite_s,
+            probe=probe,
         )
         self._tasks: list[asyncio.Task[None]] = []
         """The worker on the backlog, and the one that publishes what is held."""
@@ -140,8 +146,12 @@ class Delivery:
                 self._backlog.add(part)
         self._backlog_changed()
 
+    def discard(self, part: PartId) -> None:
+        """Its text is out since an earlier life: take it off the disk."""
+        self._keeper.put_away(part)
+
     def use(self, backends: Backends) -> None:
-        """Other backends, from the next attempt on. They may take what the others did not."""
+        """Other backends, from the next attempt on. They may take what the others did not; so may the disk now."""
         self._backends.replace(backends)
         self._backlog.forgive()
         self._stir_all()
@@ -172,6 +182,9 @@ class Delivery:
         """
         if self._outbox.call_back(part):
             return
+        if part in self._keeper.undeleted:
+            self._keeper.put_away(part, give_up=True)
+            return
         live = self._live.pop(part, None)
         if live is None and part not in self._backlog:
             return
@@ -192,12 +205,15 @@ class Delivery:
         self._stir_all()
 
     def waiting(self) -> list[Waiting]:
-        """All that have no published text yet, oldest first."""
+        """All that have no published text yet, and those that the disk does not delete; oldest first."""
         found = [self._waiting(entry) for entry in self._backlog]
         for part, live in self._live.items():
             reason = live.reason or ("the text is awaited" if live.utterance.complete else "it is being spoken")
             in_memory, duration_s = self._keeper.in_memory(part), live.utterance.duration_s
             found.append(Waiting(part, reason, live.attempts, False, in_memory, True, True, duration_s))
+        for part, removal in self._keeper.undeleted.items():
+            reason = DROPPED if removal.cancelled else DELIVERED
+            found.append(Waiting(part, reason, 0, False, False, False, deleting=True))
         return sorted(found, key=lambda one: one.part)
 
     def _waiting(self, entry: Entry) -> Waiting:
@@ -387,4 +403,5 @@ class Delivery:
     def _stir_all(self) -> None:
         self._backends.answered.set()
         self._outbox.try_now()
+        self._keeper.try_now()
         self._stir.set()

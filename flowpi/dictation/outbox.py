@@ -1,17 +1,18 @@
 """Texts on their way out: published, then away with the audio. What cannot go out yet is held.
 
 Two things stand in a text's way: a disk that does not take it, which is left alone with growing waits, and an earlier
-part of the same utterance that has no published text yet. No task in here: `delivery.py` publishes what `next` gives.
+part of the same utterance that has no published text yet. While the disk failed last and no text can go out, it is
+probed. No task in here: `delivery.py` publishes what `next` gives.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from flowpi.core.errors import SpoolError
 from flowpi.dictation.backlog import Backlog, Entry, Recognised
-from flowpi.dictation.keeping import Keeper
+from flowpi.dictation.keeping import LONGEST_WAIT, Keeper
 from flowpi.dictation.session import Timings
 from flowpi.dictation.utterance import PartId, Utterance
 from flowpi.wire.roles import FinalText
@@ -27,6 +28,9 @@ class TextAudience(Protocol):
         """Publish the text; return once it is durable. Raises SpoolError if it cannot be made so: it is called again
         with the same text."""
 
+    def texts_work(self) -> None:
+        """The disk takes texts again, though none was published."""
+
     def delivered(self, utterance: Utterance) -> None: ...
 
 
@@ -41,6 +45,7 @@ class Outbox:
         forget: Callable[[PartId], None],
         keep_audio: bool,
         rewrite_s: float,
+        probe: Callable[[], Awaitable[None]] | None,
     ) -> None:
         """
         Args:
@@ -49,6 +54,7 @@ class Outbox:
             forget: told of each that is over: take it out of the backlog, if it is there.
             keep_audio: as for `Spool.remove`.
             rewrite_s: how long at most to leave a disk alone that took nothing.
+            probe: whether it would take a text; raises SpoolError if not. None: there is no way to know.
         """
         self._backlog = backlog
         self._keeper = keeper
@@ -57,6 +63,8 @@ class Outbox:
         self._forget = forget
         self._keep_audio = keep_audio
         self._rewrite_s = rewrite_s
+        self._probe = probe
+        self._probe_wait_s = rewrite_s
         self._publishing: set[PartId] = set()
         self._unwanted: set[PartId] = set()
         """Those of them that their owner dropped meanwhile."""
@@ -102,8 +110,7 @@ class Outbox:
         finally:
             self._publishing.discard(part)
             self._unwanted.discard(part)
-        self._unpublished = 0
-        self._published.set()
+        self._works()
         self._audience.delivered(utterance)
         self._forget(part)
         self._keeper.put_away(part, keep_audio=self._keep_audio)
@@ -138,7 +145,10 @@ class Outbox:
             entry = self._backlog.get(recognised.utterance.part_id) if recognised is not None else None
             if recognised is not None and entry is not None:
                 return entry, recognised
-            await self._news.wait()
+            if self._unpublished and self._probe is not None:
+                await self._probe_until_news(self._probe)
+            else:
+                await self._news.wait()
 
     def look_again(self) -> None:
         """What stood in the way of a text may be gone."""
@@ -148,6 +158,24 @@ class Outbox:
         """Leave the disk alone no longer."""
         self._published.set()
         self._news.set()
+
+    async def _probe_until_news(self, probe: Callable[[], Awaitable[None]]) -> None:
+        """No text can go out that would show how the disk does."""
+        while self._unpublished and not self._news.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._probe_wait_s):
+                    await self._news.wait()
+                    return
+            self._probe_wait_s = min(2 * self._probe_wait_s, LONGEST_WAIT * self._rewrite_s)
+            with contextlib.suppress(SpoolError):
+                await probe()
+                self._works()
+                self._audience.texts_work()
+
+    def _works(self) -> None:
+        self._unpublished = 0
+        self._probe_wait_s = self._rewrite_s
+        self._published.set()
 
     def _next(self) -> Recognised | None:
         return self._backlog.next_to_publish(self._blocked)

@@ -29,6 +29,7 @@ from flowpi.dictation.spool_quarantine import SUFFIX, quarantined_part
 from flowpi.dictation.utterance import PartId, Utterance
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.wav import wav_header
+from flowpi.host.folders import write_and_delete
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,16 @@ LEAST_RECORD_BYTES = BYTES_PER_S // 10
 """What one read of the microphone brings; `sync_ms: 0` means each of these."""
 
 
+PROBE = "probe.new"
+"""Swept away at the next start, if a crash leaves it."""
+
+
+class AudioNotKept(SpoolError):
+    """The utterance is deleted, and its sound is not in `kept/`."""
+
+
 class Spool:
-    """`keep` and `remove` are called on the loop, the rest on any thread."""
+    """`keep`, `remove` and `probe` are called on the loop, the rest on any thread."""
 
     def __init__(
         self,
@@ -151,22 +160,23 @@ class Spool:
         power cut, as no text tells that it is done with.
 
         Raises:
-            SpoolError: it cannot be deleted; or it is, and its sound could not be kept.
+            AudioNotKept: it is deleted, but its sound could not be kept.
+            SpoolError: it cannot be deleted.
         """
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._remove, part, keep_audio, cancelled)
 
     def _remove(self, part: PartId, keep_audio: bool, cancelled: bool) -> None:
         path = self.directory / f"{part}{SUFFIX}"
-        failure: SpoolError | None = None
+        failure: AudioNotKept | None = None
         try:
             if keep_audio and (utterance := self.load(part)) is not None:
                 try:
                     self._keep_audio(part, utterance)
                 except OSError as error:  # the words are safe, and a full disk must not fill up with what is delivered
-                    failure = SpoolError(f"the audio of {part} is not kept ({error.strerror})", mend(error))
+                    failure = AudioNotKept(f"the audio of {part} is not kept ({error.strerror})", mend(error))
                 except SpoolError as error:
-                    failure = error
+                    failure = AudioNotKept(error.message, error.hint)
             if part in self._damaged and not cancelled:
                 self._damaged.discard(part)
                 self._folder.quarantine(part, "damaged; what could be read of it is delivered", delivered=True)
@@ -187,6 +197,28 @@ class Spool:
         except OSError:
             self._folder.forget(utterance.length)
             raise
+
+    async def probe(self) -> None:
+        """Whether a second of sound could be kept now: it is written, synced and deleted.
+
+        Raises:
+            SpoolError: it could not.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._probe)
+
+    def _probe(self) -> None:
+        self._folder.check()
+        self._folder.reserve(BYTES_PER_S)
+        try:
+            write_and_delete(PROBE, self._folder.handle, bytes(BYTES_PER_S))
+        except OSError as error:
+            raise self._folder.unusable(error) from error
+        finally:
+            self._folder.forget(BYTES_PER_S)
+
+    def limit(self, max_bytes: int) -> None:
+        """Another `max_bytes` from now on; nothing is deleted for it before something new is written."""
+        self._folder.limit(max_bytes)
 
     def export(self, name: str, to: Path) -> Utterance:
         """Write a WAV of what can be read of an entry; it may still be growing, damaged, renamed or in quarantine.

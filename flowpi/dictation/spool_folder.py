@@ -143,6 +143,11 @@ class Folder:
 
     # How much there is.
 
+    def limit(self, max_bytes: int) -> None:
+        """Another `max_bytes` from now on."""
+        with self._busy:
+            self._max_bytes = max_bytes
+
     def reserve(self, size: int) -> None:
         """Count `size` bytes that are about to be written; to make room for them, what nobody waits for is deleted.
 
@@ -246,10 +251,11 @@ class Folder:
         """An utterance. `sync`: so that it stays deleted. Harmless if it is gone. Raises OSError."""
         name = f"{part}{SUFFIX}"
         with contextlib.suppress(FileNotFoundError), self._at() as handle:
-            size = size_of(os.stat(name, dir_fd=handle, follow_symlinks=False))
-            os.unlink(name, dir_fd=handle)
-            self.forget(size)
-            if sync:
+            with contextlib.suppress(FileNotFoundError):
+                size = size_of(os.stat(name, dir_fd=handle, follow_symlinks=False))
+                os.unlink(name, dir_fd=handle)
+                self.forget(size)
+            if sync:  # also if it is gone: the sync after its deletion may have failed
                 sync_names(handle)
 
     @contextlib.contextmanager

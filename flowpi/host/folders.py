@@ -45,6 +45,23 @@ def make_folder(path: Path) -> None:
             raise
 
 
+def write_and_delete(name: str, directory: int, content: bytes) -> None:
+    """See whether the disk takes so much, to the end. Raises OSError if not; nothing stays of it if that can be."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)  # of a crash
+    file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
+    try:
+        with open(file, "wb") as written:
+            written.write(content)
+            written.flush()
+            os.fsync(file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=directory)
+        raise
+    os.unlink(name, dir_fd=directory)
+
+
 def sync_names(directory: int) -> None:
     """Make durable which names there are in it. By a handle of its own: one on which a sync failed is of no worth."""
     handle = os.open(".", FOLDER, dir_fd=directory)

@@ -25,13 +25,16 @@ from flowpi.core.errors import CannotCreateError, SpoolError
 from flowpi.core.retention import DAY_S, overdue
 from flowpi.core.text import escaped
 from flowpi.core.ulid import is_ulid
-from flowpi.host.folders import FOLDER, READ, make_folder
+from flowpi.host.folders import FOLDER, READ, make_folder, write_and_delete
 from flowpi.publish.messages import Final
 
 log = logging.getLogger(__name__)
 
 NAME = re.compile(r"\d{4}-\d\d-\d\d\.jsonl")
 NEW = ".new"
+PROBE = "probe.new"
+PROBE_BYTES = 4096
+"""More than most lines."""
 TAIL_BYTES = 1 << 16
 """So much of the end of a file tells which ids were the last: twenty minutes of speech without a pause."""
 
@@ -45,7 +48,7 @@ class _Id(msgspec.Struct):
 
 
 class Transcripts:
-    """`append` is called on the loop, the rest on any thread."""
+    """`append` and `probe` are called on the loop, the rest on any thread."""
 
     def __init__(self, directory: Path, keep_days: int) -> None:
         self.directory = directory
@@ -81,10 +84,32 @@ class Transcripts:
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._append, f"{day}.jsonl", line, one)
         except OSError as error:
-            raise SpoolError(
-                f"the transcript cannot be written to {str(self.directory)!r} ({error.strerror})",
-                "free some space on its disk, or set publish.files.directory",
-            ) from error
+            raise self._not_written(error) from error
+
+    async def probe(self) -> None:
+        """Whether a transcript could be written now: a small file is, is synced and deleted.
+
+        Raises:
+            SpoolError: it could not.
+        """
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._probe)
+        except OSError as error:
+            raise self._not_written(error) from error
+
+    def _probe(self) -> None:
+        make_folder(self.directory)
+        handle = os.open(self.directory, FOLDER)
+        try:
+            write_and_delete(PROBE, handle, bytes(PROBE_BYTES))
+        finally:
+            os.close(handle)
+
+    def _not_written(self, error: OSError) -> SpoolError:
+        return SpoolError(
+            f"the transcript cannot be written to {str(self.directory)!r} ({error.strerror})",
+            "free some space on its disk, or set publish.files.directory",
+        )
 
     def ids(self) -> set[tuple[str, int]]:
         """Id and part of every transcript that is durable. Reads all files: any thread but the loop's."""

@@ -101,6 +101,17 @@ class Audience:
     def spool_works(self) -> None:
         self._say("spool works")
 
+    def texts_work(self) -> None:
+        self._say("texts work")
+
+    def lost(self, part: PartId, reason: str) -> None:
+        self._say("lost", part.utterance, reason)
+
+    async def probe(self) -> None:
+        self._say("probed")
+        if self.full:
+            raise SpoolError("the disk is full")
+
 
 class House:
     """A spool, and one life after the other of a delivery from it."""
@@ -126,6 +137,7 @@ class House:
             retry_s=lambda failures: pause_s,
             pace_s=pace_s,
             rewrite_s=rewrite_s,
+            probe=self.audience.probe,
         )
         delivery.start(kept)
         try:

@@ -266,3 +266,13 @@ def test_of_a_line_that_does_not_fit_nothing_stays(transcripts: Transcripts, roo
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert (done.stdout, done.stderr) == ("not written\n", "")
     assert [line["id"][-1] for line in lines(transcripts)] == ["1", "3"]
+
+
+async def test_a_probe_tells_how_the_disk_does_and_leaves_nothing(transcripts: Transcripts) -> None:
+    (transcripts.directory / "probe.new").write_bytes(b"of a crash")
+    await transcripts.probe()
+    assert list(transcripts.directory.iterdir()) == []
+    transcripts.directory.rmdir()
+    transcripts.directory.touch()
+    with pytest.raises(SpoolError, match="cannot be written"):
+        await transcripts.probe()

@@ -118,6 +118,11 @@ class Household:
 
     def spool_works(self) -> None: ...
 
+    def texts_work(self) -> None: ...
+
+    def lost(self, part: PartId, reason: str) -> None:
+        self.told.append(("lost", part))
+
 
 async def speak(delivery: Delivery, utterance: Utterance, pcm: bytes) -> None:
     """All at once."""

@@ -1,0 +1,180 @@
+"""A disk that neither takes nor deletes what it should, and what is done until it does."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from flowpi.dictation.delivery import DELIVERED, DROPPED
+from flowpi.dictation.spool_folder import Folder
+from flowpi.dictation.utterance import PartId
+from tests.dictation.backend import FakeBackend
+from tests.dictation.sound import noise, ulid
+from tests.dictation.test_delivery import House, make_link, speak
+from tests.waiting import ticks, until
+
+SOUND = noise(1.234)
+NOBODY = "ws://127.0.0.1:1/ws"
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path / "spool")
+
+
+class Stuck:
+    """A file that cannot be deleted: a directory lies in its place."""
+
+    def __init__(self, house: House, utterance_id: str) -> None:
+        self._file = house.directory / f"{utterance_id}.utt"
+        self._aside = house.directory.with_name("aside")
+        self._file.rename(self._aside)
+        self._file.mkdir()
+
+    def free(self) -> None:
+        self._file.rmdir()
+        self._aside.rename(self._file)
+
+
+class Gone:
+    """A disk that takes nothing: a file lies in the place of the spool."""
+
+    def __init__(self, house: House) -> None:
+        self._directory = house.directory
+        self._away = house.directory.with_name("away")
+        self._directory.rename(self._away)
+        self._directory.touch()
+
+    def back(self) -> None:
+        self._directory.unlink()
+        self._away.rename(self._directory)
+
+
+def failed(house: House) -> bool:
+    return any(told[0] == "spool failed" for told in house.audience.said)
+
+
+class TestStop:
+    async def test_what_is_lost_with_the_memory_is_told(self, house: House, caplog: pytest.LogCaptureFixture) -> None:
+        async with house.life(make_link(NOBODY), pause_s=3600) as delivery:
+            disk = Gone(house)
+            speak(delivery)
+            await house.audience.until(lambda: failed(house))
+        assert house.audience.of(ulid(1))[-1] == "lost"
+        (line,) = [record.message for record in caplog.records if record.levelno == logging.ERROR][-1:]
+        assert line.startswith(f"lost at the stop: {ulid(1)}, 1.2 s")
+        disk.back()
+
+    async def test_what_the_disk_takes_at_last_is_not_lost(self, house: House) -> None:
+        async with house.life(make_link(NOBODY), pause_s=3600, rewrite_s=3600) as delivery:
+            disk = Gone(house)
+            speak(delivery)
+            await house.audience.until(lambda: failed(house))
+            disk.back()
+        assert house.files() == [ulid(1)]
+        assert "lost" not in house.audience.of(ulid(1))
+
+
+class TestUndeleted:
+    async def test_what_was_dropped_is_deleted_when_the_disk_does_it_and_never_sent(
+        self, house: House, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with house.life(make_link(NOBODY), pause_s=3600) as delivery:
+            speak(delivery)
+            await house.audience.hears("spool works")
+            await house.audience.until(lambda: delivery.spooled)
+            stuck = Stuck(house, ulid(1))
+            delivery.drop(PartId(ulid(1)))
+            await house.audience.until(lambda: failed(house))
+            assert [(one.reason, one.deleting) for one in delivery.waiting()] == [(DROPPED, True)]
+            assert delivery.spooled == 0
+            delivery.add([PartId(ulid(1))])  # as of a spool that is looked through again
+            assert delivery.spooled == 0
+            told = len(house.audience.said)
+            stuck.free()
+            await until(lambda: ("spool works",) in house.audience.said[told:])
+            assert house.files() == []
+            assert delivery.waiting() == []
+        assert [record.levelname for record in caplog.records if "cannot be deleted" in record.message].count(
+            "WARNING"
+        ) == 1
+
+    async def test_what_is_delivered_waits_for_no_text_and_the_fault_stands(self, house: House) -> None:
+        async with FakeBackend() as backend, house.life(make_link(backend.url), rewrite_s=3600) as delivery:
+            house.audience.publishing = asyncio.Event()
+            speak(delivery, ulid(1))
+            await house.audience.hears("publishing", ulid(1))
+            await house.audience.hears("spool works")
+            stuck = Stuck(house, ulid(1))
+            house.audience.publishing.set()
+            await house.audience.until(lambda: failed(house))
+            assert [(one.reason, one.deleting) for one in delivery.waiting()] == [(DELIVERED, True)]
+            assert delivery.spooled == 0
+            told = len(house.audience.said)
+            speak(delivery, ulid(2))
+            await house.audience.hears("delivered", ulid(2))
+            await until(lambda: not (house.directory / f"{ulid(2)}.utt").exists())
+            assert ("spool works",) not in house.audience.said[told:]
+            stuck.free()
+            delivery.retry()
+            await until(lambda: ("spool works",) in house.audience.said[told:])
+            assert house.files() == []
+            assert len(backend.calls) == 2
+
+    async def test_the_stop_tries_once_more(self, house: House) -> None:
+        async with house.life(make_link(NOBODY), pause_s=3600, rewrite_s=3600) as delivery:
+            speak(delivery)
+            await house.audience.hears("spool works")
+            stuck = Stuck(house, ulid(1))
+            delivery.drop(PartId(ulid(1)))
+            await house.audience.until(lambda: failed(house))
+            stuck.free()
+        assert house.files() == []
+
+    def test_a_deletion_is_synced_though_it_was_done_before(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The sync after it failed: only the second try makes it last."""
+        folder = Folder(tmp_path / "spool")
+        folder.open()
+        synced: list[int] = []
+        monkeypatch.setattr("flowpi.dictation.spool_folder.sync_names", synced.append)
+        folder.delete(PartId(ulid(1)), sync=True)
+        folder.close()
+        assert len(synced) == 1
+
+
+class TestProbe:
+    async def test_the_disk_is_probed_when_what_it_refused_was_dropped(self, house: House) -> None:
+        async with house.life(make_link(NOBODY), pause_s=3600) as delivery:
+            disk = Gone(house)
+            speak(delivery)
+            await house.audience.until(lambda: failed(house))
+            delivery.drop(PartId(ulid(1)))
+            await ticks()
+            assert ("spool works",) not in house.audience.said
+            disk.back()
+            await house.audience.hears("spool works")
+            assert [path.name for path in house.directory.iterdir()] == []
+
+    async def test_the_texts_disk_is_probed_when_what_it_refused_was_dropped(self, house: House) -> None:
+        async with FakeBackend() as backend, house.life(make_link(backend.url)) as delivery:
+            house.audience.full = True
+            speak(delivery)
+            await house.audience.until(lambda: delivery.spooled)
+            delivery.drop(PartId(ulid(1)))
+            await house.audience.until(lambda: house.audience.said.count(("probed",)) >= 2)
+            assert ("texts work",) not in house.audience.said
+            house.audience.full = False
+            await house.audience.hears("texts work")
+
+    async def test_nothing_is_written_where_nothing_is_wrong(self, house: House) -> None:
+        async with FakeBackend() as backend, house.life(make_link(backend.url), rewrite_s=0.0) as delivery:
+            before = house.directory.stat().st_mtime_ns
+            await ticks(300)
+            assert house.directory.stat().st_mtime_ns == before
+            speak(delivery)
+            await house.audience.hears("delivered", ulid(1))
+            await ticks(300)
+        assert ("probed",) not in house.audience.said
