@@ -77,10 +77,9 @@ async def test_what_still_grows_is_written_when_it_has_ended(disk: Disk) -> None
         keeper.keep(other)
         await until(lambda: keeper.on_disk(other.part_id))
         await ticks(200)
-        assert utterance.durable is refused
-        assert disk.files() == [ulid(2)]
-        assert disk.failures == 1
-        utterance.finish(0.0)
+        found = utterance.durable, disk.files(), disk.failures
+        utterance.finish(0.0)  # whatever was found: the end of the keeper waits for it
+        assert found == (refused, [ulid(2)], 1)
         await until(lambda: keeper.on_disk(part))
         assert disk.files() == [ulid(1), ulid(2)]
         assert utterance.durable is not refused
@@ -108,7 +107,7 @@ async def test_when_one_is_taken_all_are_written_at_once(disk: Disk) -> None:
 
 async def test_while_nothing_is_taken_each_is_tried_in_its_turn(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """If only one of them is to blame, the others do not wait for it."""
-    async with disk.keeper(rewrite_s=0.001) as keeper:
+    async with disk.keeper(rewrite_s=0.05) as keeper:
         await refuse(disk, keeper, 1, 2, 3)
         tried: list[str] = []
         really_keep = keeper.keep
