@@ -4,6 +4,7 @@ A disk that is full, read-only or broken is a fault to live with, not the end: w
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -89,6 +90,8 @@ class Storage:
             if lights.TRANSCRIPTS in self._trouble:
                 await asyncio.to_thread(self._try, lights.TRANSCRIPTS, self.transcripts.open)
                 if lights.TRANSCRIPTS not in self._trouble:
+                    if (last := await asyncio.to_thread(self.transcripts.last_id)) is not None:
+                        self.ids.follow(last)
                     self.conductor.outcomes.clear(lights.TRANSCRIPTS)
             if lights.SPOOL in self._trouble:
                 kept = await asyncio.to_thread(self._try, lights.SPOOL, self.spool.open)
@@ -103,7 +106,10 @@ class Storage:
         """Delete what is too old, for ever."""
         while True:
             for expire in (self.transcripts.expire, self.spool.expire):
-                await asyncio.to_thread(expire, time.time(), time.monotonic())
+                try:
+                    await asyncio.to_thread(expire, time.time(), time.monotonic())
+                except OSError as error:  # there is no hurry, and nobody must stop talking for it
+                    log.warning("nothing is deleted for its age now (%s)", error)
             await asyncio.sleep(EXPIRE_S)
 
     def _try(self, code: str, attempt: Callable[[], T]) -> T | None:
@@ -130,6 +136,8 @@ class Storage:
         done = await asyncio.to_thread(self.transcripts.ids) if kept else set()
         for part in kept:
             if part in done:  # its text got out, and a crash came before it was deleted
+                with contextlib.suppress(SpoolError):
+                    await asyncio.to_thread(self.spool.load, part)  # a damaged one is put aside, not deleted
                 self.conductor.delivery.discard(part)
         backlog = [part for part in kept if part not in done]
         if backlog:

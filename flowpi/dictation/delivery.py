@@ -83,6 +83,7 @@ class Delivery:
         """`retry_s`: how long to wait after so many failures in a row. `pace_s`: from one late attempt to the next.
         `rewrite_s`: how long at most to leave a disk alone that took nothing. `probe`: as for `Outbox`."""
         self._backends = BackendsInUse(backends, audience)
+        self._keep_audio = keep_audio
         self._audience = audience
         self._retry_s = retry_s
         self._pace_s = pace_s
@@ -148,7 +149,7 @@ class Delivery:
 
     def discard(self, part: PartId) -> None:
         """Its text is out since an earlier life: take it off the disk."""
-        self._keeper.put_away(part)
+        self._keeper.put_away(part, keep_audio=self._keep_audio)
 
     def use(self, backends: Backends) -> None:
         """Other backends, from the next attempt on. They may take what the others did not; so may the disk now."""
@@ -363,12 +364,13 @@ class Delivery:
             await self._publish_late(entry, recognised)
 
     async def _publish_late(self, entry: Entry, recognised: Recognised) -> bool:
-        """False if it came to nothing, by a mistake of ours. What the disk did not take is held."""
+        """False if it came to nothing, by a mistake of ours or for want of memory. What the disk refused is held."""
         try:
             await self._outbox.publish(recognised, late=True)
         except SpoolError as error:
             entry.reason = str(error)
-            self._outbox.hold(recognised)
+            # A text that could not be held is to be asked for again, but not at once.
+            return self._outbox.hold(recognised)
         except Exception as error:
             self._backlog.held.pop(entry.part, None)
             self._made_a_mistake(entry, error)

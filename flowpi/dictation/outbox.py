@@ -125,12 +125,14 @@ class Outbox:
             return True
         return False
 
-    def hold(self, recognised: Recognised) -> None:
-        """If the memory is full and the audio on the disk, the text is let go and asked for again."""
+    def hold(self, recognised: Recognised) -> bool:
+        """False if the memory is full and the audio on the disk: the text is let go, and asked for again."""
         part = recognised.utterance.part_id
-        if not (self.memory_full and self._keeper.on_disk(part)):
+        held = not (self.memory_full and self._keeper.on_disk(part))
+        if held:
             self._backlog.held[part] = recognised
         self._news.set()
+        return held
 
     async def next(self) -> tuple[Entry, Recognised]:
         """Wait until one of those that are held may go out; it stays held until it is published."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from flowpi.core.errors import CannotCreateError, DataError, SpoolError
 from flowpi.dictation import spool_format
-from flowpi.dictation.spool_errors import NO_FILE, PASSING, mend
+from flowpi.dictation.spool_errors import NO_FILE, PASSING, mend, unusable
 from flowpi.dictation.spool_file import SpoolFile, write_whole
 from flowpi.dictation.spool_folder import KEPT, Folder
 from flowpi.dictation.spool_format import MAX_PIECE_BYTES, Ending, NewerVersion
@@ -212,7 +212,7 @@ class Spool:
         try:
             write_and_delete(PROBE, self._folder.handle, bytes(BYTES_PER_S))
         except OSError as error:
-            raise self._folder.unusable(error) from error
+            raise unusable(self.directory, error) from error
         finally:
             self._folder.forget(BYTES_PER_S)
 

@@ -146,7 +146,11 @@ class Transcripts:
 
     def _files(self) -> list[Path]:
         try:
-            return [path for path in self.directory.iterdir() if NAME.fullmatch(path.name) and path.is_file()]
+            return [
+                path
+                for path in self.directory.iterdir()
+                if NAME.fullmatch(path.name) and path.is_file() and not path.is_symlink()
+            ]
         except OSError:
             return []
 
@@ -198,15 +202,22 @@ class Transcripts:
         """
         last = sorted(path.name for path in self._files() if path.name != today)[-1:]
         for name in {today, *last, *self._doubtful}:
-            with contextlib.suppress(FileNotFoundError), _opened(self.directory / name) as handle:
-                start = max(0, os.fstat(handle).st_size - TAIL_BYTES)
-                if one not in _ids(os.pread(handle, TAIL_BYTES, start)):
-                    continue
-                if name in self._doubtful:
-                    self._replace(name)
-                else:
-                    os.fsync(handle)
-                return True
+            try:
+                with _opened(self.directory / name) as handle:
+                    start = max(0, os.fstat(handle).st_size - TAIL_BYTES)
+                    if one not in _ids(os.pread(handle, TAIL_BYTES, start)):
+                        continue
+                    if name in self._doubtful:
+                        self._replace(name)
+                    else:
+                        os.fsync(handle)
+                    return True
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if name == today:
+                    raise
+                log.debug("%s cannot be read (%s)", name, error.strerror)  # it must not keep today's texts back
         return False
 
     def _replace(self, name: str, line: bytes = b"") -> None:

@@ -31,6 +31,9 @@ class Disk:
     def spool_works(self) -> None:
         pass
 
+    def lost(self, part: PartId, reason: str) -> None:
+        pass
+
     def breaks(self) -> None:
         self.directory.rename(self.directory.with_name("away"))
         self.directory.touch()
@@ -82,6 +85,7 @@ async def test_what_still_grows_is_written_when_it_has_ended(disk: Disk) -> None
         assert found == (refused, [ulid(2)], 1)
         await until(lambda: keeper.on_disk(part))
         assert disk.files() == [ulid(1), ulid(2)]
+        assert utterance.durable is not None
         assert utterance.durable is not refused
         assert utterance.durable.result() is True
         kept = disk.spool.load(part)
