@@ -166,6 +166,18 @@ class TestProbe:
             await house.audience.hears("spool works")
             assert [path.name for path in house.directory.iterdir()] == []
 
+    async def test_a_full_spool_is_not_called_well_because_nothing_waits(self, house: House) -> None:
+        async with house.life(make_link(NOBODY), pause_s=3600) as delivery:
+            house.spool.limit(0)
+            speak(delivery)
+            await house.audience.until(lambda: failed(house))
+            delivery.drop(PartId(ulid(1)))
+            await asyncio.sleep(0.1)  # some probes
+            assert delivery.waiting() == []
+            assert ("spool works",) not in house.audience.said
+            house.spool.limit(1_000_000)
+            await house.audience.hears("spool works")
+
     async def test_the_texts_disk_is_probed_when_what_it_refused_was_dropped(self, house: House) -> None:
         async with FakeBackend() as backend, house.life(make_link(backend.url)) as delivery:
             house.audience.full = True
