@@ -243,10 +243,10 @@ class Keeper:
         """Until the disk works: delete what it did not delete; with nothing to write, write something to see."""
         wait_s = self._rewrite_s
         while self._fault:
-            self._mend_now.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._mend_now.wait()
+            self._mend_now.clear()  # not earlier: what is said during a round counts for the next
             wait_s = min(2 * wait_s, LONGEST_WAIT * self._rewrite_s)
             self._remove_all()
             leaving = [self._tasks[part] for part in self._undeleted if part in self._tasks]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flowpi.core.errors import SpoolError
 from flowpi.dictation.delivery import DELIVERED, DROPPED
 from flowpi.dictation.spool_folder import Folder
 from flowpi.dictation.utterance import PartId
@@ -33,6 +34,10 @@ class Stuck:
         self._file.mkdir()
 
     def free(self) -> None:
+        self._file.rmdir()
+
+    def give_back(self) -> None:
+        """The file as it was; not while its deletion is tried, which must not find nothing for a moment."""
         self._file.rmdir()
         self._aside.rename(self._file)
 
@@ -89,6 +94,7 @@ class TestUndeleted:
             await house.audience.until(lambda: failed(house))
             assert [(one.reason, one.deleting) for one in delivery.waiting()] == [(DROPPED, True)]
             assert delivery.spooled == 0
+            await ticks()
             delivery.add([PartId(ulid(1))])  # as of a spool that is looked through again
             assert delivery.spooled == 0
             told = len(house.audience.said)
@@ -129,7 +135,7 @@ class TestUndeleted:
             stuck = Stuck(house, ulid(1))
             delivery.drop(PartId(ulid(1)))
             await house.audience.until(lambda: failed(house))
-            stuck.free()
+            stuck.give_back()
         assert house.files() == []
 
     def test_a_deletion_is_synced_though_it_was_done_before(
@@ -152,11 +158,25 @@ class TestProbe:
             speak(delivery)
             await house.audience.until(lambda: failed(house))
             delivery.drop(PartId(ulid(1)))
-            await ticks()
+            with pytest.raises(SpoolError):
+                await house.spool.probe()
+            await asyncio.sleep(0.05)  # some probes
             assert ("spool works",) not in house.audience.said
             disk.back()
             await house.audience.hears("spool works")
             assert [path.name for path in house.directory.iterdir()] == []
+
+    async def test_a_full_spool_is_not_called_well_because_nothing_waits(self, house: House) -> None:
+        async with house.life(make_link(NOBODY), pause_s=3600) as delivery:
+            house.spool.limit(0)
+            speak(delivery)
+            await house.audience.until(lambda: failed(house))
+            delivery.drop(PartId(ulid(1)))
+            await asyncio.sleep(0.1)  # some probes
+            assert delivery.waiting() == []
+            assert ("spool works",) not in house.audience.said
+            house.spool.limit(1_000_000)
+            await house.audience.hears("spool works")
 
     async def test_the_texts_disk_is_probed_when_what_it_refused_was_dropped(self, house: House) -> None:
         async with FakeBackend() as backend, house.life(make_link(backend.url)) as delivery:
