@@ -150,7 +150,7 @@ class TestMistakes:
             assert [(one.part, one.parked) for one in waiting] == [(ONE, True)]
             assert waiting[0].reason == "internal error (RuntimeError): see the journal"
             assert house.audience.of(ulid(1)).count("parked") == 1
-            assert house.files() == [ulid(1)]
+            await until(lambda: house.files() == [ulid(1)])
             monkeypatch.undo()
             delivery.retry([ONE])
             await house.audience.hears("delivered", ulid(1))
