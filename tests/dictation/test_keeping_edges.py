@@ -85,9 +85,10 @@ async def test_what_still_grows_is_written_when_it_has_ended(disk: Disk) -> None
         assert found == (refused, [ulid(2)], 1)
         await until(lambda: keeper.on_disk(part))
         assert disk.files() == [ulid(1), ulid(2)]
-        assert utterance.durable is not None
-        assert utterance.durable is not refused
-        assert utterance.durable.result() is True
+        durable = utterance.durable
+        assert durable is not None
+        assert durable is not refused
+        assert durable.result() is True
         kept = disk.spool.load(part)
         assert kept is not None
         assert kept.read(0, kept.length) == SOUND + SOUND
