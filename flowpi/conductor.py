@@ -320,6 +320,6 @@ class Conductor:
 
     def _backlog(self) -> messages.Backlog:
         """Without what is being said, or was a moment ago."""
-        waiting = [one for one in self.delivery.waiting() if not one.live]
+        waiting = [one for one in self.delivery.waiting() if not one.live and not one.deleting]
         oldest_at = messages.moment(waiting[0].part.utterance) if waiting else None
         return messages.Backlog(len(waiting), oldest_at, sum(one.in_memory for one in waiting))

@@ -36,7 +36,7 @@ class Holdings:
         found = {entry.name: spooled(entry) for entry in self._spool.entries()}
         for one in known:
             name = str(one.part)
-            state = "sending" if one.sending else "parked" if one.parked else "waiting"
+            state = "deleting" if one.deleting else "sending" if one.sending else "parked" if one.parked else "waiting"
             duration_s = one.duration_s
             if duration_s is None:
                 duration_s = found[name].duration_s if name in found else 0.0

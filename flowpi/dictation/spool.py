@@ -20,7 +20,7 @@ from pathlib import Path
 
 from flowpi.core.errors import CannotCreateError, DataError, SpoolError
 from flowpi.dictation import spool_format
-from flowpi.dictation.spool_errors import NO_FILE, PASSING, mend, unusable
+from flowpi.dictation.spool_errors import NO_FILE, mend, unusable
 from flowpi.dictation.spool_file import SpoolFile, write_whole
 from flowpi.dictation.spool_folder import KEPT, Folder
 from flowpi.dictation.spool_format import MAX_PIECE_BYTES, Ending, NewerVersion
@@ -137,7 +137,7 @@ class Spool:
                 log.warning("%s waits for a newer flowpi (%s)", name, reason)
             return None
         except OSError as error:
-            if error.errno in PASSING:
+            if error.errno not in NO_FILE:
                 raise SpoolError(
                     f"{str(self.directory / name)!r} cannot be read ({error.strerror})", mend(error)
                 ) from error

@@ -5,13 +5,8 @@ from pathlib import Path
 
 from flowpi.core.errors import SpoolError
 
-PASSING = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EINTR}
-)
-"""Errors that say nothing about the file: it stays where it is."""
-
 NO_FILE = frozenset({errno.EINVAL, errno.ELOOP, errno.EISDIR})
-"""Of `open_regular`: what is there is no regular file."""
+"""Of `open_regular`: what is there is no regular file. Any other error may pass, and says nothing about the file."""
 
 
 def unusable(directory: Path, error: OSError) -> SpoolError:

@@ -99,7 +99,8 @@ class Spooled(Struct):
 
     `name`: what to call it by; `id` is None, and `said_at` too, of what is none by the name of its file. `state`:
     `speaking`; `sending`; `waiting` for its turn; `parked`, no backend takes it, and only `flowpi spool retry` tries
-    again; `quarantined`, its file cannot be read; `newer`, a later flowpi wrote it. `reason`: why there is no text.
+    again; `deleting`, it is over, but the disk does not delete it; `quarantined`, its file cannot be read; `newer`, a
+    later flowpi wrote it. `reason`: why there is no text.
     `said_at`: by the clock of then. `duration_s`: by the size of its file.
     """
 

@@ -23,7 +23,7 @@ PART = PartId(ID)
 FILE = f"{ID}.utt"
 NEW = f"{ID}.utt.new"
 
-PASSING = ["EIO", "EMFILE", "ENFILE", "ENOMEM", "EACCES", "EPERM", "ESTALE", "EINTR"]
+PASSING = ["EIO", "EMFILE", "ENFILE", "ENOMEM", "EACCES", "EPERM", "ESTALE", "EINTR", "ETIMEDOUT", "EUCLEAN"]
 """What may be otherwise in a moment, and is not the fault of the file."""
 
 
@@ -289,7 +289,7 @@ class TestTroubleThatPasses:
             if step == "opened":
                 disk.setattr(os, "open", fails)
             else:
-                disk.setattr(spool_format, "read", lambda file, part: fails(FILE))
+                disk.setattr(spool_format, "read", lambda file, part, **options: fails(FILE))
             with pytest.raises(SpoolError, match=r"cannot be read \("):
                 spool.load(PART)
         assert files(spool) == [FILE]
