@@ -15,6 +15,7 @@ import errno
 import logging
 import os
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -57,6 +58,8 @@ class Transcripts:
         self._doubtful: set[str] = set()
         """Names of files of which it is not known what is on the disk."""
         self._noted: dict[str, float] = {}
+        self._written: dict[str, float] = {}
+        """Monotonic seconds of the last line that this process wrote, by file."""
 
     def open(self) -> None:
         """Raises CannotCreateError if the directory cannot be made."""
@@ -140,6 +143,8 @@ class Transcripts:
         keep_s = self._keep_days * DAY_S
         due, self._noted = overdue(born, self._noted, keep_s=keep_s, unix_s=unix_s, monotonic_s=monotonic_s)
         for name in due:
+            if monotonic_s - self._written.get(name, float("-inf")) < keep_s:
+                continue  # dated by a clock that was behind: the texts in it are of today
             with contextlib.suppress(OSError):
                 (self.directory / name).unlink()
                 log.info("deleted %s: older than %d days", name, self._keep_days)
@@ -167,6 +172,7 @@ class Transcripts:
                 self._replace(name, line)
                 return
             self._add(handle, name, line)
+            self._written[name] = time.monotonic()
         finally:
             os.close(handle)
 

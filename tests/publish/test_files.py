@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,21 @@ async def test_old_files_go_and_nothing_else(tmp_path: Path) -> None:
     transcripts.expire(NOON, 1000.0 + DAY_S)
     transcripts.close()
     assert sorted(os.listdir(tmp_path)) == sorted(stay)
+
+
+@pytest.mark.promise("P24")
+async def test_a_text_that_a_clock_behind_dated_stays_as_long_as_any_other(tmp_path: Path) -> None:
+    transcripts = Transcripts(tmp_path, keep_days=2)
+    transcripts.open()
+    await transcripts.append(final(1), NOON - 60 * DAY_S)  # before the network told the time
+    began = time.monotonic()
+    for days in (0.0, 1.0, 1.9):
+        transcripts.expire(NOON + days * DAY_S, began + days * DAY_S)
+    assert len(os.listdir(tmp_path)) == 1
+    for days in (2.1, 3.2):  # it was noted anew, and has a day again
+        transcripts.expire(NOON + days * DAY_S, began + days * DAY_S)
+    assert os.listdir(tmp_path) == []
+    transcripts.close()
 
 
 @pytest.mark.promise("P24")
