@@ -244,7 +244,7 @@ class Soak:
         while True:
             before = self._loop.time()
             await asyncio.sleep(0.1)
-            if self._loop.time() - before > 0.1 + LATE_S / 2:
+            if self._loop.time() - before > 0.1 + LATE_S:
                 self._stood_still_at = self._loop.time()
 
     # Each fault breaks something, and mends it when it is left.
