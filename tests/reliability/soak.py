@@ -43,7 +43,7 @@ from flowpi.panel.button import ScriptedButton
 from flowpi.panel.led import RecordingLed
 from flowpi.publish.hub import Message
 
-FASTER = 60.0
+FASTER = 72.0
 ADDRESS = "127.0.0.1:8477"
 DISK_MB = 48
 PERIOD_S = 0.02

@@ -1,4 +1,4 @@
-"""P35: a day of faults of all kinds in twenty-five minutes; some minutes of it in seconds."""
+"""P35: a day of faults of all kinds in some twenty minutes; some minutes of it in seconds."""
 
 from collections.abc import Callable
 
