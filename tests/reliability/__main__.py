@@ -30,7 +30,8 @@ def number(promise: str) -> int:
 
 def table(found: list[dict[str, Any]], began: datetime.datetime) -> str:
     """`found`: what the tests left, see the fixture `measured`."""
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}"
+    kernel, _, _ = platform.release().partition("-")
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Linux {kernel}, Python {platform.python_version()}"
     rows = [
         f"Measured by `make test-long` on {began:%Y-%m-%d}, {machine}.\n",
         "| | promise | what was done, and what came of it | test |",
