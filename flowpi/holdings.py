@@ -69,15 +69,15 @@ class Holdings:
     async def drop(self, chosen: Iterable[Spooled]) -> int:
         """For good; how many that were. Raises SpoolError."""
         dropped = list(chosen)
+        known = {waiting.part for waiting in self._conductor.delivery.waiting()}
         for one in dropped:
             if one.state == "quarantined":
                 await asyncio.to_thread(self._spool.discard, one.name)
             elif one.id is not None:
                 part = PartId(one.id, one.part)
-                known = any(waiting.part == part for waiting in self._conductor.delivery.waiting())
                 self._conductor.outcomes.dropped(part)
                 self._conductor.delivery.drop(part)
-                if not known:
+                if part not in known:
                     await self._spool.remove(part, cancelled=True)
         self._count_quarantined()
         return len(dropped)

@@ -93,9 +93,6 @@ class Outcomes:
         if (utterance := self._open.get(part)) is not None and self._forget(utterance):
             self._handle(DeliveryDeferred(part.utterance))
 
-    def open(self) -> list[Utterance]:
-        return list(self._open.values())
-
     def tell_late(self, utterance_id: str) -> None:
         """Its text is still awaited, but nobody should wait for it."""
         if self.parts(utterance_id):
@@ -207,7 +204,7 @@ class Outcomes:
         self._stats.quarantined = count
         if count:
             what = "a file of the spool" if count == 1 else f"{count} files of the spool"
-            self._handle(FaultRaised(QUARANTINE, f"{what} cannot be read: see `flowpi spool list`"))
+            self._handle(FaultRaised(QUARANTINE, f"{what} cannot be read, or not to the end: see `flowpi spool list`"))
         else:
             self.clear(QUARANTINE)
         self.publish_stats()

@@ -118,11 +118,6 @@ class Delivery:
         return len(self._backlog)
 
     @property
-    def awaiting(self) -> int:
-        """How many utterances are complete, and their texts are awaited by those who spoke them."""
-        return sum(live.utterance.complete for live in self._live.values())
-
-    @property
     def memory_full(self) -> bool:
         """The disk takes nothing, and no more must be recorded until it does."""
         return self._outbox.memory_full
