@@ -22,7 +22,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -120,15 +120,17 @@ class Network:
         return msgspec.json.decode(line, type=Counts)
 
 
-def alone(module: str, *arguments: str, timeout_s: float) -> Any:
+def alone(module: str, *arguments: str, timeout_s: float, environ: Mapping[str, str] | None = None) -> Any:
     """Run `python -m module` in a network of its own, with mounts and processes that end with it.
 
-    Returns the JSON in the last line of its output. Needs root, or a kernel that lets users make namespaces.
+    `environ`: added to the present one. Returns the JSON in the last line of its output. Needs root, or a kernel that
+    lets users make namespaces.
     """
     command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     command += [] if os.geteuid() == 0 else ["--map-root-user"]
     command += [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
+    inherited = os.environ | (environ or {})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=inherited)
     assert done.returncode == 0, done.stdout + done.stderr
     return msgspec.json.decode(done.stdout.splitlines()[-1])
 
