@@ -56,6 +56,25 @@ class Gone:
         self._away.rename(self._directory)
 
 
+class Probes:
+    """How often the disk was looked at."""
+
+    def __init__(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self._probe = house.spool.probe
+        monkeypatch.setattr(house.spool, "probe", self._counted)
+
+    async def _counted(self) -> None:
+        try:
+            await self._probe()
+        finally:
+            self.count += 1
+
+    async def some(self) -> None:
+        before = self.count
+        await until(lambda: self.count >= before + 3)
+
+
 def failed(house: House) -> bool:
     return any(told[0] == "spool failed" for told in house.audience.said)
 
@@ -152,7 +171,10 @@ class TestUndeleted:
 
 
 class TestProbe:
-    async def test_the_disk_is_probed_when_what_it_refused_was_dropped(self, house: House) -> None:
+    async def test_the_disk_is_probed_when_what_it_refused_was_dropped(
+        self, house: House, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
         async with house.life(make_link(NOBODY), pause_s=3600) as delivery:
             disk = Gone(house)
             speak(delivery)
@@ -160,19 +182,22 @@ class TestProbe:
             delivery.drop(PartId(ulid(1)))
             with pytest.raises(SpoolError):
                 await house.spool.probe()
-            await asyncio.sleep(0.05)  # some probes
+            await until(lambda: caplog.text.count("cannot be deleted") >= 3)
             assert ("spool works",) not in house.audience.said
             disk.back()
             await house.audience.hears("spool works")
             assert [path.name for path in house.directory.iterdir()] == []
 
-    async def test_a_full_spool_is_not_called_well_because_nothing_waits(self, house: House) -> None:
+    async def test_a_full_spool_is_not_called_well_because_nothing_waits(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         async with house.life(make_link(NOBODY), pause_s=3600) as delivery:
+            probes = Probes(house, monkeypatch)
             house.spool.limit(0)
             speak(delivery)
             await house.audience.until(lambda: failed(house))
             delivery.drop(PartId(ulid(1)))
-            await asyncio.sleep(0.1)  # some probes
+            await probes.some()
             assert delivery.waiting() == []
             assert ("spool works",) not in house.audience.said
             house.spool.limit(1_000_000)
