@@ -9,9 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import msgspec
-
 from tests.rig.appliance import PATIENCE_S
+from tests.rig.trace import Call, parse
 
 CALLS = (
     "write,writev,pwrite64,pwritev,pwritev2,sendfile,copy_file_range,splice,fsync,fdatasync,sync,syncfs,"
@@ -19,21 +18,7 @@ CALLS = (
 )
 SYNCS = ("fsync", "fdatasync", "sync", "syncfs", "sync_file_range", "msync")
 
-# `6719  write(3</spool/x>, ""..., 10) = 10`; or in two, where another thread's call came between:
-# `6719  write(3</spool/x>, ""..., 10 <unfinished ...>` and `6719  <... write resumed>) = 10`.
-_CALL = re.compile(
-    r"(?P<thread>\d+) +(?P<call>\w+)\((?P<arguments>.*?)(?: <unfinished \.\.\.>|\) += (?P<result>-?\d+).*)"
-)
-_RESUMED = re.compile(r"(?P<thread>\d+) +<\.\.\. \w+ resumed>.*\) += (?P<result>-?\d+)")
-_PATH = re.compile(r'^\d+<(?P<fd>[^>]+)>|"(?P<path>/[^"]*)"')
-
-
-class Call(msgspec.Struct):
-    """`path`: what it was about, absolute; the first one where there are two."""
-
-    name: str
-    path: str
-    result: int
+_NAMED = re.compile(r'"(/[^"]*)"')
 
 
 class Writes:
@@ -65,17 +50,11 @@ class Writes:
         assert self._process is not None
         self._process.terminate()
         self._process.wait(PATIENCE_S)
-        unfinished: dict[str, Call] = {}
-        for line in self._file.read_text().splitlines():
-            if (resumed := _RESUMED.match(line)) and (call := unfinished.pop(resumed["thread"], None)):
-                call.result = int(resumed["result"])
-            elif (found := _CALL.match(line)) and (about := _PATH.search(found["arguments"])):
-                path = about["fd"] or about["path"]
-                if not path.startswith("/") or path.startswith("/dev/") or Path(path) in self._besides:
-                    continue
-                self.calls.append(Call(found["call"], path, int(found["result"] or 0)))
-                if found["result"] is None:
-                    unfinished[found["thread"]] = self.calls[-1]
+        for call in parse(self._file.read_text()):
+            named = _NAMED.search(call.arguments)
+            path = call.path or (named[1] if named else "")
+            if path.startswith("/") and not path.startswith("/dev/") and Path(path) not in self._besides:
+                self.calls.append(call)
 
     @property
     def syncs(self) -> int:
