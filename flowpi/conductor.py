@@ -18,7 +18,7 @@ from msgspec import structs
 
 from flowpi.audio.capture import Capture
 from flowpi.core import topics
-from flowpi.core.appliance import MICROPHONE, Rules, State, start, step
+from flowpi.core.appliance import MICROPHONE, MUTED, Grip, Idle, Recording, Rules, State, start, step
 from flowpi.core.errors import MicrophoneError
 from flowpi.core.events import (
     BeginPart,
@@ -31,15 +31,18 @@ from flowpi.core.events import (
     Effect,
     Event,
     FaultRaised,
+    LongPressed,
+    Mute,
     Refuse,
     Started,
     StartRecording,
     StopCommanded,
     StopRecording,
     TellLate,
+    Unmute,
 )
 from flowpi.core.gestures import Gesture, Gestures, Kind
-from flowpi.core.lights import BUTTON, LED, SILENCE, SPOOL, light
+from flowpi.core.lights import BUTTON, LED, SILENCE, SPOOL, Pattern, light, moment
 from flowpi.core.ulid import UlidFactory
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.utterance import About, Utterance
@@ -96,6 +99,9 @@ class Conductor:
         self._context = NOTHING
         """Of the event that is being worked off."""
         self._refusal: Refuse | None = None
+        self._moment: Pattern | None = None
+        """To be shown once, before what is."""
+        self._stopping = False
         self.outcomes = Outcomes(hub, commit, state=lambda: self._state, handle=self.handle, refresh=self._refresh)
 
     def open(self, capture: Capture, delivery: Delivery) -> None:
@@ -107,6 +113,15 @@ class Conductor:
     @property
     def state(self) -> State:
         return self._state
+
+    @property
+    def muted(self) -> bool:
+        return self._state.has_fault(MUTED)
+
+    def stop(self) -> None:
+        """Show until the end that the appliance stops."""
+        self._stopping = True
+        self._lamp.show(light(self._state, stopping=True))
 
     async def quiet(self) -> None:
         """Until nothing is being recorded, post-rolls included."""
@@ -131,7 +146,9 @@ class Conductor:
         try:
             while self._events:
                 event, at = self._events.popleft()
-                self._state, effects = step(self._state, event, at, self._rules)
+                before = self._state
+                self._state, effects = step(before, event, at, self._rules)
+                self._moment = moment(before, event, self._state) or self._moment
                 for effect in effects:
                     self._carry_out(effect, at)
         finally:
@@ -213,6 +230,12 @@ class Conductor:
                     if waiting.part.utterance == utterance_id and not waiting.live:
                         log.info("%s: cancelled", waiting.part)
                         self.delivery.drop(waiting.part)
+            case Mute():
+                log.info("muted by a long press")
+                self.capture.close()
+            case Unmute():
+                log.info("unmuted by a long press")
+                self.capture.start()
             case Refuse():
                 log.info("no dictation: %s", effect.message)
                 self._refusal = effect
@@ -262,10 +285,14 @@ class Conductor:
             match gesture.kind:
                 case Kind.PRESSED if not double:
                     self.handle(ButtonPressed(self.new_id()), gesture.at)
+                    if isinstance(self._state, Recording) and self._state.grip is Grip.HELD:
+                        self._gestures.spoken_into()
                 case Kind.DOUBLE:
                     self.handle(DoubleTapped(), gesture.at)
                 case Kind.RELEASED:
                     self.handle(ButtonReleased(gesture.tap), gesture.at)
+                case Kind.LONG:
+                    self.handle(LongPressed(), gesture.at)
                 case _:
                     pass
         if self._gesture_timer is not None:
@@ -294,7 +321,12 @@ class Conductor:
             self._since = time.time()
             log.debug("%s", state.name)
         self._shown = shown
-        self._lamp.show(light(state))
+        once, self._moment = self._moment, None
+        self._lamp.show(
+            light(state, stopping=self._stopping),
+            once=once if isinstance(state, Idle) else None,
+            at_once=not isinstance(state, Idle) or self._stopping,
+        )
         self._hub.publish(topics.STATE, self._payload())
         if self._deadline is not None:
             self._deadline.cancel()

@@ -16,6 +16,7 @@ import signal
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -36,6 +37,7 @@ from flowpi.host import paths
 from flowpi.host.systemd import Notifier
 from flowpi.panel.button import Button, NoButton
 from flowpi.panel.led import Lamp, Led, NoLed
+from flowpi.panel.night import brightness
 from flowpi.publish.hub import Hub
 from flowpi.publish.socket import LocalSocket
 from flowpi.storage import Storage
@@ -148,6 +150,7 @@ class Daemon:
                     ]
                     await self._stopping.wait()
                     log.info("stopping")
+                    self._conductor.stop()
                     for helper in helpers:
                         helper.cancel()
             finally:
@@ -156,6 +159,7 @@ class Daemon:
                     async with asyncio.timeout(STOP_S):
                         await self._close(local)
         finally:
+            self._lamp.close()
             storage.close()
 
     async def _close(self, local: LocalSocket) -> None:
@@ -163,7 +167,7 @@ class Daemon:
 
         Whatever a driver throws then, the rest is closed too: what was said must get to the disk.
         """
-        for close in (self._button.close, self._capture.close, self._lamp.close):
+        for close in (self._button.close, self._capture.close):
             try:
                 close()
             except Exception:
@@ -195,7 +199,7 @@ class Daemon:
         try:
             led = led or NoLed()
             led.open()
-            self._lamp.use(led, config.led.brightness)
+            self._lamp.use(led, lambda: brightness(config.led, datetime.now().astimezone().time()))
         except PanelError as error:
             self._conductor.panel_failed(lights.LED, error)
         try:
@@ -273,7 +277,10 @@ class Daemon:
             self._conductor.open(self._capture, self._delivery)
             self._conductor.microphone_back()  # what was wrong with the old one; the new one speaks for itself
             self._conductor.microphone_silent(False)
-            self._capture.start()
+            if self._conductor.muted:
+                self._capture.close()
+            else:
+                self._capture.start()
             self._interest_changed()
         if config.button != self._config.button or config.led != self._config.led:
             self._button.close()
@@ -343,11 +350,18 @@ def rules(config: Config) -> Rules:
         Mode(config.button.mode),
         config.dictation.max_utterance_s,
         config.dictation.first_result_timeout_s + ENDING_S,
+        config.button.long_s,
     )
 
 
 def gestures(config: Config) -> Gestures:
-    return Gestures(hold_s=config.button.hold_ms / 1000, debounce_s=config.button.debounce_ms / 1000)
+    button = config.button
+    return Gestures(
+        hold_s=button.hold_ms / 1000,
+        double_s=button.double_ms / 1000,
+        long_s=button.long_s,
+        debounce_s=button.debounce_ms / 1000,
+    )
 
 
 def make_source(config: Config) -> Source:

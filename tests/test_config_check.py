@@ -46,7 +46,10 @@ def refused(file: Path, text: str, *overrides: str) -> str:
     [
         ("audio:\n  ratee: 1", "line 2: audio.ratee is not a known key: did you mean audio.rate?"),
         ("mqtt: {}", "line 1: mqtt is not a known key: did you mean publish.mqtt?"),
-        ("led: {zzz: 1}", "line 1: led.zzz is not a known key: known here: kind, pin, pins, brightness"),
+        (
+            "led: {zzz: 1}",
+            "line 1: led.zzz is not a known key: known here: kind, pin, pins, spi, count, brightness, night",
+        ),
         ("audio:\n  rate: 1", "line 2: audio.rate must be a whole number from 8000 to 192000, not 1"),
         ("audio: {rate: fast}", "line 1: audio.rate must be a whole number from 8000 to 192000, not 'fast'"),
         (

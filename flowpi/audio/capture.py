@@ -87,7 +87,7 @@ class Capture:
         self._timer: asyncio.TimerHandle | None = None
         self._open = False
         self._closed = False
-        """By `close`, for ever."""
+        """By `close`, until `start`."""
         self._stuck = False
         """Dead, and not closed yet: closing it could take for ever."""
         self._trials = Trials(self._trial_ended)
@@ -106,16 +106,22 @@ class Capture:
 
     def start(self) -> None:
         """Begin to listen, if there is a pre-roll to fill; else see that the microphone is there."""
-        self._open_at_once(self._open_again)
+        self._closed = False
+        if self._trials.since is None:  # else what it finds out leads on from there
+            self._open_at_once(self._open_again)
 
     def close(self) -> None:
-        """Let go of the device. Recordings in progress end with what there is, marked unless they were released."""
+        """Let go of the device, until `start`.
+
+        Recordings in progress end with what there is, marked unless they were released.
+        """
         if self._open and self._takes:
             self._read()
         for take in list(self._takes):
             self._complete(take, partial=take.stop is None)
         self._closed = True
         self._cancel_timer()
+        self._mute.lost()
         if not self._stuck:
             self._close_source()
         elif self._trials.since is None:
@@ -131,7 +137,7 @@ class Capture:
         if wanted == self._metering:  # a read must not be put off by those who come and go
             return
         self._metering = wanted
-        if wanted and not self._open and self._lost is None:
+        if wanted and not self._open and not self._closed and self._lost is None:
             self._open_at_once(self._try_open)
         self._rest()
 
@@ -148,8 +154,10 @@ class Capture:
         """Record into `entry`, from the pre-roll before `at` on.
 
         Raises:
-            MicrophoneError: there is nothing to record from; `on_fault` has been called.
+            MicrophoneError: there is nothing to record from; `on_fault` has been called, unless it is closed.
         """
+        if self._closed:
+            raise MicrophoneError(self._source.name, "it is closed")
         if self._open:
             self._read()
         elif self._lost is None:

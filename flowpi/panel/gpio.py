@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from flowpi.core.errors import PanelError
+from flowpi.core.lights import Color
 from flowpi.panel.button import OnEdge
 
 CHIPS = "/dev/gpiochip*"
@@ -72,9 +73,9 @@ class GpioLed:
         except Exception as error:  # see GpioButton.open
             raise _explain("LED", self._pin, error) from error
 
-    def set(self, brightness: float) -> None:
+    def set(self, color: Color) -> None:
         try:
-            self._device.value = brightness
+            self._device.value = color.brightness
         except Exception as error:  # see GpioButton.open
             raise _explain("LED", self._pin, error) from error
 
