@@ -177,6 +177,14 @@ class Led(Struct, frozen=True, forbid_unknown_fields=True):
     night: Night | None = None
 
 
+class Cues(Struct, frozen=True, forbid_unknown_fields=True):
+    """Short tones for who does not see the LED."""
+
+    kind: Literal["none", "alsa"] = "none"
+    device: Text = "default"
+    volume: Annotated[float, Meta(ge=0, le=1)] = 0.5
+
+
 class Dictation(Struct, frozen=True, forbid_unknown_fields=True):
     backends: Words = ("local",)
     max_utterance_s: Annotated[int, Meta(ge=5, le=3600)] = 330
@@ -288,12 +296,18 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything. `backends` always has `local`: the owner's, or else the recogniser on this machine."""
+    """Everything.
+
+    What `board` sets is in the other keys already. `backends` always has `local`: the owner's, or else the recogniser
+    on this machine.
+    """
 
     device_id: TopicLevel | None = None
+    board: Literal["plain", "respeaker-2mic", "aiy-voice-kit"] | None = None
     audio: Audio = Audio()
     button: Button = Button()
     led: Led = Led()
+    cues: Cues = Cues()
     dictation: Dictation = Dictation()
     backends: dict[str, Backend] = {}
     context: Context = Context()

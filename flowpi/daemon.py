@@ -36,6 +36,7 @@ from flowpi.dictation.delivery import Delivery
 from flowpi.host import paths
 from flowpi.host.systemd import Notifier
 from flowpi.panel.button import Button, NoButton
+from flowpi.panel.drivers import GPIO_KINDS, make_button, make_led
 from flowpi.panel.led import Lamp, Led, NoLed
 from flowpi.panel.night import brightness
 from flowpi.publish.hub import Hub
@@ -188,22 +189,19 @@ class Daemon:
     async def _open_panel(self, config: Config) -> None:
         """Button and LED. Whatever is wrong with them is said once, and the rest works by commands."""
         led, button = self._given_led, self._given_button
-        wanted = (led is None and config.led.kind == "gpio") or (button is None and config.button.kind == "gpio")
-        if wanted and await self._has_gpio():
-            from flowpi.panel.gpio import GpioButton, GpioLed
-
-            if led is None and config.led.kind == "gpio":
-                led = GpioLed(config.led.pin)
-            if button is None and config.button.kind == "gpio":
-                button = GpioButton(config.button.pin, active_low=config.button.active == "low")
+        gpio_led = led is None and config.led.kind in GPIO_KINDS
+        gpio_button = button is None and config.button.kind in GPIO_KINDS
+        if (gpio_led or gpio_button) and not await self._has_gpio():
+            led = NoLed() if gpio_led else led
+            button = NoButton() if gpio_button else button
         try:
-            led = led or NoLed()
+            led = led or make_led(config.led)
             led.open()
             self._lamp.use(led, lambda: brightness(config.led, datetime.now().astimezone().time()))
         except PanelError as error:
             self._conductor.panel_failed(lights.LED, error)
         try:
-            button = button or NoButton()
+            button = button or make_button(config.button)
             button.open(self._conductor.edge)
             self._button = button
         except PanelError as error:
@@ -335,7 +333,7 @@ def check_supported(config: Config) -> None:
     publish = config.publish
     not_yet = {
         "button.kind evdev": config.button.kind == "evdev",
-        f"led.kind {config.led.kind}": config.led.kind in ("rgb", "apa102"),
+        "cues.kind alsa": config.cues.kind == "alsa",
         "publish.mqtt": publish.mqtt.url is not None,
         "publish.command": publish.command.run is not None,
         "publish.keyboard": publish.keyboard.kind != "none",

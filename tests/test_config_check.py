@@ -59,6 +59,18 @@ def refused(file: Path, text: str, *overrides: str) -> str:
         ("led: {brightness: 2}", "line 1: led.brightness must be a number from 0 to 1, not 2"),
         ("audio: {source: alsaa}", "line 1: audio.source must be alsa or wav, not 'alsaa': did you mean alsa?"),
         ("audio: {channel: mox}", "line 1: audio.channel must be mix or a whole number from 0 to 31, not 'mox'"),
+        (
+            "board: respeaker",
+            "line 1: board must be aiy-voice-kit, plain, respeaker-2mic or null, not 'respeaker': "
+            "did you mean respeaker-2mic?",
+        ),
+        ("board: [plain]", "line 1: board must be aiy-voice-kit, plain, respeaker-2mic or null, not a list of 1"),
+        ("board: plain\nled: 3", "line 2: led must be a mapping, not 3"),
+        (
+            "led: {night: {from: 22:00}}",
+            'line 1: led.night.from must be a time of day in quotes, such as "22:00", not 1320: '
+            "put it in quotes, or YAML takes it for something else",
+        ),
         ("audio:", "line 1: audio must be a mapping, not empty: remove the line, or set a key in it"),
         ("spool: {keep_audio: maybe}", "line 1: spool.keep_audio must be true or false, not 'maybe'"),
         (
@@ -151,6 +163,15 @@ def test_one_bad_value(file: Path, text: str, message: str) -> None:
         ("led: {kind: rgb, pins: [5, 6, 5]}", "led.pins names a pin twice: each colour needs its own"),
         ("led: {kind: rgb, pins: [5, 6, 17]}", "led.pins and button.pin are both 17: wire them to two pins"),
         ("led: {pin: 17}", "led.pin and button.pin are both 17: wire them to two pins"),
+        (
+            "led: {kind: apa102}\nbutton: {pin: 10}",
+            "led.spi and button.pin are both 10: wire them to two pins",
+        ),
+        (
+            "button: {long_s: 0.5, hold_ms: 500}",
+            "button.long_s 0.5 is shorter than a press to talk: more than button.hold_ms 500, or 0 for none",
+        ),
+        ("{board: aiy-voice-kit, led: {pin: 23}}", "led.pin and button.pin are both 23: wire them to two pins"),
         (
             "dictation: {backends: [locl]}",
             "dictation.backends.0 is 'locl', which is not in backends: did you mean local?",
