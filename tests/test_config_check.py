@@ -112,7 +112,7 @@ def refused(file: Path, text: str, *overrides: str) -> str:
         ("context: {ap: {name: x}}", "line 1: context.ap is not a known key: did you mean context.app?"),
         (
             "context: {app: {type: mail}}",
-            "line 1: context.app.type must be ai, email or other or null, not 'mail': did you mean email?",
+            "line 1: context.app.type must be ai, email, other or null, not 'mail': did you mean email?",
         ),
         ("context: {screenshot: '?'}", "line 1: context.screenshot must be base64 or null, not '?'"),
         ("backends: {x: canary}", "line 1: backends.x must be a mapping, not text"),

@@ -137,6 +137,19 @@ QUIET = frozenset({BUTTON, LED, QUARANTINE, REFUSED})
 is left for one that refuses, `BACKEND` says so. What is in quarantine is no news after a day."""
 
 
+DRAWN_S = 3.0
+STEP_S = 0.05
+
+
+def drawing(pattern: Pattern) -> str:
+    """A line for `DRAWN_S`, a character for each `STEP_S`: # is lit. A moment is drawn once."""
+    length = round(DRAWN_S / STEP_S)
+    if len(pattern.steps) == 1:
+        return ("#" if pattern.steps[0][0] else ".") * length
+    signs = "".join(("#" if brightness else ".") * round(seconds / STEP_S) for brightness, seconds in pattern.steps)
+    return signs.ljust(length, ".") if pattern in MOMENTS else (signs * length)[:length]
+
+
 def light(state: State, *, stopping: bool = False) -> Pattern:
     """What to show now. Faults show only while nothing is going on: what the person does comes first."""
     if stopping:

@@ -35,6 +35,7 @@ from flowpi.core.lights import (
     WORKING,
     Color,
     Pattern,
+    drawing,
     light,
     moment,
 )
@@ -70,6 +71,14 @@ def test_no_two_patterns_look_the_same_within_three_seconds(one: Pattern, other:
     shifted = (looked_at[at:] + looked_at[:at] for at in range(len(looked_at)))
     differing = min(sum(a != b for a, b in zip(shown, other, strict=True)) for other in shifted)
     assert differing * STEP_S > JITTER_S
+
+
+def test_a_drawing_is_what_the_led_does() -> None:
+    assert drawing(READY) == "." * 60
+    assert drawing(LISTENING) == "#" * 60
+    assert drawing(NO_MICROPHONE) == "###...###" + "." * 31 + "###...###" + "." * 11
+    assert drawing(DELIVERED) == "...###...#########" + "." * 42
+    assert drawing(WORKING) == "##.." * 15
 
 
 def test_names_are_told_apart_too() -> None:
