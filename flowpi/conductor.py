@@ -42,7 +42,7 @@ from flowpi.core.events import (
     Unmute,
 )
 from flowpi.core.gestures import Gesture, Gestures, Kind
-from flowpi.core.lights import BUTTON, LED, SILENCE, SPOOL, Pattern, light, moment
+from flowpi.core.lights import SILENCE, SPOOL, Pattern, light, moment
 from flowpi.core.ulid import UlidFactory
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.utterance import About, Utterance
@@ -182,9 +182,9 @@ class Conductor:
         log.warning("%s", error)
         self.handle(FaultRaised(part, str(error)))
 
-    def panel_works(self) -> None:
-        self.outcomes.clear(BUTTON)
-        self.outcomes.clear(LED)
+    def panel_works(self, part: str) -> None:
+        """As far as is known."""
+        self.outcomes.clear(part)
 
     def level(self, level: Level) -> None:
         self._hub.publish(topics.LEVEL, level)

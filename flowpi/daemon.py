@@ -194,6 +194,10 @@ class Daemon:
         if (gpio_led or gpio_button) and not await self._has_gpio():
             led = NoLed() if gpio_led else led
             button = NoButton() if gpio_button else button
+        if button is None and config.button.kind == "evdev":
+            from flowpi.panel import evdev
+
+            await asyncio.to_thread(evdev.preload)
         try:
             led = led or make_led(config.led)
             led.open()
@@ -201,10 +205,16 @@ class Daemon:
         except PanelError as error:
             self._conductor.panel_failed(lights.LED, error)
         try:
-            button = button or make_button(config.button)
+            button = button or make_button(config.button, self._button_changed)
             button.open(self._conductor.edge)
             self._button = button
         except PanelError as error:
+            self._conductor.panel_failed(lights.BUTTON, error)
+
+    def _button_changed(self, error: PanelError | None) -> None:
+        if error is None:
+            self._conductor.panel_works(lights.BUTTON)
+        else:
             self._conductor.panel_failed(lights.BUTTON, error)
 
     async def _has_gpio(self) -> bool:
@@ -283,7 +293,8 @@ class Daemon:
         if config.button != self._config.button or config.led != self._config.led:
             self._button.close()
             self._lamp.use(NoLed())
-            self._conductor.panel_works()
+            self._conductor.panel_works(lights.BUTTON)
+            self._conductor.panel_works(lights.LED)
             await self._open_panel(config)
         self._config = config
         log.info("configuration reloaded")
@@ -332,7 +343,6 @@ def check_supported(config: Config) -> None:
     """Raises ConfigError for what the contract knows and this version does not do yet: silence would lose words."""
     publish = config.publish
     not_yet = {
-        "button.kind evdev": config.button.kind == "evdev",
         "cues.kind alsa": config.cues.kind == "alsa",
         "publish.mqtt": publish.mqtt.url is not None,
         "publish.command": publish.command.run is not None,

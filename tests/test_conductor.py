@@ -890,7 +890,7 @@ class TestWhatBecomesOfIt:
             house.conductor.panel_failed(LED, PanelError("the LED is gone"))
             assert house.faults == ["led"]
             assert (await house.record("start"))["state"] == "recording"
-            house.conductor.panel_works()
+            house.conductor.panel_works(LED)
             assert house.faults == []
 
         stage(scene)

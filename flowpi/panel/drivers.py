@@ -1,7 +1,7 @@
 """From the configuration to the driver that it asks for. Each is imported only when it is wanted."""
 
 from flowpi import config
-from flowpi.panel.button import Button, NoButton
+from flowpi.panel.button import Button, NoButton, OnTrouble
 from flowpi.panel.led import Led, NoLed
 
 GPIO_KINDS = ("gpio", "rgb")
@@ -28,14 +28,18 @@ def make_led(led: config.Led) -> Led:
             return NoLed()
 
 
-def make_button(button: config.Button) -> Button:
-    """Not open yet."""
+def make_button(button: config.Button, on_trouble: OnTrouble) -> Button:
+    """Not open yet. `on_trouble`: called by one that can be unplugged."""
     match button.kind:
         case "gpio":
             from flowpi.panel.gpio import GpioButton
 
             return GpioButton(button.pin, active_low=button.active == "low")
         case "evdev":
-            raise NotImplementedError  # `check_supported` refuses it
+            from flowpi.panel.evdev import EvdevButton
+
+            assert button.device is not None
+            assert button.key is not None
+            return EvdevButton(button.device, button.key, on_trouble)
         case "none":
             return NoButton()
