@@ -17,6 +17,7 @@ from typing import Any
 from msgspec import structs
 
 from flowpi.audio.capture import Capture
+from flowpi.audio.cues import Cue, Cues, NoCues
 from flowpi.core import topics
 from flowpi.core.appliance import MICROPHONE, MUTED, Grip, Idle, Recording, Rules, State, start, step
 from flowpi.core.errors import MicrophoneError
@@ -42,7 +43,7 @@ from flowpi.core.events import (
     Unmute,
 )
 from flowpi.core.gestures import Gesture, Gestures, Kind
-from flowpi.core.lights import SILENCE, SPOOL, Pattern, light, moment
+from flowpi.core.lights import KEPT, SILENCE, SPOOL, Pattern, light, moment
 from flowpi.core.ulid import UlidFactory
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.utterance import About, Utterance
@@ -65,7 +66,7 @@ NO_ROOM = "neither disk nor memory has room for more: free some space, or see `f
 
 
 class Conductor:
-    """Call `open` with the parts that call back, before anything else."""
+    """Call `open` with the parts that call back, before anything else. `cues`: none, until somebody sets others."""
 
     capture: Capture
     delivery: Delivery
@@ -102,6 +103,9 @@ class Conductor:
         self._moment: Pattern | None = None
         """To be shown once, before what is."""
         self._stopping = False
+        self.cues: Cues = NoCues()
+        self._ending: set[asyncio.Task[None]] = set()
+        """Post-rolls that a tone waits for."""
         self.outcomes = Outcomes(hub, commit, state=lambda: self._state, handle=self.handle, refresh=self._refresh)
 
     def open(self, capture: Capture, delivery: Delivery) -> None:
@@ -216,6 +220,8 @@ class Conductor:
             case StopRecording(utterance_id):
                 for utterance in self.outcomes.parts(utterance_id)[-1:]:
                     utterance.released_at = at
+                    self._ending.add(ending := asyncio.create_task(self._sound_the_end(utterance), name="end"))
+                    ending.add_done_callback(self._ending.discard)
                     self.capture.end(utterance, at)
             case BeginPart(utterance_id, part, by):
                 self._begin_part(utterance_id, part, by)
@@ -254,6 +260,13 @@ class Conductor:
         utterance.pressed_at = at
         self.outcomes.begun(utterance)
         self.delivery.begin(utterance)
+        self.cues.play(Cue.START)
+
+    async def _sound_the_end(self, utterance: Utterance) -> None:
+        """Not before: the post-roll belongs to the speech. Nor in that of a next one."""
+        await utterance.wait_complete()
+        if not isinstance(self._state, Recording) and not self._stopping:
+            self.cues.play(Cue.ERROR if utterance.partial else Cue.STOP)
 
     def _refuse(self, refusal: Refuse, at: float) -> None:
         """Forget the recording that never was."""
@@ -284,10 +297,13 @@ class Conductor:
         for gesture in gestures:
             match gesture.kind:
                 case Kind.PRESSED if not double:
-                    self.handle(ButtonPressed(self.new_id()), gesture.at)
+                    self.cues.stop()
+                    if self.handle(ButtonPressed(self.new_id()), gesture.at):
+                        self.cues.play(Cue.ERROR)
                     if isinstance(self._state, Recording) and self._state.grip is Grip.HELD:
                         self._gestures.spoken_into()
                 case Kind.DOUBLE:
+                    self.cues.stop()
                     self.handle(DoubleTapped(), gesture.at)
                 case Kind.RELEASED:
                     self.handle(ButtonReleased(gesture.tap), gesture.at)
@@ -322,6 +338,8 @@ class Conductor:
             log.debug("%s", state.name)
         self._shown = shown
         once, self._moment = self._moment, None
+        if once is KEPT and isinstance(state, Idle):
+            self.cues.play(Cue.KEPT)
         self._lamp.show(
             light(state, stopping=self._stopping),
             once=once if isinstance(state, Idle) else None,

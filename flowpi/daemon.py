@@ -22,6 +22,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from flowpi.audio.capture import Capture
+from flowpi.audio.cues import Cues, NoCues
+from flowpi.audio.mask import Mask
 from flowpi.audio.source import Source
 from flowpi.commands import Commands
 from flowpi.conductor import Conductor
@@ -129,9 +131,11 @@ class Daemon:
                 group=config.publish.socket.group,
                 device_id=device_id,
             )
+            self._mask = Mask()
             self._delivery = self._make_delivery(config)
             self._capture = self._make_capture(config)
             self._conductor.open(self._capture, self._delivery)
+            self._conductor.cues = self._make_cues(config)
             storage.conductor = self._conductor
             storage.tell()
             await local.open()
@@ -168,7 +172,7 @@ class Daemon:
 
         Whatever a driver throws then, the rest is closed too: what was said must get to the disk.
         """
-        for close in (self._button.close, self._capture.close):
+        for close in (self._button.close, self._conductor.cues.close, self._capture.close):
             try:
                 close()
             except Exception:
@@ -248,7 +252,15 @@ class Daemon:
             on_recovery=self._conductor.microphone_back,
             on_silence=self._conductor.microphone_silent,
             on_level=self._conductor.level,
+            mask=self._mask,
         )
+
+    def _make_cues(self, config: Config) -> Cues:
+        if config.cues.kind == "none":
+            return NoCues()
+        from flowpi.audio.tones import AlsaCues
+
+        return AlsaCues(config.cues.device, config.cues.volume, self._mask)
 
     async def _reload_on_demand(self) -> None:
         while True:
@@ -290,6 +302,9 @@ class Daemon:
             else:
                 self._capture.start()
             self._interest_changed()
+        if config.cues != self._config.cues:
+            self._conductor.cues.close()
+            self._conductor.cues = self._make_cues(config)
         if config.button != self._config.button or config.led != self._config.led:
             self._button.close()
             self._lamp.use(NoLed())
@@ -343,7 +358,6 @@ def check_supported(config: Config) -> None:
     """Raises ConfigError for what the contract knows and this version does not do yet: silence would lose words."""
     publish = config.publish
     not_yet = {
-        "cues.kind alsa": config.cues.kind == "alsa",
         "publish.mqtt": publish.mqtt.url is not None,
         "publish.command": publish.command.run is not None,
         "publish.keyboard": publish.keyboard.kind != "none",

@@ -11,10 +11,12 @@ import msgspec
 import pytest
 
 from flowpi.audio.capture import Capture
+from flowpi.audio.cues import Cue
 from flowpi.commands import Commands
 from flowpi.conductor import Conductor
 from flowpi.core.appliance import Mode, Rules, State
 from flowpi.core.errors import MicrophoneError, PanelError, SpoolError
+from flowpi.core.events import StopCommanded
 from flowpi.core.gestures import Gestures
 from flowpi.core.lights import (
     DELIVERED,
@@ -119,6 +121,20 @@ class FakeDelivery:
         self.dropped.append(part)
 
 
+class FakeCues:
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def play(self, cue: Cue) -> None:
+        self.log.append(cue.value)
+
+    def stop(self) -> None:
+        self.log.append("hush")
+
+    def close(self) -> None:
+        pass
+
+
 class House:
     def __init__(self, rules: Rules, directory: Path) -> None:
         self.loop = asyncio.get_running_loop()
@@ -143,6 +159,7 @@ class House:
         self.capture = FakeCapture(self.conductor.microphone_lost)
         self.delivery = FakeDelivery()
         self.commands = Commands(self.conductor, Spool(directory), set)
+        self.conductor.cues = self.cues = FakeCues()
         self.conductor.open(cast(Capture, self.capture), cast(Delivery, self.delivery))
 
     def _hear(self, message: Message, retained: bool) -> None:
@@ -616,6 +633,71 @@ class TestLight:
             await house.record("stop")  # whatever comes
             await asyncio.sleep(0.95)
             assert house.light == [*played(SHUTTING_DOWN) * 2]
+
+        stage(scene)
+
+
+class TestCues:
+    def test_a_dictation(self) -> None:
+        async def scene(house: House) -> None:
+            house.capture.rolling = True
+            house.press()
+            assert house.cues.log == ["hush", "start"]
+            await asyncio.sleep(1)
+            house.release()
+            await ticks()
+            assert house.cues.log == ["hush", "start"]  # the post-roll is still being heard
+            house.capture.utterances[0].finish(1.2)
+            await ticks()
+            assert house.cues.log[2:] == ["stop"]
+            house.conductor.outcomes.deferred(house.delivery.begun[0], "no answer")
+            assert house.cues.log[3:] == ["kept"]
+
+        stage(scene)
+
+    def test_a_press_stops_what_is_being_played(self) -> None:
+        async def scene(house: House) -> None:
+            await house.tap()
+            await house.tap()
+            assert house.cues.log.count("hush") == 2
+
+        stage(scene)
+
+    def test_what_is_refused_and_what_is_lost_is_an_error(self) -> None:
+        async def scene(house: House) -> None:
+            house.capture.rolling = True
+            house.press()
+            house.conductor.microphone_lost(DEAD)
+            house.capture.utterances[0].finish(1.0, partial=True)
+            await ticks()
+            house.release()
+            await asyncio.sleep(1)
+            house.press()
+            assert house.cues.log == ["hush", "start", "error", "hush", "error"]
+
+        stage(scene)
+
+    def test_the_end_does_not_sound_into_the_next_recording(self) -> None:
+        async def scene(house: House) -> None:
+            house.capture.rolling = True
+            for _ in range(2):
+                await house.record("start")
+                house.conductor.handle(StopCommanded())
+            await house.record("start")
+            for utterance in house.capture.utterances[:2]:
+                utterance.finish(1.0)
+            await ticks()
+            assert house.cues.log == ["start"] * 3
+
+        stage(scene)
+
+    def test_a_text_is_not_told_by_a_tone(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start")
+            await house.record("stop")
+            await house.publish(house.delivery.begun[0])
+            await asyncio.sleep(10)
+            assert house.cues.log == ["start", "stop"]
 
         stage(scene)
 
