@@ -64,14 +64,14 @@ def test_a_pattern_that_there_is_not(capfd: pytest.CaptureFixture[str]) -> None:
 def test_it_shows_until_a_signal_comes_and_is_dark_then(
     capfd: pytest.CaptureFixture[str], pins: MockFactory, number: signal.Signals
 ) -> None:
-    pin, seen = pins.pin(22), list[float]()
+    pin, seen, nobody_tells = pins.pin(22), list[float](), threading.Event()
 
     def look() -> None:
         patience = time.monotonic() + PATIENCE_S
         while not seen and time.monotonic() < patience:
             if pin.state:
                 seen.append(float(pin.state))
-            time.sleep(0.005)  # beside the loop, on a thread: nobody tells of a pin
+            nobody_tells.wait(0.005)
         os.kill(os.getpid(), number)
 
     watcher = threading.Thread(target=look)
