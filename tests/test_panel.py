@@ -1,5 +1,6 @@
 """Button, LED and tones of the daemon as a process: whatever is wrong with them, a dictation goes its way."""
 
+import asyncio
 import select
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +11,15 @@ import pytest
 
 from flowpi.audio.cues import Cue
 from flowpi.audio.tones import tone
+from flowpi.config_file import load
 from flowpi.core.lights import DELIVERED, SHUTTING_DOWN
+from flowpi.daemon import Daemon
+from flowpi.panel.button import ScriptedButton
+from flowpi.panel.led import RecordingLed
 from tests.audio.listening import wait_until
 from tests.rig.appliance import PATIENCE_S, Appliance, Process
 from tests.rig.microphone import Microphone
+from tests.waiting import until
 
 Make = Callable[..., tuple[Appliance, Process]]
 
@@ -99,3 +105,47 @@ def test_a_pedal_that_is_missing_is_a_fault_and_costs_no_dictation(make: Make) -
         "the button /dev/input/by-id/nonesuch cannot be used (No such file or directory)"
     )
     assert dictate(appliance)["duration_s"] > 0.5
+
+
+async def test_muted_the_microphone_stays_closed_through_a_reload(microphone: Microphone, tmp_path: Path) -> None:
+    """The daemon in this process: its button is pressed by hand."""
+    settings = [
+        f"publish.socket={{path: {tmp_path}/flowpi.sock, group: null}}",
+        f"publish.files.directory={tmp_path}/transcripts",
+        f"spool.directory={tmp_path}/spool",
+        f"backends={{local: {{kind: flow, url: 'ws+unix://{tmp_path}/asr.sock'}}}}",
+        "audio={device: clock, idle_read_ms: 50}",
+        "button={kind: none, mode: toggle, hold_ms: 100, long_s: 0.3}",
+    ]
+    other = load(None, [*settings, "audio.preroll_ms=100"])
+    button = ScriptedButton()
+    daemon = Daemon(load(None, settings), reload=lambda: other, button=button, led=RecordingLed(lambda level: None))
+    running = asyncio.create_task(daemon.run())
+    await daemon.settled.wait()
+
+    async def hold(muted: bool) -> None:
+        button.press(time.monotonic())
+        await until(lambda: daemon.state.has_fault("muted") is muted)
+        button.release(time.monotonic())
+
+    async def is_open() -> bool:
+        """Whether the daemon notices that its microphone is gone."""
+        microphone.unplug()
+        started_at = time.monotonic()
+        await until(lambda: daemon.state.has_fault("microphone") or time.monotonic() > started_at + 1.0)
+        microphone.plug_in()
+        noticed = daemon.state.has_fault("microphone")
+        await until(lambda: not daemon.state.has_fault("microphone"))
+        return noticed
+
+    assert await is_open()
+    await hold(muted=True)
+    assert not await is_open()
+    daemon.reload()
+    await until(lambda: daemon._config is other)
+    assert not await is_open()
+    assert daemon.state.name == "idle"
+    await hold(muted=False)
+    assert await is_open()
+    daemon.stop()
+    await running
