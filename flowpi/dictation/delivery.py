@@ -282,7 +282,8 @@ class Delivery:
             self._outbox.hold(recognised)
         else:
             self._backlog.failed(entry, live.errors, len(self._backends), self._backends.texts)
-        self._audience.deferred(live.utterance, reason, without_network=without_network(live.errors))
+        unreached = recognised is None and without_network(live.errors)
+        self._audience.deferred(live.utterance, reason, without_network=unreached)
         self._backlog_changed()
 
     # Late.

@@ -327,6 +327,14 @@ class TestBacklog:
                 await house.audience.until(lambda: "deferred" in house.audience.of(ulid(1)))
                 assert house.audience.without_network is without_network
 
+    async def test_a_text_that_the_disk_does_not_take_came_over_a_network(self, house: House) -> None:
+        gone = make_link("ws://nobody.invalid/ws", "gone")
+        async with FakeBackend() as backend, house.life(gone, make_link(backend.url)) as delivery:
+            house.audience.full = True
+            speak(delivery, ulid(1))
+            await house.audience.until(lambda: "deferred" in house.audience.of(ulid(1)))
+            assert house.audience.without_network is False
+
     async def test_it_rests_while_somebody_speaks(self, house: House) -> None:
         async with FakeBackend([works, hangs_up, works]) as backend, house.life(make_link(backend.url)) as delivery:
             speaking = beginning(ulid(2))
