@@ -111,6 +111,16 @@ def spool_drop(arguments: argparse.Namespace, config: Config) -> int:
     return spool_drop(config, arguments.ids, everything=arguments.all)
 
 
+def light(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.light import NAMES, draw, show
+
+    if arguments.pattern is None:
+        return draw()
+    if arguments.pattern not in NAMES:
+        raise UsageError(f"there is no pattern {arguments.pattern!r}", "`flowpi light` shows what there is")
+    return show(arguments.pattern, arguments.config, arguments.overrides)
+
+
 def config_check(arguments: argparse.Namespace, config: Config) -> int:
     from flowpi.config_file import config_path, warnings
     from flowpi.daemon import check_supported
@@ -197,6 +207,9 @@ def parser() -> Parser:
         )
     sub = add("doctor", doctor, "one finding per fault, each with what mends it")
     sub.add_argument("--json", action="store_true", help="for a program")
+    sub = add("light", light, "show a pattern on the LED, until Ctrl-C; with none, list them")
+    sub.add_argument("pattern", metavar="PATTERN", nargs="?")
+    sub.set_defaults(reads_config=False)  # it must work with a wrong one
     sub = add("config", None, "look at the configuration")
     actions = sub.add_subparsers(title="actions", metavar="ACTION", required=True)
     add("check", config_check, "validate", actions)

@@ -17,8 +17,9 @@ from typing import Any
 from msgspec import structs
 
 from flowpi.audio.capture import Capture
+from flowpi.audio.cues import Cue, Cues, NoCues
 from flowpi.core import topics
-from flowpi.core.appliance import MICROPHONE, Rules, State, start, step
+from flowpi.core.appliance import MICROPHONE, MUTED, Grip, Idle, Recording, Rules, State, start, step
 from flowpi.core.errors import MicrophoneError
 from flowpi.core.events import (
     BeginPart,
@@ -31,15 +32,18 @@ from flowpi.core.events import (
     Effect,
     Event,
     FaultRaised,
+    LongPressed,
+    Mute,
     Refuse,
     Started,
     StartRecording,
     StopCommanded,
     StopRecording,
     TellLate,
+    Unmute,
 )
 from flowpi.core.gestures import Gesture, Gestures, Kind
-from flowpi.core.lights import BUTTON, LED, SILENCE, SPOOL, light
+from flowpi.core.lights import KEPT, SILENCE, SPOOL, Pattern, light, moment
 from flowpi.core.ulid import UlidFactory
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.utterance import About, Utterance
@@ -62,7 +66,7 @@ NO_ROOM = "neither disk nor memory has room for more: free some space, or see `f
 
 
 class Conductor:
-    """Call `open` with the parts that call back, before anything else."""
+    """Call `open` with the parts that call back, before anything else. `cues`: none, until somebody sets others."""
 
     capture: Capture
     delivery: Delivery
@@ -96,6 +100,12 @@ class Conductor:
         self._context = NOTHING
         """Of the event that is being worked off."""
         self._refusal: Refuse | None = None
+        self._moment: Pattern | None = None
+        """To be shown once, before what is."""
+        self._stopping = False
+        self.cues: Cues = NoCues()
+        self._ending: set[asyncio.Task[None]] = set()
+        """Post-rolls that a tone waits for."""
         self.outcomes = Outcomes(hub, commit, state=lambda: self._state, handle=self.handle, refresh=self._refresh)
 
     def open(self, capture: Capture, delivery: Delivery) -> None:
@@ -107,6 +117,15 @@ class Conductor:
     @property
     def state(self) -> State:
         return self._state
+
+    @property
+    def muted(self) -> bool:
+        return self._state.has_fault(MUTED)
+
+    def stop(self) -> None:
+        """Show until the end that the appliance stops."""
+        self._stopping = True
+        self._lamp.show(light(self._state, stopping=True))
 
     async def quiet(self) -> None:
         """Until nothing is being recorded, post-rolls included."""
@@ -131,7 +150,9 @@ class Conductor:
         try:
             while self._events:
                 event, at = self._events.popleft()
-                self._state, effects = step(self._state, event, at, self._rules)
+                before = self._state
+                self._state, effects = step(before, event, at, self._rules)
+                self._moment = moment(before, event, self._state) or self._moment
                 for effect in effects:
                     self._carry_out(effect, at)
         finally:
@@ -165,9 +186,9 @@ class Conductor:
         log.warning("%s", error)
         self.handle(FaultRaised(part, str(error)))
 
-    def panel_works(self) -> None:
-        self.outcomes.clear(BUTTON)
-        self.outcomes.clear(LED)
+    def panel_works(self, part: str) -> None:
+        """As far as is known."""
+        self.outcomes.clear(part)
 
     def level(self, level: Level) -> None:
         self._hub.publish(topics.LEVEL, level)
@@ -199,6 +220,8 @@ class Conductor:
             case StopRecording(utterance_id):
                 for utterance in self.outcomes.parts(utterance_id)[-1:]:
                     utterance.released_at = at
+                    self._ending.add(ending := asyncio.create_task(self._sound_the_end(utterance), name="end"))
+                    ending.add_done_callback(self._ending.discard)
                     self.capture.end(utterance, at)
             case BeginPart(utterance_id, part, by):
                 self._begin_part(utterance_id, part, by)
@@ -213,6 +236,12 @@ class Conductor:
                     if waiting.part.utterance == utterance_id and not waiting.live:
                         log.info("%s: cancelled", waiting.part)
                         self.delivery.drop(waiting.part)
+            case Mute():
+                log.info("muted by a long press")
+                self.capture.close()
+            case Unmute():
+                log.info("unmuted by a long press")
+                self.capture.start()
             case Refuse():
                 log.info("no dictation: %s", effect.message)
                 self._refusal = effect
@@ -231,6 +260,13 @@ class Conductor:
         utterance.pressed_at = at
         self.outcomes.begun(utterance)
         self.delivery.begin(utterance)
+        self.cues.play(Cue.START)
+
+    async def _sound_the_end(self, utterance: Utterance) -> None:
+        """Not before: the post-roll belongs to the speech. Nor in that of a next one."""
+        await utterance.wait_complete()
+        if not isinstance(self._state, Recording) and not self._stopping:
+            self.cues.play(Cue.ERROR if utterance.partial else Cue.STOP)
 
     def _refuse(self, refusal: Refuse, at: float) -> None:
         """Forget the recording that never was."""
@@ -261,11 +297,18 @@ class Conductor:
         for gesture in gestures:
             match gesture.kind:
                 case Kind.PRESSED if not double:
-                    self.handle(ButtonPressed(self.new_id()), gesture.at)
+                    self.cues.stop()
+                    if self.handle(ButtonPressed(self.new_id()), gesture.at):
+                        self.cues.play(Cue.ERROR)
+                    if isinstance(self._state, Recording) and self._state.grip is Grip.HELD:
+                        self._gestures.spoken_into()
                 case Kind.DOUBLE:
+                    self.cues.stop()
                     self.handle(DoubleTapped(), gesture.at)
                 case Kind.RELEASED:
                     self.handle(ButtonReleased(gesture.tap), gesture.at)
+                case Kind.LONG:
+                    self.handle(LongPressed(), gesture.at)
                 case _:
                     pass
         if self._gesture_timer is not None:
@@ -294,7 +337,14 @@ class Conductor:
             self._since = time.time()
             log.debug("%s", state.name)
         self._shown = shown
-        self._lamp.show(light(state))
+        once, self._moment = self._moment, None
+        if once is KEPT and isinstance(state, Idle):
+            self.cues.play(Cue.KEPT)
+        self._lamp.show(
+            light(state, stopping=self._stopping),
+            once=once if isinstance(state, Idle) else None,
+            at_once=not isinstance(state, Idle) or self._stopping,
+        )
         self._hub.publish(topics.STATE, self._payload())
         if self._deadline is not None:
             self._deadline.cancel()

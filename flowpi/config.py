@@ -7,7 +7,7 @@ nothing: `config_file.py` reads, `config_check.py` says what is wrong. A `Config
 import os
 from typing import Annotated, Literal, final
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from flowpi.core.errors import ConfigError
 from flowpi.wire.flow_messages import Context
@@ -21,6 +21,10 @@ Words = Annotated[tuple[Text, ...], Meta(min_length=1)]
 GpioPin = Annotated[int, Meta(ge=0, le=27)]  # BCM numbers on the 40-pin header
 Address = Annotated[str, Meta(pattern=r"^(unix:.+|\S+:\d{1,5})$", description="HOST:PORT or unix:PATH")]
 KeyName = Annotated[str, Meta(pattern=r"^(KEY|BTN)_[A-Z0-9_]+$", description="a name such as KEY_F13 or BTN_LEFT")]
+SpiNumber = Annotated[int, Meta(ge=0, le=9)]  # of /dev/spidevBUS.DEVICE
+TimeOfDay = Annotated[
+    str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description='a time of day in quotes, such as "22:00"')
+]
 Layout = Annotated[str, Meta(pattern=r"^[a-z]{2,8}$", description="a layout such as us or de")]
 # No separator and no wildcard of an MQTT topic.
 TopicLevel = Annotated[str, Meta(pattern=r"^[^/+#\s\x00-\x1f]{1,64}$", description="a word without / + # and spaces")]
@@ -151,13 +155,34 @@ class Button(Struct, frozen=True, forbid_unknown_fields=True):
     key: KeyName | None = None
     mode: Literal["auto", "hold", "toggle"] = "auto"
     hold_ms: Annotated[int, Meta(ge=50, le=2000)] = 300
+    double_ms: Annotated[int, Meta(ge=0, le=2000)] = 400
+    long_s: Annotated[float, Meta(ge=0, le=60)] = 10
+
+
+class Night(Struct, frozen=True, forbid_unknown_fields=True):
+    """From one time of day to another, by the wall clock of the machine; `to` may be on the next day."""
+
+    start: TimeOfDay = field(default="22:00", name="from")
+    to: TimeOfDay = "07:00"
+    brightness: Annotated[float, Meta(ge=0, le=1)] = 0.1
 
 
 class Led(Struct, frozen=True, forbid_unknown_fields=True):
     kind: Literal["gpio", "rgb", "apa102", "none"] = "gpio"
     pin: GpioPin = 27
     pins: tuple[GpioPin, GpioPin, GpioPin] | None = None
+    spi: tuple[SpiNumber, SpiNumber] = (0, 0)
+    count: Annotated[int, Meta(ge=1, le=256)] = 1
     brightness: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    night: Night | None = None
+
+
+class Cues(Struct, frozen=True, forbid_unknown_fields=True):
+    """Short tones for who does not see the LED."""
+
+    kind: Literal["none", "alsa"] = "none"
+    device: Text = "default"
+    volume: Annotated[float, Meta(ge=0, le=1)] = 0.5
 
 
 class Dictation(Struct, frozen=True, forbid_unknown_fields=True):
@@ -271,12 +296,18 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything. `backends` always has `local`: the owner's, or else the recogniser on this machine."""
+    """Everything.
+
+    What `board` sets is in the other keys already. `backends` always has `local`: the owner's, or else the recogniser
+    on this machine.
+    """
 
     device_id: TopicLevel | None = None
+    board: Literal["plain", "respeaker-2mic", "aiy-voice-kit"] | None = None
     audio: Audio = Audio()
     button: Button = Button()
     led: Led = Led()
+    cues: Cues = Cues()
     dictation: Dictation = Dictation()
     backends: dict[str, Backend] = {}
     context: Context = Context()

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import inspect
 
+from flowpi.boards import BOARDS, with_board
 from flowpi.config import LOCAL_URL, Backend, Config, FlowBackend, Secret, Token
 from flowpi.core.errors import ConfigError
 
@@ -22,6 +23,9 @@ MAX_SOCKET_PATH = 107
 
 SECRETIVE = (("backends",), ("server",))
 """Sections with keys in them: text in the wrong place there is perhaps one, and is not repeated."""
+
+SPI_PINS = (10, 11)
+"""Data and clock of SPI 0, in BCM numbers: what a row of LEDs is wired to."""
 
 Key = tuple[str, ...]
 """A dotted key, in pieces; an item of a list is its index as text."""
@@ -49,6 +53,9 @@ def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
         # So that `--set backends.local.url=URL` is enough to point at another machine.
         local = {"kind": "flow", "url": LOCAL_URL, **local}
         tree = {**tree, "backends": {**tree["backends"], "local": local}}
+    board = tree.get("board")
+    if isinstance(board, str) and board in BOARDS:
+        tree = with_board(tree, board)
     try:
         config: Config = msgspec.convert(tree, Config, dec_hook=_decode)
     except msgspec.ValidationError as fault:
@@ -85,12 +92,16 @@ def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
             yield ("button", "key"), "is missing", "button.kind evdev needs a key: `evtest DEVICE` shows its name"
     if led.kind == "rgb" and led.pins is None:
         yield ("led", "pins"), "is missing", "led.kind rgb needs three pins: [red, green, blue]"
-    lights = {"gpio": (led.pin,), "rgb": led.pins or ()}.get(led.kind, ())
+    spi_pins = SPI_PINS if led.spi[0] == 0 else ()
+    lights = {"gpio": (led.pin,), "rgb": led.pins or (), "apa102": spi_pins}.get(led.kind, ())
     if len(set(lights)) < len(lights):
         yield ("led", "pins"), "names a pin twice", "each colour needs its own"
     if button.kind == "gpio" and button.pin in lights:
-        name = "pin" if led.kind == "gpio" else "pins"
+        name = {"gpio": "pin", "rgb": "pins"}.get(led.kind, "spi")
         yield ("led", name), f"and button.pin are both {button.pin}", "wire them to two pins"
+    if button.long_s and button.long_s * 1000 <= button.hold_ms:
+        hint = f"more than button.hold_ms {button.hold_ms}, or 0 for none"
+        yield ("button", "long_s"), f"{button.long_s:g} is shorter than a press to talk", hint
     for index, name in enumerate(config.dictation.backends):
         if name not in config.backends:
             key = ("dictation", "backends", str(index))
@@ -290,7 +301,10 @@ def _expected(kind: inspect.Type) -> str:
             return "a mapping"
         case inspect.UnionType(types=types):
             some = [each for each in types if not isinstance(each, inspect.NoneType)]
-            words = sorted((_expected(each) for each in some), reverse=True)
+            words = []
+            for each in sorted(some, key=_expected, reverse=True):
+                chosen = each.values if isinstance(each, inspect.LiteralType) else [_expected(each)]
+                words += [str(value) for value in chosen]
             return _one_of(words + ["null"] * (len(some) < len(types)))
         case inspect.LiteralType(values=values):
             return _one_of([str(value) for value in values])

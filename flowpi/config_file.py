@@ -4,6 +4,7 @@ YAML is kept as nodes until each key's line is noted, so that an error can name 
 is something to read: a daemon on built-in defaults starts without it.
 """
 
+import contextlib
 import math
 import os
 import stat
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from flowpi.config import Config, Secret, SukiBackend
-from flowpi.core.errors import ConfigError, NoInputError, NoPermissionError, UsageError
+from flowpi.core.errors import ConfigError, FlowpiError, NoInputError, NoPermissionError, UsageError
 
 if TYPE_CHECKING:
     import yaml
@@ -60,6 +61,32 @@ def load(path: str | None = None, overrides: Sequence[str] = ()) -> Config:
     from flowpi.config_check import check
 
     return check(tree, place)
+
+
+def load_for_light(path: str | None = None, overrides: Sequence[str] = ()) -> tuple[Config, FlowpiError | None]:
+    """As `load`; where the file cannot be used, what of it says where the LED is, else the defaults; and what is wrong.
+
+    The LED is how a machine with no screen says that its configuration is wrong: it must not need a good one.
+    """
+    try:
+        return load(path, overrides), None
+    except FlowpiError as error:
+        if overrides:  # somebody is there to read it
+            raise
+        wrong = error
+    try:
+        found = config_path(path)
+        tree = _Reader(found, {}).read(_bytes(found)) if found is not None else {}
+    except FlowpiError:
+        return Config(), wrong
+    from flowpi.config_check import check
+
+    for sections in (("board", "led"), ("led",), ("board",)):
+        # Without a button: its pin is not at stake here, and its default could be the one of this LED.
+        part = {name: tree[name] for name in sections if name in tree} | {"button": {"kind": "none"}}
+        with contextlib.suppress(ConfigError):
+            return check(part, lambda key: (found or "", None)), wrong
+    return Config(), wrong
 
 
 def config_path(path: str | None = None) -> str | None:

@@ -16,11 +16,14 @@ import signal
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from flowpi.audio.capture import Capture
+from flowpi.audio.cues import Cues, NoCues
+from flowpi.audio.mask import Mask
 from flowpi.audio.source import Source
 from flowpi.commands import Commands
 from flowpi.conductor import Conductor
@@ -35,7 +38,9 @@ from flowpi.dictation.delivery import Delivery
 from flowpi.host import paths
 from flowpi.host.systemd import Notifier
 from flowpi.panel.button import Button, NoButton
+from flowpi.panel.drivers import GPIO_KINDS, make_button, make_led
 from flowpi.panel.led import Lamp, Led, NoLed
+from flowpi.panel.night import brightness
 from flowpi.publish.hub import Hub
 from flowpi.publish.socket import LocalSocket
 from flowpi.storage import Storage
@@ -126,9 +131,11 @@ class Daemon:
                 group=config.publish.socket.group,
                 device_id=device_id,
             )
+            self._mask = Mask()
             self._delivery = self._make_delivery(config)
             self._capture = self._make_capture(config)
             self._conductor.open(self._capture, self._delivery)
+            self._conductor.cues = self._make_cues(config)
             storage.conductor = self._conductor
             storage.tell()
             await local.open()
@@ -148,6 +155,7 @@ class Daemon:
                     ]
                     await self._stopping.wait()
                     log.info("stopping")
+                    self._conductor.stop()
                     for helper in helpers:
                         helper.cancel()
             finally:
@@ -156,6 +164,7 @@ class Daemon:
                     async with asyncio.timeout(STOP_S):
                         await self._close(local)
         finally:
+            self._lamp.close()
             storage.close()
 
     async def _close(self, local: LocalSocket) -> None:
@@ -163,7 +172,7 @@ class Daemon:
 
         Whatever a driver throws then, the rest is closed too: what was said must get to the disk.
         """
-        for close in (self._button.close, self._capture.close, self._lamp.close):
+        for close in (self._button.close, self._conductor.cues.close, self._capture.close):
             try:
                 close()
             except Exception:
@@ -184,25 +193,32 @@ class Daemon:
     async def _open_panel(self, config: Config) -> None:
         """Button and LED. Whatever is wrong with them is said once, and the rest works by commands."""
         led, button = self._given_led, self._given_button
-        wanted = (led is None and config.led.kind == "gpio") or (button is None and config.button.kind == "gpio")
-        if wanted and await self._has_gpio():
-            from flowpi.panel.gpio import GpioButton, GpioLed
+        gpio_led = led is None and config.led.kind in GPIO_KINDS
+        gpio_button = button is None and config.button.kind in GPIO_KINDS
+        if (gpio_led or gpio_button) and not await self._has_gpio():
+            led = NoLed() if gpio_led else led
+            button = NoButton() if gpio_button else button
+        if button is None and config.button.kind == "evdev":
+            from flowpi.panel import evdev
 
-            if led is None and config.led.kind == "gpio":
-                led = GpioLed(config.led.pin)
-            if button is None and config.button.kind == "gpio":
-                button = GpioButton(config.button.pin, active_low=config.button.active == "low")
+            await asyncio.to_thread(evdev.preload)
         try:
-            led = led or NoLed()
+            led = led or make_led(config.led)
             led.open()
-            self._lamp.use(led, config.led.brightness)
+            self._lamp.use(led, lambda: brightness(config.led, datetime.now().astimezone().time()))
         except PanelError as error:
             self._conductor.panel_failed(lights.LED, error)
         try:
-            button = button or NoButton()
+            button = button or make_button(config.button, self._button_changed)
             button.open(self._conductor.edge)
             self._button = button
         except PanelError as error:
+            self._conductor.panel_failed(lights.BUTTON, error)
+
+    def _button_changed(self, error: PanelError | None) -> None:
+        if error is None:
+            self._conductor.panel_works(lights.BUTTON)
+        else:
             self._conductor.panel_failed(lights.BUTTON, error)
 
     async def _has_gpio(self) -> bool:
@@ -236,7 +252,15 @@ class Daemon:
             on_recovery=self._conductor.microphone_back,
             on_silence=self._conductor.microphone_silent,
             on_level=self._conductor.level,
+            mask=self._mask,
         )
+
+    def _make_cues(self, config: Config) -> Cues:
+        if config.cues.kind == "none":
+            return NoCues()
+        from flowpi.audio.tones import AlsaCues
+
+        return AlsaCues(config.cues.device, config.cues.volume, self._mask)
 
     async def _reload_on_demand(self) -> None:
         while True:
@@ -273,12 +297,19 @@ class Daemon:
             self._conductor.open(self._capture, self._delivery)
             self._conductor.microphone_back()  # what was wrong with the old one; the new one speaks for itself
             self._conductor.microphone_silent(False)
-            self._capture.start()
+            if self._conductor.muted:
+                self._capture.close()
+            else:
+                self._capture.start()
             self._interest_changed()
+        if config.cues != self._config.cues:
+            self._conductor.cues.close()
+            self._conductor.cues = self._make_cues(config)
         if config.button != self._config.button or config.led != self._config.led:
             self._button.close()
             self._lamp.use(NoLed())
-            self._conductor.panel_works()
+            self._conductor.panel_works(lights.BUTTON)
+            self._conductor.panel_works(lights.LED)
             await self._open_panel(config)
         self._config = config
         log.info("configuration reloaded")
@@ -327,8 +358,6 @@ def check_supported(config: Config) -> None:
     """Raises ConfigError for what the contract knows and this version does not do yet: silence would lose words."""
     publish = config.publish
     not_yet = {
-        "button.kind evdev": config.button.kind == "evdev",
-        f"led.kind {config.led.kind}": config.led.kind in ("rgb", "apa102"),
         "publish.mqtt": publish.mqtt.url is not None,
         "publish.command": publish.command.run is not None,
         "publish.keyboard": publish.keyboard.kind != "none",
@@ -343,11 +372,18 @@ def rules(config: Config) -> Rules:
         Mode(config.button.mode),
         config.dictation.max_utterance_s,
         config.dictation.first_result_timeout_s + ENDING_S,
+        config.button.long_s,
     )
 
 
 def gestures(config: Config) -> Gestures:
-    return Gestures(hold_s=config.button.hold_ms / 1000, debounce_s=config.button.debounce_ms / 1000)
+    button = config.button
+    return Gestures(
+        hold_s=button.hold_ms / 1000,
+        double_s=button.double_ms / 1000,
+        long_s=button.long_s,
+        debounce_s=button.debounce_ms / 1000,
+    )
 
 
 def make_source(config: Config) -> Source:

@@ -16,8 +16,15 @@ from flowpi.audio.capture import Capture
 from flowpi.core import topics
 from flowpi.core.appliance import State
 from flowpi.core.errors import SpoolError
-from flowpi.core.events import DeliveryDeferred, Event, FaultCleared, FaultRaised, TextDelivered
-from flowpi.core.lights import BACKEND, QUARANTINE, REFUSED, SPOOL, TRANSCRIPTS
+from flowpi.core.events import (
+    DeliveryDeferred,
+    DeliveryGivenUp,
+    Event,
+    FaultCleared,
+    FaultRaised,
+    TextDelivered,
+)
+from flowpi.core.lights import BACKEND, NETWORK, QUARANTINE, REFUSED, SPOOL, TRANSCRIPTS
 from flowpi.dictation.session import Timings
 from flowpi.dictation.utterance import PartId, Utterance
 from flowpi.publish import messages
@@ -91,13 +98,13 @@ class Outcomes:
         self._stats.dropped += 1
         self._said.discard(part)
         if (utterance := self._open.get(part)) is not None and self._forget(utterance):
-            self._handle(DeliveryDeferred(part.utterance))
+            self._handle(DeliveryGivenUp(part.utterance))
 
     def tell_late(self, utterance_id: str) -> None:
         """Its text is still awaited, but nobody should wait for it."""
         if self.parts(utterance_id):
             self._told_late.add(utterance_id)
-            self._handle(FaultRaised(BACKEND, NOT_YET))
+            self._no_text(BACKEND, NOT_YET)
 
     def _forget(self, utterance: Utterance) -> bool:
         """True if nothing of it is open any more."""
@@ -154,17 +161,23 @@ class Outcomes:
     def delivered(self, utterance: Utterance) -> None:
         self._stats.delivered += not utterance.silent
         self.clear(BACKEND)
+        self.clear(NETWORK)
         if self._forget(utterance):
-            self._handle(TextDelivered(utterance.id))
+            self._handle((DeliveryGivenUp if utterance.silent else TextDelivered)(utterance.id))
         self.publish_stats()
 
-    def deferred(self, utterance: Utterance, reason: str) -> None:
+    def deferred(self, utterance: Utterance, reason: str, *, without_network: bool = False) -> None:
         self._stats.deferred += 1
         if not self._state().has_fault(TRANSCRIPTS):  # else the text is there, and the disk does not take it
-            self._handle(FaultRaised(BACKEND, reason))
+            self._no_text(NETWORK if without_network else BACKEND, reason)
         if self._forget(utterance):
             self._handle(DeliveryDeferred(utterance.id))
         self._hub.publish(topics.FAILED, messages.Failed(utterance.id, utterance.about.part, reason, retry=True))
+
+    def _no_text(self, code: str, reason: str) -> None:
+        """`code`: `NETWORK` or `BACKEND`; one takes the place of the other."""
+        self._handle(FaultRaised(code, reason))
+        self.clear(BACKEND if code == NETWORK else NETWORK)
 
     def failed(self, part: PartId, reason: str) -> None:
         """No text comes of it unless its owner does something."""

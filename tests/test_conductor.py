@@ -11,12 +11,25 @@ import msgspec
 import pytest
 
 from flowpi.audio.capture import Capture
+from flowpi.audio.cues import Cue
 from flowpi.commands import Commands
 from flowpi.conductor import Conductor
 from flowpi.core.appliance import Mode, Rules, State
 from flowpi.core.errors import MicrophoneError, PanelError, SpoolError
+from flowpi.core.events import StopCommanded
 from flowpi.core.gestures import Gestures
-from flowpi.core.lights import KEPT, LED, READY, light
+from flowpi.core.lights import (
+    DELIVERED,
+    KEPT,
+    LED,
+    MUTED_LIGHT,
+    NO_BACKEND,
+    NO_NETWORK,
+    READY,
+    SHUTTING_DOWN,
+    Pattern,
+    light,
+)
 from flowpi.core.ulid import UlidFactory, is_ulid
 from flowpi.dictation.backlog import Waiting
 from flowpi.dictation.delivery import Delivery
@@ -67,6 +80,12 @@ class FakeCapture:
         self.log.append(("drop", entry.id))
         entry.finish(0.0)
 
+    def close(self) -> None:
+        self.log.append(("close", ""))
+
+    def start(self) -> None:
+        self.log.append(("start", ""))
+
     def go_on(self, entry: Utterance, following: Utterance, until: float, on_next: Callable[[], None]) -> None:
         self.log.append(("go on", entry.id))
         self.following = entry, following, until
@@ -102,6 +121,20 @@ class FakeDelivery:
         self.dropped.append(part)
 
 
+class FakeCues:
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def play(self, cue: Cue) -> None:
+        self.log.append(cue.value)
+
+    def stop(self) -> None:
+        self.log.append("hush")
+
+    def close(self) -> None:
+        pass
+
+
 class House:
     def __init__(self, rules: Rules, directory: Path) -> None:
         self.loop = asyncio.get_running_loop()
@@ -126,6 +159,7 @@ class House:
         self.capture = FakeCapture(self.conductor.microphone_lost)
         self.delivery = FakeDelivery()
         self.commands = Commands(self.conductor, Spool(directory), set)
+        self.conductor.cues = self.cues = FakeCues()
         self.conductor.open(cast(Capture, self.capture), cast(Delivery, self.delivery))
 
     def _hear(self, message: Message, retained: bool) -> None:
@@ -201,6 +235,11 @@ def stage(scene: Scene, rules: Rules | None = None) -> None:
             await scene(house)
 
     clock.run(main())
+
+
+def played(pattern: Pattern) -> list[float]:
+    """What an LED of one colour shows of one cycle."""
+    return [brightness for brightness, _ in pattern.steps]
 
 
 class TestCommands:
@@ -547,18 +586,165 @@ class TestLight:
             assert house.light[1:] == [1.0, 0.0, 1.0, 0.0]
             await house.publish(house.delivery.begun[0])
             await asyncio.sleep(60)
-            assert house.light[5:] == [0.0]
+            assert house.light[5:] == [*played(DELIVERED), 0.0]
 
         stage(scene)
 
-    def test_what_is_kept_for_later_shows_when_nothing_goes_on(self) -> None:
+    @pytest.mark.parametrize(("without_network", "shown"), [(True, NO_NETWORK), (False, NO_BACKEND)])
+    def test_what_is_kept_for_later_shows_once_and_then_why(self, without_network: bool, shown: Pattern) -> None:
         async def scene(house: House) -> None:
             await house.record("start")
             await house.record("stop")
-            house.conductor.outcomes.deferred(house.delivery.begun[0], "no answer")
             house.light.clear()
-            await asyncio.sleep(3.1)
-            assert house.light == [0.0, 1.0]
+            house.conductor.outcomes.deferred(house.delivery.begun[0], "x", without_network=without_network)
+            await asyncio.sleep(1.0 + 3.1)
+            assert house.light == [*played(KEPT), *played(shown), 1.0]
+
+        stage(scene)
+
+    def test_a_text_that_comes_late_is_no_moment(self) -> None:
+        async def scene(house: House) -> None:
+            await asyncio.sleep(1)
+            house.light.clear()
+            await house.publish(spoken(noise(1.0)), late=True)
+            await asyncio.sleep(10)
+            assert house.light == []
+
+        stage(scene)
+
+    def test_a_press_cuts_a_moment_short(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start")
+            await house.record("stop")
+            await house.publish(house.delivery.begun[0])
+            await asyncio.sleep(0.2)
+            house.light.clear()
+            await house.record("start")
+            await asyncio.sleep(10)
+            assert house.light == [1.0]
+
+        stage(scene)
+
+    def test_a_stop_shows_until_the_end(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start")
+            house.light.clear()
+            house.conductor.stop()
+            await house.record("stop")  # whatever comes
+            await asyncio.sleep(0.95)
+            assert house.light == [*played(SHUTTING_DOWN) * 2]
+
+        stage(scene)
+
+
+class TestCues:
+    def test_a_dictation(self) -> None:
+        async def scene(house: House) -> None:
+            house.capture.rolling = True
+            house.press()
+            assert house.cues.log == ["hush", "start"]
+            await asyncio.sleep(1)
+            house.release()
+            await ticks()
+            assert house.cues.log == ["hush", "start"]  # the post-roll is still being heard
+            house.capture.utterances[0].finish(1.2)
+            await ticks()
+            assert house.cues.log[2:] == ["stop"]
+            house.conductor.outcomes.deferred(house.delivery.begun[0], "no answer")
+            assert house.cues.log[3:] == ["kept"]
+
+        stage(scene)
+
+    def test_a_press_stops_what_is_being_played(self) -> None:
+        async def scene(house: House) -> None:
+            await house.tap()
+            await house.tap()
+            assert house.cues.log.count("hush") == 2
+
+        stage(scene)
+
+    def test_what_is_refused_and_what_is_lost_is_an_error(self) -> None:
+        async def scene(house: House) -> None:
+            house.capture.rolling = True
+            house.press()
+            house.conductor.microphone_lost(DEAD)
+            house.capture.utterances[0].finish(1.0, partial=True)
+            await ticks()
+            house.release()
+            await asyncio.sleep(1)
+            house.press()
+            assert house.cues.log == ["hush", "start", "error", "hush", "error"]
+
+        stage(scene)
+
+    def test_the_end_does_not_sound_into_the_next_recording(self) -> None:
+        async def scene(house: House) -> None:
+            house.capture.rolling = True
+            for _ in range(2):
+                await house.record("start")
+                house.conductor.handle(StopCommanded())
+            await house.record("start")
+            for utterance in house.capture.utterances[:2]:
+                utterance.finish(1.0)
+            await ticks()
+            assert house.cues.log == ["start"] * 3
+
+        stage(scene)
+
+    def test_a_text_is_not_told_by_a_tone(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start")
+            await house.record("stop")
+            await house.publish(house.delivery.begun[0])
+            await asyncio.sleep(10)
+            assert house.cues.log == ["start", "stop"]
+
+        stage(scene)
+
+
+class TestMute:
+    def test_a_long_press_closes_the_microphone_and_the_next_one_opens_it(self) -> None:
+        async def scene(house: House) -> None:
+            await house.tap()
+            house.press()
+            await asyncio.sleep(9.9)
+            assert house.faults == []
+            await asyncio.sleep(0.2)
+            assert house.capture.log[-1] == ("close", "")
+            assert house.faults == ["muted"]
+            assert light(house.conductor.state) is MUTED_LIGHT
+            house.release()
+            assert (house.conductor.state.name, house.conductor.muted) == ("idle", True)
+            refused = await house.refused(command="record", action="start")
+            assert refused.code == "muted"
+            assert "hold the button for 10 s" in refused.message
+            house.press()
+            await asyncio.sleep(10.1)
+            assert house.capture.log[-1] == ("start", "")
+            assert (house.faults, house.conductor.muted) == ([], False)
+            house.release()
+            assert [payload["kind"] for payload in house.of("event/button")].count("long") == 2
+
+        stage(scene)
+
+    def test_a_press_that_is_spoken_into_never_mutes(self) -> None:
+        async def scene(house: House) -> None:
+            house.press()
+            await asyncio.sleep(5)
+            house.conductor.microphone_lost(DEAD)  # it is recorded no more, and the finger does not know
+            await asyncio.sleep(10)
+            house.release()
+            assert not house.conductor.muted
+            assert "long" not in [payload["kind"] for payload in house.of("event/button")]
+
+        stage(scene)
+
+    def test_a_press_that_was_refused_may_mute(self) -> None:
+        async def scene(house: House) -> None:
+            house.conductor.microphone_lost(DEAD)
+            house.press()
+            await asyncio.sleep(10.1)
+            assert house.conductor.muted
 
         stage(scene)
 
@@ -654,6 +840,31 @@ class TestWhatBecomesOfIt:
 
         stage(scene)
 
+    def test_without_a_network_is_a_fault_of_its_own(self) -> None:
+        async def scene(house: House) -> None:
+            for without_network, code in ((True, "network"), (False, "backend"), (True, "network")):
+                await house.record("start")
+                await house.record("stop")
+                utterance = house.delivery.begun[-1]
+                house.conductor.outcomes.deferred(utterance, "x", without_network=without_network)
+                assert house.faults == [code]
+            await house.publish(utterance, late=True)
+            assert house.faults == []
+
+        stage(scene)
+
+    def test_what_its_owner_drops_is_neither_kept_nor_delivered(self) -> None:
+        async def scene(house: House) -> None:
+            await house.record("start")
+            await house.record("stop")
+            house.light.clear()
+            house.conductor.outcomes.dropped(house.delivery.begun[0].part_id)
+            await asyncio.sleep(10)
+            assert house.conductor.state.name == "idle"
+            assert house.light == [0.0]
+
+        stage(scene)
+
     def test_the_next_press_does_not_wait_for_the_text(self) -> None:
         async def scene(house: House) -> None:
             for _ in range(2):
@@ -673,7 +884,7 @@ class TestWhatBecomesOfIt:
             await house.record("stop")
             await asyncio.sleep(5)
             assert (house.conductor.state.name, house.faults) == ("idle", ["backend"])
-            assert light(house.conductor.state) is KEPT
+            assert light(house.conductor.state) is NO_BACKEND
             await house.publish(house.delivery.begun[0])
             assert house.of("transcript/final")[0]["late"]
             assert house.faults == []
@@ -691,6 +902,8 @@ class TestWhatBecomesOfIt:
             (failed,) = house.of("transcript/failed")
             assert not failed["retry"]
             assert house.conductor.state.name == "idle"
+            await asyncio.sleep(0.5)
+            assert house.light[-1] == 0.0  # no moment: nothing was delivered
             assert (house.conductor.outcomes.stats().delivered, house.conductor.outcomes.stats().failed) == (0, 1)
 
         stage(scene)
@@ -759,7 +972,7 @@ class TestWhatBecomesOfIt:
             house.conductor.panel_failed(LED, PanelError("the LED is gone"))
             assert house.faults == ["led"]
             assert (await house.record("start"))["state"] == "recording"
-            house.conductor.panel_works()
+            house.conductor.panel_works(LED)
             assert house.faults == []
 
         stage(scene)

@@ -46,7 +46,10 @@ def refused(file: Path, text: str, *overrides: str) -> str:
     [
         ("audio:\n  ratee: 1", "line 2: audio.ratee is not a known key: did you mean audio.rate?"),
         ("mqtt: {}", "line 1: mqtt is not a known key: did you mean publish.mqtt?"),
-        ("led: {zzz: 1}", "line 1: led.zzz is not a known key: known here: kind, pin, pins, brightness"),
+        (
+            "led: {zzz: 1}",
+            "line 1: led.zzz is not a known key: known here: kind, pin, pins, spi, count, brightness, night",
+        ),
         ("audio:\n  rate: 1", "line 2: audio.rate must be a whole number from 8000 to 192000, not 1"),
         ("audio: {rate: fast}", "line 1: audio.rate must be a whole number from 8000 to 192000, not 'fast'"),
         (
@@ -56,6 +59,18 @@ def refused(file: Path, text: str, *overrides: str) -> str:
         ("led: {brightness: 2}", "line 1: led.brightness must be a number from 0 to 1, not 2"),
         ("audio: {source: alsaa}", "line 1: audio.source must be alsa or wav, not 'alsaa': did you mean alsa?"),
         ("audio: {channel: mox}", "line 1: audio.channel must be mix or a whole number from 0 to 31, not 'mox'"),
+        (
+            "board: respeaker",
+            "line 1: board must be aiy-voice-kit, plain, respeaker-2mic or null, not 'respeaker': "
+            "did you mean respeaker-2mic?",
+        ),
+        ("board: [plain]", "line 1: board must be aiy-voice-kit, plain, respeaker-2mic or null, not a list of 1"),
+        ("board: plain\nled: 3", "line 2: led must be a mapping, not 3"),
+        (
+            "led: {night: {from: 22:00}}",
+            'line 1: led.night.from must be a time of day in quotes, such as "22:00", not 1320: '
+            "put it in quotes, or YAML takes it for something else",
+        ),
         ("audio:", "line 1: audio must be a mapping, not empty: remove the line, or set a key in it"),
         ("spool: {keep_audio: maybe}", "line 1: spool.keep_audio must be true or false, not 'maybe'"),
         (
@@ -97,7 +112,7 @@ def refused(file: Path, text: str, *overrides: str) -> str:
         ("context: {ap: {name: x}}", "line 1: context.ap is not a known key: did you mean context.app?"),
         (
             "context: {app: {type: mail}}",
-            "line 1: context.app.type must be ai, email or other or null, not 'mail': did you mean email?",
+            "line 1: context.app.type must be ai, email, other or null, not 'mail': did you mean email?",
         ),
         ("context: {screenshot: '?'}", "line 1: context.screenshot must be base64 or null, not '?'"),
         ("backends: {x: canary}", "line 1: backends.x must be a mapping, not text"),
@@ -148,6 +163,15 @@ def test_one_bad_value(file: Path, text: str, message: str) -> None:
         ("led: {kind: rgb, pins: [5, 6, 5]}", "led.pins names a pin twice: each colour needs its own"),
         ("led: {kind: rgb, pins: [5, 6, 17]}", "led.pins and button.pin are both 17: wire them to two pins"),
         ("led: {pin: 17}", "led.pin and button.pin are both 17: wire them to two pins"),
+        (
+            "led: {kind: apa102}\nbutton: {pin: 10}",
+            "led.spi and button.pin are both 10: wire them to two pins",
+        ),
+        (
+            "button: {long_s: 0.5, hold_ms: 500}",
+            "button.long_s 0.5 is shorter than a press to talk: more than button.hold_ms 500, or 0 for none",
+        ),
+        ("{board: aiy-voice-kit, led: {pin: 23}}", "led.pin and button.pin are both 23: wire them to two pins"),
         (
             "dictation: {backends: [locl]}",
             "dictation.backends.0 is 'locl', which is not in backends: did you mean local?",

@@ -28,9 +28,6 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [README, *(file.read_text() for file in sorted((ROOT / "docs").glob("*.md")))]
 
-STEP_S = 0.05
-DRAWN_S = 3.0
-
 
 def section(title: str) -> str:
     """From a heading to the next of its level."""
@@ -151,20 +148,10 @@ def test_every_exit_code_is_in_the_table() -> None:
 # LED
 
 
-def drawn(pattern: Pattern) -> str:
-    """A character for each `STEP_S`."""
-    if len(pattern.steps) == 1:
-        steps = "#" if pattern.steps[0][0] else "."
-    else:
-        steps = "".join(("#" if brightness else ".") * round(seconds / STEP_S) for brightness, seconds in pattern.steps)
-    length = round(DRAWN_S / STEP_S)
-    return (steps * length)[:length]
-
-
 @pytest.mark.parametrize("pattern", lights.ALL, ids=lambda pattern: pattern.name)
 def test_every_pattern_of_the_led_is_drawn_and_explained(pattern: Pattern) -> None:
     text = section("Button and LED")
-    assert f"\n{pattern.name:<14} {drawn(pattern)}\n" in text
+    assert f"\n{pattern.name:<14} {lights.drawing(pattern)}\n" in text
     assert [row[0] for row in rows(text)].count(pattern.name) == 1
 
 

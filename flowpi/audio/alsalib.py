@@ -6,10 +6,16 @@ find out whether a device can be opened at all.
 """
 
 import ctypes
+import errno
 import functools
 
-CAPTURE = 1
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
+
+PLAYBACK, CAPTURE = 0, 1
 NONBLOCK = 1
+S16_LE, INTERLEAVED = 2, 3
+LATENCY_US = 60_000
+"""The device's buffer: what a stop throws away, and what a busy Pi may look away for."""
 
 _HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
 _quiet = _HANDLER(lambda *_: None)  # alsa-lib keeps the pointer: this reference must live as long as the process
@@ -21,6 +27,8 @@ def library() -> ctypes.CDLL:
     alsa = ctypes.CDLL("libasound.so.2")
     alsa.snd_strerror.restype = ctypes.c_char_p
     alsa.snd_lib_error_set_handler(_quiet)
+    alsa.snd_pcm_writei.restype = ctypes.c_long
+    alsa.snd_pcm_writei.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_ulong)
     return alsa
 
 
@@ -43,3 +51,51 @@ def try_to_open(device: str, *, fresh: bool) -> str:
         return reason.decode(errors="replace")
     alsa.snd_pcm_close(pcm)
     return ""
+
+
+class Playback:
+    """An open PCM that plays int16 mono 16 kHz, converted if it must be. Holds up its own thread, and no other.
+
+    Raises OSError with alsa-lib's words, in each of its methods too.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._alsa = library()
+        self._pcm = ctypes.c_void_p()
+        # NONBLOCK, or a device that another program has would be waited for.
+        self._check(self._alsa.snd_pcm_open(ctypes.byref(self._pcm), device.encode(), PLAYBACK, NONBLOCK))
+        try:
+            self._check(self._alsa.snd_pcm_nonblock(self._pcm, 0))
+            self._check(
+                self._alsa.snd_pcm_set_params(self._pcm, S16_LE, INTERLEAVED, 1, RATE_HZ, 1, ctypes.c_uint(LATENCY_US))
+            )
+        except OSError:
+            self.close()
+            raise
+
+    def write(self, pcm: bytes) -> None:
+        """Waits until the device has room for it."""
+        while pcm:
+            written: int = self._alsa.snd_pcm_writei(self._pcm, pcm, len(pcm) // FRAME_BYTES)
+            if written < 0:  # it ran dry, or was suspended: go on where that can be mended
+                self._check(self._alsa.snd_pcm_recover(self._pcm, ctypes.c_int(written), 1))
+                written = 0
+            pcm = pcm[written * FRAME_BYTES :]
+
+    def drain(self) -> None:
+        """Waits until all is played."""
+        code = self._alsa.snd_pcm_drain(self._pcm)
+        if code != -errno.EPIPE:  # all was played before it came to that
+            self._check(code)
+
+    def drop(self) -> None:
+        """Plays nothing more."""
+        self._check(self._alsa.snd_pcm_drop(self._pcm))
+
+    def close(self) -> None:
+        self._alsa.snd_pcm_close(self._pcm)
+
+    def _check(self, code: int) -> None:
+        if code < 0:
+            reason: bytes = self._alsa.snd_strerror(code)
+            raise OSError(-code, reason.decode(errors="replace"))

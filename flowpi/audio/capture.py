@@ -18,6 +18,7 @@ import logging
 import math
 from collections.abc import Callable
 
+from flowpi.audio.mask import Mask
 from flowpi.audio.mute import Mute
 from flowpi.audio.source import Gap, Source
 from flowpi.audio.take import Following, Log, Take
@@ -64,6 +65,7 @@ class Capture:
         on_recovery: Callable[[], None],
         on_silence: Callable[[bool], None],
         on_level: Callable[[Level], None],
+        mask: Mask | None = None,
     ) -> None:
         """
         Args:
@@ -71,6 +73,7 @@ class Capture:
                 `on_recovery` when it is back.
             on_silence: called with true when the device has given digital silence for `SILENT_S`, and with false when
                 it gives sound again, or is lost.
+            mask: what must not be heard: of the recordings and the pre-roll; the level is that of the microphone.
         """
         self._source = source
         self._read_s = read_s
@@ -80,6 +83,7 @@ class Capture:
         self._on_fault = on_fault
         self._on_recovery = on_recovery
         self._on_level = on_level
+        self._masking = mask or Mask()
         self._loop = asyncio.get_running_loop()
         self._ring_frames = math.ceil((preroll_s + LATE_S) * RATE_HZ) if preroll_s else 0
         self._ring = Ring(self._ring_frames)
@@ -87,7 +91,7 @@ class Capture:
         self._timer: asyncio.TimerHandle | None = None
         self._open = False
         self._closed = False
-        """By `close`, for ever."""
+        """By `close`, until `start`."""
         self._stuck = False
         """Dead, and not closed yet: closing it could take for ever."""
         self._trials = Trials(self._trial_ended)
@@ -106,16 +110,22 @@ class Capture:
 
     def start(self) -> None:
         """Begin to listen, if there is a pre-roll to fill; else see that the microphone is there."""
-        self._open_at_once(self._open_again)
+        self._closed = False
+        if self._trials.since is None:  # else what it finds out leads on from there
+            self._open_at_once(self._open_again)
 
     def close(self) -> None:
-        """Let go of the device. Recordings in progress end with what there is, marked unless they were released."""
+        """Let go of the device, until `start`.
+
+        Recordings in progress end with what there is, marked unless they were released.
+        """
         if self._open and self._takes:
             self._read()
         for take in list(self._takes):
             self._complete(take, partial=take.stop is None)
         self._closed = True
         self._cancel_timer()
+        self._mute.lost()
         if not self._stuck:
             self._close_source()
         elif self._trials.since is None:
@@ -131,7 +141,7 @@ class Capture:
         if wanted == self._metering:  # a read must not be put off by those who come and go
             return
         self._metering = wanted
-        if wanted and not self._open and self._lost is None:
+        if wanted and not self._open and not self._closed and self._lost is None:
             self._open_at_once(self._try_open)
         self._rest()
 
@@ -148,8 +158,10 @@ class Capture:
         """Record into `entry`, from the pre-roll before `at` on.
 
         Raises:
-            MicrophoneError: there is nothing to record from; `on_fault` has been called.
+            MicrophoneError: there is nothing to record from; `on_fault` has been called, unless it is closed.
         """
+        if self._closed:
+            raise MicrophoneError(self._source.name, "it is closed")
         if self._open:
             self._read()
         elif self._lost is None:
@@ -266,21 +278,30 @@ class Capture:
             return
         self._heard_at = now
         self._sounded = True
+        read_at = self._loop.time()
+        slack_s = self._source.period_s + read_at - now
+        later = sum(piece.frames if isinstance(piece, Gap) else len(piece) // FRAME_BYTES for piece in heard)
         for is_gap, pieces in itertools.groupby(heard, lambda piece: isinstance(piece, Gap)):
             if is_gap:
-                self._take_gap(sum(piece.frames for piece in pieces if isinstance(piece, Gap)))
+                gap = sum(piece.frames for piece in pieces if isinstance(piece, Gap))
+                later -= gap
+                self._take_gap(gap)
             else:
-                self._take_audio(b"".join(piece for piece in pieces if not isinstance(piece, Gap)))
+                pcm = b"".join(piece for piece in pieces if not isinstance(piece, Gap))
+                later -= len(pcm) // FRAME_BYTES
+                self._take_audio(pcm, read_at - later / RATE_HZ, slack_s)
         self._recovered()
         for take in list(self._takes):
             if take.pausing:
                 take.go_on(now)
 
-    def _take_audio(self, pcm: bytes) -> None:
+    def _take_audio(self, pcm: bytes, heard_by: float, slack_s: float) -> None:
+        """`heard_by`, `slack_s`: as for `Mask.apply`."""
         self.frames += len(pcm) // FRAME_BYTES
-        self._ring.push(pcm)
+        masked = self._masking.apply(pcm, heard_by, slack_s)
+        self._ring.push(masked)
         for take in self._takes:
-            take.hear(pcm)
+            take.hear(masked)
         if self._metering:
             self._on_level(measure(pcm))
         if self._source.has_noise:

@@ -7,7 +7,8 @@ Theory of operation. The states follow what the person sees:
 Recording is the only state in which speech is being kept by intent. It is held by a finger (`Grip.HELD`) or goes on
 by itself after a tap or a command (`Grip.LATCHED`). Speech that is longer than a backend takes goes on in parts, and
 `LONGEST_S` is the end of one that somebody forgot. Finishing waits for the text; it never stands in the way of the
-next press, which starts a new utterance at once while the delivery of the one before goes on. Every state but Idle
+next press, which starts a new utterance at once while the delivery of the one before goes on. A long press that is
+not spoken into mutes: the fault `MUTED` stands until another one takes it back. Every state but Idle
 has a deadline, so a lost release, a dead backend or a bug leads back to Idle in a quiet world.
 
 All transitions are in this file. `TABLE` names each pair of state and event, the ignored ones too; a test says that
@@ -29,12 +30,15 @@ from flowpi.core.events import (
     CancelCommanded,
     DeadlinePassed,
     DeliveryDeferred,
+    DeliveryGivenUp,
     DoubleTapped,
     DropUtterance,
     Effect,
     Event,
     FaultCleared,
     FaultRaised,
+    LongPressed,
+    Mute,
     Refuse,
     StartCommanded,
     Started,
@@ -44,10 +48,14 @@ from flowpi.core.events import (
     TellLate,
     TextDelivered,
     ToggleCommanded,
+    Unmute,
 )
 
 MICROPHONE = "microphone"
-"""The code of the one fault that forbids a recording."""
+"""The code of the fault that there is nothing to record from."""
+
+MUTED = "muted"
+"""The code of what is no fault, but forbids a recording as one does: somebody closed the microphone by a long press."""
 
 START_TIMEOUT_S = 30.0
 """Longer than any device takes to open; then the appliance is Idle with whatever faults it has."""
@@ -77,18 +85,21 @@ class Grip(enum.Enum):
 
     HELD = "held"
     LATCHED = "latched"
+    LATCHING = "latching"
+    """It will be latched: with `Mode.TOGGLE`, while the press that began it goes on."""
 
 
 class Rules(Struct, frozen=True):
     """The owner's choices, from the configuration.
 
-    `max_utterance_s`: longer speech goes on in a next part.
+    `max_utterance_s`: longer speech goes on in a next part. `long_s`: how long a press is that mutes; for messages.
     """
 
     mode: Mode = Mode.AUTO
     max_utterance_s: float = 330.0
     finish_timeout_s: float = 30.0
     """How long Finishing shows that a text is awaited; the delivery itself has no such end."""
+    long_s: float = 10.0
 
     @property
     def pause_s(self) -> float:
@@ -142,6 +153,7 @@ class Finishing(_State, frozen=True, kw_only=True):
 
 State = Starting | Idle | Recording | Finishing
 Step = tuple[State, tuple[Effect, ...]]
+_Ended = TextDelivered | DeliveryDeferred | DeliveryGivenUp
 
 
 def start(now: float) -> Starting:
@@ -170,15 +182,15 @@ def _refuse_starting(state: Starting, event: Any, now: float, rules: Rules) -> S
 
 def _begin(grip: Grip) -> Callable[[Any, Any, float, Rules], Step]:
     def begin(state: Idle | Finishing, event: Any, now: float, rules: Rules) -> Step:
-        for fault in state.faults:
-            if fault.code == MICROPHONE:
+        for fault in sorted(state.faults, key=lambda fault: fault.code != MUTED):  # who muted it knows the rest
+            if fault.code in (MUTED, MICROPHONE):
                 return state, (Refuse(fault.code, fault.message),)
-        held = grip is Grip.HELD and rules.mode is not Mode.TOGGLE
+        pressed = Grip.LATCHING if rules.mode is Mode.TOGGLE else Grip.HELD
         recording = Recording(
             now,
             state.faults,
             utterance=event.utterance,
-            grip=Grip.HELD if held else Grip.LATCHED,
+            grip=pressed if grip is Grip.HELD else grip,
             deadline=now + rules.max_utterance_s - rules.pause_s,
             after=state.utterance if isinstance(state, Finishing) and now - state.since <= JUST_AFTER_S else None,
         )
@@ -195,7 +207,7 @@ def _end(state: Recording, event: Any, now: float, rules: Rules) -> Step:
 def _release(state: Recording, event: ButtonReleased, now: float, rules: Rules) -> Step:
     if state.grip is Grip.LATCHED:
         return state, ()
-    if event.tap and rules.mode is Mode.AUTO:
+    if state.grip is Grip.LATCHING or (event.tap and rules.mode is Mode.AUTO):
         return replace(state, grip=Grip.LATCHED), ()
     return _end(state, event, now, rules)
 
@@ -221,11 +233,30 @@ def _cancel_both(state: Recording, event: DoubleTapped, now: float, rules: Rules
     return Idle(now, state.faults), tuple(map(DropUtterance, both))
 
 
-def _one_before_done(state: Recording, event: TextDelivered | DeliveryDeferred, now: float, rules: Rules) -> Step:
+def _mute(state: Idle | Finishing, event: LongPressed, now: float, rules: Rules) -> Step:
+    if state.has_fault(MUTED):
+        heard, _ = _clear_fault(state, FaultCleared(MUTED), now, rules)
+        return heard, (Unmute(),)
+    message = f"the microphone is muted: hold the button for {rules.long_s:g} s, or restart flowpi, to unmute it"
+    deaf, _ = _raise_fault(state, FaultRaised(MUTED, message), now, rules)
+    return deaf, (Mute(),)
+
+
+def _mute_recording(state: Recording, event: LongPressed, now: float, rules: Rules) -> Step:
+    """A press that is spoken into is no gesture. Nor is one that did nothing, while a command's recording goes on."""
+    if state.grip is not Grip.LATCHING:
+        return state, ()
+    idle, dropped = _cancel(state, event, now, rules)
+    assert isinstance(idle, Idle)
+    muted, effects = _mute(idle, event, now, rules)
+    return muted, (*dropped, *effects)
+
+
+def _one_before_done(state: Recording, event: _Ended, now: float, rules: Rules) -> Step:
     return (replace(state, after=None) if event.utterance == state.after else state), ()
 
 
-def _done(state: Finishing, event: TextDelivered | DeliveryDeferred, now: float, rules: Rules) -> Step:
+def _done(state: Finishing, event: _Ended, now: float, rules: Rules) -> Step:
     return (Idle(now, state.faults) if event.utterance == state.utterance else state), ()
 
 
@@ -254,12 +285,14 @@ TABLE: dict[tuple[type[Any], type[Any]], Callable[[Any, Any, float, Rules], Step
     (Starting, ButtonPressed): _refuse_starting,
     (Starting, ButtonReleased): _ignore,
     (Starting, DoubleTapped): _ignore,
+    (Starting, LongPressed): _ignore,
     (Starting, StartCommanded): _refuse_starting,
     (Starting, StopCommanded): _ignore,
     (Starting, ToggleCommanded): _refuse_starting,
     (Starting, CancelCommanded): _ignore,
     (Starting, TextDelivered): _ignore,
     (Starting, DeliveryDeferred): _ignore,
+    (Starting, DeliveryGivenUp): _ignore,
     (Starting, FaultRaised): _raise_fault,
     (Starting, FaultCleared): _clear_fault,
     (Starting, DeadlinePassed): _idle,
@@ -268,12 +301,14 @@ TABLE: dict[tuple[type[Any], type[Any]], Callable[[Any, Any, float, Rules], Step
     (Idle, ButtonPressed): _hold,
     (Idle, ButtonReleased): _ignore,  # of a press that ended otherwise: cancelled, or forgotten
     (Idle, DoubleTapped): _ignore,
+    (Idle, LongPressed): _mute,
     (Idle, StartCommanded): _latch,
     (Idle, StopCommanded): _ignore,
     (Idle, ToggleCommanded): _latch,
     (Idle, CancelCommanded): _ignore,
     (Idle, TextDelivered): _ignore,  # of an older utterance
     (Idle, DeliveryDeferred): _ignore,
+    (Idle, DeliveryGivenUp): _ignore,
     (Idle, FaultRaised): _raise_fault,
     (Idle, FaultCleared): _clear_fault,
     (Idle, DeadlinePassed): _ignore,
@@ -282,12 +317,14 @@ TABLE: dict[tuple[type[Any], type[Any]], Callable[[Any, Any, float, Rules], Step
     (Recording, ButtonPressed): _end,  # latched: the tap that stops; held: the release was lost
     (Recording, ButtonReleased): _release,
     (Recording, DoubleTapped): _cancel_both,
+    (Recording, LongPressed): _mute_recording,
     (Recording, StartCommanded): _ignore,
     (Recording, StopCommanded): _end,
     (Recording, ToggleCommanded): _end,
     (Recording, CancelCommanded): _cancel,
     (Recording, TextDelivered): _one_before_done,
     (Recording, DeliveryDeferred): _one_before_done,
+    (Recording, DeliveryGivenUp): _one_before_done,
     (Recording, FaultRaised): _raise_fault_recording,
     (Recording, FaultCleared): _clear_fault,
     (Recording, DeadlinePassed): _begin_part,
@@ -296,12 +333,14 @@ TABLE: dict[tuple[type[Any], type[Any]], Callable[[Any, Any, float, Rules], Step
     (Finishing, ButtonPressed): _hold,
     (Finishing, ButtonReleased): _ignore,
     (Finishing, DoubleTapped): _cancel,
+    (Finishing, LongPressed): _mute,
     (Finishing, StartCommanded): _latch,
     (Finishing, StopCommanded): _ignore,
     (Finishing, ToggleCommanded): _latch,
     (Finishing, CancelCommanded): _cancel,
     (Finishing, TextDelivered): _done,
     (Finishing, DeliveryDeferred): _done,
+    (Finishing, DeliveryGivenUp): _done,
     (Finishing, FaultRaised): _raise_fault,
     (Finishing, FaultCleared): _clear_fault,
     (Finishing, DeadlinePassed): _wait_no_more,

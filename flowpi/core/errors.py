@@ -124,7 +124,15 @@ class NotResolved(LinkError):
 
 
 class NotReached(LinkError):
-    """There is no way to its address, or nobody listens there."""
+    """There is no way to its address, or nobody listens there.
+
+    Attributes:
+        refused: true if its machine was reached and nobody listens there, so that it is not the network.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, refused: bool = False) -> None:
+        super().__init__(message, hint)
+        self.refused = refused
 
 
 class NoText(LinkError):

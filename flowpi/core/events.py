@@ -26,6 +26,10 @@ class DoubleTapped(Struct, frozen=True):
     """The second press of a double tap; it is not reported as a `ButtonPressed` too."""
 
 
+class LongPressed(Struct, frozen=True):
+    """The press that goes on has lasted for `button.long_s`."""
+
+
 class StartCommanded(Struct, frozen=True):
     utterance: str
 
@@ -54,6 +58,12 @@ class DeliveryDeferred(Struct, frozen=True):
     utterance: str
 
 
+class DeliveryGivenUp(Struct, frozen=True):
+    """No text will come of this utterance: its owner dropped it, or there was nothing but digital silence in it."""
+
+    utterance: str
+
+
 class FaultRaised(Struct, frozen=True):
     """Raising a code again replaces its message."""
 
@@ -74,12 +84,14 @@ Event = (
     | ButtonPressed
     | ButtonReleased
     | DoubleTapped
+    | LongPressed
     | StartCommanded
     | StopCommanded
     | ToggleCommanded
     | CancelCommanded
     | TextDelivered
     | DeliveryDeferred
+    | DeliveryGivenUp
     | FaultRaised
     | FaultCleared
     | DeadlinePassed
@@ -121,6 +133,14 @@ class DropUtterance(Struct, frozen=True):
     utterance: str
 
 
+class Mute(Struct, frozen=True):
+    """Close the microphone, until `Unmute`."""
+
+
+class Unmute(Struct, frozen=True):
+    """Open the microphone again."""
+
+
 class Refuse(Struct, frozen=True):
     """Nothing was begun. `code` is a fault's code, or "starting"."""
 
@@ -128,4 +148,4 @@ class Refuse(Struct, frozen=True):
     message: str
 
 
-Effect = StartRecording | BeginPart | StopRecording | TellLate | DropUtterance | Refuse
+Effect = StartRecording | BeginPart | StopRecording | TellLate | DropUtterance | Mute | Unmute | Refuse

@@ -5,6 +5,7 @@ Pure: randomness comes in as an argument.
 
 import enum
 import re
+from collections.abc import Iterable
 
 from flowpi.core.errors import (
     BackendError,
@@ -12,6 +13,8 @@ from flowpi.core.errors import (
     CredentialError,
     HttpError,
     NoText,
+    NotReached,
+    NotResolved,
     ProtocolError,
     RefusedError,
     TlsError,
@@ -119,6 +122,14 @@ def concerns_backend(error: BackendError) -> bool:
     """Whether the next utterance would probably fare no better there. A backend that lets one utterance wait for ever
     (`NoText`) does so to others too, and each of them would lose the time."""
     return not condemns_utterance(error)
+
+
+def without_network(errors: Iterable[BackendError]) -> bool:
+    """Whether these, one a backend that was asked, all come from a network that is not there."""
+    found = list(errors)
+    return bool(found) and all(
+        isinstance(error, NotResolved) or (isinstance(error, NotReached) and not error.refused) for error in found
+    )
 
 
 def _names_key(words: str) -> bool:

@@ -11,22 +11,20 @@ import enum
 
 from msgspec import Struct
 
-DOUBLE_TAP_S = 0.4
-"""Longest time from the press of the first tap to the press of the second: the usual double click."""
-
 
 class Kind(enum.Enum):
-    """As published on `event/button`. A press is always followed by one release; tap and hold qualify it."""
+    """As published on `event/button`. A press is always followed by one release; tap, hold and long qualify it."""
 
     PRESSED = "pressed"
     RELEASED = "released"
     TAP = "tap"
     HOLD = "hold"
     DOUBLE = "double"
+    LONG = "long"
 
 
 class Gesture(Struct, frozen=True):
-    """`at`: when the contact changed, or for HOLD when the press had lasted `hold_s`.
+    """`at`: when the contact changed, or for HOLD and LONG when the press had lasted so long.
 
     A RELEASED comes with `tap`: whether it ends a press shorter than `hold_s`.
     """
@@ -37,8 +35,18 @@ class Gesture(Struct, frozen=True):
 
 
 class Gestures:
-    def __init__(self, *, hold_s: float = 0.3, debounce_s: float = 0.015) -> None:
+    def __init__(
+        self, *, hold_s: float = 0.3, double_s: float = 0.4, long_s: float = 10.0, debounce_s: float = 0.015
+    ) -> None:
+        """
+        Args:
+            hold_s: a shorter press is a tap.
+            double_s: the longest time from the press of a tap to that of the next, for a double tap; 0: there is none.
+            long_s: a press that lasts so long is LONG, once; 0: none is.
+        """
         self._hold_s = hold_s
+        self._double_s = double_s
+        self._long_s = long_s
         self._debounce_s = debounce_s
         self._pressed = False
         self._contact = False
@@ -47,6 +55,7 @@ class Gestures:
         """While the contact is believed to bounce: until when."""
         self._pressed_at = 0.0
         self._hold_at: float | None = None
+        self._long_at: float | None = None
         self._tap_pressed_at: float | None = None
         """When the tap before was pressed, if another press can still make it a double tap."""
 
@@ -60,7 +69,7 @@ class Gestures:
 
     def next_deadline(self) -> float | None:
         """When `handle_deadline` has something to do; None for never."""
-        deadlines = [at for at in (self._settled_at, self._hold_at) if at is not None]
+        deadlines = [at for at in (self._settled_at, self._hold_at, self._long_at) if at is not None]
         return min(deadlines, default=None)
 
     def handle_deadline(self, now: float) -> list[Gesture]:
@@ -72,7 +81,14 @@ class Gestures:
         if self._hold_at is not None and now >= self._hold_at:
             gestures.append(Gesture(Kind.HOLD, self._hold_at))
             self._hold_at = None
+        if self._long_at is not None and now >= self._long_at:
+            gestures.append(Gesture(Kind.LONG, self._long_at))
+            self._long_at = None
         return gestures
+
+    def spoken_into(self) -> None:
+        """The press that goes on is not LONG, however long it lasts."""
+        self._long_at = None
 
     def _change(self, at: float) -> list[Gesture]:
         """Take over what the contact says, if that is new."""
@@ -85,15 +101,16 @@ class Gestures:
     def _press(self, at: float) -> list[Gesture]:
         self._pressed_at = at
         self._hold_at = at + self._hold_s
-        if self._tap_pressed_at is not None and at - self._tap_pressed_at <= DOUBLE_TAP_S:
+        self._long_at = at + self._long_s if self._long_s else None
+        if self._tap_pressed_at is not None and at - self._tap_pressed_at <= self._double_s:
             self._tap_pressed_at = None
-            self._hold_at = None  # the second press of a double tap is over with it, however long it lasts
+            self._hold_at = None  # the second press of a double tap is over with it, unless it becomes LONG
             return [Gesture(Kind.PRESSED, at), Gesture(Kind.DOUBLE, at)]
         return [Gesture(Kind.PRESSED, at)]
 
     def _release(self, at: float) -> list[Gesture]:
         tap = self._hold_at is not None and at < self._hold_at
-        self._hold_at = None
+        self._hold_at = self._long_at = None
         self._tap_pressed_at = self._pressed_at if tap else None
         released = Gesture(Kind.RELEASED, at, tap)
         return [released, Gesture(Kind.TAP, at)] if tap else [released]

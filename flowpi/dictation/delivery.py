@@ -20,6 +20,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from flowpi.core.errors import BackendError, FlowpiError, SpoolError
+from flowpi.core.failover import without_network
 from flowpi.dictation.backends import Backends, retry_s
 from flowpi.dictation.backlog import Backlog, Entry, Recognised, Waiting
 from flowpi.dictation.in_use import BackendAudience, BackendsInUse
@@ -45,8 +46,8 @@ DELIVERED = "its text is out; the disk does not delete its sound yet"
 class Audience(BackendAudience, DiskAudience, TextAudience, Protocol):
     """Who is told what becomes of an utterance. Called on the loop."""
 
-    def deferred(self, utterance: Utterance, reason: str) -> None:
-        """No text now; the audio is kept."""
+    def deferred(self, utterance: Utterance, reason: str, *, without_network: bool) -> None:
+        """No text now; the audio is kept. `without_network`: no backend could even be reached."""
 
     def parked(self, part: PartId, reason: str) -> None:
         """No backend takes it; its audio is kept, and nothing is done about it until `Delivery.retry`."""
@@ -281,7 +282,8 @@ class Delivery:
             self._outbox.hold(recognised)
         else:
             self._backlog.failed(entry, live.errors, len(self._backends), self._backends.texts)
-        self._audience.deferred(live.utterance, reason)
+        unreached = recognised is None and without_network(live.errors)
+        self._audience.deferred(live.utterance, reason, without_network=unreached)
         self._backlog_changed()
 
     # Late.

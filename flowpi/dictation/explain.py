@@ -81,7 +81,8 @@ class Way(Struct, frozen=True):
             return NotResolved(f"{what} ({reason})", where)
         if isinstance(error, TimeoutError) and error.errno is None:
             return LinkError(f"{what} (no answer in time)", where)
-        return NotReached(f"{what} ({reason_of(error)})", where)
+        refused = unix or isinstance(error, ConnectionRefusedError)
+        return NotReached(f"{what} ({reason_of(error)})", where, refused=refused)
 
     def no_web_server(self, kind: str, scheme: str) -> ProtocolError:
         """Somebody answers, in another protocol. `kind`, `scheme`: what was asked for, and its secure form."""

@@ -3,8 +3,13 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from flowpi.core.errors import PanelError
+
 OnEdge = Callable[[bool, float], None]
 """Called on the event loop: whether the contact is closed (pressed), and when it changed, in monotonic seconds."""
+
+OnTrouble = Callable[[PanelError | None], None]
+"""Called on the event loop: the button went away, and why; None when it is back."""
 
 
 class Button(Protocol):

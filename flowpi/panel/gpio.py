@@ -1,4 +1,4 @@
-"""Button and LED on GPIO pins, by gpiozero.
+"""Button and LEDs on GPIO pins, by gpiozero.
 
 gpiozero (with lgpio on a Pi) is imported at the first use, 120 ms and 10 MB. lgpio reports edges on a thread of its
 own, which dies silently if a callback raises: the callback hands over a value and does nothing else.
@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from flowpi.core.errors import PanelError
+from flowpi.core.lights import Color
 from flowpi.panel.button import OnEdge
 
 CHIPS = "/dev/gpiochip*"
@@ -72,9 +73,9 @@ class GpioLed:
         except Exception as error:  # see GpioButton.open
             raise _explain("LED", self._pin, error) from error
 
-    def set(self, brightness: float) -> None:
+    def set(self, color: Color) -> None:
         try:
-            self._device.value = brightness
+            self._device.value = color.brightness
         except Exception as error:  # see GpioButton.open
             raise _explain("LED", self._pin, error) from error
 
@@ -84,7 +85,35 @@ class GpioLed:
             self._device = None
 
 
-def _explain(what: str, pin: int, error: Exception) -> PanelError:
+class GpioRgbLed:
+    """Three pins, of an LED with a common cathode."""
+
+    def __init__(self, pins: tuple[int, int, int]) -> None:
+        """Of red, green and blue."""
+        self._pins = pins
+        self._device: Any = None
+
+    def open(self) -> None:
+        try:
+            from gpiozero import RGBLED
+
+            self._device = RGBLED(*self._pins)
+        except Exception as error:  # see GpioButton.open
+            raise _explain("LED", ", ".join(map(str, self._pins)), error) from error
+
+    def set(self, color: Color) -> None:
+        try:
+            self._device.value = (color.red, color.green, color.blue)
+        except Exception as error:  # see GpioButton.open
+            raise _explain("LED", ", ".join(map(str, self._pins)), error) from error
+
+    def close(self) -> None:
+        if self._device is not None:
+            self._device.close()
+            self._device = None
+
+
+def _explain(what: str, pin: int | str, error: Exception) -> PanelError:
     hint = "check the pin number and who else uses it, or set its kind to none"
     if isinstance(error, ImportError):  # gpiozero finds no library for the chip
         hint = "pip install lgpio, or on Trixie apt install python3-lgpio and a venv with --system-site-packages"

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Protocol
 
-from flowpi.core.lights import Pattern
+from flowpi.core.lights import DARK, Color, Pattern
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +19,8 @@ class Led(Protocol):
             PanelError: there is no such LED here.
         """
 
-    def set(self, brightness: float) -> None:
-        """From 0, dark, to 1. Raises PanelError if the hardware fails."""
+    def set(self, color: Color) -> None:
+        """An LED of one colour shows its brightness. Raises PanelError if the hardware fails."""
 
     def close(self) -> None:
         """Dark, and released. Harmless when closed."""
@@ -30,7 +30,7 @@ class NoLed:
     def open(self) -> None:
         pass
 
-    def set(self, brightness: float) -> None:
+    def set(self, color: Color) -> None:
         pass
 
     def close(self) -> None:
@@ -38,7 +38,7 @@ class NoLed:
 
 
 class RecordingLed:
-    """An LED that hands on what it shows: to a terminal, a file, a test."""
+    """An LED of one colour that hands on how bright it is: to a terminal, a file, a test."""
 
     def __init__(self, show: Callable[[float], None]) -> None:
         self._show = show
@@ -48,13 +48,18 @@ class RecordingLed:
         self._open = True
         self._show(0.0)
 
-    def set(self, brightness: float) -> None:
-        self._show(brightness)
+    def set(self, color: Color) -> None:
+        self._show(color.brightness)
 
     def close(self) -> None:
         if self._open:
             self._open = False
             self._show(0.0)
+
+
+def always() -> float:
+    """As bright as it can be."""
+    return 1.0
 
 
 class Lamp:
@@ -67,41 +72,65 @@ class Lamp:
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         self._led: Led = NoLed()
-        self._brightness = 1.0
+        self._brightness: Callable[[], float] = always
         self._pattern: Pattern | None = None
+        self._playing_once = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def use(self, led: Led, brightness: float = 1.0) -> None:
-        """Play on this LED, which is open, from now on; `brightness` scales all patterns."""
+    def use(self, led: Led, brightness: Callable[[], float] = always) -> None:
+        """Play on this LED, which is open, from now on. `brightness` scales all patterns, and is asked at each step."""
         self._let_go()
         self._led, self._brightness = led, brightness
         pattern, self._pattern = self._pattern, None
         if pattern is not None:
             self.show(pattern)
 
-    def show(self, pattern: Pattern) -> None:
-        if pattern is self._pattern:
+    def show(self, pattern: Pattern, *, once: Pattern | None = None, at_once: bool = True) -> None:
+        """Play `pattern` over and over.
+
+        Args:
+            once: a pattern to play through before.
+            at_once: whether to cut short one that is being played so, by a call before.
+        """
+        if once is None and self._playing_once and not at_once:
+            self._pattern = pattern
             return
-        self._pattern = pattern
+        if once is None and pattern is self._pattern and not self._playing_once:
+            return
         self._cancel()
-        if len(pattern.steps) == 1:
-            self._set(pattern.steps[0][0])
+        self._pattern = pattern
+        if once is not None:
+            self._playing_once = True
+            self._play(once, iter(once.steps), self._loop.time())
         else:
-            self._play(cycle(pattern.steps), self._loop.time())
+            self._repeat()
 
     def close(self) -> None:
         """Dark."""
         self._pattern = None
         self._let_go()
 
-    def _play(self, steps: "cycle[tuple[float, float]]", due: float) -> None:
-        brightness, seconds = next(steps)
-        self._timer = self._loop.call_at(due + seconds, self._play, steps, due + seconds)
-        self._set(brightness)
+    def _repeat(self) -> None:
+        assert self._pattern is not None
+        self._playing_once = False
+        if len(self._pattern.steps) == 1:
+            self._set(self._pattern, self._pattern.steps[0][0])
+        else:
+            self._play(self._pattern, cycle(self._pattern.steps), self._loop.time())
 
-    def _set(self, brightness: float) -> None:
+    def _play(self, pattern: Pattern, steps: Iterator[tuple[float, float]], due: float) -> None:
+        step = next(steps, None)
+        if step is None:
+            self._timer = None
+            self._repeat()
+            return
+        brightness, seconds = step
+        self._timer = self._loop.call_at(due + seconds, self._play, pattern, steps, due + seconds)
+        self._set(pattern, brightness)
+
+    def _set(self, pattern: Pattern, brightness: float) -> None:
         try:
-            self._led.set(brightness * self._brightness)
+            self._led.set(pattern.color.dimmed(brightness * self._brightness()) if brightness else DARK)
         except Exception as error:  # whatever a GPIO library throws, a dictation goes on
             self._let_go()
             self._on_failure(error)
@@ -115,6 +144,7 @@ class Lamp:
             log.debug("the LED does not close: %s", error)
 
     def _cancel(self) -> None:
+        self._playing_once = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,9 +1,11 @@
-"""The end of the daemon while somebody speaks: what was said up to then is in the utterance."""
+"""Closed, by the end of the daemon or by a mute: what was said up to then is in the utterance, and nothing after it."""
 
 import asyncio
 
 import pytest
 
+from flowpi.core.errors import MicrophoneError
+from tests import clock
 from tests.audio.room import PERIOD_S, SLACK_S, FakeSource, Room, ends, has_no_seam, stage
 
 
@@ -40,5 +42,57 @@ def test_a_microphone_that_is_gone_by_then_holds_up_nothing() -> None:
         opened = len(room.source.opened)
         await asyncio.sleep(10)
         assert len(room.source.opened) == opened
+
+    stage(scene)
+
+
+@pytest.mark.parametrize("preroll_s", [0.0, 0.3])
+def test_closed_it_hears_nothing_whoever_wants_to_until_it_is_started(preroll_s: float) -> None:
+    async def scene(room: Room) -> None:
+        await asyncio.sleep(1)
+        room.capture.close()
+        opened, reads = len(room.source.opened), len(room.source.reads)
+        room.capture.metering = True
+        with pytest.raises(MicrophoneError, match="it is closed"):
+            room.press()
+        await asyncio.sleep(60)
+        assert (room.faults, len(room.source.opened), len(room.source.reads)) == ([], opened, reads)
+        assert clock.timers() == 0
+        assert room.capture.is_alive(room.loop.time())
+        room.capture.metering = False
+        room.capture.start()
+        await asyncio.sleep(1)
+        entry = room.press()
+        await asyncio.sleep(0.5)
+        room.capture.end(entry, room.loop.time())
+        await entry.wait_complete()
+        assert has_no_seam(entry)
+        assert entry.duration_s == pytest.approx(preroll_s + 0.5 + 0.2, abs=PERIOD_S + SLACK_S)
+
+    stage(scene, preroll_s=preroll_s)
+
+
+def test_closed_while_its_device_is_lost_it_is_opened_when_it_is_started() -> None:
+    async def scene(room: Room) -> None:
+        room.source.unplugged = True
+        await asyncio.sleep(1)
+        room.capture.close()
+        room.source.unplugged = False
+        await asyncio.sleep(60)
+        assert room.recoveries == []
+        room.capture.start()
+        await asyncio.sleep(1)
+        assert len(room.recoveries) == 1
+
+    stage(scene)
+
+
+def test_closed_it_does_not_say_any_more_that_it_hears_silence() -> None:
+    async def scene(room: Room) -> None:
+        room.source.constant = 0
+        await asyncio.sleep(20)
+        assert room.silences == [True]
+        room.capture.close()
+        assert room.silences == [True, False]
 
     stage(scene)

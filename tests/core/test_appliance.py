@@ -10,6 +10,7 @@ from flowpi.core.appliance import (
     JUST_AFTER_S,
     LONGEST_S,
     MICROPHONE,
+    MUTED,
     TABLE,
     Finishing,
     Grip,
@@ -29,12 +30,15 @@ from flowpi.core.events import (
     CancelCommanded,
     DeadlinePassed,
     DeliveryDeferred,
+    DeliveryGivenUp,
     DoubleTapped,
     DropUtterance,
     Effect,
     Event,
     FaultCleared,
     FaultRaised,
+    LongPressed,
+    Mute,
     Refuse,
     StartCommanded,
     Started,
@@ -44,6 +48,7 @@ from flowpi.core.events import (
     TellLate,
     TextDelivered,
     ToggleCommanded,
+    Unmute,
 )
 from flowpi.core.lights import LISTENING, light
 
@@ -176,6 +181,58 @@ def test_a_microphone_lost_while_recording_keeps_what_was_said() -> None:
     assert effects == [StartRecording("A"), StopRecording("A")]
 
 
+def test_a_long_press_mutes_and_the_next_one_unmutes() -> None:
+    state, effects = play(LongPressed())
+    assert isinstance(state, Idle)
+    assert state.has_fault(MUTED)
+    assert effects == [Mute()]
+    state, effects = play(LongPressed(), LongPressed())
+    assert not state.has_fault(MUTED)
+    assert effects == [Mute(), Unmute()]
+
+
+@pytest.mark.parametrize("begin", [ButtonPressed, StartCommanded, ToggleCommanded])
+def test_muted_nothing_is_recorded_and_the_refusal_says_how_to_end_that(
+    begin: type[ButtonPressed | StartCommanded | ToggleCommanded],
+) -> None:
+    state, effects = play(LongPressed(), FaultRaised(MICROPHONE, "gone"), begin("A"), rules=Rules(long_s=5))
+    assert isinstance(state, Idle)
+    message = "the microphone is muted: hold the button for 5 s, or restart flowpi, to unmute it"
+    assert effects[1:] == [Refuse(MUTED, message)]
+
+
+def test_a_press_that_is_spoken_into_never_mutes() -> None:
+    state, effects = play(ButtonPressed("A"), LongPressed())
+    assert isinstance(state, Recording)
+    assert effects == [StartRecording("A")]
+
+
+def test_a_long_press_costs_a_commands_recording_nothing() -> None:
+    state, effects = play(StartCommanded("A"), LongPressed())
+    assert isinstance(state, Recording)
+    assert effects == [StartRecording("A")]
+
+
+def test_in_toggle_mode_a_long_press_takes_back_what_it_began() -> None:
+    state, effects = play(ButtonPressed("A"), LongPressed(), rules=Rules(Mode.TOGGLE))
+    assert isinstance(state, Idle)
+    assert effects == [StartRecording("A"), DropUtterance("A"), Mute()]
+
+
+def test_in_toggle_mode_a_long_press_that_ended_a_recording_lets_it_go_its_way() -> None:
+    happened = (ButtonPressed("A"), ButtonReleased(tap=False), ButtonPressed("B"), LongPressed())
+    state, effects = play(*happened, rules=Rules(Mode.TOGGLE))
+    assert isinstance(state, Finishing)
+    assert state.has_fault(MUTED)
+    assert effects == [StartRecording("A"), StopRecording("A"), Mute()]
+
+
+@pytest.mark.parametrize("end", [TextDelivered("A"), DeliveryDeferred("A"), DeliveryGivenUp("A")])
+def test_one_way_or_the_other_the_wait_ends(end: Event) -> None:
+    state, _ = play(ButtonPressed("A"), ButtonReleased(tap=False), end)
+    assert isinstance(state, Idle)
+
+
 def test_commands_are_idempotent() -> None:
     assert play(StopCommanded(), CancelCommanded())[1] == []
     assert play(StartCommanded("A"), StartCommanded("B"))[1] == [StartRecording("A")]
@@ -192,10 +249,12 @@ events = st.one_of(
     st.just(Started()),
     st.builds(ButtonReleased, st.booleans()),
     st.just(DoubleTapped()),
+    st.just(LongPressed()),
     st.just(StopCommanded()),
     st.just(CancelCommanded()),
     st.builds(TextDelivered, ids),
     st.builds(DeliveryDeferred, ids),
+    st.builds(DeliveryGivenUp, ids),
     st.builds(FaultRaised, codes, st.just("x")),
     st.builds(FaultCleared, codes),
     st.just(DeadlinePassed()),
@@ -212,6 +271,7 @@ def test_every_dictation_ends_exactly_once_and_the_light_never_lies(
     kept: set[str] = set()
     begun: list[str] = []
     ended: list[str] = []
+    muted = False
     for now, happening in enumerate(happenings):
         event = happening(f"U{now}") if isinstance(happening, type) else happening
         state, effects = step(state, event, float(now), rules)
@@ -225,11 +285,16 @@ def test_every_dictation_ends_exactly_once_and_the_light_never_lies(
                     kept.remove(utterance)
                 case StopRecording(utterance):
                     pytest.fail(f"{utterance} stopped twice")
+                case Mute() | Unmute():
+                    assert isinstance(effect, Mute) is not muted
+                    muted = not muted
                 case _:
                     pass
         assert (light(state) is LISTENING) == bool(kept)
         assert isinstance(state, Recording) == bool(kept)
         assert len(kept) <= 1
+        assert state.has_fault(MUTED) == muted
+        assert not (muted and kept)
     assert len(set(begun)) == len(begun)
     quiet = 0.0
     while not isinstance(state, Idle):

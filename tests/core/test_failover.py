@@ -29,6 +29,7 @@ from flowpi.core.failover import (
     rest_s,
     retry_after_s,
     verdict,
+    without_network,
 )
 
 NOW, LATER = Verdict.RETRY_NOW, Verdict.RETRY_LATER
@@ -177,3 +178,18 @@ def test_the_wait_doubles_is_spread_and_has_an_end() -> None:
     assert retry_after_s(3, 0.0) == 2.0
     assert retry_after_s(10_000, 1.0) == LAST_RETRY_S
     assert retry_after_s(1, 0.0) == FIRST_RETRY_S / 2
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ([], False),
+        ([NotResolved("x")], True),
+        ([NotReached("x"), NotResolved("x")], True),
+        ([NotReached("x", refused=True)], False),
+        ([NotReached("x"), LinkError("no answer in time")], False),
+        ([NotReached("x"), HttpError("x", status=503)], False),
+    ],
+)
+def test_it_is_the_network_only_where_no_backend_was_reached(errors: list[BackendError], expected: bool) -> None:
+    assert without_network(errors) is expected

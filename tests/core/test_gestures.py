@@ -3,12 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowpi.core.gestures import DOUBLE_TAP_S, Gesture, Gestures, Kind
+from flowpi.core.gestures import Gesture, Gestures, Kind
 
 
-def play(*edges: tuple[bool, float], until: float = 100.0) -> list[Gesture]:
+def play(
+    *edges: tuple[bool, float], until: float = 100.0, double_s: float = 0.4, long_s: float = 10.0
+) -> list[Gesture]:
     """Edges at their times, with every deadline met."""
-    gestures = Gestures(hold_s=0.3, debounce_s=0.015)
+    gestures = Gestures(hold_s=0.3, double_s=double_s, long_s=long_s, debounce_s=0.015)
     seen: list[Gesture] = []
     for pressed, at in [*edges, (None, until)]:
         while (deadline := gestures.next_deadline()) is not None and deadline <= at:
@@ -58,7 +60,36 @@ def test_a_double_tap_is_known_at_its_second_press() -> None:
 
 
 def test_two_slow_taps_are_no_double_tap() -> None:
-    assert Kind.DOUBLE not in kinds((True, 1.0), (False, 1.1), (True, 1.01 + DOUBLE_TAP_S), (False, 1.6))
+    assert Kind.DOUBLE not in kinds((True, 1.0), (False, 1.1), (True, 1.41), (False, 1.6))
+
+
+def test_with_no_double_tap_two_taps_are_two() -> None:
+    seen = play((True, 1.0), (False, 1.1), (True, 1.2), (False, 1.3), double_s=0.0)
+    assert [gesture.kind for gesture in seen].count(Kind.TAP) == 2
+    assert Kind.DOUBLE not in [gesture.kind for gesture in seen]
+
+
+def test_a_very_long_press_is_told_once_while_it_lasts() -> None:
+    assert play((True, 1.0), (False, 50.0)) == [
+        Gesture(Kind.PRESSED, 1.0),
+        Gesture(Kind.HOLD, 1.3),
+        Gesture(Kind.LONG, 11.0),
+        Gesture(Kind.RELEASED, 50.0),
+    ]
+    assert Kind.LONG not in kinds((True, 1.0), (False, 10.9), (True, 12.0), (False, 13.0))
+    assert Kind.LONG not in [gesture.kind for gesture in play((True, 1.0), (False, 50.0), long_s=0.0)]
+
+
+def test_the_second_press_of_a_double_tap_may_be_long() -> None:
+    assert Gesture(Kind.LONG, 11.2) in play((True, 1.0), (False, 1.1), (True, 1.2), (False, 20.0))
+
+
+def test_a_press_that_is_spoken_into_is_not_long() -> None:
+    gestures = Gestures()
+    gestures.edge(True, 1.0)
+    gestures.spoken_into()
+    assert [gesture.kind for gesture in gestures.handle_deadline(60.0)] == [Kind.HOLD]
+    assert gestures.next_deadline() is None
 
 
 def test_a_hold_and_a_tap_are_no_double_tap() -> None:

@@ -1,46 +1,165 @@
 """The LED's language."""
 
+from itertools import combinations, product
+
 import pytest
 
-from flowpi.core.appliance import MICROPHONE, Fault, Finishing, Grip, Idle, Recording, Starting
+from flowpi.core.appliance import MICROPHONE, MUTED, Fault, Finishing, Grip, Idle, Recording, Starting, State
+from flowpi.core.events import (
+    CancelCommanded,
+    DeadlinePassed,
+    DeliveryDeferred,
+    DeliveryGivenUp,
+    Event,
+    FaultRaised,
+    TextDelivered,
+)
 from flowpi.core.lights import (
     ALL,
     BACKEND,
     BUTTON,
+    DARK,
+    DELIVERED,
     KEPT,
     LISTENING,
+    MOMENTS,
+    MUTED_LIGHT,
+    NETWORK,
+    NO_BACKEND,
     NO_MICROPHONE,
+    NO_NETWORK,
     READY,
+    SHUTTING_DOWN,
     STARTING,
     TROUBLE,
     WORKING,
+    Color,
     Pattern,
+    drawing,
     light,
+    moment,
 )
 
+STEP_S = 0.01
+SEEN_S = 3.0
+JITTER_S = 0.1
+"""Two edges, each as late as a busy Pi makes them: 50 ms."""
 
-def test_no_two_patterns_share_a_rhythm() -> None:
-    assert len({pattern.steps for pattern in ALL}) == len(ALL)
-    assert len({pattern.name for pattern in ALL}) == len(ALL)
+WELL = (STARTING, READY, LISTENING, WORKING, SHUTTING_DOWN, DELIVERED)
+
+BLIND = {
+    "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+}
+"""What is left of linear RGB: Machado, Oliveira, Fernandes 2009, severity 1.0."""
+
+
+def seen(pattern: Pattern) -> list[int]:
+    """Lit or not, each `STEP_S` from its beginning on. After a moment it is dark, as when all is well."""
+    steps = [int(level > 0) for level, seconds in pattern.steps for _ in range(round(seconds / STEP_S))]
+    wanted = round(SEEN_S / STEP_S)
+    if pattern in MOMENTS:
+        return (steps + [0] * wanted)[:wanted]
+    return (steps * wanted)[:wanted]
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(ALL, 2)), ids=lambda pattern: pattern.name)
+def test_no_two_patterns_look_the_same_within_three_seconds(one: Pattern, other: Pattern) -> None:
+    """Whenever one begins to look."""
+    shown, looked_at = seen(one), seen(other)
+    shifted = (looked_at[at:] + looked_at[:at] for at in range(len(looked_at)))
+    differing = min(sum(a != b for a, b in zip(shown, other, strict=True)) for other in shifted)
+    assert differing * STEP_S > JITTER_S
+
+
+def test_a_drawing_is_what_the_led_does() -> None:
+    assert drawing(READY) == "." * 60
+    assert drawing(LISTENING) == "#" * 60
+    assert drawing(NO_MICROPHONE) == "###...###" + "." * 31 + "###...###" + "." * 11
+    assert drawing(DELIVERED) == "...###...#########" + "." * 42
+    assert drawing(WORKING) == "##.." * 15
+
+
+def test_names_are_told_apart_too() -> None:
+    assert len({pattern.name for pattern in ALL}) == len(ALL) == 13
+    assert all(pattern.meaning for pattern in ALL)
 
 
 @pytest.mark.parametrize("pattern", ALL, ids=lambda pattern: pattern.name)
 def test_a_rhythm_is_slow_enough_to_see_and_shows_itself_within_three_seconds(pattern: Pattern) -> None:
     assert all(seconds >= 0.1 for _, seconds in pattern.steps)
-    assert sum(seconds for _, seconds in pattern.steps) <= 3.01
+    assert sum(seconds for _, seconds in pattern.steps) == pytest.approx(
+        1.0 if pattern in MOMENTS else min(3.0, sum(seconds for _, seconds in pattern.steps))
+    )
+
+
+@pytest.mark.parametrize("pattern", MOMENTS, ids=lambda pattern: pattern.name)
+def test_a_moment_begins_dark_or_it_would_run_into_what_was_shown_before(pattern: Pattern) -> None:
+    assert pattern.steps[0][0] == 0.0
+    assert pattern.steps[-1][0] == 0.0
 
 
 def test_what_is_shown_for_long_is_steady() -> None:
     assert len(READY.steps) == len(LISTENING.steps) == 1
 
 
+def test_a_color_is_as_bright_as_its_brightest_part() -> None:
+    for pattern in ALL:
+        assert pattern.color.brightness == 1.0
+        assert pattern.color.dimmed(0.25).brightness == 0.25
+    assert DARK.brightness == 0.0
+
+
+@pytest.mark.parametrize("eye", BLIND)
+def test_good_and_bad_news_have_colors_that_no_eye_takes_for_each_other(eye: str) -> None:
+    def left(color: Color) -> list[float]:
+        parts = (color.red, color.green, color.blue)
+        return [sum(weight * part for weight, part in zip(row, parts, strict=True)) for row in BLIND[eye]]
+
+    bad = [pattern for pattern in ALL if pattern not in WELL]
+    for one, other in product(WELL, bad):
+        distance = max(abs(a - b) for a, b in zip(left(one.color), left(other.color), strict=True))
+        assert distance > 0.5, f"{one.name} and {other.name}"
+
+
 def test_each_state_has_its_light() -> None:
-    faults = (Fault(MICROPHONE, "gone", 0.0), Fault(BACKEND, "down", 0.0), Fault("disk", "full", 0.0))
+    network, backend = Fault(NETWORK, "gone", 0.0), Fault(BACKEND, "down", 0.0)
+    faults = (Fault(MICROPHONE, "gone", 0.0), network, backend, Fault("disk", "full", 0.0))
     assert light(Starting(0.0, faults, deadline=1.0)) is STARTING
     assert light(Recording(0.0, faults, utterance="A", grip=Grip.HELD, deadline=1.0)) is LISTENING
     assert light(Finishing(0.0, faults, utterance="A", deadline=1.0)) is WORKING
     assert light(Idle(0.0)) is READY
+    assert light(Idle(0.0, (*faults, Fault(MUTED, "by hand", 0.0)))) is MUTED_LIGHT
     assert light(Idle(0.0, faults)) is NO_MICROPHONE
-    assert light(Idle(0.0, faults[1:2])) is KEPT
     assert light(Idle(0.0, faults[1:])) is TROUBLE
+    assert light(Idle(0.0, (backend, network))) is NO_NETWORK
+    assert light(Idle(0.0, (backend,))) is NO_BACKEND
     assert light(Idle(0.0, (Fault(BUTTON, "no such pin", 0.0),))) is READY
+    for state in (Idle(0.0), Recording(0.0, utterance="A", grip=Grip.HELD, deadline=1.0)):
+        assert light(state, stopping=True) is SHUTTING_DOWN
+
+
+IDLE, FINISHING = Idle(1.0), Finishing(0.0, utterance="A", deadline=9.0)
+RECORDING = Recording(0.0, utterance="A", grip=Grip.HELD, deadline=9.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "event", "after", "shown"),
+    [
+        (FINISHING, TextDelivered("A"), IDLE, DELIVERED),
+        (FINISHING, DeliveryDeferred("A"), IDLE, KEPT),
+        (FINISHING, DeadlinePassed(), IDLE, KEPT),
+        (FINISHING, DeliveryGivenUp("A"), IDLE, None),
+        (FINISHING, CancelCommanded(), IDLE, None),
+        (FINISHING, TextDelivered("of an older one"), FINISHING, None),
+        (RECORDING, TextDelivered("of the one before"), RECORDING, None),
+        (IDLE, TextDelivered("late"), IDLE, None),
+        (IDLE, FaultRaised(BACKEND, "x"), IDLE, None),
+        (Starting(0.0, deadline=1.0), DeadlinePassed(), IDLE, None),
+    ],
+)
+def test_a_moment_belongs_to_the_one_that_was_awaited(
+    before: State, event: Event, after: State, shown: Pattern | None
+) -> None:
+    assert moment(before, event, after) is shown

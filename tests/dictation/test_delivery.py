@@ -47,6 +47,8 @@ class Audience:
         self.full = False
         self.publishing: asyncio.Event | None = None
         """If set, publishing takes until then."""
+        self.without_network: bool | None = None
+        """Of the last one that was deferred."""
         self._spool = spool
         self._news = asyncio.Event()
 
@@ -83,8 +85,9 @@ class Audience:
     def delivered(self, utterance: Utterance) -> None:
         self._say("delivered", utterance.id)
 
-    def deferred(self, utterance: Utterance, reason: str) -> None:
+    def deferred(self, utterance: Utterance, reason: str, *, without_network: bool) -> None:
         self._say("deferred", utterance.id, reason)
+        self.without_network = without_network
 
     def parked(self, part: PartId, reason: str) -> None:
         self._say("parked", part.utterance, reason)
@@ -315,6 +318,22 @@ class TestBacklog:
             speak(delivery, ulid(2))
             await house.audience.hears("delivered", ulid(2))
             await house.audience.hears("late", ulid(1), "house")
+
+    async def test_who_waits_is_told_whether_it_is_the_network(self, house: House) -> None:
+        """Where nobody listens, the machine is there."""
+        for url, without_network in (("ws://nobody.invalid/ws", True), ("ws://127.0.0.1:1/ws", False)):
+            async with house.life(make_link(url), pause_s=3600) as delivery:
+                speak(delivery, ulid(1))
+                await house.audience.until(lambda: "deferred" in house.audience.of(ulid(1)))
+                assert house.audience.without_network is without_network
+
+    async def test_a_text_that_the_disk_does_not_take_came_over_a_network(self, house: House) -> None:
+        gone = make_link("ws://nobody.invalid/ws", "gone")
+        async with FakeBackend() as backend, house.life(gone, make_link(backend.url)) as delivery:
+            house.audience.full = True
+            speak(delivery, ulid(1))
+            await house.audience.until(lambda: "deferred" in house.audience.of(ulid(1)))
+            assert house.audience.without_network is False
 
     async def test_it_rests_while_somebody_speaks(self, house: House) -> None:
         async with FakeBackend([works, hangs_up, works]) as backend, house.life(make_link(backend.url)) as delivery:

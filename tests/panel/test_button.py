@@ -1,4 +1,4 @@
-"""What every button keeps, the scripted one and the one on a GPIO pin."""
+"""What every button keeps: the scripted one, the one on a GPIO pin, and a key of an input device."""
 
 import asyncio
 import time
@@ -11,7 +11,9 @@ from gpiozero.pins.mock import MockFactory
 
 from flowpi.core.errors import PanelError
 from flowpi.panel.button import Button, NoButton, ScriptedButton
+from flowpi.panel.evdev import EvdevButton
 from flowpi.panel.gpio import GpioButton
+from tests.panel.keyboard import KEY, PEDAL, Keyboard
 from tests.waiting import ticks, until
 
 
@@ -31,11 +33,14 @@ def pins() -> Iterator[MockFactory]:
     Device.pin_factory = None
 
 
-@pytest.fixture(params=["scripted", "low", "high"])
+@pytest.fixture(params=["scripted", "low", "high", "evdev"])
 def bench(request: pytest.FixtureRequest, pins: MockFactory) -> Bench:
     if request.param == "scripted":
         scripted = ScriptedButton()
         return Bench(scripted, lambda: scripted.press(time.monotonic()), lambda: scripted.release(time.monotonic()))
+    if request.param == "evdev":
+        keyboard = Keyboard()
+        return Bench(EvdevButton(PEDAL, KEY, lambda error: None, keyboard.open), keyboard.press, keyboard.release)
     pin = pins.pin(17)
     low = request.param == "low"
     press, release = (pin.drive_low, pin.drive_high) if low else (pin.drive_high, pin.drive_low)
@@ -64,10 +69,11 @@ async def test_edges_come_on_the_loop_with_their_time(bench: Bench) -> None:
     bench.button.close()
 
 
-async def test_the_time_is_that_of_the_edge_however_late_the_loop_is(pins: MockFactory) -> None:
-    edges, button = Edges(), GpioButton(17, active_low=True)
+@pytest.mark.parametrize("bench", ["low", "evdev"], indirect=True)
+async def test_the_time_is_that_of_the_edge_however_late_the_loop_is(bench: Bench) -> None:
+    edges, button = Edges(), bench.button
     button.open(edges)
-    pins.pin(17).drive_low()
+    bench.press()
     pressed_by = time.monotonic()
     while time.monotonic() < pressed_by + 0.02:
         pass  # the loop stands still

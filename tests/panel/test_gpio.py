@@ -5,6 +5,7 @@ from gpiozero import Device
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from flowpi.core.errors import PanelError
+from flowpi.core.lights import BLUE, WHITE
 from flowpi.panel import gpio
 from flowpi.panel.gpio import GpioButton, GpioLed
 
@@ -31,9 +32,9 @@ def test_the_pin_is_as_bright_as_it_is_told(pins: MockFactory) -> None:
     led, pin = GpioLed(27), pins.pin(27)
     led.open()
     assert pin.state == 0
-    led.set(1.0)
+    led.set(WHITE)
     assert pin.state == 1
-    led.set(0.25)
+    led.set(BLUE.dimmed(0.25))
     assert pin.state == pytest.approx(0.25)
     led.close()
     led.close()
@@ -59,7 +60,7 @@ def test_a_failure_in_mid_life_is_told_in_words(pins: MockFactory) -> None:
     led = GpioLed(27)
     led.open()
     with pytest.raises(PanelError, match=r"^the LED on GPIO 27 cannot be used \(OutputDeviceBadValue: "):
-        led.set(7.0)
+        led.set(WHITE.dimmed(7.0))
     led.close()
 
 

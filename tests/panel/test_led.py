@@ -5,7 +5,21 @@ from typing import Any
 import pytest
 
 from flowpi.core.errors import PanelError
-from flowpi.core.lights import ALL, KEPT, LISTENING, NO_MICROPHONE, READY, WORKING, Pattern
+from flowpi.core.lights import (
+    ALL,
+    BLUE,
+    DARK,
+    DELIVERED,
+    KEPT,
+    LISTENING,
+    NO_BACKEND,
+    NO_MICROPHONE,
+    NO_NETWORK,
+    READY,
+    WORKING,
+    Color,
+    Pattern,
+)
 from flowpi.panel.led import Lamp, NoLed, RecordingLed
 from tests import clock
 
@@ -15,16 +29,19 @@ class Bulb:
 
     def __init__(self) -> None:
         self.shown: list[tuple[float, float]] = []
+        """When, and how bright."""
+        self.colors: list[Color] = []
         self.broken: Exception | None = None
         self.closed = 0
 
     def open(self) -> None:
         pass
 
-    def set(self, brightness: float) -> None:
+    def set(self, color: Color) -> None:
         if self.broken:
             raise self.broken
-        self.shown.append((round(asyncio.get_running_loop().time(), 3), brightness))
+        self.shown.append((round(asyncio.get_running_loop().time(), 3), color.brightness))
+        self.colors.append(color)
 
     def close(self) -> None:
         self.closed += 1
@@ -74,9 +91,9 @@ def test_a_steady_pattern_wakes_nobody_up(pattern: Pattern) -> None:
 
 def test_the_same_pattern_again_does_not_begin_it_again() -> None:
     async def scene(lamp: Lamp, bulb: Bulb) -> None:
-        lamp.show(KEPT)
+        lamp.show(NO_BACKEND)
         await asyncio.sleep(1)
-        lamp.show(KEPT)
+        lamp.show(NO_BACKEND)
         await asyncio.sleep(2.5)
 
     bulb, _ = play(scene)
@@ -85,7 +102,7 @@ def test_the_same_pattern_again_does_not_begin_it_again() -> None:
 
 def test_another_pattern_begins_at_once() -> None:
     async def scene(lamp: Lamp, bulb: Bulb) -> None:
-        lamp.show(KEPT)
+        lamp.show(NO_BACKEND)
         await asyncio.sleep(1)
         lamp.show(LISTENING)
         await asyncio.sleep(10)
@@ -109,11 +126,65 @@ def test_a_loop_that_was_late_does_not_shift_the_rhythm() -> None:
 
 def test_brightness_scales_every_pattern() -> None:
     async def scene(lamp: Lamp, bulb: Bulb) -> None:
-        lamp.use(bulb, 0.25)
+        level = 0.25
+        lamp.use(bulb, lambda: level)
         lamp.show(LISTENING)
+        level = 0.5
+        lamp.show(WORKING)
+        await asyncio.sleep(0.15)
 
     bulb, _ = play(scene)
-    assert bulb.shown == [(0.0, 0.25)]
+    assert bulb.shown == [(0.0, 0.25), (0.0, 0.5), (0.1, 0.0)]
+
+
+def test_an_led_with_colors_gets_that_of_the_pattern() -> None:
+    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+        lamp.use(bulb, lambda: 0.5)
+        lamp.show(LISTENING)
+        lamp.show(READY)
+
+    bulb, _ = play(scene)
+    assert bulb.colors == [BLUE.dimmed(0.5), DARK]
+
+
+def test_a_moment_is_played_once_and_then_what_is() -> None:
+    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+        lamp.show(READY, once=DELIVERED)
+        await asyncio.sleep(10)
+        assert clock.timers() == 0
+
+    bulb, _ = play(scene)
+    assert bulb.shown == [(0.0, 0.0), (0.15, 1.0), (0.3, 0.0), (0.45, 1.0), (0.9, 0.0), (1.0, 0.0)]
+
+
+def test_what_can_wait_comes_after_the_moment_and_what_cannot_cuts_it_short() -> None:
+    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+        lamp.show(READY, once=KEPT)
+        await asyncio.sleep(0.5)
+        lamp.show(NO_NETWORK, at_once=False)
+        await asyncio.sleep(1.0)  # half a second of it
+        lamp.show(READY, once=KEPT)
+        await asyncio.sleep(0.5)
+        lamp.show(LISTENING)
+        await asyncio.sleep(10)
+
+    bulb, _ = play(scene)
+    moment = [(0.0, 0.0), (0.15, 1.0)]
+    assert bulb.shown == [
+        *moment, (0.6, 0.0), (0.75, 1.0), (0.9, 0.0), (1.0, 1.0), (1.45, 0.0),
+        *[(1.5 + at, brightness) for at, brightness in moment], (2.0, 1.0),
+    ]  # fmt: skip
+
+
+def test_the_pattern_that_was_shown_before_a_moment_comes_back_when_it_is_cut_short() -> None:
+    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+        lamp.show(LISTENING, once=DELIVERED)
+        await asyncio.sleep(0.1)
+        lamp.show(LISTENING)
+        await asyncio.sleep(10)
+
+    bulb, _ = play(scene)
+    assert bulb.shown == [(0.0, 0.0), (0.1, 1.0)]
 
 
 def test_another_led_goes_on_with_the_pattern_and_the_first_is_closed() -> None:
@@ -173,7 +244,7 @@ def test_the_recording_led_is_dark_at_both_ends() -> None:
     shown: list[float] = []
     led = RecordingLed(shown.append)
     led.open()
-    led.set(0.5)
+    led.set(BLUE.dimmed(0.5))
     led.close()
     led.close()
     assert shown == [0.0, 0.5, 0.0]
@@ -182,5 +253,5 @@ def test_the_recording_led_is_dark_at_both_ends() -> None:
 def test_no_led_is_harmless() -> None:
     led = NoLed()
     led.open()
-    led.set(1.0)
+    led.set(BLUE)
     led.close()

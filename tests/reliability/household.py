@@ -104,7 +104,7 @@ class Household:
     def delivered(self, utterance: Utterance) -> None:
         self.told.append(("delivered", utterance.part_id))
 
-    def deferred(self, utterance: Utterance, reason: str) -> None:
+    def deferred(self, utterance: Utterance, reason: str, *, without_network: bool) -> None:
         self.told.append(("deferred", utterance.part_id))
 
     def parked(self, part: PartId, reason: str) -> None:

@@ -141,6 +141,20 @@ def silences(places: int, times: int) -> list[dict[str, Any]]:
     return side_by_side(scenario, places, f"dictation.first_result_timeout_s={FIRST_RESULT_S}")
 
 
+def flashes(lights: list[tuple[float, float]], since: float) -> list[float]:
+    """How long it was lit each time, once it began to be."""
+    found: list[float] = []
+    lit_at: float | None = None
+    for at, brightness in lights:
+        if brightness and lit_at is None:
+            lit_at = at
+        elif not brightness and lit_at is not None:
+            if lit_at >= since:
+                found.append(round(at - lit_at, 3))
+            lit_at = None
+    return found
+
+
 def offline(waiting: int, live: int) -> list[dict[str, Any]]:
     """Dictations with a network, without one, and while what was kept is worked off. Every packet takes 30 ms."""
 
@@ -164,7 +178,7 @@ def offline(waiting: int, live: int) -> list[dict[str, Any]]:
             state = place.status()["state"]
             told.append((state["state"], state["spooled"], [fault["code"] for fault in state["faults"]]))
         last_at = time.monotonic()
-        wait_until(last_at + 1.0)
+        wait_until(last_at + 3.0)
         lights = place.appliance.lights()
         place.network.plug_in()
         first_packet_ms()  # says to the backlog that the network is back
@@ -175,11 +189,9 @@ def offline(waiting: int, live: int) -> list[dict[str, Any]]:
             if draining:
                 draining_ms.append(ms)
         place.wait(place.is_done)
-        (lit_at, _), (dark_at, brightness) = lights[-2:]
         return {
             "told": told,
-            "last_flash_s": dark_at - lit_at,
-            "then_dark_s": last_at + 1.0 - dark_at if brightness == 0.0 else 0.0,
+            "flashes_s": flashes(lights, since=last_at - 1.0),
             "alone_ms": statistics.median(alone_ms),
             "draining_ms": statistics.median(draining_ms) if draining_ms else None,
             "while_draining": len(draining_ms),

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from flowpi.light import NAMES as NAMES_OF_PATTERNS
+
 UNITS = Path(__file__).parents[2] / "systemd"
-NAMES = ["flowpi.service", "flowpi-asr.service"]
+NAMES = ["flowpi.service", "flowpi-asr.service", "flowpi-signal.service"]
 
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -38,7 +40,7 @@ def test_systemd_has_nothing_to_say(installed: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_exposure_is_low(name: str) -> None:
-    found = analyze("security", "--offline=true", "--threshold=17", UNITS / name)
+    found = analyze("security", "--offline=true", "--threshold=15", UNITS / name)
     assert found.returncode == 0, found.stdout.splitlines()[-1]
 
 
@@ -46,11 +48,20 @@ def settings(name: str) -> list[str]:
     return [line for line in (UNITS / name).read_text().splitlines() if line and not line.startswith("#")]
 
 
-def test_both_units_agree_on_the_directory_that_they_share() -> None:
+def test_all_units_agree_on_the_directory_that_they_share() -> None:
     shared = ("User=", "Group=", "RuntimeDirectory", "WorkingDirectory=")
-    ours, theirs = ([line for line in settings(name) if line.startswith(shared)] for name in NAMES)
-    assert ours == theirs
-    assert "RuntimeDirectoryPreserve=yes" in ours
+    found = [[line for line in settings(name) if line.startswith(shared)] for name in NAMES]
+    assert found[0] == found[1] == found[2]
+    assert "RuntimeDirectoryPreserve=yes" in found[0]
+
+
+def test_a_daemon_that_fails_is_told_by_the_led_until_it_starts_again() -> None:
+    assert "OnFailure=flowpi-signal.service" in settings("flowpi.service")
+    lines = settings("flowpi-signal.service")
+    assert {"Conflicts=flowpi.service", "Before=flowpi.service", "PrivateNetwork=yes"} <= set(lines)
+    assert "ExecStart=/opt/flowpi/bin/flowpi light configuration" in lines
+    assert "configuration" in NAMES_OF_PATTERNS
+    assert not [line for line in lines if line.startswith("DeviceAllow=char-alsa")]
 
 
 def test_the_recogniser_has_no_microphone_and_no_network() -> None:

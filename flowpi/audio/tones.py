@@ -1,0 +1,151 @@
+"""Short tones, played by ALSA and kept out of what the microphone hears.
+
+One thread opens the device, plays and closes it: whatever is stuck there holds up nothing but tones. It plays only once
+the loop has said so, which then begins to mask the microphone: so what is masked begins with the tone, however long the
+device took to open. A tone that would come too late does not come, and a device that does not work is told once.
+"""
+
+import asyncio
+import contextlib
+import logging
+import queue
+import threading
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from flowpi.audio.alsalib import Playback
+from flowpi.audio.cues import Cue
+from flowpi.audio.mask import Mask, Sound
+from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES, RATE_HZ
+from flowpi.dsp.wav import HEADER_BYTES
+
+log = logging.getLogger(__name__)
+
+DATA = Path(__file__).parents[1] / "data"
+
+TAIL_S = 0.1
+"""So long after its end a tone may still be heard: in the air, in the room, in a buffer of the microphone's."""
+
+PIECE_BYTES = RATE_HZ // 100 * FRAME_BYTES
+"""Written at once: what is written cannot be stopped but by the device."""
+
+OVERDUE_S = 0.5
+"""A device that takes so much longer than the tone is stuck, and sounds nothing."""
+
+LATE_S = {Cue.START: 0.25, Cue.STOP: 0.5, Cue.KEPT: 1.0, Cue.ERROR: 1.0}
+"""Later than this it says nothing any more; that of the start would only stand in the way of a word."""
+
+
+class Player(Protocol):
+    """An open device. Used on one thread, and may block there. Raises OSError."""
+
+    def write(self, pcm: bytes) -> None: ...
+    def drain(self) -> None: ...
+    def drop(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class _Playing:
+    """One tone: asked for, then sounding, then over. `go` and `stopped` are set by the loop and read by the thread."""
+
+    def __init__(self, cue: Cue, asked_at: float) -> None:
+        self.cue = cue
+        self.asked_at = asked_at
+        self.go = threading.Event()
+        self.stopped = threading.Event()
+        self.sound: Sound | None = None
+        self.overdue: asyncio.TimerHandle | None = None
+
+
+class AlsaCues:
+    """The device is open only while a tone plays: others may want it."""
+
+    def __init__(
+        self, device: str, volume: float, mask: Mask, open_player: Callable[[str], Player] | None = None
+    ) -> None:
+        """`device`: an ALSA PCM. `volume`: from 0 to 1. `open_player`: instead of ALSA."""
+        self._device = device
+        self._mask = mask
+        self._open_player = open_player or Playback
+        self._tones = {cue: tone(cue, volume) for cue in Cue}
+        self._loop = asyncio.get_running_loop()
+        self._playing: _Playing | None = None
+        self._wanted: queue.SimpleQueue[_Playing | None] = queue.SimpleQueue()
+        self._told = False
+        threading.Thread(target=self._work, name="cues", daemon=True).start()
+
+    def play(self, cue: Cue) -> None:
+        self.stop()
+        self._playing = _Playing(cue, self._loop.time())
+        self._wanted.put(self._playing)
+
+    def stop(self) -> None:
+        playing, self._playing = self._playing, None
+        if playing is not None:
+            playing.stopped.set()
+            playing.go.set()
+
+    def close(self) -> None:
+        self.stop()
+        self._wanted.put(None)
+
+    # On the loop, told by the thread.
+
+    def _opened(self, playing: _Playing) -> None:
+        if self._loop.time() - playing.asked_at > LATE_S[playing.cue]:
+            playing.stopped.set()
+        if not playing.stopped.is_set():
+            playing.sound = self._mask.begin(self._loop.time())
+            overdue_s = len(self._tones[playing.cue]) / BYTES_PER_S + OVERDUE_S
+            playing.overdue = self._loop.call_later(overdue_s, self._ended, playing, None)
+        playing.go.set()
+
+    def _ended(self, playing: _Playing, error: OSError | None) -> None:
+        playing.stopped.set()
+        if playing.overdue is not None:
+            playing.overdue.cancel()
+        if playing.sound is not None:
+            playing.sound.until = min(playing.sound.until, self._loop.time() + TAIL_S)
+        if error is None:
+            self._told = False
+        elif not self._told:
+            self._told = True
+            log.warning("no tones from %r (%s): see `aplay -L` and set cues.device", self._device, error.strerror)
+
+    # On the thread.
+
+    def _work(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the program ends
+            while (playing := self._wanted.get()) is not None:
+                if playing.stopped.is_set():
+                    continue
+                error: OSError | None = None
+                try:
+                    self._sound(playing)
+                except OSError as failure:
+                    error = failure
+                self._loop.call_soon_threadsafe(self._ended, playing, error)
+
+    def _sound(self, playing: _Playing) -> None:
+        player = self._open_player(self._device)
+        try:
+            self._loop.call_soon_threadsafe(self._opened, playing)
+            playing.go.wait()
+            pcm = self._tones[playing.cue]
+            for at in range(0, len(pcm), PIECE_BYTES):
+                if playing.stopped.is_set():
+                    player.drop()
+                    return
+                player.write(pcm[at : at + PIECE_BYTES])
+            player.drain()
+        finally:
+            player.close()
+
+
+def tone(cue: Cue, volume: float = 1.0) -> bytes:
+    """int16 mono 16 kHz PCM."""
+    wav = (DATA / f"cue-{cue.value}.wav").read_bytes()
+    samples = array("h", wav[HEADER_BYTES:])
+    return array("h", (round(sample * volume) for sample in samples)).tobytes()

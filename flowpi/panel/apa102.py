@@ -1,0 +1,90 @@
+"""A row of APA102 LEDs on SPI, as microphone boards have them; SK9822 are the same.
+
+The stream, by the APA102 data sheet: 32 zero bits, then for each LED three 1 bits, its global brightness (5 bits), and
+blue, green, red (8 bits each), then clock pulses to push it through: one for each two LEDs, as each delays the data by
+half a clock. An SK9822 wants another 32 zero bits before these to show it; they do an APA102 no harm.
+"""
+
+import importlib
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from flowpi.core.errors import PanelError
+from flowpi.core.lights import DARK, Color
+
+RATE_HZ = 1_000_000
+"""They take 20 times as much; over loose wires not. Three LEDs are written in 0.2 ms."""
+
+GLOBAL_STEPS = 31
+
+
+class Spi(Protocol):
+    def write(self, data: bytes) -> None:
+        """May raise anything."""
+
+    def close(self) -> None: ...
+
+
+class Apa102Led:
+    def __init__(self, bus: int, device: int, count: int, open_spi: Callable[[int, int], Spi] | None = None) -> None:
+        """`count` LEDs in a row, which all show the same. `open_spi`: instead of the one by lgpio."""
+        self._place = (bus, device)
+        self._count = count
+        self._open_spi = open_spi or LgpioSpi
+        self._spi: Spi | None = None
+
+    def open(self) -> None:
+        try:
+            self._spi = self._open_spi(*self._place)
+        except Exception as error:  # lgpio's own, and those of its import
+            raise self._explain(error) from error
+        self.set(DARK)
+
+    def set(self, color: Color) -> None:
+        try:
+            if self._spi is None:
+                raise ValueError("it is not open")
+            self._spi.write(stream(color, self._count))
+        except Exception as error:  # as in `open`
+            raise self._explain(error) from error
+
+    def close(self) -> None:
+        spi, self._spi = self._spi, None
+        if spi is not None:
+            try:
+                spi.write(stream(DARK, self._count))
+            finally:
+                spi.close()
+
+    def _explain(self, error: Exception) -> PanelError:
+        name = "/dev/spidev{}.{}".format(*self._place)
+        hint = "switch SPI on (raspi-config), check led.spi, and let the service use it: see flowpi.service"
+        if isinstance(error, ImportError):
+            hint = "pip install lgpio, or on Trixie apt install python3-lgpio and a venv with --system-site-packages"
+        return PanelError(f"the LEDs on {name} cannot be used ({type(error).__name__}: {error})", hint)
+
+
+class LgpioSpi:
+    """By lgpio, which gpiozero uses too. Imported at the first use."""
+
+    def __init__(self, bus: int, device: int) -> None:
+        self._lgpio: Any = importlib.import_module("lgpio")
+        self._handle = self._lgpio.spi_open(bus, device, RATE_HZ)
+
+    def write(self, data: bytes) -> None:
+        self._lgpio.spi_write(self._handle, data)
+
+    def close(self) -> None:
+        self._lgpio.spi_close(self._handle)
+
+
+def stream(color: Color, count: int) -> bytes:
+    """What makes `count` LEDs show this.
+
+    What can be dimmed for all three colours at once is: 8 bits alone have few steps left at night.
+    """
+    level = math.ceil(color.brightness * GLOBAL_STEPS)
+    parts = (round(part * 255 * GLOBAL_STEPS / level) if level else 0 for part in (color.blue, color.green, color.red))
+    led = bytes((0xE0 | level, *parts))
+    return bytes(4) + led * count + bytes(4) + bytes(math.ceil(count / 16))

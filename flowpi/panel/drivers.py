@@ -1,0 +1,45 @@
+"""From the configuration to the driver that it asks for. Each is imported only when it is wanted."""
+
+from flowpi import config
+from flowpi.panel.button import Button, NoButton, OnTrouble
+from flowpi.panel.led import Led, NoLed
+
+GPIO_KINDS = ("gpio", "rgb")
+"""Kinds of button and LED that need a GPIO chip."""
+
+
+def make_led(led: config.Led) -> Led:
+    """Not open yet."""
+    match led.kind:
+        case "gpio":
+            from flowpi.panel.gpio import GpioLed
+
+            return GpioLed(led.pin)
+        case "rgb":
+            from flowpi.panel.gpio import GpioRgbLed
+
+            assert led.pins is not None
+            return GpioRgbLed(led.pins)
+        case "apa102":
+            from flowpi.panel.apa102 import Apa102Led
+
+            return Apa102Led(*led.spi, led.count)
+        case "none":
+            return NoLed()
+
+
+def make_button(button: config.Button, on_trouble: OnTrouble) -> Button:
+    """Not open yet. `on_trouble`: called by one that can be unplugged."""
+    match button.kind:
+        case "gpio":
+            from flowpi.panel.gpio import GpioButton
+
+            return GpioButton(button.pin, active_low=button.active == "low")
+        case "evdev":
+            from flowpi.panel.evdev import EvdevButton
+
+            assert button.device is not None
+            assert button.key is not None
+            return EvdevButton(button.device, button.key, on_trouble)
+        case "none":
+            return NoButton()

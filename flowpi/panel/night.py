@@ -1,0 +1,16 @@
+"""How bright the LED may be: less at night, if its owner wants that."""
+
+from datetime import time
+
+from flowpi.config import Led
+
+
+def brightness(led: Led, now: time) -> float:
+    """From 0 to 1. `now`: the time of day on the wall."""
+    night = led.night
+    if night is None:
+        return led.brightness
+    start, end = time.fromisoformat(night.start), time.fromisoformat(night.to)
+    # A night that ends before it begins ends on the next day.
+    dark = start <= now < end if start <= end else now >= start or now < end
+    return min(night.brightness, led.brightness) if dark else led.brightness

@@ -1,0 +1,30 @@
+"""The LED at night, minute by minute."""
+
+from datetime import time
+
+import pytest
+
+from flowpi.config import Led, Night
+from flowpi.panel.night import brightness
+
+NIGHT, AFTERNOON = Night("22:00", "07:00", 0.1), Night("12:30", "14:00", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("night", "now", "wanted"),
+    [
+        (None, time(3), 0.8),
+        (NIGHT, time(21, 59, 59), 0.8),
+        (NIGHT, time(22), 0.1),
+        (NIGHT, time(0), 0.1),
+        (NIGHT, time(6, 59, 59), 0.1),
+        (NIGHT, time(7), 0.8),
+        (AFTERNOON, time(12, 29), 0.8),
+        (AFTERNOON, time(12, 30), 0.0),
+        (AFTERNOON, time(14), 0.8),
+        (Night("22:00", "22:00", 0.1), time(22), 0.8),
+        (Night("22:00", "07:00", 1.0), time(23), 0.8),
+    ],
+)
+def test_brightness(night: Night | None, now: time, wanted: float) -> None:
+    assert brightness(Led(brightness=0.8, night=night), now) == wanted

@@ -1,0 +1,151 @@
+"""Button, LED and tones of the daemon as a process: whatever is wrong with them, a dictation goes its way."""
+
+import asyncio
+import select
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowpi.audio.cues import Cue
+from flowpi.audio.tones import tone
+from flowpi.config_file import load
+from flowpi.core.lights import DELIVERED, SHUTTING_DOWN
+from flowpi.daemon import Daemon
+from flowpi.panel.button import ScriptedButton
+from flowpi.panel.led import RecordingLed
+from tests.audio.listening import wait_until
+from tests.rig.appliance import PATIENCE_S, Appliance, Process
+from tests.rig.microphone import Microphone
+from tests.waiting import until
+
+Make = Callable[..., tuple[Appliance, Process]]
+
+
+@pytest.fixture
+def make(tmp_path: Path, microphone: Microphone) -> Iterator[Make]:
+    """A daemon that runs, with its recogniser."""
+    made: list[Appliance] = []
+
+    def make(*settings: str) -> tuple[Appliance, Process]:
+        made.append(Appliance(tmp_path, "audio.device=clock", *settings))
+        made[-1].serve("echo")
+        return made[-1], made[-1].start()
+
+    yield make
+    for appliance in made:
+        appliance.__exit__(None, None, None)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Of a file nobody is told that it has changed."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        select.select([], [], [], 0.01)
+
+
+def dictate(appliance: Appliance, seconds: float = 0.5) -> dict[str, Any]:
+    """The final, once the appliance is idle again."""
+    client = appliance.connect().subscribe("transcript/final", "state")
+    assert client.record("start")["ok"]
+    wait_until(time.monotonic() + seconds)
+    assert client.record("stop")["recorded"]
+    final: dict[str, Any] = client.wait("transcript/final")
+    client.wait("state", lambda state: state["state"] == "idle")
+    client.close()
+    return final
+
+
+def test_the_led_tells_the_end_of_a_dictation_and_of_the_daemon(make: Make) -> None:
+    appliance, daemon = make()
+    dictate(appliance)
+    rest = [brightness for brightness, _ in DELIVERED.steps] + [0.0]
+
+    def levels() -> list[float]:
+        return [brightness for _, brightness in appliance.lights()]
+
+    wait_for(lambda: levels()[-len(rest) :] == rest)
+    shown = len(levels())
+    assert daemon.end() == 0
+    stopping = levels()[shown:]
+    assert stopping[0] == SHUTTING_DOWN.steps[0][0]
+    assert stopping[-1] == 0.0
+
+
+def test_the_tones_are_played_and_not_recorded(make: Make, microphone: Microphone, tmp_path: Path) -> None:
+    played = tmp_path / "played.raw"
+    with microphone.config_path.open("a") as file:
+        file.write(f'\npcm.cues {{ type plug slave.pcm {{ type file file "{played}" format raw slave.pcm null }} }}\n')
+    appliance, _ = make("cues={kind: alsa, device: cues, volume: 1.0}", "spool.keep_audio=true")
+    final = dictate(appliance, 1.0)
+    wait_for(lambda: played.exists() and played.read_bytes().startswith(tone(Cue.STOP)))  # each tone writes it anew
+    pcm = appliance.kept()
+    assert len(pcm) / 32_000 == pytest.approx(final["duration_s"], abs=0.001)
+    silent = pcm.count(bytes(2 * 160)) * 160 / 16_000  # in pieces of 10 ms
+    assert 0.1 < silent < 0.6
+
+
+def test_a_cue_device_that_is_missing_costs_a_warning_and_no_dictation(make: Make) -> None:
+    appliance, daemon = make("cues={kind: alsa, device: nonesuch}")
+    for _ in range(2):
+        assert dictate(appliance)["duration_s"] > 0.5
+    assert daemon.log.read_text().count("no tones from 'nonesuch'") == 1
+
+
+def test_a_pedal_that_is_missing_is_a_fault_and_costs_no_dictation(make: Make) -> None:
+    appliance, _ = make("button={kind: evdev, device: /dev/input/by-id/nonesuch, key: KEY_F13}")
+    client = appliance.connect().subscribe("state")
+    state = client.wait("state", lambda state: state["faults"])
+    (fault,) = state["faults"]
+    assert fault["code"] == "button"
+    assert fault["message"].startswith(
+        "the button /dev/input/by-id/nonesuch cannot be used (No such file or directory)"
+    )
+    assert dictate(appliance)["duration_s"] > 0.5
+
+
+async def test_muted_the_microphone_stays_closed_through_a_reload(microphone: Microphone, tmp_path: Path) -> None:
+    """The daemon in this process: its button is pressed by hand."""
+    settings = [
+        f"publish.socket={{path: {tmp_path}/flowpi.sock, group: null}}",
+        f"publish.files.directory={tmp_path}/transcripts",
+        f"spool.directory={tmp_path}/spool",
+        f"backends={{local: {{kind: flow, url: 'ws+unix://{tmp_path}/asr.sock'}}}}",
+        "audio={device: clock, idle_read_ms: 50}",
+        "button={kind: none, mode: toggle, hold_ms: 100, long_s: 0.3}",
+    ]
+    other = load(None, [*settings, "audio.preroll_ms=100"])
+    button = ScriptedButton()
+    daemon = Daemon(load(None, settings), reload=lambda: other, button=button, led=RecordingLed(lambda level: None))
+    running = asyncio.create_task(daemon.run())
+    await daemon.settled.wait()
+
+    async def hold(muted: bool) -> None:
+        button.press(time.monotonic())
+        await until(lambda: daemon.state.has_fault("muted") is muted)
+        button.release(time.monotonic())
+
+    async def is_open() -> bool:
+        """Whether the daemon notices that its microphone is gone."""
+        microphone.unplug()
+        started_at = time.monotonic()
+        await until(lambda: daemon.state.has_fault("microphone") or time.monotonic() > started_at + 1.0)
+        microphone.plug_in()
+        noticed = daemon.state.has_fault("microphone")
+        await until(lambda: not daemon.state.has_fault("microphone"))
+        return noticed
+
+    assert await is_open()
+    await hold(muted=True)
+    assert not await is_open()
+    daemon.reload()
+    await until(lambda: daemon._config is other)
+    assert not await is_open()
+    assert daemon.state.name == "idle"
+    await hold(muted=False)
+    assert await is_open()
+    daemon.stop()
+    await running
