@@ -286,5 +286,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _say(message: str) -> None:
     """To stderr as one line; a reader that went away is not worth an error."""
+    from flowpi.host.systemd import stderr_is_journal
+
+    mark = "<3>" if stderr_is_journal() else ""  # the reason why a service ends is an error there too
     with contextlib.suppress(OSError):
-        print("flowpi:", message.encode("utf-8", "replace").decode(), file=sys.stderr)
+        print(f"{mark}flowpi:", message.encode("utf-8", "replace").decode(), file=sys.stderr)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.host.systemd import JournalFormatter, Notifier, PersonFormatter, setup_logging, stderr_is_journal
+from flowpi.host.systemd import Notifier, PersonFormatter, setup_logging, stderr_is_journal
 
 
 @pytest.fixture
@@ -81,18 +81,6 @@ def test_watchdog_interval(environ: dict[str, str], interval: float | None) -> N
 
 def record(level: int, message: str, name: str = "flowpi.daemon") -> logging.LogRecord:
     return logging.LogRecord(name, level, "", 0, message, (), None)
-
-
-@pytest.mark.parametrize(
-    ("level", "line"),
-    [(logging.DEBUG, "<7>x"), (logging.INFO, "<6>x"), (logging.WARNING, "<4>x"), (logging.CRITICAL, "<3>x")],
-)
-def test_journal_priority(level: int, line: str) -> None:
-    assert JournalFormatter().format(record(level, "x")) == line
-
-
-def test_journal_priority_on_each_line() -> None:
-    assert JournalFormatter().format(record(logging.ERROR, "one\ntwo")) == "<3>one\n<3>two"
 
 
 def test_a_person_reads_words() -> None:
