@@ -33,6 +33,7 @@ from flowpi.dictation import transport
 from flowpi.dictation.backends import make_backends
 from flowpi.dictation.delivery import Delivery
 from flowpi.host import paths
+from flowpi.host.reporter import Reporter
 from flowpi.host.systemd import Notifier
 from flowpi.panel.button import Button, NoButton
 from flowpi.panel.led import Lamp, Led, NoLed
@@ -72,6 +73,7 @@ class Daemon:
         self._config = config
         self._read_config = reload
         self._notifier = notifier or Notifier({})
+        self._reporter = Reporter(self._notifier)
         self._given_button = button
         self._given_led = led
         self._button: Button = NoButton()
@@ -299,8 +301,7 @@ class Daemon:
             self._capture.metering = self.hub.wants(topics.LEVEL)
 
     def _tell_systemd(self, state: State, spooled: int) -> None:
-        faults = "".join(f"; {message}" for message in dict.fromkeys(fault.message for fault in state.faults))
-        self._notifier.status(f"{state.name}{f', {spooled} kept for later' if spooled else ''}{faults}")
+        self._reporter.show(state, spooled)
 
 
 def run(
