@@ -33,6 +33,7 @@ from flowpi.dictation import transport
 from flowpi.dictation.backends import make_backends
 from flowpi.dictation.delivery import Delivery
 from flowpi.host import paths
+from flowpi.host.logfields import MessageId, fields
 from flowpi.host.reporter import Reporter
 from flowpi.host.systemd import Notifier
 from flowpi.panel.button import Button, NoButton
@@ -51,6 +52,8 @@ FILES = 4096
 
 THREADS = 32
 """At most; each is made when all others are busy."""
+
+NOT_RELOADED = "the configuration is not reloaded, the old one stays"
 
 ENDING_S = 5.0
 """Added to `first_result_timeout_s`: how long the appliance shows that it waits for a text."""
@@ -139,7 +142,7 @@ class Daemon:
             self._conductor.started()
             self.ready.set()
             self._notifier.ready()
-            log.info("ready: %s", local.path)
+            log.info("ready: %s", local.path, extra=fields(MessageId.STARTED))
             try:
                 async with asyncio.TaskGroup() as tasks:
                     helpers = [
@@ -149,7 +152,7 @@ class Daemon:
                         tasks.create_task(storage.expire(), name="expire"),
                     ]
                     await self._stopping.wait()
-                    log.info("stopping")
+                    log.info("stopping", extra=fields(MessageId.STOPPED))
                     for helper in helpers:
                         helper.cancel()
             finally:
@@ -248,9 +251,9 @@ class Daemon:
             try:
                 await self._take_over()
             except FlowpiError as error:
-                log.error("the configuration is not reloaded, the old one stays: %s", error)
+                log.error("%s: %s", NOT_RELOADED, error, extra=fields(MessageId.NOT_RELOADED))
             except Exception:
-                log.exception("the configuration is not reloaded, the old one stays")
+                log.exception(NOT_RELOADED, extra=fields(MessageId.NOT_RELOADED))
             self._notifier.ready()
 
     async def _take_over(self) -> None:
@@ -283,7 +286,7 @@ class Daemon:
             self._conductor.panel_works()
             await self._open_panel(config)
         self._config = config
-        log.info("configuration reloaded")
+        log.info("configuration reloaded", extra=fields(MessageId.RELOADED))
 
     async def _feed_watchdog(self, loop: asyncio.AbstractEventLoop) -> None:
         """Only while the pipeline makes progress: that the loop turns is not enough."""

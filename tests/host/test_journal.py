@@ -1,5 +1,6 @@
 """Log records on their way to the journal: a datagram socket in journald's place, and journald itself."""
 
+import json
 import logging
 import re
 import socket
@@ -159,7 +160,7 @@ def test_a_line_of_stderr_has_its_priority(level: int, line: str) -> None:
 
 
 def test_journald_itself() -> None:
-    found = alone("tests.rig.journald")
+    found = alone("tests.rig.journald", "calls")
     kept, fault, large = found["entries"]
     assert kept["MESSAGE"] == "two\nlines"
     assert kept["_TRANSPORT"] == "journal"
@@ -168,10 +169,32 @@ def test_journald_itself() -> None:
     assert kept["MESSAGE_ID"] == MessageId.KEPT.value
     assert found["of the utterance"] == 1
     assert fault["PRIORITY"] == "4"
-    assert fault["CODE_FUNC"] == "main"
+    assert fault["CODE_FUNC"] == "calls"
     assert len(large["MESSAGE"]) == MAX_BYTES
     assert "Subject: Something is wrong: silence" in found["explained"]
     assert "flowpi doctor" in found["explained"]
+
+
+def test_a_life_of_the_daemon_in_its_journal(tmp_path: Path) -> None:
+    found = alone("tests.rig.journald", "life", tmp_path)
+    assert found["code"] == 0
+    names = {one.value: one.name for one in MessageId}
+    events = [names[entry["MESSAGE_ID"]] for entry in found["entries"] if "MESSAGE_ID" in entry]
+    assert events[:2] == ["STARTED", "DELIVERED"]
+    assert set(events) == set(names.values()) - {"FAILED"}
+    assert events[-2:] == ["RELOADED", "STOPPED"]
+    about = {
+        names[entry["MESSAGE_ID"]]: {
+            name: entry[name] for name in ("UTTERANCE_ID", "PART", "BACKEND", "FAULT") if name in entry
+        }
+        for entry in found["entries"]
+        if "MESSAGE_ID" in entry
+    }
+    assert about["KEPT"].keys() == {"UTTERANCE_ID", "PART"}
+    assert about["LATE"] == {**about["KEPT"], "BACKEND": "local"}
+    assert about["DELIVERED"]["UTTERANCE_ID"] < about["KEPT"]["UTTERANCE_ID"]
+    assert about["FAULT_RAISED"] == about["FAULT_CLEARED"] == {"FAULT": "backend"}
+    assert not [entry for entry in found["entries"] if found["text"] in json.dumps(entry)]
 
 
 CATALOG = Path(__file__).parents[2] / "systemd" / "flowpi.catalog"

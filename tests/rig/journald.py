@@ -1,13 +1,17 @@
-"""systemd's own journald, alone: `tests.rig.disks.alone("tests.rig.journald")` prints what it made of some log calls.
+"""systemd's own journald, alone: `tests.rig.disks.alone("tests.rig.journald", SCENARIO)` prints what it has then.
 
-It has /run and its files to itself in the mount namespace that `alone` makes, and ends with the program.
+`calls` are some log calls of this process; `life PLACE` is a life of the daemon, with stderr as the service has it.
+journald has /run and its files to itself in the mount namespace that `alone` makes, and ends with the program.
 """
 
 import contextlib
 import json
 import logging
 import os
+import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +19,7 @@ from typing import Any
 
 from flowpi.host.journal import SOCKET, JournalHandler
 from flowpi.host.logfields import MessageId, fields
+from tests.rig.appliance import Appliance
 from tests.rig.disks import mounted
 from tests.waiting import PATIENCE_S
 
@@ -65,10 +70,10 @@ def _wait(condition: Any) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, "journald does not do it"
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
-def main() -> None:
+def calls() -> dict[str, Any]:
     log = logging.getLogger("flowpi.rig")
     log.setLevel(logging.DEBUG)
     with journald() as server:
@@ -87,8 +92,71 @@ def main() -> None:
         server.terminate()
         server.wait(PATIENCE_S)
         log.info("nobody is there")  # to stderr
-    print(json.dumps(found))
+    return found
+
+
+def life(place: Path) -> dict[str, Any]:
+    """Ready, a text, one that is kept, its text, a bad configuration and a good one, the end."""
+    config = place / "flowpi.yaml"
+    with journald(), Appliance(place, config=config) as appliance:
+        tree = {
+            "audio": {"source": "wav", "path": "flowpi/data/demo.wav"},
+            "backends": {"local": {"kind": "flow", "url": appliance.url}},
+            "publish": {
+                "socket": {"path": str(appliance.socket)},
+                "files": {"directory": str(place / "transcripts")},
+            },
+            "spool": {"directory": str(appliance.spool)},
+        }
+        config.write_text(json.dumps(tree))
+        server = appliance.serve("echo")
+        program = [sys.executable, "-m", "tests.rig.led", str(place / "led"), *appliance.options, "-vv"]
+        with stderr() as stream:
+            status = os.fstat(stream.fileno())
+            journal_stream = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+            daemon = subprocess.Popen(
+                program, stdout=stream.fileno(), stderr=stream.fileno(), env={**os.environ, **journal_stream}
+            )
+        try:
+            _logged(MessageId.STARTED)
+            client = appliance.connect().subscribe("transcript/#")
+            client.record("start")
+            client.record("stop")
+            text = client.wait("transcript/final")["text"]
+            server.end()
+            client.record("start")
+            client.record("stop")
+            _logged(MessageId.KEPT)
+            _logged(MessageId.FAULT_RAISED)
+            appliance.serve("echo")
+            _logged(MessageId.LATE)
+            _logged(MessageId.FAULT_CLEARED)
+            config.write_text("audo: 1")
+            daemon.send_signal(signal.SIGHUP)
+            _logged(MessageId.NOT_RELOADED)
+            config.write_text(json.dumps(tree))
+            daemon.send_signal(signal.SIGHUP)
+            _logged(MessageId.RELOADED)
+        finally:
+            daemon.terminate()
+            code = daemon.wait(PATIENCE_S)
+        _logged(MessageId.STOPPED)
+        return {"code": code, "text": text, "entries": entries(f"_PID={daemon.pid}")}
+
+
+def stderr() -> socket.socket:
+    """What systemd gives a service that has `StandardError=journal`."""
+    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    stream.connect("/run/systemd/journal/stdout")
+    name, unit, priority, has_prefixes, forwarded = b"flowpi", b"", b"6", b"1", b"0\n0\n0"
+    stream.sendall(b"\n".join((name, unit, priority, has_prefixes, forwarded, b"")))
+    return stream
+
+
+def _logged(event: MessageId) -> None:
+    _wait(lambda: entries(f"MESSAGE_ID={event.value}"))
 
 
 if __name__ == "__main__":
-    main()
+    scenario, *arguments = sys.argv[1:]
+    print(json.dumps(calls() if scenario == "calls" else life(Path(*arguments))))
