@@ -80,9 +80,16 @@ def transcribe(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def doctor(arguments: argparse.Namespace, config: Config) -> int:
-    from flowpi.doctor import doctor
+    from flowpi.config_file import config_path
 
-    return doctor(config, as_json=arguments.json)
+    if arguments.calibrate:
+        from flowpi.doctor.calibration import calibrate
+
+        return calibrate(config)
+    from flowpi.doctor.examination import doctor
+
+    path = config_path(arguments.config)
+    return doctor(config, path=path, as_json=arguments.json, with_person=arguments.panel)
 
 
 def spool_list(arguments: argparse.Namespace, config: Config) -> int:
@@ -197,6 +204,9 @@ def parser() -> Parser:
         )
     sub = add("doctor", doctor, "one finding per fault, each with what mends it")
     sub.add_argument("--json", action="store_true", help="for a program")
+    mode = sub.add_mutually_exclusive_group()
+    mode.add_argument("--panel", action="store_true", help="ask for a press of the button, and whether the LED flashed")
+    mode.add_argument("--calibrate", action="store_true", help="find a good level of the microphone, by speaking")
     sub = add("config", None, "look at the configuration")
     actions = sub.add_subparsers(title="actions", metavar="ACTION", required=True)
     add("check", config_check, "validate", actions)

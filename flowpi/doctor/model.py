@@ -1,0 +1,31 @@
+"""The recogniser's model, where a backend in use is the recogniser of this machine. That it answers: `backends.py`."""
+
+from flowpi.config import Config, FlowBackend
+from flowpi.core.errors import EngineUnavailable
+from flowpi.doctor.findings import Finding, fine
+
+PART = "model"
+
+HINT = "sudo /opt/flowpi/bin/pip install '/opt/flowpi/src[local]', then sudo systemctl restart flowpi-asr"
+
+
+def is_wanted(config: Config) -> bool:
+    used = (config.backends[name] for name in config.dictation.backends)
+    return config.server.engine == "moonshine" and any(
+        isinstance(backend, FlowBackend) and backend.url.startswith("ws+unix:") for backend in used
+    )
+
+
+def examine(config: Config) -> list[Finding]:
+    if not is_wanted(config):
+        return []
+    try:
+        from flowpi.server.moonshine import model_directory
+
+        directory = model_directory()
+    except ImportError as error:
+        what = f"the recogniser's packages are not installed ({error.name} is missing)"
+        return [Finding(PART, "failure", "no_model", what, HINT)]
+    except EngineUnavailable as error:
+        return [Finding(PART, "failure", "no_model", error.message, HINT)]
+    return [fine(PART, f"is in {directory}")]

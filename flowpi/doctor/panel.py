@@ -1,0 +1,132 @@
+"""Button and LED: by the daemon's word, or by what is there; and with a person, pressed and looked at."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from flowpi.config import Config
+from flowpi.core import lights, topics
+from flowpi.core.errors import FlowpiError, PanelError, UsageError
+from flowpi.doctor.ask import events_of, faults_of
+from flowpi.doctor.findings import Finding, fine, skipped
+
+BUTTON, LED = "button", "LED"
+
+PRESS_S = 10.0
+
+FLASHES = 5
+
+WIRING = "check the wires: the button to its pin and to ground, the long leg of the LED to its resistor and pin"
+
+
+def examine(config: Config) -> list[Finding]:
+    return look(config, faults_of(config), Path("/dev"))
+
+
+def look(config: Config, faults: dict[str, str] | None, devices: Path) -> list[Finding]:
+    """`faults`: the daemon's, message by code; None if it does not run."""
+    parts = _parts(config)
+    if not parts:
+        return []
+    if faults is not None:
+        found = [_told(part, faults[code]) for part, code in parts.items() if code in faults]
+        if found:
+            return found
+    chips = sorted(devices.glob("gpiochip*"))
+    if not chips:
+        hint = "enable GPIO, or set button.kind and led.kind to none: `flowpi record` does the button's work"
+        return [Finding("panel", "warning", "no_chip", "there is no GPIO chip here", hint)]
+    if faults is not None:
+        return [fine(part, "the daemon has it; `flowpi doctor --panel` tries it") for part in parts]
+    if not any(os.access(chip, os.R_OK | os.W_OK) for chip in chips):
+        return [skipped("panel", "this user may not use GPIO; run it as root (sudo flowpi doctor)")]
+    return [fine(part, "can be used; `flowpi doctor --panel` tries it") for part in parts]
+
+
+def _parts(config: Config) -> dict[str, str]:
+    """What hangs on GPIO, with the code of its fault."""
+    parts = {BUTTON: lights.BUTTON} if config.button.kind == "gpio" else {}
+    return parts | ({LED: lights.LED} if config.led.kind == "gpio" else {})
+
+
+def _told(part: str, message: str) -> Finding:
+    what, _, hint = message.rpartition(": ")
+    return Finding(part, "warning", "pin", what or message, hint)
+
+
+def ask_person(config: Config) -> list[Finding]:
+    """Let somebody press the button and look at the LED.
+
+    Raises:
+        UsageError: nobody is at a terminal.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("--panel asks somebody at a terminal", "run `flowpi doctor --panel` in a terminal (ssh -t)")
+    runs = faults_of(config) is not None
+    found = []
+    if config.button.kind != "none":
+        print(f"Press the button now ({PRESS_S:.0f} s) ...", flush=True)
+        found.append(pressed(lambda: _daemon_sees(config) if runs else asyncio.run(_pin_sees(config))))
+    if config.led.kind == "gpio":
+        found.append(skipped(LED, "the daemon has it: sudo systemctl stop flowpi first") if runs else _flash(config))
+    return found
+
+
+def pressed(sees: Callable[[], bool]) -> Finding:
+    """`sees`: waits for a press."""
+    try:
+        if sees():
+            return fine(BUTTON, "was pressed and seen")
+    except FlowpiError as error:
+        return Finding(BUTTON, "failure", "pin", error.message, error.hint)
+    hint = WIRING + ", and button.pin and button.active"
+    return Finding(BUTTON, "failure", "not_pressed", f"no press was seen within {PRESS_S:.0f} s", hint)
+
+
+def _daemon_sees(config: Config) -> bool:
+    return any(event["kind"] == "pressed" for event in events_of(config, topics.BUTTON, PRESS_S))
+
+
+async def _pin_sees(config: Config) -> bool:
+    from flowpi.panel.gpio import GpioButton
+
+    if config.button.kind != "gpio":
+        raise PanelError("only the daemon reads this button", "start it: sudo systemctl start flowpi")
+    seen = asyncio.Event()
+    button = GpioButton(config.button.pin, active_low=config.button.active == "low")
+    button.open(lambda is_pressed, at: seen.set() if is_pressed else None)
+    try:
+        async with asyncio.timeout(PRESS_S):
+            await seen.wait()
+    except TimeoutError:
+        return False
+    finally:
+        button.close()
+    return True
+
+
+def _flash(config: Config) -> Finding:
+    from flowpi.panel.gpio import GpioLed
+
+    led = GpioLed(config.led.pin)
+    try:
+        led.open()
+        for _ in range(FLASHES):
+            led.set(1.0)
+            time.sleep(0.3)
+            led.set(0.0)
+            time.sleep(0.3)
+    except PanelError as error:
+        return Finding(LED, "failure", "pin", error.message, error.hint)
+    finally:
+        led.close()
+    return flashed(input("Did the LED flash? y/n "))
+
+
+def flashed(answer: str) -> Finding:
+    if answer.strip().lower().startswith("y"):
+        return fine(LED, "flashed")
+    return Finding(LED, "failure", "dark", "did not flash", WIRING + ", and led.pin")
