@@ -1,7 +1,6 @@
 """`flowpi doctor --calibrate`: guides somebody at a terminal to a good level, with a live meter."""
 
 import sys
-from collections.abc import Iterator
 
 from flowpi.config import Config
 from flowpi.core.errors import UsageError
@@ -11,7 +10,7 @@ from flowpi.doctor.loudness import Verdict, assess, loudness
 from flowpi.doctor.mixer import card_of, gain_of, line
 from flowpi.dsp.level import Level
 
-SPEAK_S = 6.0
+QUIET_S, SPEAK_S = 2.0, 6.0
 
 BAR = 40
 """Columns, for -60 to 0 dBFS."""
@@ -30,23 +29,26 @@ def calibrate(config: Config) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("--calibrate needs somebody at a terminal", "run it in a terminal (ssh -t)")
     while True:
-        print(f"Speak for {SPEAK_S:.0f} s as you will when you dictate, from where you will ...", flush=True)
-        levels = list(_shown(config))
-        verdict = assess(levels)
-        print("\r\033[K" + say(verdict, levels, config.audio.device), flush=True)
+        noise = _hear(config, QUIET_S, f"Be quiet for {QUIET_S:.0f} s ...")
+        speech = _hear(config, SPEAK_S, f"Now speak for {SPEAK_S:.0f} s, as you will when you dictate ...")
+        verdict = assess(noise, speech)
+        print(say(verdict, loudness(noise, speech), config.audio.device), flush=True)
         if verdict is Verdict.GOOD or not input("Again? y/n ").strip().lower().startswith("y"):
             return EXIT_CODES.get(verdict, 2)
 
 
-def _shown(config: Config) -> Iterator[Level]:
-    """What is heard, and a meter of it."""
-    if faults_of(config) is not None:
-        for payload in levels_of(config, SPEAK_S):
-            level = Level(**payload)
-            _meter(level)
-            yield level
+def _hear(config: Config, seconds: float, request: str) -> list[Level]:
+    """What is heard meanwhile; with a meter of it."""
+    print(request, flush=True)
+    levels: list[Level] = []
+    if faults_of(config) is None:
+        levels = microphone.listen(config, seconds, _meter).levels
     else:
-        yield from microphone.listen(config, SPEAK_S, _meter).levels
+        for payload in levels_of(config, seconds):
+            levels.append(Level(**payload))
+            _meter(levels[-1])
+    print("\r\033[K", end="", flush=True)
+    return levels
 
 
 def _meter(level: Level) -> None:
@@ -60,9 +62,9 @@ def meter(level: Level) -> str:
     return f"[{drawn}] {level.dbfs:6.1f} dBFS{'  too loud' if level.clipped else ''}"
 
 
-def say(verdict: Verdict, levels: list[Level], device: str) -> str:
-    """What came of it, and the line that mends it."""
-    speech, noise = loudness(levels)
+def say(verdict: Verdict, measured_dbfs: tuple[float, float], device: str) -> str:
+    """What came of it, and the line that mends it. `measured_dbfs`: noise and speech, see `loudness`."""
+    noise, speech = measured_dbfs
     measured = f"speech {speech:.0f} dBFS, noise {noise:.0f} dBFS"
     card = card_of(device)
     match verdict:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from flowpi.dictation.spool_quarantine import QUARANTINE, part_of
 from flowpi.doctor.ask import status_of
 from flowpi.doctor.findings import Finding, fine, skipped
 from flowpi.host import paths
+from flowpi.host.folders import FOLDER, write_and_delete
 
 PART = "disk"
 
@@ -19,6 +21,9 @@ LEAST_MB = 20
 """Ten minutes of speech."""
 
 LEAST_FILES = 100
+
+PROBE = ".doctor"
+"""A file that is made and deleted at once."""
 
 LONG_S = 24 * 3600.0
 
@@ -60,8 +65,7 @@ def look_at(what: str, directory: Path, wanted_mb: int) -> Finding | None:
     except PermissionError:
         return skipped(PART, f"{directory} is private: run it as root (sudo flowpi doctor)")
     except OSError as error:
-        hint = "see `dmesg`: a card that fails must be replaced"
-        return Finding(PART, "failure", "not_written", f"{directory} cannot be looked at ({error.strerror})", hint)
+        return _fails(directory, error)
     if disk.f_flag & os.ST_RDONLY:
         hint = f"sudo mount -o remount,rw $(findmnt -no TARGET -T {there}); if `dmesg` shows errors, replace the card"
         return Finding(PART, "failure", "read_only", f"{there} is on a file system that is mounted read-only", hint)
@@ -82,7 +86,25 @@ def look_at(what: str, directory: Path, wanted_mb: int) -> Finding | None:
     if free_mb < wanted_mb - _used_mb(directory):
         message = f"{there} has {free_mb} MB left, and spool.max_mb lets {wanted_mb} MB be kept"
         return Finding(PART, "warning", "low", message, FREE_SOME + "; or lower spool.max_mb")
+    try:
+        _try_to_write(there)
+    except OSError as error:
+        return _fails(there, error)
     return None
+
+
+def _try_to_write(directory: Path) -> None:
+    """Only that shows a card which fails. Raises OSError."""
+    handle = os.open(directory, FOLDER)
+    try:
+        write_and_delete(PROBE, handle, bytes(4096))
+    finally:
+        os.close(handle)
+
+
+def _fails(directory: Path, error: OSError) -> Finding:
+    hint = "see `dmesg`: a card that fails must be replaced"
+    return Finding(PART, "failure", "not_written", f"{directory} cannot be used ({error.strerror})", hint)
 
 
 def _is_service(directory: Path) -> bool:
@@ -106,6 +128,8 @@ def backlog(spool: Path, status: dict[str, Any] | None) -> list[Finding]:
     oldest_s, aside = _by_name(spool)
     if status is not None:
         aside = status["stats"]["quarantined"]
+        if oldest_s is None and (oldest_at := status.get("backlog", {}).get("oldest_at")):
+            oldest_s = time.time() - datetime.fromisoformat(oldest_at).timestamp()
     if oldest_s is not None and oldest_s > LONG_S:
         what = f"something has waited for its text for {oldest_s / 86_400:.0f} days"
         findings.append(Finding(PART, "warning", "waiting", what, "see why by `flowpi spool list`"))

@@ -23,33 +23,34 @@ CLIPPED = 2
 """Tenths of a second with a sample at the rail; one may be a bump on the table."""
 
 ABOVE_NOISE_DB = 6.0
-"""Speech is so much louder than its pauses at least, or it was none."""
+"""Speech is so much louder than no speech at least, or it was none."""
 
 NOISE_DB = 15.0
 """With less between speech and noise, words are lost."""
 
 
-def loudness(levels: Sequence[Level]) -> tuple[float, float]:
-    """RMS in dBFS of the speech, and of the noise in its pauses: the loudest and the quietest fifth, at their inner
-    edge. Of nothing: silence."""
-    if not levels:
-        return SILENCE_DBFS, SILENCE_DBFS
+def loudness(noise: Sequence[Level], speech: Sequence[Level]) -> tuple[float, float]:
+    """RMS in dBFS of the noise, in the middle, and of the speech, at the edge of its loudest fifth: who speaks makes
+    pauses. Of nothing: silence."""
+    return _at(noise, 1 / 2), _at(speech, 4 / 5)
+
+
+def _at(levels: Sequence[Level], share: float) -> float:
     ranked = sorted(level.dbfs for level in levels)
-    fifth = len(ranked) // 5
-    return ranked[-1 - fifth], ranked[fifth]
+    return ranked[int(share * (len(ranked) - 1))] if ranked else SILENCE_DBFS
 
 
-def assess(levels: Sequence[Level]) -> Verdict:
-    """Of ten levels a second while somebody was asked to speak, pauses and all."""
-    if not levels:
+def assess(noise: Sequence[Level], speech: Sequence[Level]) -> Verdict:
+    """Of ten levels a second: while somebody was asked to be quiet, and then to speak."""
+    if not speech:
         return Verdict.NOTHING
-    if all(level.peak_dbfs <= SILENCE_DBFS for level in levels):
+    if all(level.peak_dbfs <= SILENCE_DBFS for level in speech):
         return Verdict.SILENCE
-    if sum(level.clipped for level in levels) >= CLIPPED:
+    if sum(level.clipped for level in speech) >= CLIPPED:
         return Verdict.CLIPPING
-    speech, noise = loudness(levels)
-    if speech - noise < ABOVE_NOISE_DB:
+    quiet, loud = loudness(noise, speech)
+    if loud - quiet < ABOVE_NOISE_DB:
         return Verdict.NOBODY
-    if speech < SPEECH_DBFS:
+    if loud < SPEECH_DBFS:
         return Verdict.QUIET
-    return Verdict.NOISY if speech - noise < NOISE_DB else Verdict.GOOD
+    return Verdict.NOISY if loud - quiet < NOISE_DB else Verdict.GOOD

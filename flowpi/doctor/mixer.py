@@ -31,7 +31,7 @@ def parse(output: str) -> Gain | None:
     for block in output.split("Simple mixer control ")[1:]:
         name = re.match(r"'([^']*)'", block)
         able = re.search(r"Capabilities: (.*)", block)
-        percent = re.search(r": Capture \d+ \[(\d+)%\]", block)
+        percent = re.search(r"\bCapture \d+ \[(\d+)%\]", block)
         if name and able and percent and re.search(r"\bcvolume", able.group(1)):
             return Gain(name.group(1), int(percent.group(1)))
     return None

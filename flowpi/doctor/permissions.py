@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+import re
 
 from msgspec import Struct
 
@@ -13,6 +14,9 @@ from flowpi.doctor.findings import Finding, fine
 from flowpi.host import paths
 
 PART = "permissions"
+
+HINTS = re.compile(r": (?=chmod |use |set )")
+"""Where the hint of a warning of the configuration begins."""
 
 
 class Accounts(Struct):
@@ -41,7 +45,7 @@ def examine(config: Config, path: str | None) -> list[Finding]:
         now = {group.gr_name for group in grp.getgrall() if group.gr_gid in (os.getegid(), *os.getgroups())}
         findings += caller(config.publish.socket.group, me, now, known)
     for warning in warnings(config, path):
-        what, _, hint = warning.rpartition(": ")
+        what, hint = HINTS.split(warning, 1) if HINTS.search(warning) else (warning, "change it as the message says")
         findings.append(Finding(PART, "warning", "exposed", what, hint))
     return findings or [fine(PART, "nothing is missing, and nothing too open")]
 

@@ -1,0 +1,61 @@
+"""All parts together: what is printed, and that one part hides no other."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from flowpi.config import Config, Dictation, FilesSink, FlowBackend, Publish, SocketSink, Spool
+from flowpi.doctor.examination import doctor, on_thread
+from flowpi.doctor.findings import Finding, fine
+
+
+def config_of(place: Path, port: int) -> Config:
+    return Config(
+        dictation=Dictation(backends=("b0",)),
+        backends={"b0": FlowBackend(f"ws://127.0.0.1:{port}/ws")},
+        publish=Publish(
+            socket=SocketSink(path=str(place / "flowpi.sock")), files=FilesSink(directory=str(place / "transcripts"))
+        ),
+        spool=Spool(directory=str(place / "spool")),
+    )
+
+
+def test_what_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path, unused_tcp_port: int) -> None:
+    config = config_of(tmp_path, unused_tcp_port)
+    assert doctor(config) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("failure  backend b0: is not reached (")
+    assert any(line.startswith("failure  socket: no daemon answers on ") for line in lines)
+    assert any(line.startswith("ok       disk: there is room in ") for line in lines)
+    assert doctor(config, as_json=True) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert found[0]["part"] == "backend b0"
+    assert all(finding.keys() == {"part", "level", "code", "message", "hint"} for finding in found)
+    assert all(finding["hint"] for finding in found if finding["level"] != "ok")
+
+
+async def test_one_that_breaks_is_a_finding() -> None:
+    def breaks() -> list[Finding]:
+        raise ValueError("no number")
+
+    (finding,) = await on_thread("clock", breaks)
+    assert (finding.part, finding.level, finding.code) == ("clock", "warning", "internal")
+    assert finding.message == "internal error (ValueError)"
+
+
+async def test_one_that_hangs_is_a_finding() -> None:
+    stuck = threading.Event()
+
+    def hangs() -> list[Finding]:
+        stuck.wait(30)
+        return [fine("disk", "is back")]
+
+    (finding,) = await on_thread("disk", hangs, patience_s=0.05)
+    stuck.set()
+    assert (finding.part, finding.level, finding.code) == ("disk", "failure", "hangs")
+
+
+async def test_one_that_answers_is_heard() -> None:
+    assert await on_thread("disk", lambda: [fine("disk", "room")]) == [Finding("disk", "ok", "works", "room")]
