@@ -1,8 +1,13 @@
+import ctypes
+import struct
 import time
 
 import pytest
 
 from flowpi.doctor import clock
+
+UNSYNC = 0x40
+"""STA_UNSYNC, of linux/timex.h."""
 
 TODAY = 1_795_000_000.0
 
@@ -30,5 +35,8 @@ def test_the_kernel_is_asked_and_nothing_is_set() -> None:
     before = time.time() - time.monotonic()
     (finding,) = clock.examine()
     assert finding.code in ("works", "unsynchronised")
-    assert (finding.code == "works") == clock.is_synchronised()
+    buffer = ctypes.create_string_buffer(1024)
+    ctypes.CDLL(None).adjtimex(buffer)
+    status = struct.unpack_from("@i4l i", buffer)[-1]  # of struct timex
+    assert clock.is_synchronised() == (finding.code == "works") == (not status & UNSYNC)
     assert abs(time.time() - time.monotonic() - before) < 1
