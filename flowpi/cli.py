@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NoReturn
 
 from flowpi import __version__
@@ -80,16 +81,17 @@ def transcribe(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def doctor(arguments: argparse.Namespace, config: Config) -> int:
-    from flowpi.config_file import config_path
+    from flowpi.config_file import config_path, load
 
     if arguments.calibrate:
         from flowpi.doctor.calibration import calibrate
 
-        return calibrate(config)
+        return calibrate(load(arguments.config, arguments.overrides))
     from flowpi.doctor.examination import doctor
 
     path = config_path(arguments.config)
-    return doctor(config, path=path, as_json=arguments.json, with_person=arguments.panel)
+    read = partial(load, arguments.config, arguments.overrides)
+    return doctor(read, path=path, as_json=arguments.json, with_person=arguments.panel)
 
 
 def spool_list(arguments: argparse.Namespace, config: Config) -> int:
@@ -203,6 +205,7 @@ def parser() -> Parser:
             "ids", metavar="ID", nargs="*", help="as `spool list` shows it; a bare ULID means all its parts"
         )
     sub = add("doctor", doctor, "one finding per fault, each with what mends it")
+    sub.set_defaults(reads_config=False)  # one that is wrong is a finding too
     sub.add_argument("--json", action="store_true", help="for a program")
     mode = sub.add_mutually_exclusive_group()
     mode.add_argument("--panel", action="store_true", help="ask for a press of the button, and whether the LED flashed")

@@ -27,6 +27,8 @@ PROBE = ".doctor"
 
 LONG_S = 24 * 3600.0
 
+PRIVATE = skipped(PART, "what is kept there is private: run it as root (sudo flowpi doctor)")
+
 FREE_SOME = "free some space: `df -h`, `sudo journalctl --vacuum-size=100M`, `flowpi spool list`"
 
 
@@ -63,7 +65,7 @@ def look_at(what: str, directory: Path, wanted_mb: int) -> Finding | None:
         there = next(place for place in (directory, *directory.parents) if place.exists())
         disk = os.statvfs(there)
     except PermissionError:
-        return skipped(PART, f"{directory} is private: run it as root (sudo flowpi doctor)")
+        return PRIVATE
     except OSError as error:
         return _fails(directory, error)
     if disk.f_flag & os.ST_RDONLY:
@@ -71,7 +73,7 @@ def look_at(what: str, directory: Path, wanted_mb: int) -> Finding | None:
         return Finding(PART, "failure", "read_only", f"{there} is on a file system that is mounted read-only", hint)
     if not os.access(there, os.W_OK | os.X_OK):
         if _is_service(directory):
-            return skipped(PART, f"{directory} is private: run it as root (sudo flowpi doctor)")
+            return PRIVATE
         hint = f"sudo chown -R $USER {there}, or set spool.directory and publish.files.directory"
         return Finding(PART, "failure", "forbidden", f"{there} may not be written, so no {what} can be kept", hint)
     if _is_service(directory) and there == directory and _is_roots(there):

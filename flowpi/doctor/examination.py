@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from flowpi.config import Config
+from flowpi.core.errors import FlowpiError, NoPermissionError
+from flowpi.dictation.backends import make_backends
 from flowpi.doctor import backends, clock, disk, microphone, model, panel, permissions, power, sockets, units
 from flowpi.doctor.findings import EXIT_CODES, Finding
 
@@ -24,19 +26,27 @@ BACKENDS_S = 45.0
 Look = Callable[[], list[Finding]]
 
 
-def doctor(config: Config, *, path: str | None = None, as_json: bool = False, with_person: bool = False) -> int:
+def doctor(
+    read: Callable[[], Config], *, path: str | None = None, as_json: bool = False, with_person: bool = False
+) -> int:
     """Print the findings. Returns 0 if all is well, 1 for warnings, 2 for failures.
 
     Args:
+        read: gives the configuration, or raises FlowpiError; then what depends on it is not looked at.
         path: the file of the configuration, if there is one.
         with_person: somebody is there to press the button and to look at the LED.
 
     Raises:
-        ConfigError: a backend cannot even be tried.
         UsageError: `with_person`, and nobody is at a terminal.
     """
-    asked = panel.ask_person(config) if with_person else []
-    findings = asyncio.run(examine(config, path)) + asked
+    try:
+        config = read()
+        make_backends(config)  # what this does not take, the daemon does not
+    except FlowpiError as error:
+        findings = [unusable(error), *asyncio.run(examine_without())]
+    else:
+        asked = panel.ask_person(config) if with_person else []
+        findings = asyncio.run(examine(config, path)) + asked
     if as_json:
         print(json.dumps([msgspec.to_builtins(finding) for finding in findings], indent=2))
     else:
@@ -47,7 +57,7 @@ def doctor(config: Config, *, path: str | None = None, as_json: bool = False, wi
 
 
 async def examine(config: Config, path: str | None = None) -> list[Finding]:
-    """Look at all parts, at once. Raises ConfigError if a backend cannot even be tried."""
+    """Look at all parts, at once."""
     looks: dict[str, Look] = {
         "microphone": lambda: microphone.examine(config),
         "panel": lambda: panel.examine(config),
@@ -62,6 +72,26 @@ async def examine(config: Config, path: str | None = None) -> list[Finding]:
     asked = [on_thread(part, look) for part, look in looks.items()]
     found = await asyncio.gather(_backends(config), *asked)
     return [finding for findings in found for finding in findings]
+
+
+async def examine_without() -> list[Finding]:
+    """Look at what needs no configuration."""
+    looks: dict[str, Look] = {
+        "clock": clock.examine,
+        "units": lambda: units.examine(Config()),
+        "sockets": lambda: sockets.examine(Config()),
+        "power": power.examine,
+    }
+    found = await asyncio.gather(*(on_thread(part, look) for part, look in looks.items()))
+    return [finding for findings in found for finding in findings]
+
+
+def unusable(error: FlowpiError) -> Finding:
+    """The configuration."""
+    hint = error.hint or "see `flowpi config check`"
+    if isinstance(error, NoPermissionError):
+        return Finding("configuration", "warning", "unreadable", error.message, "run it as root (sudo flowpi doctor)")
+    return Finding("configuration", "failure", "configuration", error.message, hint)
 
 
 async def _backends(config: Config) -> list[Finding]:

@@ -13,6 +13,9 @@ CODES: dict[str, str] = {
     "skipped": "it was not looked at; the message says why",
     "internal": "the check itself failed: a mistake in flowpi",
     "hangs": "the check did not end in time: a driver, a disk or a service is stuck",
+    # the configuration
+    "configuration": "the configuration cannot be used",
+    "unreadable": "this user may not read the configuration",
     # the microphone
     "absent": "there is no such sound device",
     "busy": "another program has the microphone",

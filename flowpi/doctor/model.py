@@ -3,6 +3,7 @@
 from flowpi.config import Config, FlowBackend
 from flowpi.core.errors import EngineUnavailable
 from flowpi.doctor.findings import Finding, fine
+from flowpi.server.model_files import missing_packages, model_directory
 
 PART = "model"
 
@@ -19,13 +20,11 @@ def is_wanted(config: Config) -> bool:
 def examine(config: Config) -> list[Finding]:
     if not is_wanted(config):
         return []
-    try:
-        from flowpi.server.moonshine import model_directory
-
-        directory = model_directory()
-    except ImportError as error:
-        what = f"the recogniser's packages are not installed ({error.name} is missing)"
+    if missing := missing_packages():
+        what = f"the recogniser's packages are not installed ({', '.join(missing)})"
         return [Finding(PART, "failure", "no_model", what, HINT)]
+    try:
+        directory = model_directory()
     except EngineUnavailable as error:
         return [Finding(PART, "failure", "no_model", error.message, HINT)]
     return [fine(PART, f"is in {directory}")]

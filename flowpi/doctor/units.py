@@ -9,6 +9,9 @@ from flowpi.doctor.findings import Finding, fine, skipped
 SYSTEMD = Path("/run/systemd/system")
 """There if systemd runs the machine, sd_booted(3)."""
 
+EXIT_CONFIG = "78"
+"""Of sysexits: `ConfigError`."""
+
 SHOWN = [
     "Id",
     "LoadState",
@@ -65,7 +68,13 @@ def _judge(name: str, unit: dict[str, str]) -> list[Finding]:
         return [Finding(name, "warning", "not_installed", "is not installed", "sudo flowpi setup")]
     found = []
     active = unit.get("ActiveState")
-    if active == "failed":
+    if unit.get("SubState") == "auto-restart":
+        hint = f"see why by `journalctl -xu {short} -n 50`"
+        found.append(Finding(name, "failure", "failed", "ends again and again, and is started again", hint))
+    elif active == "failed" and unit.get("ExecMainStatus") == EXIT_CONFIG:
+        hint = f"`flowpi config check` names file, line and key; then sudo systemctl restart {short}"
+        found.append(Finding(name, "failure", "failed", "does not run: its configuration is wrong", hint))
+    elif active == "failed":
         how = f"{unit.get('Result', 'failed')}, exit code {unit.get('ExecMainStatus', '?')}"
         hint = f"see why by `journalctl -xu {short} -n 50`, then sudo systemctl restart {short}"
         found.append(Finding(name, "failure", "failed", f"failed ({how})", hint))

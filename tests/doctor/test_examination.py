@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flowpi.config import Config, Dictation, FilesSink, FlowBackend, Publish, SocketSink, Spool
+from flowpi.core.errors import ConfigError, FlowpiError, NoPermissionError
 from flowpi.doctor.examination import doctor, on_thread
 from flowpi.doctor.findings import Finding, fine
 
@@ -24,16 +25,39 @@ def config_of(place: Path, port: int) -> Config:
 
 def test_what_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path, unused_tcp_port: int) -> None:
     config = config_of(tmp_path, unused_tcp_port)
-    assert doctor(config) == 2
+    assert doctor(lambda: config) == 2
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("failure  backend b0: is not reached (")
     assert any(line.startswith("failure  socket: no daemon answers on ") for line in lines)
     assert any(line.startswith("ok       disk: there is room in ") for line in lines)
-    assert doctor(config, as_json=True) == 2
+    assert doctor(lambda: config, as_json=True) == 2
     found = json.loads(capsys.readouterr().out)
     assert found[0]["part"] == "backend b0"
     assert all(finding.keys() == {"part", "level", "code", "message", "hint"} for finding in found)
     assert all(finding["hint"] for finding in found if finding["level"] != "ok")
+
+
+@pytest.mark.parametrize(
+    ("error", "level", "code", "hint"),
+    [
+        (ConfigError("flowpi.yaml", 3, "audo", "is not a known key", "did you mean audio?"), "failure", "configuration",
+         "did you mean audio?"),
+        (NoPermissionError("may not read flowpi.yaml", "check your groups"), "warning", "unreadable",
+         "run it as root (sudo flowpi doctor)"),
+    ],
+)  # fmt: skip
+def test_a_configuration_that_cannot_be_used_is_a_finding(
+    capsys: pytest.CaptureFixture[str], error: FlowpiError, level: str, code: str, hint: str
+) -> None:
+    def read() -> Config:
+        raise error
+
+    doctor(read, as_json=True)
+    first, *others = json.loads(capsys.readouterr().out)
+    assert first == {
+        "part": "configuration", "level": level, "code": code, "message": error.message, "hint": hint,
+    }  # fmt: skip
+    assert {"clock", "socket"} <= {finding["part"] for finding in others}
 
 
 async def test_one_that_breaks_is_a_finding() -> None:

@@ -1,10 +1,10 @@
-import sys
 from pathlib import Path
 
 import pytest
 
 from flowpi.config import Config, Dictation, FlowBackend, Server
 from flowpi.doctor import model
+from flowpi.server import model_files
 
 HOUSE = Config(dictation=Dictation(backends=("house",)), backends={"house": FlowBackend("ws://house.example/ws")})
 
@@ -23,11 +23,10 @@ def test_a_file_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_packages_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.delitem(sys.modules, "flowpi.server.moonshine", raising=False)
+    monkeypatch.setattr(model_files, "PACKAGES", ("numpy", "no_such_package"))
     (finding,) = model.examine(Config())
     assert (finding.level, finding.code) == ("failure", "no_model")
-    assert "onnxruntime is missing" in finding.message
+    assert finding.message.endswith("(no_such_package)")
 
 
 @pytest.mark.parametrize("config", [HOUSE, Config(server=Server(engine="echo"))])

@@ -50,10 +50,24 @@ def test_one_that_runs_and_one_that_is_not_there() -> None:
     ("changed", "level", "code", "message", "hint"),
     [
         (
+            {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "77"},
+            "failure",
+            "failed",
+            "exit code 77",
+            "journalctl -xu flowpi",
+        ),
+        (
             {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "78"},
             "failure",
             "failed",
-            "exit code 78",
+            "configuration is wrong",
+            "flowpi config check",
+        ),
+        (
+            {"ActiveState": "activating", "SubState": "auto-restart"},
+            "failure",
+            "failed",
+            "again and again",
             "journalctl -xu flowpi",
         ),
         (
