@@ -69,7 +69,7 @@ def ask_person(config: Config) -> list[Finding]:
     found = []
     if config.button.kind != "none":
         print(f"Press the button now ({PRESS_S:.0f} s) ...", flush=True)
-        found.append(pressed(lambda: _daemon_sees(config) if runs else asyncio.run(_pin_sees(config))))
+        found.append(pressed(lambda: daemon_sees(config) if runs else asyncio.run(_pin_sees(config))))
     if config.led.kind == "gpio":
         found.append(skipped(LED, "the daemon has it: sudo systemctl stop flowpi first") if runs else _flash(config))
     return found
@@ -86,7 +86,8 @@ def pressed(sees: Callable[[], bool]) -> Finding:
     return Finding(BUTTON, "failure", "not_pressed", f"no press was seen within {PRESS_S:.0f} s", hint)
 
 
-def _daemon_sees(config: Config) -> bool:
+def daemon_sees(config: Config) -> bool:
+    """A press, by the daemon's word. Raises FlowpiError if it does not run any more."""
     return any(event["kind"] == "pressed" for event in events_of(config, topics.BUTTON, PRESS_S))
 
 

@@ -85,7 +85,7 @@ def _judge(name: str, unit: dict[str, str]) -> list[Finding]:
         what = "does not start with the machine"
         found.append(Finding(name, "warning", "not_enabled", what, f"sudo systemctl enable {short}"))
     if (restarts := int(unit.get("NRestarts") or 0)) > 0:
-        what = f"was restarted {restarts} {'time' if restarts == 1 else 'times'} since the machine started"
+        what = f"ended unasked or hung, and was started again: {restarts} {'time' if restarts == 1 else 'times'}"
         hint = f"see why by `journalctl -u {short} -p warning`; `systemctl reset-failed {short}` counts anew"
         found.append(Finding(name, "warning", "restarts", what, hint))
     if unit.get("NeedDaemonReload") == "yes":

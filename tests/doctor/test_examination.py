@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flowpi.cli import main
 from flowpi.config import Config, Dictation, FilesSink, FlowBackend, Publish, SocketSink, Spool
 from flowpi.core.errors import ConfigError, FlowpiError, NoPermissionError
 from flowpi.doctor.examination import doctor, on_thread
@@ -58,6 +59,12 @@ def test_a_configuration_that_cannot_be_used_is_a_finding(
         "part": "configuration", "level": level, "code": code, "message": error.message, "hint": hint,
     }  # fmt: skip
     assert {"clock", "socket"} <= {finding["part"] for finding in others}
+
+
+def test_the_command_says_what_is_wrong_with_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json", "--set", "audo.device=x"]) == 2
+    assert json.loads(capsys.readouterr().out)[0]["code"] == "configuration"
+    assert main(["doctor", "--panel", "--calibrate"]) == 64
 
 
 async def test_one_that_breaks_is_a_finding() -> None:

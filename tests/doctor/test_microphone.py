@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from flowpi.config import Audio, Config, Publish, SocketSink
 from flowpi.doctor import microphone as doctor
@@ -97,6 +98,16 @@ def test_the_daemon_has_it(appliance: Appliance, microphone: Microphone, tmp_pat
     client.wait("state", lambda state: state["faults"])
     finding = finding_of(tmp_path)
     assert (finding.code, finding.hint) == ("absent", "plug a microphone in")
+
+
+def test_the_daemon_has_it_for_a_recording_only(microphone: Microphone, tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    without = replace(config, audio=replace(config.audio, preroll_ms=0))
+    with Appliance(tmp_path, "audio.device=live", "audio.preroll_ms=0") as appliance:
+        appliance.start()
+        microphone.speak(DEMO)
+        (finding,) = doctor.examine(without)
+    assert finding == Finding("microphone", "ok", "works", "works: the daemon hears with it")
 
 
 @pytest.mark.parametrize(

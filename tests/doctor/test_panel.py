@@ -9,6 +9,7 @@ from flowpi.config import Button, Config, Led
 from flowpi.core.errors import PanelError, UsageError
 from flowpi.doctor import panel
 from flowpi.doctor.findings import Finding
+from tests.test_client import Daemon
 
 TAKEN = "the button on GPIO 17 cannot be used (GPIOPinInUse): check the pin number"
 
@@ -44,6 +45,17 @@ def test_the_daemon_cannot_use_a_pin(devices: Path) -> None:
 def test_a_press(sees: Callable[[], bool], level: str, code: str) -> None:
     finding = panel.pressed(sees)
     assert (finding.level, finding.code) == (level, code)
+
+
+@pytest.mark.parametrize(("kinds", "seen"), [(["pressed", "released"], True), (["released"], False), ([], False)])
+def test_the_daemon_tells_of_a_press(tmp_path: Path, kinds: list[str], seen: bool) -> None:
+    events = [{"topic": "event/button", "payload": {"kind": kind}} for kind in kinds]
+    daemon = Daemon(tmp_path / "flowpi.sock", [{"subscribed": ["event/button"]}, *events])  # and then it goes away
+    try:
+        assert panel.daemon_sees(daemon.config) == seen
+    finally:
+        daemon.close()
+    assert daemon.heard == [{"subscribe": ["event/button"]}]
 
 
 def test_a_pin_that_cannot_be_opened() -> None:

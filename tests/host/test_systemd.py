@@ -1,6 +1,8 @@
 import logging
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +114,15 @@ def test_each_v_says_more(capfd: pytest.CaptureFixture[str]) -> None:
         logging.getLogger("flowpi.daemon").debug("frame")
         logging.getLogger("flowpi.daemon").info("idle")
         assert capfd.readouterr().err == expected
+
+
+def test_why_a_service_ends_is_an_error_in_the_journal(tmp_path: Path) -> None:
+    with (tmp_path / "journal").open("w+") as journal:
+        found = os.fstat(journal.fileno())
+        environment = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+        command = [sys.executable, "-m", "flowpi", "run", "--set", "audo=1"]
+        assert subprocess.run(command, stderr=journal, env=environment, timeout=60).returncode == 78
+    assert (tmp_path / "journal").read_text().startswith("<3>flowpi: --set: audo is not a known key")
 
 
 def test_journal_stream_must_be_this_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
