@@ -1,5 +1,6 @@
 """The microphone: there, free, and what it gives. While the daemon has it, the daemon is asked."""
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from flowpi.core.appliance import MICROPHONE
 from flowpi.core.errors import FlowpiError, MicrophoneError
 from flowpi.core.lights import SILENCE
 from flowpi.doctor.ask import faults_of, levels_of, text_of
-from flowpi.doctor.findings import Finding, fine
+from flowpi.doctor.findings import Finding, fine, skipped
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.level import SILENCE_DBFS, Level, measure
 from flowpi.dsp.silence import is_constant
@@ -74,7 +75,7 @@ def told(faults: dict[str, str]) -> Finding | None:
     """What the daemon's faults, message by code, say of the microphone."""
     if MICROPHONE in faults:
         message, _, hint = faults[MICROPHONE].partition(": ")
-        return unusable(message, _reason(message), hint)
+        return unusable(message, _reason(message), hint, holders_of_sound())
     if SILENCE in faults:
         return _silent()
     return fine(PART, "is muted by its owner") if MUTED in faults else None
@@ -86,21 +87,25 @@ def _listen(config: Config) -> list[Finding]:
         if heard.rate_hz is None or abs(heard.rate_hz / RATE_HZ - 1) > MOST_OFF:
             heard = listen(config, LONGER_S)
     except MicrophoneError as error:
-        return [unusable(error.message, error.reason, error.hint)]
+        if not may_use_sound(Path("/dev/snd")):
+            return [skipped(PART, "this user may not use sound; run it as root (sudo flowpi doctor)")]
+        return [unusable(error.message, error.reason, error.hint, holders_of_sound())]
     if heard.levels and heard.constant:
         return [_silent()]
     found = [judge(heard.levels), judge_rate(heard.rate_hz) if heard.levels else None]
     return [finding for finding in found if finding] or [fine(PART, f"works: {config.audio.device!r}")]
 
 
-def unusable(message: str, reason: str, hint: str) -> Finding:
-    """It cannot be opened. `reason`: in alsa-lib's words."""
+def unusable(message: str, reason: str, hint: str, holders: Sequence[str] = ()) -> Finding:
+    """It cannot be opened. `reason`: in alsa-lib's words. `holders`: who has a microphone open."""
     code = REASONS.get(reason, "broken")
     if code == "absent":
         there = ", ".join(capture_devices()) or "none at all"
         message += f"; there is: {there}"
         hint = f"set audio.device to one of these: {there}" if there != "none at all" else "plug a microphone in"
-    if code == "busy" and (holders := holders_of_sound()):
+    if code == "busy" and holders:
+        if all(holder.startswith("flowpi ") for holder in holders):
+            return skipped(PART, "flowpi has it, and does not answer this user; run it as root (sudo flowpi doctor)")
         message += f"; held by {', '.join(holders)}"
     return Finding(PART, "failure", code, message, hint or "see `arecord -L` and set audio.device")
 
@@ -187,6 +192,12 @@ def rate_of(arrivals: Sequence[tuple[float, int]]) -> float | None:
     middle = sum(frames for _, frames in points) / len(points)
     spread = sum((at - middle_s) ** 2 for at, _ in points)
     return sum((at - middle_s) * (frames - middle) for at, frames in points) / spread if spread else None
+
+
+def may_use_sound(devices: Path) -> bool:
+    """False if there are cards, and none is for this user: alsa-lib says then that there are none."""
+    cards = list(devices.glob("controlC*"))
+    return not cards or any(os.access(card, os.R_OK | os.W_OK) for card in cards)
 
 
 def capture_devices(sound: Path = Path("/proc/asound")) -> Iterator[str]:

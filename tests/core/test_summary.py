@@ -44,6 +44,12 @@ KEY = Fault(REFUSED, OFFLINE.message, 1)
             "plug the microphone in; 2 more faults: see `flowpi status`",
         ),
         (
+            Idle(0, (OFFLINE, UNPLUGGED, Fault("muted", "muted by a long press", 9))),
+            0,
+            WHEN,
+            "muted; last dictation 2026-11-21 14:03; muted by a long press; 2 more faults: see `flowpi status`",
+        ),
+        (
             Idle(0, (ASIDE, OFFLINE, KEY)),
             0,
             WHEN,

@@ -16,6 +16,7 @@ from flowpi.config import Config, Publish, SocketSink
 from flowpi.doctor import sockets
 from flowpi.doctor.disk import look_at
 from flowpi.doctor.findings import Finding
+from flowpi.doctor.microphone import may_use_sound
 from flowpi.host.paths import SYSTEM_STATE
 from tests.rig.disks import make_ext4, memory, mounted, sh, shut_down
 
@@ -52,6 +53,15 @@ def findings(place: Path) -> Iterator[tuple[str, Finding | None]]:
         yield "a private socket", sockets.examine(Config(publish=Publish(socket=SocketSink(path=str(path)))))[0]
         yield "the service's", look_at("sound", SYSTEM_STATE / "spool", 1)
         yield "another's", look_at("sound", private / "spool", 1)
+        for kind, mode in (("nobody", 0o600), ("all", 0o666)):
+            os.setresuid(0, 0, 0)
+            card = SYSTEM_STATE.parent / "snd" / "controlC0"
+            card.parent.mkdir(exist_ok=True)
+            card.touch()
+            card.chmod(mode)
+            os.setresuid(NOBODY, NOBODY, 0)
+            code = "works" if may_use_sound(card.parent) else "skipped"
+            yield f"sound for {kind}", Finding("sound", "ok", code, "")
         os.setresuid(0, 0, 0)
         listener.close()
 

@@ -11,6 +11,7 @@ from flowpi.doctor import microphone as doctor
 from flowpi.doctor.findings import Finding
 from flowpi.dsp.level import Level
 from tests.rig.appliance import Appliance
+from tests.rig.disks import alone
 from tests.rig.microphone import Microphone
 
 DEMO = Path("flowpi/data/demo.wav")
@@ -108,6 +109,21 @@ def test_the_daemon_has_it_for_a_recording_only(microphone: Microphone, tmp_path
         microphone.speak(DEMO)
         (finding,) = doctor.examine(without)
     assert finding == Finding("microphone", "ok", "works", "works: the daemon hears with it")
+
+
+def test_who_has_it_counts() -> None:
+    busy = ("no sound from 'default'", "Device or resource busy", "end it")
+    finding = doctor.unusable(*busy, ["pipewire (process 812)"])
+    assert (finding.code, finding.message) == ("busy", "no sound from 'default'; held by pipewire (process 812)")
+    assert doctor.unusable(*busy, ["flowpi (process 5)"]).code == "skipped"
+    assert doctor.unusable(*busy, ["flowpi (process 5)", "arecord (process 6)"]).code == "busy"
+
+
+def test_a_user_who_may_not_use_sound_is_no_fault(tmp_path: Path) -> None:
+    found = alone("tests.doctor.disks", tmp_path)
+    assert found["sound for nobody"] == {"part": "sound", "level": "ok", "code": "skipped", "message": "", "hint": ""}
+    assert found["sound for all"]["code"] == "works"
+    assert doctor.may_use_sound(tmp_path / "none")
 
 
 @pytest.mark.parametrize(
