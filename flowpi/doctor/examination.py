@@ -17,8 +17,8 @@ from flowpi.doctor.findings import EXIT_CODES, Finding
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 15.0
-"""For one part. A backend may take 10 s to say no."""
+PATIENCE_S = 30.0
+"""For one part. Most take a second on a Pi; one that is busy with something else must not look stuck."""
 
 BACKENDS_S = 45.0
 """As long as a dictation would wait for a session of each."""
