@@ -17,7 +17,7 @@ CODES: dict[str, str] = {
     "configuration": "the configuration cannot be used",
     "unreadable": "this user may not read the configuration",
     # the microphone
-    "absent": "there is no such sound device",
+    "absent": "there is no such device",
     "busy": "another program has the microphone",
     "forbidden": "this user may not use the device, the folder or the socket",
     "broken": "the device is there and cannot be used",
@@ -27,7 +27,7 @@ CODES: dict[str, str] = {
     "clipping": "sound hits the rail: the input gain is too high",
     "rate": "the device runs at another rate than it says",
     # button and LED
-    "no_chip": "there is no GPIO chip",
+    "no_chip": "there is no GPIO chip, or no SPI device",
     "pin": "the button or the LED cannot be used",
     "not_pressed": "no press was seen within 10 s",
     "dark": "the LED was not seen to flash",

@@ -19,6 +19,11 @@ PRESS_S = 10.0
 
 FLASHES = 5
 
+CHIPS = {"gpio": ("GPIO chip", "gpiochip*"), "rgb": ("GPIO chip", "gpiochip*"), "apa102": ("SPI device", "spidev*")}
+"""By the kind of button or LED: what it hangs on, and its name in /dev."""
+
+AS_ROOT = "run it as root (sudo flowpi doctor)"
+
 WIRING = "check the wires: the button to its pin and to ground, the long leg of the LED to its resistor and pin"
 
 
@@ -27,29 +32,46 @@ def examine(config: Config) -> list[Finding]:
 
 
 def look(config: Config, faults: dict[str, str] | None, devices: Path) -> list[Finding]:
-    """`faults`: the daemon's, message by code; None if it does not run."""
-    parts = _parts(config)
-    if not parts:
-        return []
-    if faults is not None:
-        found = [_told(part, faults[code]) for part, code in parts.items() if code in faults]
-        if found:
-            return found
-    chips = sorted(devices.glob("gpiochip*"))
+    """`faults`: the daemon's, message by code; None if it does not run. `devices`: /dev."""
+    kinds = {BUTTON: config.button.kind, LED: config.led.kind}
+    found: list[Finding] = []
+    for part, code in ((BUTTON, lights.BUTTON), (LED, lights.LED)):
+        if kinds[part] == "none":
+            continue
+        if faults is not None and code in faults:
+            found.append(_told(part, faults[code]))
+            continue
+        if kinds[part] == "evdev":
+            finding = _input_device(Path(config.button.device or ""))
+        else:
+            finding = _chip(devices, *CHIPS[kinds[part]])
+        if finding is None:
+            how = "the daemon has it" if faults is not None else "can be used"
+            found.append(fine(part, f"{how}; `flowpi doctor --panel` tries it"))
+        elif finding not in found:
+            found.append(finding)
+    return found
+
+
+def _chip(devices: Path, name: str, pattern: str) -> Finding | None:
+    chips = sorted(devices.glob(pattern))
     if not chips:
-        hint = "enable GPIO, or set button.kind and led.kind to none: `flowpi record` does the button's work"
-        return [Finding("panel", "warning", "no_chip", "there is no GPIO chip here", hint)]
-    if faults is not None:
-        return [fine(part, "the daemon has it; `flowpi doctor --panel` tries it") for part in parts]
-    if not any(os.access(chip, os.R_OK | os.W_OK) for chip in chips):
-        return [skipped("panel", "this user may not use GPIO; run it as root (sudo flowpi doctor)")]
-    return [fine(part, "can be used; `flowpi doctor --panel` tries it") for part in parts]
+        hint = (
+            "enable it by `sudo raspi-config`, or set button.kind and led.kind to none: `flowpi record` does the work"
+        )
+        return Finding("panel", "warning", "no_chip", f"there is no {name} here", hint)
+    return None if _may_use(chips) else skipped("panel", f"this user may not use {name}; {AS_ROOT}")
 
 
-def _parts(config: Config) -> dict[str, str]:
-    """What hangs on GPIO, with the code of its fault."""
-    parts = {BUTTON: lights.BUTTON} if config.button.kind == "gpio" else {}
-    return parts | ({LED: lights.LED} if config.led.kind == "gpio" else {})
+def _input_device(device: Path) -> Finding | None:
+    if not device.exists():
+        hint = "plug it in, and set button.device to one of `ls /dev/input/by-id/`"
+        return Finding(BUTTON, "warning", "absent", f"there is no {device}", hint)
+    return None if _may_use([device]) else skipped(BUTTON, f"this user may not use {device}; {AS_ROOT}")
+
+
+def _may_use(devices: list[Path]) -> bool:
+    return any(os.access(device, os.R_OK | os.W_OK) for device in devices)
 
 
 def _told(part: str, message: str) -> Finding:

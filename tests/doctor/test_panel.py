@@ -34,8 +34,19 @@ def test_a_chip(devices: Path) -> None:
         assert all("--panel" in finding.message for finding in found)
 
 
+@pytest.mark.parametrize("faults", [None, {}])
+def test_each_kind_needs_its_own_device(devices: Path, faults: dict[str, str] | None) -> None:
+    config = Config(button=Button(kind="evdev", device=str(devices / "pedal"), key="KEY_F13"), led=Led(kind="apa102"))
+    assert [finding.code for finding in panel.look(config, faults, devices)] == ["absent", "no_chip"]
+    (devices / "pedal").touch()
+    (devices / "spidev0.0").touch()
+    assert [finding.code for finding in panel.look(config, faults, devices)] == ["works", "works"]
+
+
 def test_the_daemon_cannot_use_a_pin(devices: Path) -> None:
-    assert panel.look(Config(), {"button": TAKEN}, devices) == [Finding("button", "warning", "pin", *TAKEN.split(": "))]
+    taken, led = panel.look(Config(), {"button": TAKEN}, devices)
+    assert taken == Finding("button", "warning", "pin", *TAKEN.split(": "))
+    assert led.code == "works"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +58,7 @@ def test_a_press(sees: Callable[[], bool], level: str, code: str) -> None:
     assert (finding.level, finding.code) == (level, code)
 
 
-@pytest.mark.parametrize(("kinds", "seen"), [(["pressed", "released"], True), (["released"], False), ([], False)])
+@pytest.mark.parametrize(("kinds", "seen"), [(["released", "pressed"], True), (["released"], False), ([], False)])
 def test_the_daemon_tells_of_a_press(tmp_path: Path, kinds: list[str], seen: bool) -> None:
     events = [{"topic": "event/button", "payload": {"kind": kind}} for kind in kinds]
     daemon = Daemon(tmp_path / "flowpi.sock", [{"subscribed": ["event/button"]}, *events])  # and then it goes away
