@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NoReturn
 
 from flowpi import __version__
@@ -80,9 +81,17 @@ def transcribe(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def doctor(arguments: argparse.Namespace, config: Config) -> int:
-    from flowpi.doctor import doctor
+    from flowpi.config_file import config_path, load
 
-    return doctor(config, as_json=arguments.json)
+    if arguments.calibrate:
+        from flowpi.doctor.calibration import calibrate
+
+        return calibrate(load(arguments.config, arguments.overrides))
+    from flowpi.doctor.examination import doctor
+
+    path = config_path(arguments.config)
+    read = partial(load, arguments.config, arguments.overrides)
+    return doctor(read, path=path, as_json=arguments.json, with_person=arguments.panel)
 
 
 def spool_list(arguments: argparse.Namespace, config: Config) -> int:
@@ -206,7 +215,11 @@ def parser() -> Parser:
             "ids", metavar="ID", nargs="*", help="as `spool list` shows it; a bare ULID means all its parts"
         )
     sub = add("doctor", doctor, "one finding per fault, each with what mends it")
+    sub.set_defaults(reads_config=False)  # one that is wrong is a finding too
     sub.add_argument("--json", action="store_true", help="for a program")
+    mode = sub.add_mutually_exclusive_group()
+    mode.add_argument("--panel", action="store_true", help="ask for a press of the button, and whether the LED flashed")
+    mode.add_argument("--calibrate", action="store_true", help="find a good level of the microphone, by speaking")
     sub = add("light", light, "show a pattern on the LED, until Ctrl-C; with none, list them")
     sub.add_argument("pattern", metavar="PATTERN", nargs="?")
     sub.set_defaults(reads_config=False)  # it must work with a wrong one
@@ -299,5 +312,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _say(message: str) -> None:
     """To stderr as one line; a reader that went away is not worth an error."""
+    from flowpi.host.systemd import stderr_is_journal
+
+    mark = "<3>" if stderr_is_journal() else ""  # the reason why a service ends is an error there too
     with contextlib.suppress(OSError):
-        print("flowpi:", message.encode("utf-8", "replace").decode(), file=sys.stderr)
+        print(f"{mark}flowpi:", message.encode("utf-8", "replace").decode(), file=sys.stderr)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
@@ -120,12 +121,12 @@ class Connection:
         except TimeoutError:
             raise DaemonUnavailable("the daemon does not answer", "see `journalctl -u flowpi`") from None
 
-    def subscribe(self, filters: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Messages, until the daemon goes away."""
+    def subscribe(self, filters: Sequence[str], *, until: float | None = None) -> Iterator[dict[str, Any]]:
+        """Messages, until the daemon goes away. `until`: in monotonic seconds, raises TimeoutError then."""
         self.send({"subscribe": list(filters)})
         self.read()
-        self._socket.settimeout(None)
         while True:
+            self._socket.settimeout(None if until is None else max(0.001, until - time.monotonic()))
             yield self.read()
 
 

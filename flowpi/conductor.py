@@ -48,6 +48,7 @@ from flowpi.core.ulid import UlidFactory
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.utterance import About, Utterance
 from flowpi.dsp.level import Level
+from flowpi.host.logfields import fields
 from flowpi.outcomes import Commit, Outcomes
 from flowpi.panel.led import Lamp
 from flowpi.publish import messages
@@ -201,7 +202,7 @@ class Conductor:
             await utterance.wait_complete()
         on_disk = await self.delivery.recorded(utterance_id)
         if not on_disk:
-            log.warning("%s is in memory only", utterance_id)
+            log.warning("%s is in memory only", utterance_id, extra=fields(utterance=utterance_id))
         return on_disk
 
     def status(self) -> dict[str, Any]:
@@ -234,7 +235,7 @@ class Conductor:
                     self.delivery.drop(utterance.part_id)
                 for waiting in self.delivery.waiting():  # earlier parts of it, kept for later
                     if waiting.part.utterance == utterance_id and not waiting.live:
-                        log.info("%s: cancelled", waiting.part)
+                        log.info("%s: cancelled", waiting.part, extra=fields(part=waiting.part))
                         self.delivery.drop(waiting.part)
             case Mute():
                 log.info("muted by a long press")
@@ -275,7 +276,7 @@ class Conductor:
 
     def _begin_part(self, utterance_id: str, part: int, by: float) -> None:
         if self.delivery.memory_full:
-            log.warning("%s: the recording ends: %s", utterance_id, NO_ROOM)
+            log.warning("%s: the recording ends: %s", utterance_id, NO_ROOM, extra=fields(utterance=utterance_id))
             self._events.append((StopCommanded(), self._loop.time()))
             return
         for utterance in self.outcomes.parts(utterance_id)[-1:]:
@@ -335,7 +336,7 @@ class Conductor:
             return
         if not self._shown or self._shown[0].name != state.name:
             self._since = time.time()
-            log.debug("%s", state.name)
+            log.debug("%s", state.name, extra=fields(state=state.name))
         self._shown = shown
         once, self._moment = self._moment, None
         if once is KEPT and isinstance(state, Idle):

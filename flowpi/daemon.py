@@ -36,6 +36,8 @@ from flowpi.dictation import transport
 from flowpi.dictation.backends import make_backends
 from flowpi.dictation.delivery import Delivery
 from flowpi.host import paths
+from flowpi.host.logfields import MessageId, fields
+from flowpi.host.reporter import Reporter
 from flowpi.host.systemd import Notifier
 from flowpi.panel.button import Button, NoButton
 from flowpi.panel.drivers import GPIO_KINDS, make_button, make_led
@@ -55,6 +57,8 @@ FILES = 4096
 
 THREADS = 32
 """At most; each is made when all others are busy."""
+
+NOT_RELOADED = "the configuration is not reloaded, the old one stays"
 
 ENDING_S = 5.0
 """Added to `first_result_timeout_s`: how long the appliance shows that it waits for a text."""
@@ -77,6 +81,7 @@ class Daemon:
         self._config = config
         self._read_config = reload
         self._notifier = notifier or Notifier({})
+        self._reporter = Reporter(self._notifier)
         self._given_button = button
         self._given_led = led
         self._button: Button = NoButton()
@@ -144,7 +149,7 @@ class Daemon:
             self._conductor.started()
             self.ready.set()
             self._notifier.ready()
-            log.info("ready: %s", local.path)
+            log.info("ready: %s", local.path, extra=fields(MessageId.STARTED))
             try:
                 async with asyncio.TaskGroup() as tasks:
                     helpers = [
@@ -154,7 +159,7 @@ class Daemon:
                         tasks.create_task(storage.expire(), name="expire"),
                     ]
                     await self._stopping.wait()
-                    log.info("stopping")
+                    log.info("stopping", extra=fields(MessageId.STOPPED))
                     self._conductor.stop()
                     for helper in helpers:
                         helper.cancel()
@@ -270,9 +275,9 @@ class Daemon:
             try:
                 await self._take_over()
             except FlowpiError as error:
-                log.error("the configuration is not reloaded, the old one stays: %s", error)
+                log.error("%s: %s", NOT_RELOADED, error, extra=fields(MessageId.NOT_RELOADED))
             except Exception:
-                log.exception("the configuration is not reloaded, the old one stays")
+                log.exception(NOT_RELOADED, extra=fields(MessageId.NOT_RELOADED))
             self._notifier.ready()
 
     async def _take_over(self) -> None:
@@ -312,7 +317,7 @@ class Daemon:
             self._conductor.panel_works(lights.LED)
             await self._open_panel(config)
         self._config = config
-        log.info("configuration reloaded")
+        log.info("configuration reloaded", extra=fields(MessageId.RELOADED))
 
     async def _feed_watchdog(self, loop: asyncio.AbstractEventLoop) -> None:
         """Only while the pipeline makes progress: that the loop turns is not enough."""
@@ -330,8 +335,7 @@ class Daemon:
             self._capture.metering = self.hub.wants(topics.LEVEL)
 
     def _tell_systemd(self, state: State, spooled: int) -> None:
-        faults = "".join(f"; {message}" for message in dict.fromkeys(fault.message for fault in state.faults))
-        self._notifier.status(f"{state.name}{f', {spooled} kept for later' if spooled else ''}{faults}")
+        self._reporter.show(state, spooled)
 
 
 def run(

@@ -27,6 +27,7 @@ from flowpi.core.events import (
 from flowpi.core.lights import BACKEND, NETWORK, QUARANTINE, REFUSED, SPOOL, TRANSCRIPTS
 from flowpi.dictation.session import Timings
 from flowpi.dictation.utterance import PartId, Utterance
+from flowpi.host.logfields import MessageId, fields
 from flowpi.publish import messages
 from flowpi.publish.hub import Hub
 from flowpi.wire.roles import FinalText, PartialText
@@ -88,13 +89,13 @@ class Outcomes:
         return [utterance for utterance in self.parts(utterance_id) if utterance.part_id not in self._said]
 
     def cancelled(self, utterance: Utterance) -> None:
-        log.info("%s: cancelled", utterance.part_id)
+        log.info("%s: cancelled", utterance.part_id, extra=fields(part=utterance.part_id))
         self._stats.cancelled += utterance.about.part == 1
         self._forget(utterance)
 
     def dropped(self, part: PartId) -> None:
         """As cancelled, but later, and by name."""
-        log.info("%s: dropped by its owner", part)
+        log.info("%s: dropped by its owner", part, extra=fields(part=part))
         self._stats.dropped += 1
         self._said.discard(part)
         if (utterance := self._open.get(part)) is not None and self._forget(utterance):
@@ -149,6 +150,7 @@ class Outcomes:
                 "%s: %.1f s, %d characters from %r%s%s%s",
                 part, utterance.duration_s, len(text.text), backend, ", late" if final.late else "",
                 ", cut short" if utterance.partial else "", "" if text.confirmed else ", not confirmed",
+                extra=fields(MessageId.LATE if final.late else MessageId.DELIVERED, part=part, backend=backend),
             )  # fmt: skip
         try:
             await self._commit(final, time.time())
@@ -181,7 +183,7 @@ class Outcomes:
 
     def failed(self, part: PartId, reason: str) -> None:
         """No text comes of it unless its owner does something."""
-        log.warning("%s: no text: %s", part, reason)
+        log.warning("%s: no text: %s", part, reason, extra=fields(MessageId.FAILED, part=part))
         self._stats.failed += 1
         self._hub.publish(topics.FAILED, messages.Failed(part.utterance, part.part, reason, retry=False))
 

@@ -19,6 +19,7 @@ from flowpi.core.ulid import UlidFactory
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.utterance import PartId
 from flowpi.host import paths
+from flowpi.host.logfields import fields
 from flowpi.publish.files import Transcripts
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ class Storage:
         except AlreadyRunning:
             raise
         except (SpoolError, CannotCreateError) as error:
-            log.log(logging.DEBUG if code in self._trouble else logging.ERROR, "%s", error)
+            log.log(logging.DEBUG if code in self._trouble else logging.ERROR, "%s", error, extra=fields(fault=code))
             self._trouble[code] = error
             return None
         self._trouble.pop(code, None)

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,17 +49,23 @@ def measured(request: pytest.FixtureRequest) -> Callable[..., None]:
 CANARY = "canary"
 """In every key that a test uses."""
 
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""What a field of the journal may hold: no text and no key has this form only."""
+
 leaks: list[str] = []
-"""Log lines of the running test that hold a key."""
+"""Log lines of the running test that hold a key, or whose fields hold more than names."""
 
 
 class Net(logging.Handler):
     """Catches keys in what is logged at any level; the libraries of a test's own servers may log theirs."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage() + str(record.exc_info or "")
+        about = getattr(record, "journal", {})
+        text = record.getMessage() + str(record.exc_info or "") + str(about)
         if CANARY in text and not record.name.startswith(("websockets.server", "aiohttp")):
             leaks.append(text)
+        if not all(NAME.fullmatch(name) and NAME.fullmatch(value) for name, value in about.items()):
+            leaks.append(f"more than names: {about}")
 
 
 @pytest.fixture(autouse=True)

@@ -335,7 +335,7 @@ def test_a_reload_gives_a_full_spool_more_room(make: Make, tmp_path: Path) -> No
 def test_systemd_hears_how_it_goes(make: Make) -> None:
     appliance = make("audio.device=clock", environment={"WATCHDOG_USEC": "400000"})
     daemon = appliance.start()
-    daemon.notice("STATUS=idle")
+    daemon.notice("STATUS=ready")
     daemon.notices.clear()
     daemon.notice("WATCHDOG=1")
     appliance.connect().record("start")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from flowpi.host.logfields import fields
 from tests.conftest import leaks
 from tests.dictation.backend import Call, FakeBackend, works
 from tests.dictation.test_tokens import Desk
@@ -76,6 +77,9 @@ async def test_no_key_gets_out(tmp_path: Path, unused_tcp_port: int) -> None:
     for path in kept.rglob("*"):
         assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path
     assert "house" in said["socket"]
+    assert said["text"] in said["socket"]
+    for what in ("log", "notices", "status", "status -vv", "doctor -vv"):
+        assert said["text"] not in said[what], what
     assert "I do not like ***" in said["log"]
 
 
@@ -87,6 +91,7 @@ def use(directory: Path, config: Path) -> dict[str, str]:
         client = appliance.connect().subscribe("#")
         messages: list[Any] = [client.record("start"), client.record("stop")]
         messages.append(client.wait("transcript/final"))
+        said["text"] = messages[-1]["text"]
         for command in (["status"], ["status", "--json"], ["doctor"], ["doctor", "--json"], ["config", "show"]):
             for verbose in ([], ["-vv"]):
                 done = appliance.run(*command, *verbose)
@@ -115,3 +120,8 @@ def test_the_canary_would_be_seen(caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("flowpi.test").debug("a key: %s", f"{CANARY}-{os.getpid()}")
     assert len(leaks) == 1
     leaks.clear()
+    logging.getLogger("flowpi.test").debug("a word", extra=fields(backend="it was the best of times"))
+    assert leaks.pop().startswith("more than names")
+    logging.getLogger("flowpi.test").debug("a key", extra=fields(backend=f"{CANARY}-key"))
+    assert CANARY in leaks.pop()
+    assert not leaks

@@ -11,7 +11,7 @@ import logging
 import random
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar, assert_never
+from typing import Any, TypeVar, assert_never
 
 from flowpi.config import Config, FlowBackend, SukiBackend
 from flowpi.core.errors import BackendError, LinkError
@@ -21,6 +21,7 @@ from flowpi.dictation.link import Attempt, FlowLink
 from flowpi.dictation.session import Timings
 from flowpi.dictation.transport import Patience
 from flowpi.dictation.utterance import Utterance
+from flowpi.host.logfields import fields
 from flowpi.wire.roles import FinalText, PartialText
 
 log = logging.getLogger(__name__)
@@ -182,14 +183,14 @@ class Backends:
                 if not again:
                     raise
             except Exception as error:  # a bug here must not end the service of all that was said
-                log.exception("%s: the attempt on backend %r failed", what, link.name)
+                log.exception("%s: the attempt on backend %r failed", what, link.name, extra=_about(what, link))
                 raise BackendError(f"the attempt on backend {link.name!r} failed ({type(error).__name__})") from error
 
     def _failed(self, link: Attempt, what: str, error: BackendError) -> None:
         health = self._health[link.name]
         # The first failure of a streak is news, and the last backend's is the caller's to tell.
         told = health.error is not None or link is self.links[-1]
-        log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", what, error)
+        log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", what, error, extra=_about(what, link))
         health.failed(error, asyncio.get_running_loop().time(), counted=what == PROBE)
         if health.wants_key:
             self._keys[link.name] = link.owners_key()
@@ -206,7 +207,7 @@ class Backends:
             with contextlib.suppress(BackendError):
                 await self._contact(link, link.probe, PROBE)
                 break
-        log.info("backend %r opens sessions again", link.name)
+        log.info("backend %r opens sessions again", link.name, extra=fields(backend=link.name))
         del self._probing[link.name]
         health.probed()
         self._on_well()
@@ -217,6 +218,11 @@ class Backends:
             probing.cancel()
         await asyncio.gather(*self._probing.values(), return_exceptions=True)
         self._probing.clear()
+
+
+def _about(what: str, link: Attempt) -> dict[str, Any]:
+    """`what`: the id of an utterance, or `PROBE`."""
+    return fields(utterance=None if what == PROBE else what, backend=link.name)
 
 
 def make_backends(config: Config) -> Backends:

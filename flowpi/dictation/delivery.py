@@ -28,6 +28,7 @@ from flowpi.dictation.keeping import REWRITE_S, DiskAudience, Keeper
 from flowpi.dictation.outbox import Outbox, TextAudience
 from flowpi.dictation.spool import Spool
 from flowpi.dictation.utterance import PartId, Utterance
+from flowpi.host.logfields import MessageId, fields
 
 log = logging.getLogger(__name__)
 
@@ -242,7 +243,7 @@ class Delivery:
         except SpoolError as error:
             self._defer(live, str(error), recognised)
         except Exception as error:  # a mistake in one dictation must not end the delivery of all
-            log.exception("%s: the delivery failed", part)
+            log.exception("%s: the delivery failed", part, extra=fields(part=part))
             await utterance.wait_complete()
             self._defer(live, str(FlowpiError(f"internal error ({type(error).__name__})", "see the journal")))
         finally:
@@ -275,7 +276,7 @@ class Delivery:
 
     def _defer(self, live: _Live, reason: str, recognised: Recognised | None = None) -> None:
         part = live.utterance.part_id
-        log.warning("%s is kept for later: %s", part, reason)
+        log.warning("%s is kept for later: %s", part, reason, extra=fields(MessageId.KEPT, part=part))
         entry = self._backlog.add(part)
         entry.attempts, entry.reason = live.attempts, reason
         if recognised is not None:
@@ -326,15 +327,15 @@ class Delivery:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            log.debug("%s gives way", part)
+            log.debug("%s gives way", part, extra=fields(part=part))
             return None
         except BackendError as error:
-            log.debug("%s stays in the backlog: %s", part, error)
+            log.debug("%s stays in the backlog: %s", part, error, extra=fields(part=part))
             entry.reason = str(error)
             self._tell_if(self._backlog.failed(entry, errors, len(self._backends), self._backends.texts), entry)
             return False
         except SpoolError as error:
-            log.debug("%s stays in the backlog: %s", part, error)
+            log.debug("%s stays in the backlog: %s", part, error, extra=fields(part=part))
             entry.reason = str(error)
             entry.refusals += 1
             return False
@@ -376,14 +377,15 @@ class Delivery:
 
     def _made_a_mistake(self, entry: Entry, error: Exception) -> None:
         """It must not end the delivery of all."""
-        log.error("%s stays in the backlog", entry.part, exc_info=error)
+        log.error("%s stays in the backlog", entry.part, exc_info=error, extra=fields(part=entry.part))
         entry.reason = f"internal error ({type(error).__name__}): see the journal"
         entry.refusals += 1
         self._tell_if(self._backlog.strike(entry), entry)
 
     def _tell_if(self, parked: bool, entry: Entry) -> None:
         if parked and entry.part in self._backlog:
-            log.warning("%s is parked, no backend takes it: %s", entry.part, entry.reason)
+            what = "%s is parked, no backend takes it: %s"
+            log.warning(what, entry.part, entry.reason, extra=fields(part=entry.part))
             self._audience.parked(entry.part, entry.reason)
             self._outbox.look_again()  # later parts need not wait for it
 

@@ -19,6 +19,7 @@ from msgspec import Struct
 from flowpi.core.errors import SpoolError
 from flowpi.dictation.spool import AudioNotKept, Spool
 from flowpi.dictation.utterance import PartId, Utterance
+from flowpi.host.logfields import fields
 
 log = logging.getLogger(__name__)
 
@@ -150,11 +151,12 @@ class Keeper:
 
     def _tell_the_end(self) -> None:
         for part, utterance in sorted(self._unsaved.items()):
-            log.error("lost at the stop: %s, %.1f s: %s", part, utterance.duration_s, LOST)
+            log.error("lost at the stop: %s, %.1f s: %s", part, utterance.duration_s, LOST, extra=fields(part=part))
             self._audience.lost(part, LOST)
         for part, removal in sorted(self._undeleted.items()):
             if removal.cancelled:
-                log.error("%s was dropped, but the disk did not delete it: it comes back at the next start", part)
+                what = "%s was dropped, but the disk did not delete it: it comes back at the next start"
+                log.error(what, part, extra=fields(part=part))
 
     def _run(self, part: PartId, task: asyncio.Task[None]) -> None:
         self._tasks[part] = task
@@ -170,7 +172,8 @@ class Keeper:
             await self._spool.keep(utterance)
         except SpoolError as error:
             # The first failure of a streak is news.
-            log.log(logging.DEBUG if self._refuses else logging.ERROR, "%s: %s", part, error)
+            level = logging.DEBUG if self._refuses else logging.ERROR
+            log.log(level, "%s: %s", part, error, extra=fields(part=part))
             self._refuses = True
             self._refused.pop(part, None)
             self._refused[part] = utterance
@@ -211,7 +214,7 @@ class Keeper:
         except SpoolError as error:
             # The first failure of a streak is news.
             news = not self._undeleted
-            log.log(logging.WARNING if news else logging.DEBUG, "%s", error)
+            log.log(logging.WARNING if news else logging.DEBUG, "%s", error, extra=fields(part=part))
             self._undeleted[part] = removal
             if news:
                 self._failed(error)

@@ -16,6 +16,7 @@ from msgspec import Struct
 from flowpi.core.errors import LinkError, NoText, ProtocolError
 from flowpi.dictation.transport import PING_S, Patience
 from flowpi.dictation.utterance import Utterance
+from flowpi.host.logfields import fields
 from flowpi.wire.codec import MAX_FRAME_BYTES
 from flowpi.wire.roles import Client, FinalText, Notice, PartialText, SessionReady
 
@@ -175,7 +176,7 @@ class Session:
             case PartialText():
                 self._on_partial(event)
             case Notice(what):
-                log.debug("%s < %s", self._utterance.id, what)
+                log.debug("%s < %s", self._utterance.id, what, extra=fields(part=self._utterance.part_id))
             case FinalText():
                 raise AssertionError("taken by the receiver")
             case _:

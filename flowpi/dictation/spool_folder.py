@@ -37,6 +37,7 @@ from flowpi.dictation.spool_quarantine import (
 )
 from flowpi.dictation.utterance import PartId
 from flowpi.host.folders import FOLDER, is_same, make_folder, open_regular, sync_names
+from flowpi.host.logfields import fields
 
 log = logging.getLogger(__name__)
 
@@ -303,7 +304,7 @@ class Folder:
         `delivered`: a text of what could be read is published, and no reason is told.
         """
         name = f"{part}{SUFFIX}"
-        log.warning("%s is unreadable (%s) and goes to %s/", name, reason, QUARANTINE)
+        log.warning("%s is unreadable (%s) and goes to %s/", name, reason, QUARANTINE, extra=fields(part=part))
         try:
             with self._busy, self._at() as home, self.within(QUARANTINE, make=True) as away:
                 aside = free_name(part, away, delivered=delivered)
@@ -313,7 +314,7 @@ class Folder:
         except FileNotFoundError:
             return
         except OSError as error:
-            log.warning("%s stays where it is (%s)", name, error.strerror)
+            log.warning("%s stays where it is (%s)", name, error.strerror, extra=fields(part=part))
         self._on_quarantine(part, "" if delivered else reason)
 
     def restore(self, name: str) -> PartId:

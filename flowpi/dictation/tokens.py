@@ -22,6 +22,7 @@ from flowpi.core.errors import BackendError, ConfigError, CredentialError
 from flowpi.core.failover import retry_after_s
 from flowpi.dictation.explain import masked
 from flowpi.dictation.transport import MAX_ANSWER_BYTES, Transport
+from flowpi.host.logfields import fields
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +182,7 @@ class FetchedKey:
         try:
             return await self.get() != key
         except BackendError as error:
-            log.debug("no new key for %r: %s", self._name, error)
+            log.debug("no new key for %r: %s", self._name, error, extra=fields(backend=self._name))
             return False
 
     def start(self) -> None:
@@ -229,7 +230,8 @@ class FetchedKey:
                 failures = 0
             except BackendError as error:
                 failures += 1
-                log.log(logging.DEBUG if failures > 1 else logging.WARNING, "%s", error)
+                level = logging.DEBUG if failures > 1 else logging.WARNING
+                log.log(level, "%s", error, extra=fields(backend=self._name))
                 await asyncio.sleep(retry_after_s(failures, random.random()))
 
 

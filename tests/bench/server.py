@@ -15,7 +15,8 @@ import websockets
 
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.app import Server
-from flowpi.server.moonshine import Model, MoonshineEngine, model_directory
+from flowpi.server.model_files import model_directory
+from flowpi.server.moonshine import Model, MoonshineEngine
 from flowpi.wire.flow import FlowClient
 from flowpi.wire.roles import FinalText, SessionReady
 from tests.speech import two_cities

@@ -229,7 +229,7 @@ async def dead_while_waiting() -> dict[str, Any]:
 
 
 async def examined(url: str) -> dict[str, Any]:
-    from flowpi.doctor import examine_backends
+    from flowpi.doctor.backends import examine_backends
 
     config = Config(dictation=Dictation(backends=("b0",)), backends={"b0": FlowBackend(url)})
     (finding,) = await examine_backends(config)

@@ -1,12 +1,14 @@
 import logging
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from flowpi.host.systemd import JournalFormatter, Notifier, PersonFormatter, setup_logging, stderr_is_journal
+from flowpi.host.systemd import Notifier, PersonFormatter, setup_logging, stderr_is_journal
 
 
 @pytest.fixture
@@ -83,18 +85,6 @@ def record(level: int, message: str, name: str = "flowpi.daemon") -> logging.Log
     return logging.LogRecord(name, level, "", 0, message, (), None)
 
 
-@pytest.mark.parametrize(
-    ("level", "line"),
-    [(logging.DEBUG, "<7>x"), (logging.INFO, "<6>x"), (logging.WARNING, "<4>x"), (logging.CRITICAL, "<3>x")],
-)
-def test_journal_priority(level: int, line: str) -> None:
-    assert JournalFormatter().format(record(level, "x")) == line
-
-
-def test_journal_priority_on_each_line() -> None:
-    assert JournalFormatter().format(record(logging.ERROR, "one\ntwo")) == "<3>one\n<3>two"
-
-
 def test_a_person_reads_words() -> None:
     assert PersonFormatter().format(record(logging.WARNING, "no GPIO")) == "warning: no GPIO"
 
@@ -124,6 +114,15 @@ def test_each_v_says_more(capfd: pytest.CaptureFixture[str]) -> None:
         logging.getLogger("flowpi.daemon").debug("frame")
         logging.getLogger("flowpi.daemon").info("idle")
         assert capfd.readouterr().err == expected
+
+
+def test_why_a_service_ends_is_an_error_in_the_journal(tmp_path: Path) -> None:
+    with (tmp_path / "journal").open("w+") as journal:
+        found = os.fstat(journal.fileno())
+        environment = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+        command = [sys.executable, "-m", "flowpi", "run", "--set", "audo=1"]
+        assert subprocess.run(command, stderr=journal, env=environment, timeout=60).returncode == 78
+    assert (tmp_path / "journal").read_text().startswith("<3>flowpi: --set: audo is not a known key")
 
 
 def test_journal_stream_must_be_this_stderr(monkeypatch: pytest.MonkeyPatch) -> None:

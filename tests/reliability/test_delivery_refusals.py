@@ -92,7 +92,7 @@ def test_several_backends_that_never_work_are_each_asked_ten_times_a_minute_at_m
         nonlocal worst
         links = [Probed(error) for error in errors]
         for at, link in enumerate(links):
-            link.name, link.opens = f"backend {at}", opens
+            link.name, link.opens = f"backend-{at}", opens
         audience = Listener(cast(Spool, None))
         delivery = Delivery(Backends(links), cast(Spool, Memory()), audience, rewrite_s=3600.0)
         delivery.start([])

@@ -17,6 +17,7 @@
  *       busy                   it cannot be opened (-EBUSY)
  *       hung                   opening and closing it blocks
  *       frozen                 it stands still without an error
+ *       slow                   its clock takes ten seconds for nine; from before it is opened on
  *       storm                  every second read, as chance will have it, finds an overrun (-EPIPE)
  *       mute                   each sample is the number that stands in the file
  *
@@ -96,6 +97,8 @@ static int64_t captured(microphone *mic)
 
     if (!is(mic->levers, "frozen")) {
         frames = frames_in(now_ns() - mic->started_ns, mic->io.rate);
+        if (is(mic->levers, "slow"))
+            frames = frames * 9 / 10;
         mic->moved = frames - frames % (int64_t)mic->io.period_size;
     }
     return mic->moved;

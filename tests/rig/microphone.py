@@ -160,6 +160,10 @@ class Microphone:
         self._release("hung")
         self.thaw()
 
+    def slow_down(self) -> None:
+        """Its clock is wrong by a tenth, when it is opened the next time."""
+        self._pull("slow")
+
     def storm(self) -> None:
         """Report an overrun at every second read, and lose what was not read."""
         self._pull("storm")

@@ -11,7 +11,8 @@ import pytest
 from flowpi.core.errors import EngineUnavailable, UsageError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.engines import Engine, load_engine
-from flowpi.server.moonshine import ENCODER, MODEL_VARIABLE, Model, Run, clean, model_directory, read_vocabulary
+from flowpi.server.model_files import ENCODER, MODEL_VARIABLE, model_directory
+from flowpi.server.moonshine import Model, Run, clean, read_vocabulary
 from tests.speech import librivox, two_cities, word_error_rate
 
 SECOND = RATE_HZ * FRAME_BYTES

@@ -1,7 +1,6 @@
 """`flowpi doctor` tells apart what can be wrong with a backend."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from flowpi.config import Config, Dictation, FlowBackend, Secret
-from flowpi.doctor import Finding, doctor, examine_backends
+from flowpi.doctor.backends import examine_backends
+from flowpi.doctor.findings import Finding
 from tests.dictation.backend import FakeBackend, refuses
 from tests.dictation.network import alone
 
@@ -110,12 +110,3 @@ async def test_a_key_that_is_not_there() -> None:
     (finding,) = await examine_backends(config)
     assert finding.code == "key"
     assert "cannot read it" in finding.message
-
-
-def test_what_is_printed(capsys: pytest.CaptureFixture[str], unused_tcp_port: int) -> None:
-    config = config_of(f"ws://127.0.0.1:{unused_tcp_port}/ws")
-    assert doctor(config) == 2
-    assert capsys.readouterr().out.startswith("failure  backend b0: is not reached (")
-    assert doctor(config, as_json=True) == 2
-    (finding,) = json.loads(capsys.readouterr().out)
-    assert finding.keys() == {"part", "level", "code", "message", "hint"}

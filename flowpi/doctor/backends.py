@@ -1,15 +1,7 @@
-"""`flowpi doctor`: one finding for each fault, with what mends it.
-
-Today it looks at the backends: each is asked for a session as a dictation asks, but with no audio.
-"""
+"""The backends: each is asked for a session as a dictation asks, but with no audio."""
 
 import asyncio
-import json
-from typing import Literal
 from urllib.parse import urlsplit
-
-import msgspec
-from msgspec import Struct
 
 from flowpi.config import Config
 from flowpi.core.errors import (
@@ -25,39 +17,10 @@ from flowpi.core.errors import (
 from flowpi.core.failover import concerns_key
 from flowpi.dictation.backends import make_backends
 from flowpi.dictation.link import Attempt
-
-Level = Literal["ok", "warning", "failure"]
-
-EXIT_CODES: dict[Level, int] = {"ok": 0, "warning": 1, "failure": 2}
+from flowpi.doctor.findings import Finding
 
 RESOLVE_S = 3.0
 """A name server that takes longer is none."""
-
-
-class Finding(Struct):
-    """`code`: what a program may decide by. `hint`: what mends it, empty where all is well."""
-
-    part: str
-    level: Level
-    code: str
-    message: str
-    hint: str = ""
-
-
-def doctor(config: Config, *, as_json: bool = False) -> int:
-    """Print the findings. Returns 0 if all is well, 1 for warnings, 2 for failures.
-
-    Raises:
-        ConfigError: a backend cannot even be tried.
-    """
-    findings = asyncio.run(examine_backends(config))
-    if as_json:
-        print(json.dumps([msgspec.to_builtins(finding) for finding in findings], indent=2))
-    else:
-        for finding in findings:
-            hint = f": {finding.hint}" if finding.hint else ""
-            print(f"{finding.level:8} {finding.part}: {finding.message}{hint}")
-    return max(EXIT_CODES[finding.level] for finding in findings)
 
 
 async def examine_backends(config: Config) -> list[Finding]:

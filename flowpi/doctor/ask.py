@@ -1,0 +1,73 @@
+"""What the doctor asks: programs, files below /proc and /sys, the daemon. Each in seconds, or not at all."""
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flowpi.client import Connection
+from flowpi.config import Config
+from flowpi.core import topics
+from flowpi.core.errors import FlowpiError
+
+COMMAND_S = 5.0
+
+
+def said(*command: str) -> str | None:
+    """What a program prints; None if it is not there, fails, or does not end in time."""
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=COMMAND_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def text_of(path: Path) -> str:
+    """Empty if it cannot be read."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def faults_of(config: Config) -> dict[str, str] | None:
+    """The daemon's faults, message by code; None if no daemon answers."""
+    status = status_of(config)
+    return None if status is None else {fault["code"]: fault["message"] for fault in status["state"]["faults"]}
+
+
+def status_of(config: Config) -> dict[str, Any] | None:
+    """The daemon's `status`; None if no daemon answers."""
+    try:
+        with Connection(config) as connection:
+            status: dict[str, Any] = connection.ask({"command": "status"})["status"]
+            return status
+    except (FlowpiError, OSError, KeyError):
+        return None
+
+
+def levels_of(config: Config, seconds: float) -> Iterator[dict[str, Any]]:
+    """What the running daemon hears, ten times a second. Ends after `seconds`, or when the daemon goes away.
+
+    Raises:
+        FlowpiError: no daemon answers.
+    """
+    with Connection(config) as connection:
+        yield from _within(connection, topics.LEVEL, seconds)
+
+
+def events_of(config: Config, topic: str, seconds: float) -> Iterator[dict[str, Any]]:
+    """The payloads of any topic, as `levels_of`."""
+    with Connection(config) as connection:
+        yield from _within(connection, topic, seconds)
+
+
+def _within(connection: Connection, topic: str, seconds: float) -> Iterator[dict[str, Any]]:
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(OSError, ValueError, FlowpiError):
+        for message in connection.subscribe([topic], until=deadline):
+            yield message["payload"]

@@ -1,0 +1,82 @@
+"""`flowpi doctor --calibrate`: guides somebody at a terminal to a good level, with a live meter."""
+
+import sys
+
+from flowpi.config import Config
+from flowpi.core.errors import UsageError
+from flowpi.doctor import microphone
+from flowpi.doctor.ask import faults_of, levels_of
+from flowpi.doctor.loudness import Verdict, assess, loudness
+from flowpi.doctor.mixer import card_of, gain_of, line
+from flowpi.dsp.level import Level
+
+QUIET_S, SPEAK_S = 2.0, 6.0
+
+BAR = 40
+"""Columns, for -60 to 0 dBFS."""
+
+EXIT_CODES = {Verdict.GOOD: 0, Verdict.NOISY: 1, Verdict.NOBODY: 1, Verdict.QUIET: 1, Verdict.CLIPPING: 1}
+"""2 for any other: nothing is heard at all."""
+
+
+def calibrate(config: Config) -> int:
+    """Until the level is good or the person has enough. The exit code as of `doctor`.
+
+    Raises:
+        UsageError: nobody is at a terminal.
+        MicrophoneError: it cannot be opened.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("--calibrate needs somebody at a terminal", "run it in a terminal (ssh -t)")
+    while True:
+        noise = _hear(config, QUIET_S, f"Be quiet for {QUIET_S:.0f} s ...")
+        speech = _hear(config, SPEAK_S, f"Now speak for {SPEAK_S:.0f} s, as you will when you dictate ...")
+        verdict = assess(noise, speech)
+        print(say(verdict, loudness(noise, speech), config.audio.device), flush=True)
+        if verdict is Verdict.GOOD or not input("Again? y/n ").strip().lower().startswith("y"):
+            return EXIT_CODES.get(verdict, 2)
+
+
+def _hear(config: Config, seconds: float, request: str) -> list[Level]:
+    """What is heard meanwhile; with a meter of it."""
+    print(request, flush=True)
+    levels: list[Level] = []
+    if faults_of(config) is None:
+        levels = microphone.listen(config, seconds, _meter).levels
+    else:
+        for payload in levels_of(config, seconds):
+            levels.append(Level(**payload))
+            _meter(levels[-1])
+    print("\r\033[K", end="", flush=True)
+    return levels
+
+
+def _meter(level: Level) -> None:
+    print("\r\033[K" + meter(level), end="", flush=True)
+
+
+def meter(level: Level) -> str:
+    """One line: a bar of the level with a mark at the peak, and the numbers."""
+    bar, peak = (round(BAR * (1 + max(-60.0, value) / 60)) for value in (level.dbfs, level.peak_dbfs))
+    drawn = "".join("#" if at < bar else "|" if at == peak - 1 else " " for at in range(BAR))
+    return f"[{drawn}] {level.dbfs:6.1f} dBFS{'  too loud' if level.clipped else ''}"
+
+
+def say(verdict: Verdict, measured_dbfs: tuple[float, float], device: str) -> str:
+    """What came of it, and the line that mends it. `measured_dbfs`: noise and speech, see `loudness`."""
+    noise, speech = measured_dbfs
+    measured = f"speech {speech:.0f} dBFS, noise {noise:.0f} dBFS"
+    card = card_of(device)
+    match verdict:
+        case Verdict.GOOD:
+            return f"good: {measured}"
+        case Verdict.QUIET:
+            return f"too quiet ({measured}): {line(card, gain_of(card), louder=True)}"
+        case Verdict.CLIPPING:
+            return f"too loud, it hits the rail ({measured}): {line(card, gain_of(card), louder=False)}"
+        case Verdict.NOISY:
+            return f"noisy ({measured}): come nearer to the microphone, or away from what makes the noise"
+        case Verdict.NOBODY:
+            return f"nobody spoke, or hardly ({measured}): speak, or come nearer"
+        case _:
+            return f"{verdict.value}: `flowpi doctor` says what is wrong with the microphone"

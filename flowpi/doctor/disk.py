@@ -1,0 +1,168 @@
+"""Where sound and texts are kept: room, rights, what lies in quarantine, and how long something has waited."""
+
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from flowpi.config import Config
+from flowpi.core import lights
+from flowpi.core.ulid import ulid_unix_ms
+from flowpi.dictation.spool_quarantine import QUARANTINE, part_of
+from flowpi.doctor.ask import status_of
+from flowpi.doctor.findings import Finding, fine, skipped
+from flowpi.host import paths
+from flowpi.host.folders import FOLDER, write_and_delete
+
+PART = "disk"
+
+LEAST_MB = 20
+"""Ten minutes of speech."""
+
+LEAST_FILES = 100
+
+PROBE = ".doctor"
+"""A file that is made and deleted at once."""
+
+LONG_S = 24 * 3600.0
+
+PRIVATE = skipped(PART, "what is kept there is private: run it as root (sudo flowpi doctor)")
+
+FREE_SOME = "free some space: `df -h`, `sudo journalctl --vacuum-size=100M`, `flowpi spool list`"
+
+
+def examine(config: Config) -> list[Finding]:
+    spool, transcripts = _directories(config)
+    status = status_of(config)
+    findings: list[Finding] = []
+    for what, directory, wanted_mb in (("sound", spool, config.spool.max_mb), ("texts", transcripts, 0)):
+        finding = look_at(what, directory, wanted_mb)
+        if finding is not None and all(finding.message != other.message for other in findings):
+            findings.append(finding)
+    findings += backlog(spool, status)
+    if status is not None:
+        findings += told(status)
+    return findings or [fine(PART, f"there is room in {spool}")]
+
+
+def _directories(config: Config) -> tuple[Path, Path]:
+    """Those of the daemon: a person who looks after the service has others of his own."""
+    spool, transcripts = paths.spool_directory(config), paths.transcripts_directory(config)
+    if os.geteuid() != 0 and paths.find_socket(config).parent == paths.SYSTEM_RUNTIME:
+        spool = spool if config.spool.directory else paths.SYSTEM_STATE / "spool"
+        transcripts = transcripts if config.publish.files.directory else paths.SYSTEM_STATE / "transcripts"
+    return spool, transcripts
+
+
+def look_at(what: str, directory: Path, wanted_mb: int) -> Finding | None:
+    """None if all is well with a directory, or with where it would be made.
+
+    Args:
+        wanted_mb: how much may be kept there.
+    """
+    try:
+        there = next(place for place in (directory, *directory.parents) if place.exists())
+        disk = os.statvfs(there)
+    except PermissionError:
+        return PRIVATE
+    except OSError as error:
+        return _fails(directory, error)
+    if disk.f_flag & os.ST_RDONLY:
+        hint = f"sudo mount -o remount,rw $(findmnt -no TARGET -T {there}); if `dmesg` shows errors, replace the card"
+        return Finding(PART, "failure", "read_only", f"{there} is on a file system that is mounted read-only", hint)
+    if not os.access(there, os.W_OK | os.X_OK):
+        if _is_service(directory):
+            return PRIVATE
+        hint = f"sudo chown -R $USER {there}, or set spool.directory and publish.files.directory"
+        return Finding(PART, "failure", "forbidden", f"{there} may not be written, so no {what} can be kept", hint)
+    if _is_service(directory) and there == directory and _is_roots(there):
+        hint = f"sudo chown -R flowpi:flowpi {directory}"
+        return Finding(PART, "failure", "forbidden", f"{there} belongs to root, so the service cannot use it", hint)
+    if disk.f_files and disk.f_favail < LEAST_FILES:
+        hint = "delete many small files: `sudo du --inodes -xd3 / | sort -n | tail`"
+        return Finding(PART, "failure", "inodes", f"{there} has room for {disk.f_favail} more files", hint)
+    free_mb = disk.f_bavail * disk.f_frsize // 1_000_000
+    if free_mb < LEAST_MB:
+        return Finding(PART, "failure", "full", f"{there} has {free_mb} MB left", FREE_SOME)
+    if free_mb < wanted_mb - _used_mb(directory):
+        message = f"{there} has {free_mb} MB left, and spool.max_mb lets {wanted_mb} MB be kept"
+        return Finding(PART, "warning", "low", message, FREE_SOME + "; or lower spool.max_mb")
+    try:
+        _try_to_write(there)
+    except OSError as error:
+        return _fails(there, error)
+    return None
+
+
+def _try_to_write(directory: Path) -> None:
+    """Only that shows a card which fails. Raises OSError."""
+    handle = os.open(directory, FOLDER)
+    try:
+        write_and_delete(PROBE, handle, bytes(4096))
+    finally:
+        os.close(handle)
+
+
+def _fails(directory: Path, error: OSError) -> Finding:
+    hint = "see `dmesg`: a card that fails must be replaced"
+    return Finding(PART, "failure", "not_written", f"{directory} cannot be used ({error.strerror})", hint)
+
+
+def _is_service(directory: Path) -> bool:
+    return directory.is_relative_to(paths.SYSTEM_STATE)
+
+
+def _is_roots(directory: Path) -> bool:
+    return directory.stat().st_uid == 0
+
+
+def _used_mb(directory: Path) -> int:
+    try:
+        return sum(one.lstat().st_size for one in directory.rglob("*")) // 1_000_000
+    except OSError:
+        return 0
+
+
+def backlog(spool: Path, status: dict[str, Any] | None) -> list[Finding]:
+    """What has waited for long, and what lies in quarantine; by the daemon's word, else by the names of the files."""
+    findings = []
+    oldest_s, aside = _by_name(spool)
+    if status is not None:
+        aside = status["stats"]["quarantined"]
+        if oldest_s is None and (oldest_at := status.get("backlog", {}).get("oldest_at")):
+            oldest_s = time.time() - datetime.fromisoformat(oldest_at).timestamp()
+    if oldest_s is not None and oldest_s > LONG_S:
+        what = f"something has waited for its text for {oldest_s / 86_400:.0f} days"
+        findings.append(Finding(PART, "warning", "waiting", what, "see why by `flowpi spool list`"))
+    if aside:
+        what = f"{aside} {'file' if aside == 1 else 'files'} of the spool cannot be read, or not to the end"
+        hint = "`flowpi spool list` shows them, `flowpi spool export` gives what can be heard of them"
+        findings.append(Finding(PART, "warning", "quarantine", what, hint))
+    return findings
+
+
+def _by_name(spool: Path) -> tuple[float | None, int]:
+    """The age of the oldest utterance, and how many files are in quarantine."""
+    try:
+        parts = [part for part in map(part_of, os.listdir(spool)) if part is not None]
+        folder = spool / QUARANTINE
+        aside = len(os.listdir(folder)) if folder.is_dir() else 0
+    except OSError:
+        return None, 0
+    return time.time() - ulid_unix_ms(min(parts).utterance) / 1000 if parts else None, aside
+
+
+def told(status: dict[str, Any]) -> list[Finding]:
+    """What the daemon says of the disk."""
+    return [
+        Finding(PART, "failure", "not_written", *_halves(fault["message"]))
+        for fault in status["state"]["faults"]
+        if fault["code"] in (lights.SPOOL, lights.TRANSCRIPTS)
+    ]
+
+
+def _halves(message: str) -> tuple[str, str]:
+    """An error and its hint."""
+    what, _, hint = message.partition(": ")
+    return what, hint or FREE_SOME

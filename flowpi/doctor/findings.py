@@ -1,0 +1,102 @@
+"""What the doctor says: a finding for each fault, with a code that a program may decide by and what mends it."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Level = Literal["ok", "warning", "failure"]
+
+EXIT_CODES: dict[Level, int] = {"ok": 0, "warning": 1, "failure": 2}
+
+CODES: dict[str, str] = {
+    "works": "nothing is wrong with it",
+    "skipped": "it was not looked at; the message says why",
+    "internal": "the check itself failed: a mistake in flowpi",
+    "hangs": "the check did not end in time: a driver, a disk or a service is stuck",
+    # the configuration
+    "configuration": "the configuration cannot be used",
+    "unreadable": "this user may not read the configuration",
+    # the microphone
+    "absent": "there is no such device",
+    "busy": "another program has the microphone",
+    "forbidden": "this user may not use the device, the folder or the socket",
+    "broken": "the device is there and cannot be used",
+    "no_sound": "the device is open and delivers nothing",
+    "silence": "digital silence, without even noise",
+    "quiet": "hardly any noise: the input gain is near zero",
+    "clipping": "sound hits the rail: the input gain is too high",
+    "rate": "the device runs at another rate than it says",
+    # button and LED
+    "no_chip": "there is no GPIO chip, or no SPI device",
+    "pin": "the button or the LED cannot be used",
+    "not_pressed": "no press was seen within 10 s",
+    "dark": "the LED was not seen to flash",
+    # backends
+    "key": "the key is missing, or it is refused",
+    "dns": "the name of the service has no address",
+    "route": "there is no way to the service, or nobody listens there",
+    "tls": "there is no secure connection",
+    "path": "the service is there and its path is not",
+    "http": "another HTTP status",
+    "protocol": "it is no such service",
+    "refused": "the service refuses in its dialect",
+    # the recogniser on this machine
+    "no_model": "the recogniser or its speech model is not installed",
+    # the disk
+    "read_only": "the file system is mounted read-only",
+    "full": "there is hardly any room",
+    "low": "there is less room than `spool.max_mb` allows to be kept",
+    "inodes": "the file system has no room for more files",
+    "not_written": "the daemon says that the disk does not take sound or texts",
+    "quarantine": "files of the spool cannot be read",
+    "waiting": "something has waited for its text for more than a day",
+    # permissions
+    "no_user": "the user of the service does not exist",
+    "no_group": "a group that the service needs does not exist",
+    "not_member": "a user is not in the group that it needs",
+    "exposed": "a secret is not as private as it should be",
+    # the clock
+    "clock_unset": "the clock is years behind",
+    "unsynchronised": "the clock is not set by the network",
+    # units
+    "not_installed": "the service is not installed",
+    "not_enabled": "it does not start with the machine",
+    "not_running": "the unit is stopped",
+    "failed": "the unit failed, and systemd does not start it again",
+    "restarts": "it was restarted after it failed or hung",
+    "outdated": "what runs is older than what is installed",
+    # the daemon's socket
+    "no_daemon": "no daemon answers on its socket",
+    "open_to_all": "every user of the machine may use the socket",
+    "wrong_group": "the socket has another group than the configuration says",
+    # power
+    "undervoltage": "the power supply is too weak",
+    "throttled": "the processor is slowed down, mostly for heat",
+}
+"""Each code that there is, and what it means. A code never changes its meaning."""
+
+
+class Finding(Struct):
+    """`code`: one of `CODES`. `hint`: the line that mends it; empty where all is well.
+
+    Raises:
+        KeyError: the code is not in the table.
+    """
+
+    part: str
+    level: Level
+    code: str
+    message: str
+    hint: str = ""
+
+    def __post_init__(self) -> None:
+        CODES[self.code]
+
+
+def fine(part: str, message: str) -> Finding:
+    return Finding(part, "ok", "works", message)
+
+
+def skipped(part: str, why: str) -> Finding:
+    """What cannot be looked at is no fault."""
+    return Finding(part, "ok", "skipped", f"not looked at: {why}")

@@ -1,0 +1,222 @@
+"""The microphone: there, free, and what it gives. While the daemon has it, the daemon is asked."""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from flowpi.config import Config
+from flowpi.core.appliance import MICROPHONE
+from flowpi.core.errors import FlowpiError, MicrophoneError
+from flowpi.core.lights import SILENCE
+from flowpi.doctor.ask import faults_of, levels_of, text_of
+from flowpi.doctor.findings import Finding, fine, skipped
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
+from flowpi.dsp.level import SILENCE_DBFS, Level, measure
+from flowpi.dsp.silence import is_constant
+
+PART = "microphone"
+
+MUTED = "muted"
+"""The code of the daemon's fault that is none: its owner wants it so."""
+
+LISTEN_S = 1.5
+LONGER_S = 4.0
+"""A clock that seems to be wrong is measured again for so long: a busy machine looks the same for a moment."""
+
+MOST_OFF = 0.01
+"""A sound card's clock is right to a ten-thousandth."""
+
+QUIET_DBFS = -80.0
+"""RMS. With any gain the noise of a room and of the microphone itself is louder."""
+
+BLOCK_S = 0.1
+POLL_S = 0.002
+
+REASONS = {
+    "No such file or directory": "absent",
+    "No such device": "absent",
+    "No such device or address": "absent",
+    "Device or resource busy": "busy",
+    "Permission denied": "forbidden",
+    "Operation not permitted": "forbidden",
+}
+"""Of alsa-lib; any other is `broken`."""
+
+
+class Heard(Struct):
+    """`levels`: ten a second. `rate_hz`: measured by the clock, None if too little came. `constant`: each sample is the
+    same as the one before."""
+
+    levels: list[Level]
+    rate_hz: float | None
+    constant: bool
+
+
+def examine(config: Config) -> list[Finding]:
+    if config.audio.source == "wav":
+        return [fine(PART, f"plays {config.audio.path!r} instead of a microphone")]
+    faults = faults_of(config)
+    if faults is None:
+        return _listen(config)
+    if (finding := told(faults)) is not None:
+        return [finding]
+    try:
+        levels = [Level(**level) for level in levels_of(config, LISTEN_S)]
+    except FlowpiError:  # it has just gone
+        return _listen(config)
+    return [judge(levels) or fine(PART, "works: the daemon hears with it")]
+
+
+def told(faults: dict[str, str]) -> Finding | None:
+    """What the daemon's faults, message by code, say of the microphone."""
+    if MICROPHONE in faults:
+        message, _, hint = faults[MICROPHONE].partition(": ")
+        return unusable(message, _reason(message), hint, holders_of_sound())
+    if SILENCE in faults:
+        return _silent()
+    return fine(PART, "is muted by its owner") if MUTED in faults else None
+
+
+def _listen(config: Config) -> list[Finding]:
+    try:
+        heard = listen(config, LISTEN_S)
+        if heard.rate_hz is None or abs(heard.rate_hz / RATE_HZ - 1) > MOST_OFF:
+            heard = listen(config, LONGER_S)
+    except MicrophoneError as error:
+        if not may_use_sound(Path("/dev/snd")):
+            return [skipped(PART, "this user may not use sound; run it as root (sudo flowpi doctor)")]
+        return [unusable(error.message, error.reason, error.hint, holders_of_sound())]
+    if heard.levels and heard.constant:
+        return [_silent()]
+    found = [judge(heard.levels), judge_rate(heard.rate_hz) if heard.levels else None]
+    return [finding for finding in found if finding] or [fine(PART, f"works: {config.audio.device!r}")]
+
+
+def unusable(message: str, reason: str, hint: str, holders: Sequence[str] = ()) -> Finding:
+    """It cannot be opened. `reason`: in alsa-lib's words. `holders`: who has a microphone open."""
+    code = REASONS.get(reason, "broken")
+    if code == "absent":
+        there = ", ".join(capture_devices()) or "none at all"
+        message += f"; there is: {there}"
+        hint = f"set audio.device to one of these: {there}" if there != "none at all" else "plug a microphone in"
+    if code == "busy" and holders:
+        if all(holder.startswith("flowpi ") for holder in holders):
+            return skipped(PART, "flowpi has it, and does not answer this user; run it as root (sudo flowpi doctor)")
+        message += f"; held by {', '.join(holders)}"
+    return Finding(PART, "failure", code, message, hint or "see `arecord -L` and set audio.device")
+
+
+def judge(levels: Sequence[Level]) -> Finding | None:
+    """What a second of any sound tells; None if nothing is wrong. Whether speech is loud enough: `calibration.py`."""
+    if not levels:
+        hint = "plug it in again; see `journalctl -u flowpi`"
+        return Finding(PART, "failure", "no_sound", "delivers no sound", hint)
+    if all(level.peak_dbfs <= SILENCE_DBFS for level in levels):
+        return _silent()
+    if sum(level.clipped for level in levels) > 1:
+        hint = "lower its gain by `flowpi doctor --calibrate`"
+        return Finding(PART, "warning", "clipping", "is too loud: the sound hits the rail", hint)
+    if max(level.dbfs for level in levels) < QUIET_DBFS:
+        hint = "raise its gain by `flowpi doctor --calibrate`"
+        return Finding(PART, "warning", "quiet", f"gives hardly any noise (below {QUIET_DBFS:g} dBFS)", hint)
+    return None
+
+
+def judge_rate(rate_hz: float | None) -> Finding | None:
+    """None if it is right, or not known."""
+    if rate_hz is not None and abs(off := rate_hz / RATE_HZ - 1) > MOST_OFF:
+        what = f"its clock is off by {off:+.1%}: speech is heard at the wrong pitch"
+        return Finding(PART, "warning", "rate", what, "set audio.rate to one of its own: `arecord --dump-hw-params`")
+    return None
+
+
+def _silent() -> Finding:
+    what = "gives digital silence, without even noise"
+    hint = "look for a mute switch, a loose cable, a gain of zero in `alsamixer`, or a wrong audio.channel"
+    return Finding(PART, "failure", "silence", what, hint)
+
+
+def _reason(message: str) -> str:
+    """What the driver said, from the words of MicrophoneError."""
+    found = re.search(r"\(([^()]*)\)$", message)
+    return found.group(1) if found else ""
+
+
+def listen(config: Config, seconds: float, tell: Callable[[Level], None] = lambda level: None) -> Heard:
+    """Open the device and hear it. `tell` is given each level at once.
+
+    Raises:
+        MicrophoneError: it cannot be opened, or was lost.
+    """
+    from flowpi.daemon import make_source
+
+    source = make_source(config)
+    # What blocks here blocks this thread only; `open` would hold the interpreter.
+    if source.trial is not None:
+        source.trial()
+    source.open(time.monotonic())
+    levels: list[Level] = []
+    arrivals: list[tuple[float, int]] = []
+    sound, block, frames = b"", b"", 0
+    try:
+        started = time.monotonic()
+        while (now := time.monotonic()) - started < seconds:
+            pcm = b"".join(piece for piece in source.read(now) if isinstance(piece, bytes))
+            if pcm:
+                frames += len(pcm) // FRAME_BYTES
+                arrivals.append((now, frames))
+                sound += pcm
+                block += pcm
+                size = int(BLOCK_S * RATE_HZ) * FRAME_BYTES
+                while len(block) >= size:
+                    levels.append(measure(block[:size]))
+                    tell(levels[-1])
+                    block = block[size:]
+            time.sleep(POLL_S)
+    finally:
+        source.close()
+    return Heard(levels, rate_of(arrivals), is_constant(memoryview(sound)))
+
+
+def rate_of(arrivals: Sequence[tuple[float, int]]) -> float | None:
+    """Frames a second, from (seconds, frames so far) at each delivery, by the best line through them: a delivery that
+    comes late now and then counts little. The first ones are left out, of a device that is still starting."""
+    points = arrivals[len(arrivals) // 5 :]
+    if len(points) < 10:
+        return None
+    middle_s = sum(at for at, _ in points) / len(points)
+    middle = sum(frames for _, frames in points) / len(points)
+    spread = sum((at - middle_s) ** 2 for at, _ in points)
+    return sum((at - middle_s) * (frames - middle) for at, frames in points) / spread if spread else None
+
+
+def may_use_sound(devices: Path) -> bool:
+    """False if there are cards, and none is for this user: alsa-lib says then that there are none."""
+    cards = list(devices.glob("controlC*"))
+    return not cards or any(os.access(card, os.R_OK | os.W_OK) for card in cards)
+
+
+def capture_devices(sound: Path = Path("/proc/asound")) -> Iterator[str]:
+    """What `audio.device` may be, for each card that can record, best by its id, which stays when others come."""
+    ids = dict(re.findall(r"^ *(\d+) \[(\S+) *\]", text_of(sound / "cards"), re.MULTILINE))
+    seen = set()
+    for card, rest in re.findall(r"^(\d+)-\d+: (.*)$", text_of(sound / "pcm"), re.MULTILINE):
+        number = str(int(card))
+        if "capture" in rest and number not in seen:
+            seen.add(number)
+            yield f"plughw:CARD={ids.get(number, number)}"
+
+
+def holders_of_sound(proc: Path = Path("/proc")) -> list[str]:
+    """Who has a capture device open, as `program (process)`."""
+    found = []
+    for status in sorted(proc.glob("asound/card*/pcm*c/sub*/status")):
+        if owner := re.search(r"^owner_pid *: (\d+)$", text_of(status), re.MULTILINE):
+            pid = owner.group(1)
+            name = text_of(proc / pid / "comm").strip() or "a program"
+            found.append(f"{name} (process {pid})")
+    return list(dict.fromkeys(found))

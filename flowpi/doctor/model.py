@@ -1,0 +1,30 @@
+"""The recogniser's model, where a backend in use is the recogniser of this machine. That it answers: `backends.py`."""
+
+from flowpi.config import Config, FlowBackend
+from flowpi.core.errors import EngineUnavailable
+from flowpi.doctor.findings import Finding, fine
+from flowpi.server.model_files import missing_packages, model_directory
+
+PART = "model"
+
+HINT = "sudo /opt/flowpi/bin/pip install '/opt/flowpi/src[local]', then sudo systemctl restart flowpi-asr"
+
+
+def is_wanted(config: Config) -> bool:
+    used = (config.backends[name] for name in config.dictation.backends)
+    return config.server.engine == "moonshine" and any(
+        isinstance(backend, FlowBackend) and backend.url.startswith("ws+unix:") for backend in used
+    )
+
+
+def examine(config: Config) -> list[Finding]:
+    if not is_wanted(config):
+        return []
+    if missing := missing_packages():
+        what = f"the recogniser's packages are not installed ({', '.join(missing)})"
+        return [Finding(PART, "failure", "no_model", what, HINT)]
+    try:
+        directory = model_directory()
+    except EngineUnavailable as error:
+        return [Finding(PART, "failure", "no_model", error.message, HINT)]
+    return [fine(PART, f"is in {directory}")]

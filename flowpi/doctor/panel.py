@@ -1,0 +1,153 @@
+"""Button and LED: by the daemon's word, or by what is there; and with a person, pressed and looked at."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from flowpi.config import Config
+from flowpi.core import lights, topics
+from flowpi.core.errors import FlowpiError, PanelError, UsageError
+from flowpi.doctor.ask import events_of, faults_of
+from flowpi.doctor.findings import Finding, fine, skipped
+
+BUTTON, LED = "button", "LED"
+
+PRESS_S = 10.0
+
+FLASHES = 5
+
+CHIPS = {"gpio": ("GPIO chip", "gpiochip*"), "rgb": ("GPIO chip", "gpiochip*"), "apa102": ("SPI device", "spidev*")}
+"""By the kind of button or LED: what it hangs on, and its name in /dev."""
+
+AS_ROOT = "run it as root (sudo flowpi doctor)"
+
+WIRING = "check the wires: the button to its pin and to ground, the long leg of the LED to its resistor and pin"
+
+
+def examine(config: Config) -> list[Finding]:
+    return look(config, faults_of(config), Path("/dev"))
+
+
+def look(config: Config, faults: dict[str, str] | None, devices: Path) -> list[Finding]:
+    """`faults`: the daemon's, message by code; None if it does not run. `devices`: /dev."""
+    kinds = {BUTTON: config.button.kind, LED: config.led.kind}
+    found: list[Finding] = []
+    for part, code in ((BUTTON, lights.BUTTON), (LED, lights.LED)):
+        if kinds[part] == "none":
+            continue
+        if faults is not None and code in faults:
+            found.append(_told(part, faults[code]))
+            continue
+        if kinds[part] == "evdev":
+            finding = _input_device(Path(config.button.device or ""))
+        else:
+            finding = _chip(devices, *CHIPS[kinds[part]])
+        if finding is None:
+            how = "the daemon has it" if faults is not None else "can be used"
+            found.append(fine(part, f"{how}; `flowpi doctor --panel` tries it"))
+        elif finding not in found:
+            found.append(finding)
+    return found
+
+
+def _chip(devices: Path, name: str, pattern: str) -> Finding | None:
+    chips = sorted(devices.glob(pattern))
+    if not chips:
+        hint = (
+            "enable it by `sudo raspi-config`, or set button.kind and led.kind to none: `flowpi record` does the work"
+        )
+        return Finding("panel", "warning", "no_chip", f"there is no {name} here", hint)
+    return None if _may_use(chips) else skipped("panel", f"this user may not use {name}; {AS_ROOT}")
+
+
+def _input_device(device: Path) -> Finding | None:
+    if not device.exists():
+        hint = "plug it in, and set button.device to one of `ls /dev/input/by-id/`"
+        return Finding(BUTTON, "warning", "absent", f"there is no {device}", hint)
+    return None if _may_use([device]) else skipped(BUTTON, f"this user may not use {device}; {AS_ROOT}")
+
+
+def _may_use(devices: list[Path]) -> bool:
+    return any(os.access(device, os.R_OK | os.W_OK) for device in devices)
+
+
+def _told(part: str, message: str) -> Finding:
+    what, _, hint = message.rpartition(": ")
+    return Finding(part, "warning", "pin", what or message, hint)
+
+
+def ask_person(config: Config) -> list[Finding]:
+    """Let somebody press the button and look at the LED.
+
+    Raises:
+        UsageError: nobody is at a terminal.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("--panel asks somebody at a terminal", "run `flowpi doctor --panel` in a terminal (ssh -t)")
+    runs = faults_of(config) is not None
+    found = []
+    if config.button.kind != "none":
+        print(f"Press the button now ({PRESS_S:.0f} s) ...", flush=True)
+        found.append(pressed(lambda: daemon_sees(config) if runs else asyncio.run(_driver_sees(config))))
+    if config.led.kind != "none":
+        found.append(skipped(LED, "the daemon has it: sudo systemctl stop flowpi first") if runs else _flash(config))
+    return found
+
+
+def pressed(sees: Callable[[], bool]) -> Finding:
+    """`sees`: waits for a press."""
+    try:
+        if sees():
+            return fine(BUTTON, "was pressed and seen")
+    except FlowpiError as error:
+        return Finding(BUTTON, "failure", "pin", error.message, error.hint)
+    hint = WIRING + ", and button.pin and button.active"
+    return Finding(BUTTON, "failure", "not_pressed", f"no press was seen within {PRESS_S:.0f} s", hint)
+
+
+def daemon_sees(config: Config) -> bool:
+    """A press, by the daemon's word. Raises FlowpiError if it does not run any more."""
+    return any(event["kind"] == "pressed" for event in events_of(config, topics.BUTTON, PRESS_S))
+
+
+async def _driver_sees(config: Config) -> bool:
+    from flowpi.panel.drivers import make_button
+
+    seen = asyncio.Event()
+    button = make_button(config.button, lambda trouble: None)
+    button.open(lambda is_pressed, at: seen.set() if is_pressed else None)
+    try:
+        async with asyncio.timeout(PRESS_S):
+            await seen.wait()
+    except TimeoutError:
+        return False
+    finally:
+        button.close()
+    return True
+
+
+def _flash(config: Config) -> Finding:
+    from flowpi.panel.drivers import make_led
+
+    led = make_led(config.led)
+    try:
+        led.open()
+        for _ in range(FLASHES):
+            led.set(lights.WHITE)
+            time.sleep(0.3)
+            led.set(lights.DARK)
+            time.sleep(0.3)
+    except PanelError as error:
+        return Finding(LED, "failure", "pin", error.message, error.hint)
+    finally:
+        led.close()
+    return flashed(input("Did the LED flash? y/n "))
+
+
+def flashed(answer: str) -> Finding:
+    if answer.strip().lower().startswith("y"):
+        return fine(LED, "flashed")
+    return Finding(LED, "failure", "dark", "did not flash", WIRING + ", and led.pin")

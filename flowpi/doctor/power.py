@@ -1,0 +1,41 @@
+"""The power supply and the heat of a Raspberry Pi, by what its firmware has seen since the machine started."""
+
+from pathlib import Path
+
+from flowpi.doctor.ask import said, text_of
+from flowpi.doctor.findings import Finding, fine
+
+PART = "power"
+
+FLAGS = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+
+UNDERVOLTAGE = 0x1
+SLOWED = 0xE
+"""Frequency capped, throttled, soft limit of temperature."""
+
+SEEN = 16
+"""Bits higher: the same, at some time since the start (`vcgencmd get_throttled`)."""
+
+
+def examine() -> list[Finding]:
+    """Empty on what is no Pi."""
+    flags = text_of(FLAGS).strip() or (said("vcgencmd", "get_throttled") or "").strip().removeprefix("throttled=")
+    try:
+        return judge(int(flags, 16)) if flags else []
+    except ValueError:
+        return []
+
+
+def judge(flags: int) -> list[Finding]:
+    def when(bits: int) -> str:
+        return "now" if flags & bits else "since the start, not now"
+
+    found = []
+    if flags & (UNDERVOLTAGE | UNDERVOLTAGE << SEEN):
+        what = f"the supply is too weak ({when(UNDERVOLTAGE)}): USB microphones drop out, and cards break"
+        hint = "use the supply that belongs to the Pi, and a short thick cable"
+        found.append(Finding(PART, "warning", "undervoltage", what, hint))
+    if flags & (SLOWED | SLOWED << SEEN):
+        what = f"the processor is slowed down ({when(SLOWED)}): texts come later"
+        found.append(Finding(PART, "warning", "throttled", what, "let air to the Pi, or give it a heat sink"))
+    return found or [fine(PART, "is enough")]

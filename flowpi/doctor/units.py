@@ -1,0 +1,94 @@
+"""flowpi's units, as systemd sees them."""
+
+from pathlib import Path
+
+from flowpi.config import LOCAL_URL, Config, FlowBackend
+from flowpi.doctor.ask import said
+from flowpi.doctor.findings import Finding, fine, skipped
+
+SYSTEMD = Path("/run/systemd/system")
+"""There if systemd runs the machine, sd_booted(3)."""
+
+EXIT_CONFIG = "78"
+"""Of sysexits: `ConfigError`."""
+
+SHOWN = [
+    "Id",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "UnitFileState",
+    "NRestarts",
+    "Result",
+    "ExecMainStatus",
+    "NeedDaemonReload",
+    "User",
+    "Group",
+    "SupplementaryGroups",
+]
+
+
+def examine(config: Config) -> list[Finding]:
+    if not SYSTEMD.is_dir():
+        return [skipped("units", "systemd does not run this machine")]
+    shown = show()
+    if shown is None:
+        return [skipped("units", "systemctl does not answer")]
+    return judge(shown, wanted=wanted(config))
+
+
+def wanted(config: Config) -> list[str]:
+    """The units that this configuration needs."""
+    used = (config.backends[name] for name in config.dictation.backends)
+    local = any(isinstance(backend, FlowBackend) and backend.url == LOCAL_URL for backend in used)
+    return ["flowpi.service", *(["flowpi-asr.service"] if local else [])]
+
+
+def show() -> dict[str, dict[str, str]] | None:
+    """Properties of both units, by their names; None if systemd does not answer."""
+    output = said("systemctl", "show", f"--property={','.join(SHOWN)}", "flowpi.service", "flowpi-asr.service")
+    return None if output is None else parse(output)
+
+
+def parse(output: str) -> dict[str, dict[str, str]]:
+    units = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in output.split("\n\n")]
+    return {unit["Id"]: unit for unit in units if "Id" in unit}
+
+
+def judge(shown: dict[str, dict[str, str]], wanted: list[str]) -> list[Finding]:
+    return [finding for name in wanted for finding in _judge(name, shown.get(name, {}))]
+
+
+def _judge(name: str, unit: dict[str, str]) -> list[Finding]:
+    short = name.removesuffix(".service")
+    if unit.get("LoadState") != "loaded":
+        if unit.get("LoadState") == "masked":
+            what, hint = "is masked, so nothing can start it", f"sudo systemctl unmask {short}"
+            return [Finding(name, "failure", "not_running", what, hint)]
+        return [Finding(name, "warning", "not_installed", "is not installed", "sudo flowpi setup")]
+    found = []
+    active = unit.get("ActiveState")
+    if unit.get("SubState") == "auto-restart":
+        hint = f"see why by `journalctl -xu {short} -n 50`"
+        found.append(Finding(name, "failure", "failed", "ends again and again, and is started again", hint))
+    elif active == "failed" and unit.get("ExecMainStatus") == EXIT_CONFIG:
+        hint = f"`flowpi config check` names file, line and key; then sudo systemctl restart {short}"
+        found.append(Finding(name, "failure", "failed", "does not run: its configuration is wrong", hint))
+    elif active == "failed":
+        how = f"{unit.get('Result', 'failed')}, exit code {unit.get('ExecMainStatus', '?')}"
+        hint = f"see why by `journalctl -xu {short} -n 50`, then sudo systemctl restart {short}"
+        found.append(Finding(name, "failure", "failed", f"failed ({how})", hint))
+    elif active not in ("active", "reloading"):
+        what = f"does not run ({active}, {unit.get('SubState')})"
+        found.append(Finding(name, "failure", "not_running", what, f"sudo systemctl start {short}"))
+    if unit.get("UnitFileState") == "disabled" and short == "flowpi":  # it brings the recogniser along
+        what = "does not start with the machine"
+        found.append(Finding(name, "warning", "not_enabled", what, f"sudo systemctl enable {short}"))
+    if (restarts := int(unit.get("NRestarts") or 0)) > 0:
+        what = f"ended unasked or hung, and was started again: {restarts} {'time' if restarts == 1 else 'times'}"
+        hint = f"see why by `journalctl -u {short} -p warning`; `systemctl reset-failed {short}` counts anew"
+        found.append(Finding(name, "warning", "restarts", what, hint))
+    if unit.get("NeedDaemonReload") == "yes":
+        hint = f"sudo systemctl daemon-reload, then sudo systemctl restart {short}"
+        found.append(Finding(name, "warning", "outdated", "its unit file has changed since it was read", hint))
+    return found or [fine(name, "runs")]

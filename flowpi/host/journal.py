@@ -1,0 +1,91 @@
+"""Log records as entries of systemd's journal, with the fields of `logfields.py`.
+
+The protocol is one datagram to journald's socket, `FIELD=value` a line; a value with line breaks goes with its length
+(systemd's page "Native Journal Protocol"). It is a page of code here because the packages for it block while journald
+is busy, or send each argument of a log call as a field of its own.
+"""
+
+import logging
+import socket
+import struct
+from collections.abc import Mapping
+from typing import TextIO
+
+SOCKET = "/run/systemd/journal/socket"
+
+IDENTIFIER = "flowpi"
+"""Of both services, as it is without this protocol: `_SYSTEMD_UNIT` tells them apart."""
+
+MAX_BYTES = 48 * 1024
+"""Of one value, as journald's own LineMax for a line of stderr. The rest is cut off: with it all would be refused."""
+
+CUT = b" ... (cut)"
+
+PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+"""From sd-daemon(3); below INFO it is 7."""
+
+
+def priority(level: int) -> int:
+    """Of syslog, for a level of `logging`."""
+    return next((number for least, number in PRIORITIES if level >= least), 7)
+
+
+def datagram(fields: Mapping[str, str]) -> bytes:
+    """One entry, as journald's socket takes it."""
+    parts = []
+    for name, text in fields.items():
+        value = text.encode("utf-8", "replace")
+        if len(value) > MAX_BYTES:
+            value = value[: MAX_BYTES - len(CUT)].decode("utf-8", "ignore").encode() + CUT
+        if b"\n" in value:
+            parts.append(name.encode() + b"\n" + struct.pack("<Q", len(value)) + value + b"\n")
+        else:
+            parts.append(name.encode() + b"=" + value + b"\n")
+    return b"".join(parts)
+
+
+class LineFormatter(logging.Formatter):
+    """`<3>message`: journald reads the priority and cuts it off. Every line of a traceback gets it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(f"<{priority(record.levelno)}>{line}" for line in super().format(record).splitlines())
+
+
+class JournalHandler(logging.StreamHandler[TextIO]):
+    """Entries to journald; what its socket does not take at once goes to stderr, as lines and without fields.
+
+    A record's own fields are its attribute `journal`, see `logfields.fields`. The place in the code goes along where
+    somebody looks for a fault: with warnings, and with what DEBUG alone shows.
+    """
+
+    def __init__(self, path: str = SOCKET) -> None:
+        super().__init__()
+        self.setFormatter(LineFormatter())
+        self._path = path
+        self._plain = logging.Formatter()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            # Not connected: journald makes its socket anew when it starts again.
+            self._socket.sendto(datagram(self._fields(record)), self._path)
+        except OSError:
+            super().emit(record)
+        except Exception:
+            self.handleError(record)
+
+    def close(self) -> None:
+        self._socket.close()
+        super().close()
+
+    def _fields(self, record: logging.LogRecord) -> dict[str, str]:
+        fields = {
+            "MESSAGE": self._plain.format(record),
+            "PRIORITY": str(priority(record.levelno)),
+            "SYSLOG_IDENTIFIER": IDENTIFIER,
+        }
+        if record.levelno >= logging.WARNING or record.levelno <= logging.DEBUG:
+            fields["CODE_FILE"] = record.pathname
+            fields["CODE_LINE"] = str(record.lineno)
+            fields["CODE_FUNC"] = record.funcName or ""
+        return fields | getattr(record, "journal", {})

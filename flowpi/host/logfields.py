@@ -1,0 +1,76 @@
+"""What a log line is about, as fields of the journal: `log.info("...", extra=fields(part=part, backend=name))`.
+
+The values are names that flowpi made or its owner gave: never a word of text, never a secret, never what a peer said.
+Where the log is no journal they cost nothing and are not shown.
+"""
+
+import enum
+from typing import Any
+
+
+class MessageId(enum.Enum):
+    """The lines that a program may wait for: `journalctl MESSAGE_ID=...`. An id never changes its meaning.
+
+    `systemd/flowpi.catalog` says to a person what each means and what to do, by `journalctl -x`; a test holds the two
+    together.
+    """
+
+    STARTED = "ed30943e7f034c49b54eac4e0125aa6b"
+    """The daemon takes presses and commands."""
+
+    STOPPED = "162d6742cd4b4d0f9624331ab299a705"
+    """The daemon ends because it was asked to."""
+
+    DELIVERED = "05534c731d914092a8e0d9a44a952080"
+    """A dictation has its text, while the person waited."""
+
+    KEPT = "32c76583057947e397e141eaf487774d"
+    """No backend gave the text yet: the sound is kept, and its text comes later."""
+
+    LATE = "8cd2de9d09bd4efa8794b0972c642178"
+    """The text came of a dictation that was kept."""
+
+    FAILED = "8362e4cdffa4465f8042cef57aac27b5"
+    """A dictation has no text, or its sound is lost; nothing more comes of it by itself."""
+
+    FAULT_RAISED = "88f84901f9e14e92b1c40d8469e14748"
+    """Something is wrong from now on; `FAULT` is its code in the topic `state`."""
+
+    FAULT_CLEARED = "d620713bc3924afcbd8c54acb6390d5c"
+    """It is over."""
+
+    RELOADED = "c974b6478ba14cc88fd32b5077698d40"
+    """A changed configuration is in force."""
+
+    NOT_RELOADED = "2e10511c9ae44696a5f9779036f5dd82"
+    """A changed configuration is wrong; the one before stays in force."""
+
+
+def fields(
+    event: MessageId | None = None,
+    *,
+    part: tuple[str, int] | None = None,
+    utterance: str | None = None,
+    backend: str | None = None,
+    state: str | None = None,
+    fault: str | None = None,
+) -> dict[str, Any]:
+    """The `extra` of a log call.
+
+    Args:
+        event: MESSAGE_ID.
+        part: of an utterance: UTTERANCE_ID and PART.
+        utterance: UTTERANCE_ID of one as a whole.
+        backend: BACKEND, its name in the configuration.
+        state: STATE, that the appliance is in now.
+        fault: FAULT, its code.
+    """
+    found = {
+        "MESSAGE_ID": event and event.value,
+        "UTTERANCE_ID": part[0] if part else utterance,
+        "PART": str(part[1]) if part else None,
+        "BACKEND": backend,
+        "STATE": state,
+        "FAULT": fault,
+    }
+    return {"journal": {name: value for name, value in found.items() if value is not None}}

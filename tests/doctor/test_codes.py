@@ -1,0 +1,42 @@
+"""The table of codes: each is told somewhere, each is provoked by a test, and no other is told."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from flowpi.doctor import findings
+from flowpi.doctor.findings import CODES, Finding
+
+PACKAGE = Path(findings.__file__).parent
+TESTS = Path(__file__).parent
+
+
+def words(files: list[Path]) -> set[str]:
+    """All strings in the code of these files, without docstrings."""
+    found = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+    return found
+
+
+def test_each_code_is_told() -> None:
+    told = words([file for file in PACKAGE.glob("*.py") if file.name != "findings.py"]) | {"works", "skipped"}
+    assert set(CODES) <= told
+
+
+def test_each_code_is_provoked() -> None:
+    tests = words([file for file in TESTS.glob("test_*.py") if file.name != "test_codes.py"])
+    assert set(CODES) - tests == set()
+
+
+def test_another_code_cannot_be_told() -> None:
+    with pytest.raises(KeyError):
+        Finding("clock", "ok", "fine", "")
+
+
+def test_each_code_is_a_word_with_a_meaning() -> None:
+    assert all(code.replace("_", "").isalpha() and code.islower() for code in CODES)
+    assert all(len(meaning) > 10 for meaning in CODES.values())

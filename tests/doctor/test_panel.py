@@ -1,0 +1,86 @@
+"""Button and LED: by the daemon's word, by what is in /dev, and by somebody who presses and looks."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flowpi.config import Button, Config, Led
+from flowpi.core.errors import PanelError, UsageError
+from flowpi.doctor import panel
+from flowpi.doctor.findings import Finding
+from tests.test_client import Daemon
+
+TAKEN = "the button on GPIO 17 cannot be used (GPIOPinInUse): check the pin number"
+
+
+@pytest.fixture
+def devices(tmp_path: Path) -> Path:
+    (tmp_path / "gpiochip0").touch()
+    return tmp_path
+
+
+def test_no_chip(tmp_path: Path) -> None:
+    (finding,) = panel.look(Config(), None, tmp_path)
+    assert (finding.level, finding.code) == ("warning", "no_chip")
+    assert panel.look(Config(button=Button(kind="none"), led=Led(kind="none")), None, tmp_path) == []
+
+
+def test_a_chip(devices: Path) -> None:
+    nothing: dict[str, str] = {}
+    for faults in (None, nothing):
+        found = panel.look(Config(), faults, devices)
+        assert [(finding.part, finding.code) for finding in found] == [("button", "works"), ("LED", "works")]
+        assert all("--panel" in finding.message for finding in found)
+
+
+@pytest.mark.parametrize("faults", [None, {}])
+def test_each_kind_needs_its_own_device(devices: Path, faults: dict[str, str] | None) -> None:
+    config = Config(button=Button(kind="evdev", device=str(devices / "pedal"), key="KEY_F13"), led=Led(kind="apa102"))
+    assert [finding.code for finding in panel.look(config, faults, devices)] == ["absent", "no_chip"]
+    (devices / "pedal").touch()
+    (devices / "spidev0.0").touch()
+    assert [finding.code for finding in panel.look(config, faults, devices)] == ["works", "works"]
+
+
+def test_the_daemon_cannot_use_a_pin(devices: Path) -> None:
+    taken, led = panel.look(Config(), {"button": TAKEN}, devices)
+    assert taken == Finding("button", "warning", "pin", *TAKEN.split(": "))
+    assert led.code == "works"
+
+
+@pytest.mark.parametrize(
+    ("sees", "level", "code"),
+    [(lambda: True, "ok", "works"), (lambda: False, "failure", "not_pressed")],
+)
+def test_a_press(sees: Callable[[], bool], level: str, code: str) -> None:
+    finding = panel.pressed(sees)
+    assert (finding.level, finding.code) == (level, code)
+
+
+@pytest.mark.parametrize(("kinds", "seen"), [(["released", "pressed"], True), (["released"], False), ([], False)])
+def test_the_daemon_tells_of_a_press(tmp_path: Path, kinds: list[str], seen: bool) -> None:
+    events = [{"topic": "event/button", "payload": {"kind": kind}} for kind in kinds]
+    daemon = Daemon(tmp_path / "flowpi.sock", [{"subscribed": ["event/button"]}, *events])  # and then it goes away
+    try:
+        assert panel.daemon_sees(daemon.config) == seen
+    finally:
+        daemon.close()
+    assert daemon.heard == [{"subscribe": ["event/button"]}]
+
+
+def test_a_pin_that_cannot_be_opened() -> None:
+    def sees() -> bool:
+        raise PanelError("the button cannot be used", "check the pin")
+
+    assert panel.pressed(sees) == Finding("button", "failure", "pin", "the button cannot be used", "check the pin")
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", "works"), (" Yes ", "works"), ("n", "dark"), ("", "dark")])
+def test_whether_it_flashed(answer: str, code: str) -> None:
+    assert panel.flashed(answer).code == code
+
+
+def test_nobody_at_a_terminal() -> None:
+    with pytest.raises(UsageError, match="terminal"):
+        panel.ask_person(Config())

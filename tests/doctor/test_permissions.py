@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import pytest
+
+from flowpi.config import Audio, Button, Config, FlowBackend, Led, Publish, Secret, SocketSink
+from flowpi.doctor import permissions
+from flowpi.doctor.permissions import Accounts
+
+UNIT = {"LoadState": "loaded", "User": "flowpi", "SupplementaryGroups": "audio gpio"}
+KNOWN = Accounts({"root", "pi", "flowpi"}, {"flowpi": {"flowpi"}, "audio": {"pi"}, "gpio": set(), "input": {"flowpi"}})
+
+
+def test_the_groups_of_the_unit_are_enough() -> None:
+    assert permissions.service(Config(), UNIT, KNOWN) == []
+
+
+def test_those_of_the_user_are_enough() -> None:
+    config = Config(button=Button(kind="evdev", device="/dev/input/event0", key="KEY_F13"), led=Led(kind="none"))
+    assert permissions.service(config, UNIT, KNOWN) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "unit", "known", "code", "hint"),
+    [
+        (Config(), UNIT, Accounts({"root"}, {}), "no_user", "sudo flowpi setup"),
+        (
+            Config(),
+            UNIT,
+            Accounts(KNOWN.users, {name: KNOWN.groups[name] for name in ("flowpi", "audio")}),
+            "no_group",
+            "sudo groupadd --system gpio",
+        ),
+        (
+            Config(button=Button(kind="none"), led=Led(kind="none")),
+            {**UNIT, "SupplementaryGroups": ""},
+            KNOWN,
+            "not_member",
+            "sudo usermod -aG audio flowpi, then sudo systemctl restart flowpi",
+        ),
+        (
+            Config(led=Led(kind="apa102"), audio=Audio(source="wav", path="x")),
+            UNIT,
+            KNOWN,
+            "no_group",
+            "sudo groupadd --system spi",
+        ),
+    ],
+)
+def test_what_the_service_lacks(config: Config, unit: dict[str, str], known: Accounts, code: str, hint: str) -> None:
+    (finding,) = permissions.service(config, unit, known)
+    assert (finding.level, finding.code, finding.hint) == ("failure", code, hint)
+
+
+def test_who_may_use_the_socket() -> None:
+    assert permissions.caller("flowpi", "pi", {"pi", "flowpi"}, KNOWN) == []
+    assert permissions.caller(None, "pi", {"pi"}, KNOWN) == []
+    (stranger,) = permissions.caller("flowpi", "pi", {"pi"}, KNOWN)
+    assert (stranger.code, stranger.hint) == ("not_member", "sudo usermod -aG flowpi pi, then log in again")
+    (early,) = permissions.caller("flowpi", "flowpi", set(), KNOWN)
+    assert (early.code, early.hint) == ("not_member", "log out and in again, or `newgrp flowpi`")
+
+
+def test_a_key_that_all_can_read(tmp_path: Path) -> None:
+    file = tmp_path / "flowpi.yaml"
+    file.touch(mode=0o644)
+    cloud = FlowBackend("wss://cloud.example/ws", api_key=Secret("literal", "canary"))
+    config = Config(backends={"cloud": cloud}, publish=Publish(socket=SocketSink(path=str(tmp_path / "s"))))
+    (finding,) = permissions.examine(config, str(file))
+    assert (finding.level, finding.code) == ("warning", "exposed")
+    assert finding.message == f"{file}: backends.cloud.api_key can be read by every user of this machine"
+    assert finding.hint.startswith(f"chmod 640 {file}, or")
+    file.chmod(0o640)
+    assert [one.code for one in permissions.examine(config, str(file))] == ["works"]
+
+
+def test_the_accounts_of_this_machine() -> None:
+    known = permissions.accounts()
+    assert "root" in known.users
+    assert "root" in known.groups["root"]  # by its primary group

@@ -1,0 +1,162 @@
+"""systemd's own journald, alone: `tests.rig.disks.alone("tests.rig.journald", SCENARIO)` prints what it has then.
+
+`calls` are some log calls of this process; `life PLACE` is a life of the daemon, with stderr as the service has it.
+journald has /run and its files to itself in the mount namespace that `alone` makes, and ends with the program.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flowpi.host.journal import SOCKET, JournalHandler
+from flowpi.host.logfields import MessageId, fields
+from tests.rig.appliance import Appliance
+from tests.rig.disks import mounted
+from tests.waiting import PATIENCE_S
+
+PROGRAM = "/lib/systemd/systemd-journald"
+CATALOG = Path(__file__).parents[2] / "systemd" / "flowpi.catalog"
+JOURNAL = Path("/run/log/journal")
+
+
+@contextlib.contextmanager
+def journald() -> Iterator[subprocess.Popen[bytes]]:
+    with mounted("tmpfs", Path("/run"), kind="tmpfs", options="mode=0755"):
+        Path("/run/systemd/journal").mkdir(parents=True)
+        JOURNAL.mkdir(parents=True)
+        with mounted("tmpfs", Path("/var/log"), kind="tmpfs", options="mode=0755"):
+            # Nothing of this machine's: neither the kernel's log nor the audit's is read.
+            Path("/run/systemd/journald.conf.d").mkdir()
+            Path("/run/systemd/journald.conf.d/alone.conf").write_text("[Journal]\nReadKMsg=no\nAudit=no\n")
+            server = subprocess.Popen([PROGRAM], stderr=subprocess.DEVNULL)
+            try:
+                _wait(lambda: Path(SOCKET).exists())
+                yield server
+            finally:
+                server.terminate()
+                server.wait(PATIENCE_S)
+
+
+def entries(*wanted: str) -> list[dict[str, Any]]:
+    """What `journalctl` finds."""
+    command = ["journalctl", f"--directory={JOURNAL}", "--output=json", "--all", *wanted]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def explained(*wanted: str) -> str:
+    """What `journalctl -x` says, with the catalog of flowpi alone."""
+    made = Path("/run/catalog")
+    made.mkdir()
+    with mounted("tmpfs", Path("/var/lib/systemd"), kind="tmpfs", options="mode=0755"):
+        Path("/var/lib/systemd/catalog").mkdir()
+        with mounted("tmpfs", Path("/usr/lib/systemd/catalog"), kind="tmpfs", options="mode=0755"):
+            Path("/usr/lib/systemd/catalog/flowpi.catalog").write_bytes(CATALOG.read_bytes())
+            subprocess.run(["journalctl", "--update-catalog"], check=True, capture_output=True)
+            command = ["journalctl", f"--directory={JOURNAL}", "--catalog", "--output=short", *wanted]
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _wait(condition: Any) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "journald does not do it"
+        time.sleep(0.05)
+
+
+def calls() -> dict[str, Any]:
+    log = logging.getLogger("flowpi.rig")
+    log.setLevel(logging.DEBUG)
+    with journald() as server:
+        handler = JournalHandler()
+        log.addHandler(handler)
+        log.info("two\nlines", extra=fields(MessageId.KEPT, part=("01ARZ3NDEKTSV4RRFFQ69G5FAV", 2), backend="cloud"))
+        log.warning("a fault", extra=fields(MessageId.FAULT_RAISED, fault="silence"))
+        log.info("x" * 300_000)
+        _wait(lambda: len(entries("SYSLOG_IDENTIFIER=flowpi")) == 3)
+        found = {
+            "entries": entries("SYSLOG_IDENTIFIER=flowpi"),
+            "of the utterance": len(entries("UTTERANCE_ID=01ARZ3NDEKTSV4RRFFQ69G5FAV")),
+            "explained": explained(f"MESSAGE_ID={MessageId.FAULT_RAISED.value}"),
+            "pid": os.getpid(),
+        }
+        server.terminate()
+        server.wait(PATIENCE_S)
+        log.info("nobody is there")  # to stderr
+    return found
+
+
+def life(place: Path) -> dict[str, Any]:
+    """Ready, a text, one that is kept, its text, a bad configuration and a good one, the end."""
+    config = place / "flowpi.yaml"
+    with journald(), Appliance(place, config=config) as appliance:
+        tree = {
+            "audio": {"source": "wav", "path": "flowpi/data/demo.wav"},
+            "backends": {"local": {"kind": "flow", "url": appliance.url}},
+            "publish": {
+                "socket": {"path": str(appliance.socket)},
+                "files": {"directory": str(place / "transcripts")},
+            },
+            "spool": {"directory": str(appliance.spool)},
+        }
+        config.write_text(json.dumps(tree))
+        server = appliance.serve("echo")
+        program = [sys.executable, "-m", "tests.rig.led", str(place / "led"), *appliance.options, "-vv"]
+        with stderr() as stream:
+            status = os.fstat(stream.fileno())
+            journal_stream = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+            daemon = subprocess.Popen(
+                program, stdout=stream.fileno(), stderr=stream.fileno(), env={**os.environ, **journal_stream}
+            )
+        try:
+            _logged(MessageId.STARTED)
+            client = appliance.connect().subscribe("transcript/#")
+            client.record("start")
+            client.record("stop")
+            text = client.wait("transcript/final")["text"]
+            server.end()
+            client.record("start")
+            client.record("stop")
+            _logged(MessageId.KEPT)
+            _logged(MessageId.FAULT_RAISED)
+            appliance.serve("echo")
+            _logged(MessageId.LATE)
+            _logged(MessageId.FAULT_CLEARED)
+            config.write_text("audo: 1")
+            daemon.send_signal(signal.SIGHUP)
+            _logged(MessageId.NOT_RELOADED)
+            config.write_text(json.dumps(tree))
+            daemon.send_signal(signal.SIGHUP)
+            _logged(MessageId.RELOADED)
+        finally:
+            daemon.terminate()
+            code = daemon.wait(PATIENCE_S)
+        _logged(MessageId.STOPPED)
+        return {"code": code, "text": text, "entries": entries(f"_PID={daemon.pid}")}
+
+
+def stderr() -> socket.socket:
+    """What systemd gives a service that has `StandardError=journal`."""
+    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    stream.connect("/run/systemd/journal/stdout")
+    name, unit, priority, has_prefixes, forwarded = b"flowpi", b"", b"6", b"1", b"0\n0\n0"
+    stream.sendall(b"\n".join((name, unit, priority, has_prefixes, forwarded, b"")))
+    return stream
+
+
+def _logged(event: MessageId) -> None:
+    _wait(lambda: entries(f"MESSAGE_ID={event.value}"))
+
+
+if __name__ == "__main__":
+    scenario, *arguments = sys.argv[1:]
+    print(json.dumps(calls() if scenario == "calls" else life(Path(*arguments))))
