@@ -90,11 +90,15 @@ def ask_person(config: Config) -> list[Finding]:
     runs = faults_of(config) is not None
     found = []
     if config.button.kind != "none":
-        print(f"Press the button now ({PRESS_S:.0f} s) ...", flush=True)
-        found.append(pressed(lambda: daemon_sees(config) if runs else asyncio.run(_pin_sees(config))))
+        found.append(pressed(lambda: daemon_sees(config, _ask) if runs else asyncio.run(_pin_sees(config))))
     if config.led.kind == "gpio":
         found.append(skipped(LED, "the daemon has it: sudo systemctl stop flowpi first") if runs else _flash(config))
     return found
+
+
+def _ask() -> None:
+    """Once a press would be seen: what is needed for that may take seconds to load."""
+    print(f"Press the button now ({PRESS_S:.0f} s) ...", flush=True)
 
 
 def pressed(sees: Callable[[], bool]) -> Finding:
@@ -108,9 +112,9 @@ def pressed(sees: Callable[[], bool]) -> Finding:
     return Finding(BUTTON, "failure", "not_pressed", f"no press was seen within {PRESS_S:.0f} s", hint)
 
 
-def daemon_sees(config: Config) -> bool:
+def daemon_sees(config: Config, ask: Callable[[], None]) -> bool:
     """A press, by the daemon's word. Raises FlowpiError if it does not run any more."""
-    return any(event["kind"] == "pressed" for event in events_of(config, topics.BUTTON, PRESS_S))
+    return any(event["kind"] == "pressed" for event in events_of(config, topics.BUTTON, PRESS_S, ask))
 
 
 async def _pin_sees(config: Config) -> bool:
@@ -121,6 +125,7 @@ async def _pin_sees(config: Config) -> bool:
     seen = asyncio.Event()
     button = GpioButton(config.button.pin, active_low=config.button.active == "low")
     button.open(lambda is_pressed, at: seen.set() if is_pressed else None)
+    _ask()
     try:
         async with asyncio.timeout(PRESS_S):
             await seen.wait()

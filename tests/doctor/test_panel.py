@@ -63,7 +63,9 @@ def test_the_daemon_tells_of_a_press(tmp_path: Path, kinds: list[str], seen: boo
     events = [{"topic": "event/button", "payload": {"kind": kind}} for kind in kinds]
     daemon = Daemon(tmp_path / "flowpi.sock", [{"subscribed": ["event/button"]}, *events])  # and then it goes away
     try:
-        assert panel.daemon_sees(daemon.config) == seen
+        asked: list[str] = []
+        assert panel.daemon_sees(daemon.config, lambda: asked.append("press")) == seen
+        assert asked == ["press"]
     finally:
         daemon.close()
     assert daemon.heard == [{"subscribe": ["event/button"]}]
