@@ -31,7 +31,9 @@ def log(journal: socket.socket) -> Iterator[logging.Logger]:
     logger = logging.getLogger("flowpi.test")
     handler = JournalHandler(journal.getsockname())
     logger.addHandler(handler)
+    logger.propagate = False  # a command that ran in this process before may have left its handler
     yield logger
+    logger.propagate = True
     logger.removeHandler(handler)
     handler.close()
 
