@@ -85,7 +85,7 @@ def ask_person(config: Config) -> list[Finding]:
     Raises:
         UsageError: nobody is at a terminal.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("--panel asks somebody at a terminal", "run `flowpi doctor --panel` in a terminal (ssh -t)")
     runs = faults_of(config) is not None
     found = []
@@ -96,9 +96,15 @@ def ask_person(config: Config) -> list[Finding]:
     return found
 
 
+def _say(words: str) -> None:
+    """To whoever is at the terminal; stdout is for the findings."""
+    sys.stderr.write(words)
+    sys.stderr.flush()
+
+
 def _ask() -> None:
     """Once a press would be seen: what is needed for that may take seconds to load."""
-    print(f"Press the button now ({PRESS_S:.0f} s) ...", flush=True)
+    _say(f"Press the button now ({PRESS_S:.0f} s) ...\n")
 
 
 def pressed(sees: Callable[[], bool]) -> Finding:
@@ -151,7 +157,8 @@ def _flash(config: Config) -> Finding:
         return Finding(LED, "failure", "pin", error.message, error.hint)
     finally:
         led.close()
-    return flashed(input("Did the LED flash? y/n "))
+    _say("Did the LED flash? y/n ")
+    return flashed(sys.stdin.readline())
 
 
 def flashed(answer: str) -> Finding:
