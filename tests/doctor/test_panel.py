@@ -94,11 +94,12 @@ def test_nobody_at_a_terminal() -> None:
 
 
 def test_at_a_terminal_stdout_is_for_the_findings(tmp_path: Path) -> None:
-    """Nothing is wired here: both parts fail, and are told beside the others."""
+    """No pin can be used: both parts fail, and are told beside the others."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "flowpi", "doctor", "--panel", "--json"]
     command += ["--set", f"publish.socket.path={tmp_path}/flowpi.sock", "--set", "audio.device=none"]
-    done = subprocess.run(command, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, timeout=60)
+    no_pins = {**os.environ, "GPIOZERO_PIN_FACTORY": "no-such-factory"}
+    done = subprocess.run(command, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, timeout=60, env=no_pins)
     for end in (ours, theirs):
         os.close(end)
     assert done.returncode == 2
