@@ -3,7 +3,7 @@
 import contextlib
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from flowpi.config import Config
 from flowpi.core import topics
 from flowpi.core.errors import FlowpiError
 
-COMMAND_S = 5.0
+COMMAND_S = 10.0
 
 
 def said(*command: str) -> str | None:
@@ -60,9 +60,12 @@ def levels_of(config: Config, seconds: float) -> Iterator[dict[str, Any]]:
         yield from _within(connection, topics.LEVEL, seconds)
 
 
-def events_of(config: Config, topic: str, seconds: float) -> Iterator[dict[str, Any]]:
-    """The payloads of any topic, as `levels_of`."""
+def events_of(
+    config: Config, topic: str, seconds: float, ready: Callable[[], None] = lambda: None
+) -> Iterator[dict[str, Any]]:
+    """The payloads of any topic, as `levels_of`. `ready` is called when the daemon has answered."""
     with Connection(config) as connection:
+        ready()
         yield from _within(connection, topic, seconds)
 
 

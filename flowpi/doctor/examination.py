@@ -5,12 +5,13 @@ import contextlib
 import json
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import msgspec
 
 from flowpi.config import Config
 from flowpi.core.errors import FlowpiError, NoPermissionError
+from flowpi.daemon import check_supported
 from flowpi.dictation.backends import make_backends
 from flowpi.doctor import backends, clock, disk, microphone, model, panel, permissions, power, sockets, units
 from flowpi.doctor.findings import EXIT_CODES, Finding
@@ -41,7 +42,8 @@ def doctor(
     """
     try:
         config = read()
-        make_backends(config)  # what this does not take, the daemon does not
+        check_supported(config)  # what these do not take, the daemon does not
+        make_backends(config)
     except FlowpiError as error:
         findings = [unusable(error), *asyncio.run(examine_without())]
     else:
@@ -124,10 +126,6 @@ async def on_thread(part: str, look: Look, patience_s: float = PATIENCE_S) -> li
             loop.call_soon_threadsafe(tell, findings)
 
     threading.Thread(target=run, name=f"doctor {part}", daemon=True).start()
-    return await first(found, part, patience_s)
-
-
-async def first(found: Awaitable[list[Finding]], part: str, patience_s: float) -> list[Finding]:
     try:
         async with asyncio.timeout(patience_s):
             return await found

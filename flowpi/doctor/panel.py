@@ -85,16 +85,26 @@ def ask_person(config: Config) -> list[Finding]:
     Raises:
         UsageError: nobody is at a terminal.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("--panel asks somebody at a terminal", "run `flowpi doctor --panel` in a terminal (ssh -t)")
     runs = faults_of(config) is not None
     found = []
     if config.button.kind != "none":
-        print(f"Press the button now ({PRESS_S:.0f} s) ...", flush=True)
-        found.append(pressed(lambda: daemon_sees(config) if runs else asyncio.run(_driver_sees(config))))
+        found.append(pressed(lambda: daemon_sees(config, _ask) if runs else asyncio.run(_driver_sees(config))))
     if config.led.kind != "none":
         found.append(skipped(LED, "the daemon has it: sudo systemctl stop flowpi first") if runs else _flash(config))
     return found
+
+
+def _say(words: str) -> None:
+    """To whoever is at the terminal; stdout is for the findings."""
+    sys.stderr.write(words)
+    sys.stderr.flush()
+
+
+def _ask() -> None:
+    """Once a press would be seen: what is needed for that may take seconds to load."""
+    _say(f"Press the button now ({PRESS_S:.0f} s) ...\n")
 
 
 def pressed(sees: Callable[[], bool]) -> Finding:
@@ -108,9 +118,9 @@ def pressed(sees: Callable[[], bool]) -> Finding:
     return Finding(BUTTON, "failure", "not_pressed", f"no press was seen within {PRESS_S:.0f} s", hint)
 
 
-def daemon_sees(config: Config) -> bool:
+def daemon_sees(config: Config, ask: Callable[[], None]) -> bool:
     """A press, by the daemon's word. Raises FlowpiError if it does not run any more."""
-    return any(event["kind"] == "pressed" for event in events_of(config, topics.BUTTON, PRESS_S))
+    return any(event["kind"] == "pressed" for event in events_of(config, topics.BUTTON, PRESS_S, ask))
 
 
 async def _driver_sees(config: Config) -> bool:
@@ -119,6 +129,7 @@ async def _driver_sees(config: Config) -> bool:
     seen = asyncio.Event()
     button = make_button(config.button, lambda trouble: None)
     button.open(lambda is_pressed, at: seen.set() if is_pressed else None)
+    _ask()
     try:
         async with asyncio.timeout(PRESS_S):
             await seen.wait()
@@ -144,7 +155,8 @@ def _flash(config: Config) -> Finding:
         return Finding(LED, "failure", "pin", error.message, error.hint)
     finally:
         led.close()
-    return flashed(input("Did the LED flash? y/n "))
+    _say("Did the LED flash? y/n ")
+    return flashed(sys.stdin.readline())
 
 
 def flashed(answer: str) -> Finding:

@@ -1,5 +1,10 @@
 """Button and LED: by the daemon's word, by what is in /dev, and by somebody who presses and looks."""
 
+import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,7 +68,9 @@ def test_the_daemon_tells_of_a_press(tmp_path: Path, kinds: list[str], seen: boo
     events = [{"topic": "event/button", "payload": {"kind": kind}} for kind in kinds]
     daemon = Daemon(tmp_path / "flowpi.sock", [{"subscribed": ["event/button"]}, *events])  # and then it goes away
     try:
-        assert panel.daemon_sees(daemon.config) == seen
+        asked: list[str] = []
+        assert panel.daemon_sees(daemon.config, lambda: asked.append("press")) == seen
+        assert asked == ["press"]
     finally:
         daemon.close()
     assert daemon.heard == [{"subscribe": ["event/button"]}]
@@ -84,3 +91,17 @@ def test_whether_it_flashed(answer: str, code: str) -> None:
 def test_nobody_at_a_terminal() -> None:
     with pytest.raises(UsageError, match="terminal"):
         panel.ask_person(Config())
+
+
+def test_at_a_terminal_stdout_is_for_the_findings(tmp_path: Path) -> None:
+    """No pin can be used: both parts fail, and are told beside the others."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "flowpi", "doctor", "--panel", "--json"]
+    command += ["--set", f"publish.socket.path={tmp_path}/flowpi.sock", "--set", "audio.device=none"]
+    no_pins = {**os.environ, "GPIOZERO_PIN_FACTORY": "no-such-factory"}
+    done = subprocess.run(command, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, timeout=60, env=no_pins)
+    for end in (ours, theirs):
+        os.close(end)
+    assert done.returncode == 2
+    found = json.loads(done.stdout)
+    assert [(one["part"], one["code"]) for one in found[-2:]] == [("button", "pin"), ("LED", "pin")]

@@ -27,13 +27,20 @@ def journal(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def log(journal: socket.socket) -> Iterator[logging.Logger]:
-    logger = logging.getLogger("flowpi.test")
+def handler(journal: socket.socket) -> Iterator[JournalHandler]:
     handler = JournalHandler(journal.getsockname())
-    logger.addHandler(handler)
-    yield logger
-    logger.removeHandler(handler)
+    yield handler
     handler.close()
+
+
+@pytest.fixture
+def log(handler: JournalHandler) -> Iterator[logging.Logger]:
+    logger = logging.getLogger("flowpi.test")
+    logger.addHandler(handler)
+    logger.propagate = False  # a command that ran in this process before may have left its handler
+    yield logger
+    logger.propagate = True
+    logger.removeHandler(handler)
 
 
 def parsed(entry: bytes) -> dict[str, str]:
@@ -111,21 +118,17 @@ def test_half_a_character_is_harmless() -> None:
 
 
 def test_without_a_journal_it_goes_to_stderr(
-    log: logging.Logger, journal: socket.socket, capsys: pytest.CaptureFixture[str]
+    log: logging.Logger, handler: JournalHandler, journal: socket.socket, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path(journal.getsockname()).unlink()
-    handler = log.handlers[-1]
-    assert isinstance(handler, JournalHandler)
     handler.setStream(sys.stderr)  # that of this test
     log.warning("one\ntwo", extra=fields(fault="silence"))
     assert capsys.readouterr().err == "<4>one\n<4>two\n"
 
 
 def test_a_journal_that_does_not_read_never_blocks(
-    log: logging.Logger, journal: socket.socket, capsys: pytest.CaptureFixture[str]
+    log: logging.Logger, handler: JournalHandler, journal: socket.socket, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    handler = log.handlers[-1]
-    assert isinstance(handler, JournalHandler)
     handler.setStream(sys.stderr)
     for number in range(2000):
         log.info("line %d", number)
