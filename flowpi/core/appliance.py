@@ -8,8 +8,8 @@ Recording is the only state in which speech is being kept by intent. It is held 
 by itself after a tap or a command (`Grip.LATCHED`). Speech that is longer than a backend takes goes on in parts, and
 `LONGEST_S` is the end of one that somebody forgot. Finishing waits for the text; it never stands in the way of the
 next press, which starts a new utterance at once while the delivery of the one before goes on. A long press that is
-not spoken into mutes: the fault `MUTED` stands until another one takes it back. Every state but Idle
-has a deadline, so a lost release, a dead backend or a bug leads back to Idle in a quiet world.
+not spoken into mutes: the fault `MUTED` stands until another one takes it back. Every state but Idle has a deadline, so
+a lost release, a dead backend or a bug leads back to Idle in a quiet world.
 
 All transitions are in this file. `TABLE` names each pair of state and event, the ignored ones too; a test says that
 none is missing. Nothing here knows what a microphone, a socket or a thread is: whoever drives it carries out the

@@ -10,7 +10,7 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 from flowpi import config
 from flowpi.core.errors import PanelError
 from flowpi.core.lights import ALL, BLUE, DARK, ORANGE, WHITE, Color
-from flowpi.panel.apa102 import Apa102Led
+from flowpi.panel.apa102 import Apa102Led, stream
 from flowpi.panel.drivers import make_led
 from flowpi.panel.gpio import GpioLed, GpioRgbLed
 from flowpi.panel.led import Led, NoLed, RecordingLed
@@ -178,8 +178,6 @@ def test_a_row_that_breaks_is_let_go_of(pins: MockFactory) -> None:
     ],
 )
 def test_the_stream_is_that_of_the_data_sheet(color: Color, count: int, wanted: str) -> None:
-    from flowpi.panel.apa102 import stream
-
     assert stream(color, count) == bytes.fromhex(wanted)
 
 
