@@ -20,7 +20,7 @@ INTEROP := tests/interop
 BUILD_PACKAGES := gcc libasound2-dev python3-dev python3-venv
 TEST_PACKAGES := $(BUILD_PACKAGES) chromium e2fsprogs fuse3 iproute2 libasound2-plugins mount nodejs openssl \
 	pocketsphinx-testdata pulseaudio sox strace systemd util-linux
-DEB_PACKAGES := $(BUILD_PACKAGES) debhelper dpkg-dev
+DEB_PACKAGES := $(BUILD_PACKAGES) build-essential debhelper
 BENCH_PACKAGES := $(BUILD_PACKAGES) alsa-utils socat
 
 .PHONY: help demo test test-long check bench fuzz deb format clean
