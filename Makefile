@@ -20,7 +20,8 @@ INTEROP := tests/interop
 BUILD_PACKAGES := gcc libasound2-dev python3-dev python3-venv
 TEST_PACKAGES := $(BUILD_PACKAGES) chromium e2fsprogs fuse3 iproute2 libasound2-plugins mount nodejs openssl \
 	pocketsphinx-testdata pulseaudio sox strace systemd util-linux
-DEB_PACKAGES := $(BUILD_PACKAGES) build-essential debhelper
+# lgpio has wheels for some Pythons only; its sources want swig, and PYPI=1 to have the library inside as the wheels do.
+DEB_PACKAGES := $(BUILD_PACKAGES) build-essential debhelper swig
 BENCH_PACKAGES := $(BUILD_PACKAGES) alsa-utils socat
 
 .PHONY: help demo test test-long check bench fuzz deb format clean
@@ -62,8 +63,8 @@ deb:
 	tar --create --exclude=__pycache__ config debian flowpi systemd pyproject.toml README.md CHANGELOG.md LICENSE | \
 		tar --extract --directory=$(DEB)/flowpi
 	/usr/bin/python3 -m venv $(DEB)/tools
-	$(DEB)/tools/bin/python -m pip wheel --quiet --disable-pip-version-check --cache-dir .cache/deb --use-pep517 \
-		--wheel-dir $(DEB)/flowpi/wheels './$(DEB)/flowpi[local,keyboard]'
+	PYPI=1 $(DEB)/tools/bin/python -m pip wheel --quiet --disable-pip-version-check --cache-dir .cache/deb --use-pep517 \
+		--wheel-dir $(DEB)/flowpi/wheels './$(DEB)/flowpi[local,keyboard]' 'lgpio>=0.2.2'
 	cd $(DEB)/flowpi && debian/make-changelog > debian/changelog
 	cd $(DEB)/flowpi && PIP="$(CURDIR)/$(DEB)/tools/bin/python -m pip" dpkg-buildpackage --build=binary --no-sign
 	cp $(DEB)/*.deb dist/
