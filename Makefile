@@ -4,7 +4,7 @@
 #   make test    all tests            make check   format, lint, types, import layers
 #   make test-long   every promise of docs/reliability.md as often as it says, and its table anew: about an hour
 #   make bench   measure              make format  rewrite the files as `make check` wants them
-#   make deb     the package for the Debian that this machine runs, in dist/
+#   make deb     the package for the Debian that this machine runs, in dist/; make check-deb: and what lintian says of it
 #   make fuzz    search for frames that a role of a dialect does not stand: RUNS=250000 for each of the four
 
 SHELL := /bin/bash
@@ -24,7 +24,7 @@ TEST_PACKAGES := $(BUILD_PACKAGES) chromium e2fsprogs fuse3 iproute2 libasound2-
 DEB_PACKAGES := $(BUILD_PACKAGES) build-essential debhelper swig
 BENCH_PACKAGES := $(BUILD_PACKAGES) alsa-utils socat
 
-.PHONY: help demo test test-long check bench fuzz deb format clean
+.PHONY: help demo test test-long check bench fuzz deb check-deb format clean
 help:
 	@sed -n '1,8s/^# \{0,1\}//p' Makefile
 
@@ -69,6 +69,10 @@ deb:
 	cd $(DEB)/flowpi && PIP="$(CURDIR)/$(DEB)/tools/bin/python -m pip" dpkg-buildpackage --build=binary --no-sign
 	cp $(DEB)/*.deb dist/
 	@ls -lh dist/*.deb
+
+check-deb: deb
+	$(call need,lintian)
+	lintian --fail-on error $(DEB)/*.deb
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .

@@ -50,6 +50,10 @@ def _change(step: Write | Link | Delete | DeleteFolder, path: str) -> None:
         case Delete():
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
+        case DeleteFolder(if_empty=True):
+            with contextlib.suppress(FileNotFoundError):
+                if not os.listdir(path):
+                    os.rmdir(path)
         case DeleteFolder():
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(path)

@@ -10,6 +10,9 @@ from flowpi.setup.files import enabled, installed, is_ours
 from flowpi.setup.machine import COMMAND, CONFIG, Machine
 from flowpi.setup.steps import Delete, DeleteFolder, Link, Run, Say, Step, Write
 
+NOT_DEBIANS = ("/etc/sysusers.d", "/etc/systemd/catalog")
+"""Folders that some release of Debian does not have until a file is put into them."""
+
 RECOGNISER = "flowpi-asr.service"
 
 
@@ -73,6 +76,7 @@ def remove(here: Machine, shipped: Mapping[str, bytes], *, purge: bool) -> list[
             steps.append(Delete(path))
         else:
             steps.append(Say(f"keep {path}: it was changed by hand"))
+    steps += [DeleteFolder(folder, if_empty=True) for folder in NOT_DEBIANS if any(p.startswith(folder) for p in paths)]
     if here.command == f"{here.environment}/bin/flowpi":
         steps.append(Delete(COMMAND))
     steps += _reload(here)

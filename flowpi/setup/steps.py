@@ -29,9 +29,10 @@ class Delete(msgspec.Struct, frozen=True):
 
 
 class DeleteFolder(msgspec.Struct, frozen=True):
-    """With everything in it."""
+    """With everything in it; `if_empty`: only if there is nothing."""
 
     path: str
+    if_empty: bool = False
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -63,6 +64,8 @@ def describe(step: Step) -> str:
             return f"link {path} to {target}"
         case Delete(path):
             return f"delete {path}"
+        case DeleteFolder(path, if_empty=True):
+            return f"delete {path} if it is empty"
         case DeleteFolder(path):
             return f"delete {path} and everything in it"
         case Run(arguments):
