@@ -4,6 +4,7 @@
 #   make test    all tests            make check   format, lint, types, import layers
 #   make test-long   every promise of docs/reliability.md as often as it says, and its table anew: about an hour
 #   make bench   measure              make format  rewrite the files as `make check` wants them
+#   make deb     the package for the Debian that this machine runs, in dist/; make check-deb: and what lintian says of it
 #   make fuzz    search for frames that a role of a dialect does not stand: RUNS=250000 for each of the four
 
 SHELL := /bin/bash
@@ -19,11 +20,13 @@ INTEROP := tests/interop
 BUILD_PACKAGES := gcc libasound2-dev python3-dev python3-venv
 TEST_PACKAGES := $(BUILD_PACKAGES) chromium e2fsprogs fuse3 iproute2 libasound2-plugins mount nodejs openssl \
 	pocketsphinx-testdata pulseaudio sox strace systemd util-linux
+# lgpio has wheels for some Pythons only; its sources want swig, and PYPI=1 to have the library inside as the wheels do.
+DEB_PACKAGES := $(BUILD_PACKAGES) build-essential debhelper swig
 BENCH_PACKAGES := $(BUILD_PACKAGES) alsa-utils socat
 
-.PHONY: help demo test test-long check bench fuzz format clean
+.PHONY: help demo test test-long check bench fuzz deb check-deb format clean
 help:
-	@sed -n '1,7s/^# \{0,1\}//p' Makefile
+	@sed -n '1,8s/^# \{0,1\}//p' Makefile
 
 demo: $(VENV)/local.stamp
 	$(BIN)/flowpi demo $(WAV)
@@ -49,12 +52,34 @@ RUNS ?= 250000
 fuzz: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.fuzz --runs $(RUNS) --seed 0 --keep .cache/fuzz $(ARGS)
 
+# In a copy, which dpkg fills with what it makes. The time in the package is that of the last commit. A cache of its own:
+# what another Python 3.x built from sources looks the same to pip, and has the paths of that one in it.
+DEB := build/deb
+deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
+deb:
+	$(call need,$(DEB_PACKAGES))
+	@rm -rf $(DEB)
+	@mkdir -p $(DEB)/flowpi/wheels dist
+	tar --create --exclude=__pycache__ config debian flowpi systemd pyproject.toml README.md CHANGELOG.md LICENSE | \
+		tar --extract --directory=$(DEB)/flowpi
+	/usr/bin/python3 -m venv $(DEB)/tools
+	PYPI=1 $(DEB)/tools/bin/python -m pip wheel --quiet --disable-pip-version-check --cache-dir .cache/deb --use-pep517 \
+		--wheel-dir $(DEB)/flowpi/wheels './$(DEB)/flowpi[local,keyboard]' 'lgpio>=0.2.2'
+	cd $(DEB)/flowpi && debian/make-changelog > debian/changelog
+	cd $(DEB)/flowpi && PIP="$(CURDIR)/$(DEB)/tools/bin/python -m pip" dpkg-buildpackage --build=binary --no-sign
+	cp $(DEB)/*.deb dist/
+	@ls -lh dist/*.deb
+
+check-deb: deb
+	$(call need,lintian)
+	lintian --fail-on error $(DEB)/*.deb
+
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .*_cache build *.egg-info $(INTEROP)/node_modules
+	rm -rf $(VENV) .*_cache build dist *.egg-info $(INTEROP)/node_modules
 
 # A stamp holds when pyproject.toml is no newer. `dev` includes `local`.
 $(VENV)/local.stamp: $(VENV)/pip.stamp pyproject.toml

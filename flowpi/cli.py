@@ -130,6 +130,12 @@ def light(arguments: argparse.Namespace, config: Config) -> int:
     return show(arguments.pattern, arguments.config, arguments.overrides)
 
 
+def setup(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.setup.command import setup
+
+    return setup(root=arguments.root, dry_run=arguments.dry_run, remove=arguments.remove, purge=arguments.purge)
+
+
 def config_check(arguments: argparse.Namespace, config: Config) -> int:
     from flowpi.config_file import config_path, warnings
     from flowpi.daemon import check_supported
@@ -223,6 +229,12 @@ def parser() -> Parser:
     sub = add("light", light, "show a pattern on the LED, until Ctrl-C; with none, list them")
     sub.add_argument("pattern", metavar="PATTERN", nargs="?")
     sub.set_defaults(reads_config=False)  # it must work with a wrong one
+    sub = add("setup", setup, "make a service of it on this machine, as root")
+    sub.set_defaults(reads_config=False)
+    sub.add_argument("--root", metavar="DIR", help="in the image of a machine, whose root DIR is; nothing is started")
+    sub.add_argument("--dry-run", action="store_true", help="show what it would do")
+    sub.add_argument("--remove", action="store_true", help="take it back; configuration and dictations stay")
+    sub.add_argument("--purge", action="store_true", help="with --remove: delete these too")
     sub = add("config", None, "look at the configuration")
     actions = sub.add_subparsers(title="actions", metavar="ACTION", required=True)
     add("check", config_check, "validate", actions)

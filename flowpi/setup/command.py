@@ -1,0 +1,40 @@
+"""The command: look, plan, and show or carry out."""
+
+import os
+
+from flowpi.core.errors import UsageError
+from flowpi.setup import plan
+from flowpi.setup.carry_out import carry_out
+from flowpi.setup.files import place, read_default_config, read_shipped
+from flowpi.setup.machine import check_rights, look, owned_by_package
+from flowpi.setup.steps import describe
+
+
+def setup(*, root: str | None, dry_run: bool, remove: bool, purge: bool) -> int:
+    """
+    Args:
+        root: of an image; None: this machine, where the services are started or stopped too.
+        dry_run: show what would be done, and do nothing.
+        remove: take it back; with `purge` also the configuration, what was recorded, and the user.
+
+    Raises:
+        FlowpiError: of every kind that ends this before it is done; the next run goes on.
+    """
+    if purge and not remove:
+        raise UsageError("--purge belongs to --remove", "`flowpi setup --remove --purge`")
+    where = "" if root is None else os.path.abspath(root)
+    if owned_by_package(where):
+        if remove:
+            raise UsageError("this flowpi is a Debian package", f"sudo apt-get {'purge' if purge else 'remove'} flowpi")
+        print("flowpi is here as a Debian package, which has set everything up: nothing to do")
+        return 0
+    if not dry_run:
+        check_rights(where)
+    shipped = read_shipped()
+    here = look(where, [place(name) for name in shipped])
+    install = plan.install(here, shipped, read_default_config())
+    for step in plan.remove(here, shipped, purge=purge) if remove else install:
+        print(describe(step), flush=True)
+        if not dry_run:
+            carry_out(step, where)
+    return 0

@@ -1,0 +1,145 @@
+"""What a plan needs to know of the machine, or of the image of one, that flowpi is set up on."""
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from flowpi.core.errors import CannotCreateError, NoPermissionError, UnavailableError, UsageError
+from flowpi.setup.files import HOME
+
+CONFIG = "/etc/flowpi/flowpi.yaml"
+COMMAND = "/usr/local/bin/flowpi"
+PACKAGE = "/var/lib/dpkg/info/flowpi.list"
+HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
+"""The units have ProtectHome= and PrivateTmp=."""
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """
+    Attributes:
+        root: of an image; empty for this machine, where services are started and stopped.
+        environment: the folder with bin/flowpi, as the machine sees it.
+        base: the folder of its Python.
+        files: the content of each path that is there; None for what is no regular file.
+        command: where /usr/local/bin/flowpi leads to; None if nothing is there.
+        user: there is a user flowpi.
+        config: there is a configuration, whatever is in it.
+        model: the recogniser's model is in the environment.
+        udev: it runs here.
+        catalog: the journal has a catalogue of messages.
+    """
+
+    root: str
+    environment: str
+    base: str = "/usr"
+    files: dict[str, bytes | None] = {}
+    command: str | None = None
+    user: bool = False
+    config: bool = False
+    model: bool = True
+    udev: bool = False
+    catalog: bool = False
+
+
+def owned_by_package(root: str) -> bool:
+    """Whether the Debian package is installed there. One that was removed keeps its list, with the configuration."""
+    try:
+        return f"{HOME}/bin/flowpi\n" in Path(root + PACKAGE).read_text()
+    except OSError:
+        return False
+
+
+def look(root: str, paths: Iterable[str]) -> Machine:
+    """
+    Args:
+        root: a folder, or empty.
+        paths: those that flowpi may have to write.
+
+    Raises:
+        UnavailableError: systemd does not run here, or there is no flowpi in the image.
+        UsageError: the services could not reach flowpi, or there is no such folder.
+    """
+    if root and not os.path.isdir(root):
+        raise UsageError(f"there is no folder {root}", "let --root name the folder with the image's /etc and /usr")
+    environment, base = _environment(root)
+    files = dict[str, bytes | None]()
+    for path in paths:
+        there = Path(inside(root, path))
+        if there.is_file() and not there.is_symlink():
+            files[path] = there.read_bytes()
+        elif os.path.lexists(there):
+            files[path] = None
+    command = inside(root, COMMAND)
+    return Machine(
+        root=root,
+        environment=environment,
+        base=base,
+        files=files,
+        command=os.readlink(command) if os.path.islink(command) else "" if os.path.lexists(command) else None,
+        user=_has_user(root),
+        config=os.path.lexists(inside(root, CONFIG)),
+        model=any(Path(root + environment).glob("lib/python3*/site-packages/moonshine_voice/assets/*/*.ort")),
+        udev=not root and os.path.exists("/run/udev/control"),
+        catalog=os.path.exists(root + "/var/lib/systemd/catalog/database"),
+    )
+
+
+def inside(root: str, path: str) -> str:
+    """Where `path` of the machine is here.
+
+    Raises:
+        CannotCreateError: a link on the way to it leads out of the image.
+    """
+    if not root:
+        return path
+    top, parent = os.path.realpath(root), os.path.realpath(root + os.path.dirname(path))
+    if os.path.commonpath([top, parent]) != top:
+        hint = "run `flowpi setup --root /` inside the image instead, in a chroot or systemd-nspawn"
+        raise CannotCreateError(f"{path} leads out of {root} by a link", hint)
+    return os.path.join(parent, os.path.basename(path))
+
+
+def check_rights(root: str) -> None:
+    """
+    Raises:
+        NoPermissionError: only root may.
+        UnavailableError: there is no systemd to start services.
+    """
+    if os.geteuid() != 0:
+        raise NoPermissionError(
+            "setup writes to /etc and makes a user", "run it with sudo; --dry-run shows what it does"
+        )
+    if not root and not os.path.isdir("/run/systemd/system"):
+        hint = "for an image or a container that is not booted: --root /"
+        raise UnavailableError("systemd does not run here, so no service can be started", hint)
+
+
+def _environment(root: str) -> tuple[str, str]:
+    """Of this program, if it is one that the machine has; else where an image is expected to have it."""
+    here, base = sys.prefix, sys.base_prefix
+    if root and root != "/":
+        top = os.path.realpath(root)
+        here = os.path.realpath(here).removeprefix(top) if os.path.realpath(here).startswith(top + "/") else HOME
+        base = "/usr"
+        if not os.path.lexists(f"{top}{here}/bin/flowpi"):
+            hint = f"make a virtual environment {here} in it and install flowpi there"
+            raise UnavailableError(f"there is no {here}/bin/flowpi in {root}", hint)
+        return here, base
+    for folder in (here, base):
+        if folder.startswith(tuple(f"{hidden}/" for hidden in HIDDEN)):
+            hint = f"install it with /usr/bin/python3 into {HOME}"
+            raise UsageError(f"the services are kept from seeing {folder}, where this flowpi is", hint)
+    if not os.path.exists(f"{here}/bin/flowpi"):
+        raise UsageError(f"there is no {here}/bin/flowpi", f"install flowpi into a virtual environment {HOME}")
+    return here, base
+
+
+def _has_user(root: str) -> bool:
+    try:
+        lines = Path(inside(root, "/etc/passwd")).read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.startswith("flowpi:") for line in lines)

@@ -1,0 +1,118 @@
+"""What has to be done, worked out from what there is. Nothing here touches the machine.
+
+A plan may be cut off anywhere: the next one goes on from what it finds. So programs that only see to it that something
+is so are run each time, and what is there already is not written again.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from flowpi.setup.files import enabled, installed, is_ours
+from flowpi.setup.machine import COMMAND, CONFIG, Machine
+from flowpi.setup.steps import Delete, DeleteFolder, Link, Run, Say, Step, Write
+
+NOT_DEBIANS = ("/etc/sysusers.d", "/etc/systemd/catalog")
+"""Folders that some release of Debian does not have until a file is put into them."""
+
+RECOGNISER = "flowpi-asr.service"
+
+
+def install(here: Machine, shipped: Mapping[str, bytes], config: bytes) -> list[Step]:
+    """
+    Args:
+        shipped: the system files by name.
+        config: the default configuration, for a machine that has none.
+    """
+    files = installed(shipped, here.environment, here.base)
+    steps, changed = list[Step](), False
+    for path, content in files.items():
+        if path not in here.files:
+            steps.append(Write(path, content))
+            changed = True
+        elif not _ours(here, path):
+            steps.append(Say(f"keep {path}: it was changed by hand; delete it to have flowpi's"))
+        elif here.files[path] != content:
+            steps.append(Write(path, content))
+            changed = True
+    if not here.config:
+        steps.append(Write(CONFIG, config))
+    steps += [
+        Run(("systemd-sysusers", *_root(here), "flowpi.conf")),
+        Run(("systemd-tmpfiles", *_root(here), "--create", "flowpi.conf")),
+    ]
+    program = f"{here.environment}/bin/flowpi"
+    if here.command is None:
+        steps.append(Link(COMMAND, program))
+    elif here.command != program:
+        steps.append(Say(f"keep {COMMAND}: it is not the flowpi in {here.environment}"))
+    steps += _reload(here)
+
+    units = enabled(shipped)
+    if not here.model:
+        units.remove(RECOGNISER)
+        steps.append(
+            Say(f"no recogniser in {here.environment}, so {RECOGNISER} stays off: install 'flowpi[local]' to have it")
+        )
+    if here.root:
+        steps.append(Run(("systemctl", *_root(here), "enable", *units)))
+    else:
+        steps.append(Run(("systemctl", "enable", *units)))
+        # What runs already goes on, unless it was told something new.
+        steps.append(Run(("systemctl", "restart" if changed else "start", *units)))
+    steps.append(Say("who may use it without sudo is in the group flowpi: usermod --append --groups flowpi NAME"))
+    return steps
+
+
+def remove(here: Machine, shipped: Mapping[str, bytes], *, purge: bool) -> list[Step]:
+    """Take back what `install` did. The configuration and what was recorded stay, unless `purge`."""
+    steps = list[Step]()
+    paths = [path for path in installed(shipped, here.environment) if path in here.files]
+    units = [unit for unit in enabled(shipped) if any(path.endswith(f"/{unit}") for path in paths)]
+    if units:
+        steps.append(Run(("systemctl", *_root(here), "disable", *units), may_fail=True))
+    if not here.root:
+        steps.append(Run(("systemctl", "stop", "flowpi*.service"), may_fail=True))
+    for path in paths:
+        if _ours(here, path):
+            steps.append(Delete(path))
+        else:
+            steps.append(Say(f"keep {path}: it was changed by hand"))
+    steps += [DeleteFolder(folder, if_empty=True) for folder in NOT_DEBIANS if any(p.startswith(folder) for p in paths)]
+    if here.command == f"{here.environment}/bin/flowpi":
+        steps.append(Delete(COMMAND))
+    steps += _reload(here)
+    if not here.root:
+        steps.append(DeleteFolder("/run/flowpi"))
+    if purge:
+        steps += [DeleteFolder("/etc/flowpi"), DeleteFolder("/var/lib/flowpi")]
+        if here.user:
+            prefix = ("--prefix", here.root) if here.root else ()
+            # userdel takes the group along on a machine that runs, and leaves it in an image.
+            steps += [Run(("userdel", *prefix, "flowpi")), Run(("groupdel", *prefix, "flowpi"), may_fail=True)]
+    else:
+        steps.append(Say("keep /etc/flowpi and /var/lib/flowpi: `flowpi setup --remove --purge` deletes them"))
+    steps.append(Say(f"flowpi itself is in {here.environment}"))
+    return steps
+
+
+def _ours(here: Machine, path: str) -> bool:
+    content = here.files[path]
+    return content is not None and is_ours(content)
+
+
+def _reload(here: Machine) -> Sequence[Step]:
+    """Let those who read the files do so."""
+    steps = list[Step]()
+    if here.catalog:
+        steps.append(Run(("journalctl", *_root(here), "--update-catalog"), may_fail=True))
+    if here.root:
+        return steps
+    if here.udev:
+        steps.append(Run(("udevadm", "control", "--reload"), may_fail=True))
+        steps.append(
+            Run(("udevadm", "trigger", "--settle", "--subsystem-match=gpio", "--subsystem-match=spidev"), may_fail=True)
+        )
+    return [*steps, Run(("systemctl", "daemon-reload"))]
+
+
+def _root(here: Machine) -> tuple[str, ...]:
+    return (f"--root={here.root}",) if here.root else ()
