@@ -85,6 +85,18 @@ def doctor(arguments: argparse.Namespace, config: Config) -> int:
     return doctor(config, as_json=arguments.json)
 
 
+def provision(arguments: argparse.Namespace, config: Config) -> int:
+    from pathlib import Path
+
+    from flowpi.host import refusal
+    from flowpi.provision import take_over
+
+    boots = [Path(arguments.boot)] if arguments.boot else [Path(boot) for boot in take_over.BOOT]
+    elsewhere = arguments.boot or arguments.etc  # then it is not about this machine, unless systemd says so
+    run = os.environ.get("RUNTIME_DIRECTORY") or (None if elsewhere else refusal.RUN)
+    return take_over.provision(boots, Path(arguments.etc or take_over.ETC), Path(run) if run else None)
+
+
 def spool_list(arguments: argparse.Namespace, config: Config) -> int:
     from flowpi.backlog import spool_list
 
@@ -197,6 +209,10 @@ def parser() -> Parser:
         )
     sub = add("doctor", doctor, "one finding per fault, each with what mends it")
     sub.add_argument("--json", action="store_true", help="for a program")
+    sub = add("provision", provision, "take over a configuration that was left on the boot partition")
+    sub.add_argument("--boot", metavar="DIR", help="the boot partition; default: /boot/firmware, else /boot")
+    sub.add_argument("--etc", metavar="DIR", help="where the configuration goes; default: /etc/flowpi")
+    sub.set_defaults(reads_config=False)
     sub = add("config", None, "look at the configuration")
     actions = sub.add_subparsers(title="actions", metavar="ACTION", required=True)
     add("check", config_check, "validate", actions)
@@ -255,7 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         from flowpi.host.systemd import setup_logging
 
-        setup_logging(verbosity, service=arguments.command in (run, serve))
+        setup_logging(verbosity, service=arguments.command in (run, serve, provision))
         if arguments.reads_config:
             from flowpi.config_file import load
 

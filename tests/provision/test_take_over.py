@@ -1,0 +1,351 @@
+"""What becomes of a file on the boot partition, good or bad, seen from both ends."""
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flowpi.cli import main
+from flowpi.core.errors import CannotCreateError, ConfigError, NotWipedError
+from flowpi.host import refusal
+from flowpi.provision import boot_file, take_over
+from tests.provision.card import GOOD, SECRETS, Card, meant
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Card:
+    return Card(tmp_path)
+
+
+def refused(card: Card) -> str:
+    """The words on the partition, without their frame."""
+
+    def rest() -> dict[str, bytes]:
+        told = {"boot/flowpi-error.txt", "run/refused"}
+        return {name: content for name, content in card.tree().items() if name not in told}
+
+    before = rest()
+    with pytest.raises(ConfigError) as caught:
+        card.provision()
+    assert caught.value.exit_code == 78
+    assert rest() == before
+    assert refusal.read(card.run) == str(caught.value)
+    assert card.error is not None
+    lines = card.error.split("\r\n")
+    assert lines[0] == "flowpi cannot use the configuration on this card, and has changed nothing."
+    assert [line.strip() for line in lines[2:4]] == [
+        caught.value.message,
+        f"What to do: {caught.value.hint or 'Correct it.'}",
+    ]
+    assert not any(secret in card.error for secret in SECRETS)
+    return str(caught.value)
+
+
+# Nothing there
+
+
+def test_an_empty_partition_is_left_alone(card: Card) -> None:
+    before = card.tree()
+    assert card.provision() == 0
+    assert card.tree() == before
+
+
+def test_no_partition_is_no_error(card: Card) -> None:
+    card.boot.rmdir()
+    assert card.provision() == 0
+
+
+def test_where_there_is_nothing_to_do_no_yaml_and_no_daemon_is_imported(card: Card) -> None:
+    done = card.spawn({"PYTHONPROFILEIMPORTTIME": "1"})
+    assert done.returncode == 0
+    assert "flowpi.provision.take_over" in done.stderr
+    for module in ("yaml", "numpy", "websockets", "flowpi.daemon", "flowpi.config_check"):
+        assert f"| {module}\n" not in done.stderr.replace(" ", "").replace("|", "| ")
+
+
+# A good file
+
+
+def test_the_configuration_is_in_etc_and_its_secrets_apart(card: Card) -> None:
+    card.leave(GOOD)
+    assert card.provision() == 0
+    assert card.effective() == meant(GOOD)
+    assert card.credentials() == {
+        "flowpi_backends.cloud.token.api_key": SECRETS[0],
+        "flowpi_backends.clinic.partner_token": SECRETS[1],
+        "flowpi_backends.house.api_key": SECRETS[2],
+    }
+    assert set(card.credentials("credentials-asr").values()) == {SECRETS[3], SECRETS[4]}
+    assert card.error is None
+    assert refusal.read(card.run) is None
+
+
+def test_order_and_comments_stay(card: Card) -> None:
+    card.leave(GOOD)
+    card.provision()
+    expected = GOOD.removesuffix("...\n")
+    expected = expected.replace(SECRETS[0], "{credential: flowpi_backends.cloud.token.api_key}")
+    expected = expected.replace(f"'{SECRETS[1]}'", "{credential: flowpi_backends.clinic.partner_token}")
+    expected = expected.replace(f"|\n      {SECRETS[2]}", "{credential: flowpi_backends.house.api_key}")
+    expected = expected.replace(f'"{SECRETS[3]}"', "{credential: flowpi_server.partners.ac2be69d3e6a5d59}")
+    expected = expected.replace(SECRETS[4], "{credential: flowpi_server.api_keys.0}")
+    assert card.config == expected
+
+
+def test_no_secret_is_left_outside_the_credentials(card: Card) -> None:
+    card.leave(GOOD)
+    done = card.spawn()
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"info: {card.boot}/flowpi.yaml is in force; its secrets: 5\n"
+    for name, content in card.tree().items():
+        if not name.startswith("etc/credentials"):
+            assert not any(secret.encode() in content for secret in SECRETS), name
+
+
+def test_nobody_else_reads_a_secret(card: Card) -> None:
+    old = os.umask(0)
+    try:
+        card.leave(GOOD)
+        card.provision()
+    finally:
+        os.umask(old)
+    for service in ("credentials", "credentials-asr"):
+        assert stat.S_IMODE((card.etc / service).stat().st_mode) == 0o700
+        for path in (card.etc / service).iterdir():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE((card.etc / "flowpi.yaml").stat().st_mode) in (0o640, 0o644)
+
+
+def test_the_group_of_the_services_reads_the_configuration(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = next(number for number in os.getgroups() or [os.getgid()])
+
+    class Group:
+        gr_gid = group
+
+    monkeypatch.setattr("grp.getgrnam", lambda name: {"flowpi": Group}[name])
+    card.leave(GOOD)
+    card.provision()
+    found = (card.etc / "flowpi.yaml").stat()
+    assert (found.st_gid, stat.S_IMODE(found.st_mode)) == (group, 0o640)
+
+
+def test_what_was_taken_can_be_edited_and_taken_again(card: Card) -> None:
+    card.leave(GOOD)
+    card.provision()
+    before = card.credentials()
+    assert card.taken is not None
+    assert card.taken.splitlines()[-1] == "..."
+    assert card.taken.count("\n") == card.taken.count("\r\n")
+    card.leave(card.taken.replace("front-desk", "back-door"))
+    assert card.provision() == 0
+    assert card.loaded().device_id == "back-door"
+    assert card.credentials() == before
+    assert card.effective() == meant(GOOD.replace("front-desk", "back-door"))
+
+
+def test_a_new_secret_gets_a_new_file_and_the_old_one_goes(card: Card) -> None:
+    for secret in ("first", "second", "third"):
+        card.leave(GOOD.replace(SECRETS[0], secret))
+        card.provision()
+        assert card.effective() == meant(GOOD.replace(SECRETS[0], secret))
+        assert len(card.credentials()) == 3
+
+
+def test_with_no_secrets_no_credentials_are_left(card: Card) -> None:
+    card.leave(GOOD)
+    card.provision()
+    card.leave("led: {pin: 22}\n...\n")
+    card.provision()
+    assert card.credentials() == card.credentials("credentials-asr") == {}
+    assert card.loaded().led.pin == 22
+
+
+def test_the_same_file_again_writes_nothing_in_etc(card: Card) -> None:
+    card.leave(GOOD)
+    card.provision()
+    before = {path: path.stat() for path in card.etc.rglob("*")}
+    card.leave(GOOD)
+    card.provision()
+    assert {path: path.stat() for path in card.etc.rglob("*")} == before
+
+
+@pytest.mark.parametrize("change", [lambda text: text.replace("\n", "\r\n"), lambda text: "\ufeff" + text])
+def test_a_file_from_windows(card: Card, change: Callable[[str], str]) -> None:
+    card.leave(change(GOOD))
+    assert card.provision() == 0
+    assert card.effective() == meant(GOOD)
+    assert card.config is not None
+    assert "\r" not in card.config
+    assert card.config.startswith("# The desk")
+
+
+@pytest.mark.parametrize("name", take_over.NAMES)
+def test_what_editors_make_of_the_name(card: Card, name: str) -> None:
+    card.leave(GOOD, name)
+    assert card.provision() == 0
+    assert card.effective() == meant(GOOD)
+    assert not (card.boot / name).exists()
+
+
+def test_two_files_are_one_too_many(card: Card) -> None:
+    card.leave(GOOD)
+    card.leave(GOOD, "flowpi.yaml.txt")
+    hint = "delete the one that you do not mean"
+    assert refused(card) == f"flowpi.yaml.txt: is there beside flowpi.yaml: {hint}"
+
+
+def test_the_note_of_a_mistake_goes_with_the_mistake(card: Card) -> None:
+    card.leave("led: {pin: 99}\n...\n")
+    refused(card)
+    card.leave(GOOD)
+    assert card.provision() == 0
+    assert (card.error, refusal.read(card.run)) == (None, None)
+
+
+def test_the_note_of_a_mistake_goes_with_the_file(card: Card) -> None:
+    card.leave("led: {pin: 99}\n...\n")
+    refused(card)
+    (card.boot / "flowpi.yaml").unlink()
+    assert card.provision() == 0
+    assert (card.error, refusal.read(card.run)) == (None, None)
+
+
+# A bad file
+
+
+@pytest.mark.parametrize("before", ["", "led: {pin: 22}\n...\n"])
+def test_a_file_that_is_cut_off_anywhere_changes_nothing(card: Card, before: str) -> None:
+    if before:
+        card.leave(before)
+        card.provision()
+    whole = GOOD.rstrip("\n").encode()
+    for length in range(len(whole)):
+        with pytest.raises(ConfigError) as caught:
+            boot_file.understand(whole[:length], "flowpi.yaml")
+        assert not any(secret in str(caught.value) for secret in SECRETS)
+        if length % 97 == 0:
+            card.leave(whole[:length])
+            refused(card)
+    card.leave(whole)
+    assert card.provision() == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "line 1: is the last line, and no end mark follows: the file may be cut off"),
+        (b"led: {pin: 22}\n", "line 1: is the last line, and no end mark follows"),
+        (b"led: {pin: 22}\n....\n", "line 2: is the last line, and no end mark follows"),
+        (b"...\nled: {pin: 22}\n...\n", "line 2: is below the end mark"),
+        (b"led: {pin: 22}\n...\n\n# more\n", "line 4: is below the end mark"),
+        (b"led:\n  pim: 22\n...\n", "line 2: led.pim is not a known key: did you mean led.pin?"),
+        (b"led:\n  pin: 99\n...\n", "line 2: led.pin must be a whole number from 0 to 27, not 99"),
+        (b"led: [\n...\n", "is not YAML"),
+        (b"\tled: {}\n...\n", "is not YAML"),
+        (b"- led\n...\n", "line 1: is not a mapping of keys to values"),
+        (b"led: \xff\n...\n", "line 1: is not UTF-8 text: save it again, with the encoding UTF-8"),
+        ("led: {pin: 22}\n...\n".encode("utf-16"), "is UTF-16 text: save it again"),
+        ("led: {pin: 22}\n...\n".encode("utf-16-be"), "is UTF-16 text: save it again"),
+        (GOOD.encode()[:512].ljust(len(GOOD), b"\0"), "has holes: it was not written to the end: copy it again"),
+        (b"{\\rtf1\\ansi led: {pin: 22}}", "is a document with fonts (RTF), not plain text"),
+        (b"#" * (256 * 1024 + 1), "is larger than 256 KiB"),
+        (b"publish:\n  mqtt: {url: 'mqtt://h'}\n...\n", "line 2: publish.mqtt is not in this version of flowpi"),
+        (b"dictation: {backends: [x]}\n...\n", "line 1: dictation.backends.0 is 'x', which is not in backends"),
+        (
+            b"backends:\n  x:\n    kind: flow\n    url: wss://h/ws\n    api_key: 'canary\\n'\n    bearer: [\n...\n",
+            "is not YAML",
+        ),
+        (
+            b'backends:\n  x:\n    kind: flow\n    url: wss://h/ws\n    api_key: "canary\\nmore"\n...\n',
+            "line 5: backends.x.api_key cannot be used (it is not one line of text): put only the secret there",
+        ),
+        (
+            b"backends:\n  x: {kind: flow, url: 'wss://h/ws', api_key: %b}\n...\n" % (b"x" * 65_537),
+            "line 2: backends.x.api_key is too long for a secret",
+        ),
+        (
+            b"backends:\n  x:\n    kind: flow\n    url: wss://h/ws\n    api_key: {credential: flowpi_other}\n...\n",
+            "line 5: backends.x.api_key is {credential: flowpi_other}, which this appliance does not have",
+        ),
+        (
+            b"backends:\n  x: {kind: flow, url: 'wss://h/ws', api_key: &k abc}\nserver: {api_keys: [*k]}\n...\n",
+            "server.api_keys.0 is the same (by *) as backends.x.api_key: the two are kept apart",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(card: Card, content: bytes, words: str) -> None:
+    card.leave(content)
+    said = refused(card)
+    assert words in said
+    assert "canary" not in said
+    assert len(said) < 250
+
+
+def test_a_link_is_not_followed(card: Card) -> None:
+    (card.directory / "elsewhere").write_text(GOOD)
+    (card.boot / "flowpi.yaml").symlink_to(card.directory / "elsewhere")
+    assert "is a folder, or something else that is no file" in refused(card)
+
+
+def test_a_folder_or_a_pipe_is_no_configuration(card: Card) -> None:
+    (card.boot / "flowpi.yaml").mkdir()
+    assert "is a folder, or something else that is no file" in refused(card)
+    (card.boot / "flowpi.yaml").rmdir()
+    os.mkfifo(card.boot / "flowpi.yaml")
+    with pytest.raises(ConfigError, match="no file"):
+        card.provision()
+
+
+def test_a_mistake_keeps_what_was_in_force(card: Card) -> None:
+    card.leave(GOOD)
+    card.provision()
+    card.leave(GOOD.replace("kind: flow", "kind: flo"))
+    assert "line 6: backends.cloud.kind must be flow or suki, not 'flo': did you mean flow?" in refused(card)
+    assert card.effective() == meant(GOOD)
+
+
+def test_the_command_says_it_and_ends_with_78(card: Card, capsys: pytest.CaptureFixture[str]) -> None:
+    card.leave("led: {pin: 99}\n...\n")
+    assert main(["provision", "--boot", str(card.boot), "--etc", str(card.etc)]) == 78
+    said = "flowpi: flowpi.yaml, line 1: led.pin must be a whole number from 0 to 27, not 99\n"
+    assert capsys.readouterr() == ("", said)
+    assert refusal.read(card.run) is None  # another machine's configuration is nothing to this one's daemon
+
+
+# Writing is refused
+
+
+def test_an_etc_that_takes_nothing(card: Card) -> None:
+    card.leave(GOOD)
+    card.etc.rmdir()
+    card.etc.write_text("in the way")
+    with pytest.raises(CannotCreateError, match=r"cannot write to .*etc"):
+        card.provision()
+    assert card.error is not None
+    assert (card.boot / "flowpi.yaml").read_text() == GOOD
+
+
+def test_what_cannot_be_wiped_is_in_force_and_said_at_each_start(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def read_only(path: str, flags: int, *rest: object, **named: object) -> int:
+        if str(path).startswith(str(card.boot)) and flags & (os.O_RDWR | os.O_WRONLY):
+            raise OSError(30, "Read-only file system")
+        return real(path, flags, *rest, **named)  # type: ignore[arg-type]
+
+    card.leave(GOOD)
+    monkeypatch.setattr(os, "open", read_only)
+    with pytest.raises(NotWipedError) as caught:
+        card.provision()
+    assert caught.value.exit_code == 74
+    assert card.effective() == meant(GOOD)
+    before = {path: path.stat() for path in card.etc.rglob("*")}
+    with pytest.raises(NotWipedError, match="may hold secrets"):
+        card.provision()
+    assert {path: path.stat() for path in card.etc.rglob("*")} == before
+    assert refusal.read(card.run) is None  # it is in force
+    monkeypatch.undo()
+    assert card.provision() == 0
+    assert not (card.boot / "flowpi.yaml").exists()
