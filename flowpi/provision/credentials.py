@@ -6,6 +6,7 @@ until the new one takes its place.
 """
 
 import hashlib
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -72,17 +73,21 @@ def remove_others(etc: Path, config: Config, names: "Mapping[Key, str]") -> None
 
 
 def _have(directory: Path, base: str, value: bytes) -> str:
+    """The name of a file with this value: one that is there, or else the first free of BASE, BASE.1, BASE.2 ..."""
     make_folder(directory)
-    name, number = base, 0
-    while True:
-        try:
-            if (directory / name).read_bytes() == value:
-                return name
-        except FileNotFoundError:
-            replace_file(directory / name, value, 0o600)
+    taken = [name for name in os.listdir(directory) if re.fullmatch(rf"{re.escape(base)}(\.\d+)?", name)]
+    for name in sorted(taken):
+        if (directory / name).read_bytes() == value:
             return name
-        number += 1
-        name = f"{base}.{number}"
+    name = next(name for name in _numbered(base) if name not in taken)
+    replace_file(directory / name, value, 0o600)
+    return name
+
+
+def _numbered(base: str) -> Iterator[str]:
+    yield base
+    for number in itertools.count(1):
+        yield f"{base}.{number}"
 
 
 def _directory(key: "Key") -> str:
