@@ -288,6 +288,22 @@ def test_what_is_wrong_is_said_in_words(card: Card, content: bytes, words: str) 
     assert len(said) < 250
 
 
+@pytest.mark.parametrize("slip", ["", " ", "\n", ":", "'", '"', "*", "- "])
+def test_no_slip_of_the_finger_shows_a_secret(slip: str) -> None:
+    """One letter too many, or one too few, anywhere near a secret."""
+    for secret in SECRETS:
+        end = GOOD.index(secret) + len(secret)
+        for at in range(GOOD.rindex("\n", 0, end - len(secret) - 8), end + 3):
+            for text in (GOOD[:at] + slip + GOOD[at:], GOOD[:at] + slip + GOOD[at + 1 :]):
+                said = ""
+                try:
+                    boot_file.understand(text.encode(), "flowpi.yaml")
+                except ConfigError as error:
+                    said = str(error)
+                assert "canary" not in said
+                assert secret[-6:] not in said
+
+
 def test_a_link_is_not_followed(card: Card) -> None:
     (card.directory / "elsewhere").write_text(GOOD)
     (card.boot / "flowpi.yaml").symlink_to(card.directory / "elsewhere")
