@@ -1,6 +1,7 @@
 """What becomes of a file on the boot partition, good or bad, seen from both ends."""
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from flowpi.cli import main
+from flowpi.config import Config, FlowBackend, Secret
 from flowpi.core.errors import CannotCreateError, ConfigError, NotWipedError
 from flowpi.host import refusal
 from flowpi.provision import boot_file, take_over
 from tests.provision.card import GOOD, SECRETS, Card, meant
+
+TEMPLATE = Path(__file__).parents[2] / "config" / "flowpi-boot.yaml"
 
 
 @pytest.fixture
@@ -46,6 +50,35 @@ def refused(card: Card) -> str:
 def changed(directory: Path) -> dict[Path, tuple[int, int]]:
     """When and as what each was last changed; reading leaves it as it is."""
     return {path: (path.stat().st_ino, path.stat().st_ctime_ns) for path in directory.rglob("*")}
+
+
+# The template
+
+
+def test_the_template_changes_nothing_until_it_is_edited(card: Card) -> None:
+    card.leave(TEMPLATE.read_text())
+    assert card.provision() == 0
+    assert card.loaded() == Config()
+
+
+def test_the_examples_in_the_template_are_good(card: Card) -> None:
+    head, _, rest = TEMPLATE.read_text().partition("\n\n")
+    text = re.sub(r"^# (?=[a-z_ ]+:)", "", rest, flags=re.MULTILINE).replace("[local]", "[cloud, local]")
+    card.leave(f"{head}\n{text}")
+    assert card.provision() == 0
+    config = card.loaded()
+    assert (config.device_id, config.audio.device) == ("front-desk", "plughw:CARD=Device")
+    cloud = config.backends["cloud"]
+    assert isinstance(cloud, FlowBackend)
+    assert cloud.token is not None
+    assert cloud.token.api_key == Secret("credential", "flowpi_backends.cloud.token.api_key")
+    assert card.credentials() == {"flowpi_backends.cloud.token.api_key": "your-key"}
+    assert config.context.user_first_name == "Ada"
+
+
+def test_the_template_tells_no_lies() -> None:
+    text = TEMPLATE.read_text()
+    assert {take_over.TAKEN, take_over.ERROR, take_over.CONFIG} <= set(re.findall(r"flowpi[a-z-]*\.[a-z]+", text))
 
 
 # Nothing there
@@ -134,6 +167,25 @@ def test_the_group_of_the_services_reads_the_configuration(card: Card, monkeypat
     card.provision()
     found = (card.etc / "flowpi.yaml").stat()
     assert (found.st_gid, stat.S_IMODE(found.st_mode)) == (group, 0o640)
+
+
+def test_a_secret_in_a_comment_goes_with_all_comments(card: Card) -> None:
+    card.leave(GOOD.replace("# from the front desk", f"# {SECRETS[0]}, from the front desk"))
+    card.provision()
+    assert card.effective() == meant(GOOD)
+    for text in (card.config, card.taken):
+        assert text is not None
+        assert SECRETS[0] not in text
+    assert "front desk" not in (card.config or "")
+
+
+def test_one_secret_by_an_alias_under_two_names(card: Card) -> None:
+    text = "backends:\n  a: {kind: flow, url: 'wss://h/ws', api_key: &k abcdef}\n"
+    text += "  b: {kind: flow, url: 'wss://i/ws', api_key: *k}\ndictation: {backends: [a, b]}\n...\n"
+    card.leave(text)
+    card.provision()
+    assert card.effective() == meant(text)
+    assert card.credentials() == {"flowpi_backends.a.api_key": "abcdef"}
 
 
 def test_what_was_taken_can_be_edited_and_taken_again(card: Card) -> None:
