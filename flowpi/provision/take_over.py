@@ -203,13 +203,12 @@ def _refuse(boot: Path, run: Path | None, error: FlowpiError) -> None:
 
 
 def _accept(boot: Path, run: Path | None) -> None:
-    try:
-        os.unlink(boot / ERROR)
-        _sync(boot)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        log.warning("cannot delete %s (%s)", boot / ERROR, error.strerror)
+    if os.path.lexists(boot / ERROR):  # else a read-only partition would refuse what need not be done
+        try:
+            os.unlink(boot / ERROR)
+            _sync(boot)
+        except OSError as error:
+            log.warning("cannot delete %s (%s)", boot / ERROR, error.strerror)
     if run is not None:
         refusal.withdraw(run)
 

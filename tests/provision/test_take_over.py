@@ -10,10 +10,12 @@ import pytest
 
 from flowpi.cli import main
 from flowpi.config import Config, FlowBackend, Secret
-from flowpi.core.errors import CannotCreateError, ConfigError, NotWipedError
+from flowpi.core.errors import CannotCreateError, ConfigError
 from flowpi.host import refusal
 from flowpi.provision import boot_file, take_over
+from tests.provision import on_read_only
 from tests.provision.card import GOOD, SECRETS, Card, meant
+from tests.rig.disks import alone
 
 TEMPLATE = Path(__file__).parents[2] / "config" / "flowpi-boot.yaml"
 
@@ -400,27 +402,12 @@ def test_an_etc_that_takes_nothing(card: Card) -> None:
     assert (card.boot / "flowpi.yaml").read_text() == GOOD
 
 
-def test_what_cannot_be_wiped_is_in_force_and_said_at_each_start(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.open
-
-    def read_only(path: str, flags: int, *rest: object, **named: object) -> int:
-        if str(path).startswith(str(card.boot)) and flags & (os.O_RDWR | os.O_WRONLY):
-            raise OSError(30, "Read-only file system")
-        return real(path, flags, *rest, **named)  # type: ignore[arg-type]
-
-    card.leave(GOOD.replace("canary-", "older-canary-"))
-    card.provision()
-    card.leave(GOOD)
-    monkeypatch.setattr(os, "open", read_only)
-    with pytest.raises(NotWipedError) as caught:
-        card.provision()
-    assert caught.value.exit_code == 74
-    assert card.effective() == meant(GOOD)
-    before = changed(card.etc)
-    with pytest.raises(NotWipedError, match="may hold secrets"):
-        card.provision()
-    assert changed(card.etc) == before
-    assert refusal.read(card.run) is None  # it is in force
-    monkeypatch.undo()
-    assert card.provision() == 0
-    assert not (card.boot / "flowpi.yaml").exists()
+def test_a_partition_that_takes_nothing() -> None:
+    """The configuration is in force, once; what is left to do is said, and done when it can be."""
+    first, second, third, (log, refusal) = alone(on_read_only.__name__)
+    assert first[:2] == [74, ["flowpi.yaml"]]
+    assert second == first
+    assert third == [0, ["flowpi-taken.yaml"], *first[2:]]
+    cannot = "WARNING:flowpi.provision.take_over:cannot write CARD/boot/flowpi-taken.yaml (Read-only file system)"
+    assert log == [cannot, cannot]
+    assert refusal is None

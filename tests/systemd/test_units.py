@@ -100,7 +100,8 @@ def test_it_runs_where_there_is_something_to_do_and_only_there() -> None:
 
 def test_it_may_write_to_its_three_places_and_nowhere_else() -> None:
     lines = settings(PROVISION)
-    assert [line for line in lines if line.startswith(("ReadWrite", "StateDir", "RuntimeDirectory=", "Configur"))] == [
+    names = ("ReadWritePaths", "StateDirectory", "RuntimeDirectory", "ConfigurationDirectory")
+    assert [line for line in lines if line.partition("=")[0] in names] == [
         "ConfigurationDirectory=flowpi",
         f"RuntimeDirectory={refusal.RUN.name}",
         "ReadWritePaths=-/etc/flowpi -/boot/firmware -/boot",
