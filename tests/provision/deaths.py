@@ -19,10 +19,12 @@ from flowpi.core.errors import FlowpiError
 from tests.provision.card import Card, meant
 
 SECRET = "canary-new"
+PADDING = "\n".join(["# so that the second secret is not in the first sector, nor in the first cluster"] * 30)
 NEW = f"""\
 device_id: desk
 dictation: {{backends: [cloud]}}
 backends: {{cloud: {{kind: flow, url: "wss://flow.example/ws", api_key: {SECRET}-cloud}}}}
+{PADDING}
 server: {{api_keys: [{SECRET}-org]}}
 ...
 """

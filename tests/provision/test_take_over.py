@@ -271,6 +271,29 @@ def test_the_note_of_a_mistake_goes_with_the_file(card: Card) -> None:
     assert (card.error, refusal.read(card.run)) == (None, None)
 
 
+def test_what_is_half_wiped_is_wiped_and_not_taken(card: Card) -> None:
+    card.leave(GOOD)
+    card.provision()
+    before = changed(card.etc)
+    rest = GOOD.encode()[take_over.SECTOR_BYTES :]
+    card.leave(take_over.WIPING.ljust(take_over.SECTOR_BYTES) + rest)
+    with (card.boot / "flowpi.yaml").open("rb") as file:
+        assert card.provision() == 0
+        assert file.read().rstrip(b"\0").rstrip() == take_over.WIPING.rstrip()
+    assert not (card.boot / "flowpi.yaml").exists()
+    assert changed(card.etc) == before
+
+
+def test_the_whole_of_its_last_cluster_is_wiped(card: Card) -> None:
+    """An editor may have left the end of an earlier, longer text there."""
+    path = card.leave(GOOD)
+    with path.open("rb") as file:
+        card.provision()
+        content = file.read()
+        assert len(content) % os.fstat(file.fileno()).st_blksize == 0
+    assert content.rstrip(b"\0").rstrip() == take_over.WIPING.rstrip()
+
+
 # A bad file
 
 
