@@ -15,6 +15,7 @@ A file that cannot be used changes nothing in /etc. What is wrong stands in `flo
 below /run, by which the daemon shows it (`flowpi.host.refusal`).
 """
 
+import errno
 import logging
 import os
 from collections.abc import Sequence
@@ -157,6 +158,8 @@ def _install(boot: "BootFile", etc: Path) -> str:
         credentials.remove_others(etc, boot.config, names)
     except OSError as error:
         hint = "see whether the card is full, read-only or worn out"
+        if error.errno in (errno.EACCES, errno.EPERM):
+            hint = "run it as root"
         raise CannotCreateError(f"cannot write to {etc} ({error.strerror})", hint) from None
     return text
 

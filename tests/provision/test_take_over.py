@@ -240,6 +240,20 @@ def test_a_file_from_windows(card: Card, change: Callable[[str], str]) -> None:
     assert card.config.startswith("# The desk")
 
 
+def test_the_first_partition_with_a_file_counts(card: Card) -> None:
+    other = card.directory / "other"
+    other.mkdir()
+    (other / "flowpi.yaml").write_text("led: {pin: 22}\n...\n")
+    boots = [card.directory / "none", card.boot, other]
+    assert take_over.provision(boots, card.etc, None) == 0
+    assert card.loaded().led.pin == 22
+    (other / "flowpi.yaml").write_text("led: {pin: 23}\n...\n")
+    card.leave("led: {pin: 24}\n...\n")
+    assert take_over.provision(boots, card.etc, None) == 0
+    assert card.loaded().led.pin == 24
+    assert (other / "flowpi.yaml").exists()
+
+
 @pytest.mark.parametrize("name", take_over.NAMES)
 def test_what_editors_make_of_the_name(card: Card, name: str) -> None:
     card.leave(GOOD, name)
@@ -423,6 +437,17 @@ def test_an_etc_that_takes_nothing(card: Card) -> None:
         card.provision()
     assert card.error is not None
     assert (card.boot / "flowpi.yaml").read_text() == GOOD
+
+
+def test_without_the_right_to_write_it_says_who_may(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(take_over, "replace_file", refuse)  # root, who may run this, can write everywhere
+    card.leave("led: {pin: 22}\n...\n")
+    with pytest.raises(CannotCreateError) as caught:
+        card.provision()
+    assert str(caught.value) == f"cannot write to {card.etc} (Permission denied): run it as root"
 
 
 def test_a_partition_that_takes_nothing() -> None:
