@@ -18,8 +18,12 @@ INTEROP := tests/interop
 
 # pyalsaaudio has no wheels: it is compiled against ALSA's headers.
 BUILD_PACKAGES := gcc libasound2-dev python3-dev python3-venv
-TEST_PACKAGES := $(BUILD_PACKAGES) chromium e2fsprogs fuse3 iproute2 libasound2-plugins mount nodejs openssl \
-	pocketsphinx-testdata pulseaudio sox strace systemd util-linux
+TEST_PACKAGES := $(BUILD_PACKAGES) chromium dosfstools e2fsprogs fuse3 iproute2 kmod libasound2-plugins mount nodejs \
+	openssl pocketsphinx-testdata pulseaudio sox strace systemd util-linux
+# A kernel with FAT where the machine's own has none; a Pi's has it.
+ifeq ($(shell uname -m),x86_64)
+TEST_PACKAGES += user-mode-linux
+endif
 # lgpio has wheels for some Pythons only; its sources want swig, and PYPI=1 to have the library inside as the wheels do.
 DEB_PACKAGES := $(BUILD_PACKAGES) build-essential debhelper swig
 BENCH_PACKAGES := $(BUILD_PACKAGES) alsa-utils socat

@@ -94,6 +94,18 @@ def doctor(arguments: argparse.Namespace, config: Config) -> int:
     return doctor(read, path=path, as_json=arguments.json, with_person=arguments.panel)
 
 
+def provision(arguments: argparse.Namespace, config: Config) -> int:
+    from pathlib import Path
+
+    from flowpi.host import refusal
+    from flowpi.provision import take_over
+
+    boots = [Path(arguments.boot)] if arguments.boot else [Path(boot) for boot in take_over.BOOT]
+    elsewhere = arguments.boot or arguments.etc  # then it is not about this machine, unless systemd says so
+    run = os.environ.get("RUNTIME_DIRECTORY") or (None if elsewhere else refusal.RUN)
+    return take_over.provision(boots, Path(arguments.etc or take_over.ETC), Path(run) if run else None)
+
+
 def spool_list(arguments: argparse.Namespace, config: Config) -> int:
     from flowpi.backlog import spool_list
 
@@ -235,6 +247,10 @@ def parser() -> Parser:
     sub.add_argument("--dry-run", action="store_true", help="show what it would do")
     sub.add_argument("--remove", action="store_true", help="take it back; configuration and dictations stay")
     sub.add_argument("--purge", action="store_true", help="with --remove: delete these too")
+    sub = add("provision", provision, "take over a configuration that was left on the boot partition")
+    sub.add_argument("--boot", metavar="DIR", help="the boot partition; default: /boot/firmware, else /boot")
+    sub.add_argument("--etc", metavar="DIR", help="where the configuration goes; default: /etc/flowpi")
+    sub.set_defaults(reads_config=False)
     sub = add("config", None, "look at the configuration")
     actions = sub.add_subparsers(title="actions", metavar="ACTION", required=True)
     add("check", config_check, "validate", actions)
@@ -293,7 +309,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         from flowpi.host.systemd import setup_logging
 
-        setup_logging(verbosity, service=arguments.command in (run, serve))
+        setup_logging(verbosity, service=arguments.command in (run, serve, provision))
         if arguments.reads_config:
             from flowpi.config_file import load
 

@@ -46,7 +46,7 @@ def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
     """
 
     def error(key: Key, problem: str, hint: str) -> ConfigError:
-        return ConfigError(*place(key), ".".join(key), problem, hint)
+        return ConfigError(*place(key), ".".join(_printable(key, tree)), problem, hint)
 
     local = tree.get("backends", {}).get("local", {}) if isinstance(tree.get("backends", {}), dict) else {}
     if isinstance(local, dict) and local and "kind" not in local:
@@ -210,6 +210,17 @@ def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:
     if isinstance(value, str) and value and path[:1] in SECRETIVE and path[1:2] != ("listen",) and not meant:
         shown = "text"
     return path, f"must be {_expected(kind)}, not {shown}", hint
+
+
+def _printable(key: Key, tree: dict[str, Any]) -> Key:
+    """Without a secret that became the name of a key, as in `{client_key"fl-1234"}`."""
+    if key[:1] not in SECRETIVE or len(key) < (2 if key[0] == "server" else 3) or key[:2] == ("server", "partners"):
+        return key
+    siblings = _fields(_type_at(key[:-1], tree))
+    if not siblings or key[-1] in siblings:
+        return key
+    like_a_key = re.fullmatch(r"[a-z_]{1,20}", key[-1]) and _value_at(key, tree) is not None
+    return key if like_a_key else (*key[:-1], "***")
 
 
 def _split(fault: str) -> tuple[str, Key]:

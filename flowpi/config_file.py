@@ -49,16 +49,26 @@ def load(path: str | None = None, overrides: Sequence[str] = ()) -> Config:
     tree: dict[str, Any] = {}
     places: dict[Key, Place] = {}
     if found is not None:
-        tree = _Reader(found, places).read(_bytes(found))
+        tree = read_tree(_bytes(found), found, places)
     for override in overrides:
         _override(tree, places, override)
+
+    return _checked(tree, places, found or "--set")
+
+
+def parse(content: bytes, file: str) -> Config:
+    """The configuration that these bytes describe. Raises ConfigError, which names `file`."""
+    places: dict[Key, Place] = {}
+    return _checked(read_tree(content, file, places), places, file)
+
+
+def _checked(tree: dict[str, Any], places: "dict[Key, Place]", otherwise: str) -> Config:
+    from flowpi.config_check import check
 
     def place(key: "Key") -> "Place":
         while key and key not in places:
             key = key[:-1]
-        return places.get(key, (found or "--set", None))
-
-    from flowpi.config_check import check
+        return places.get(key, (otherwise, None))
 
     return check(tree, place)
 
@@ -89,6 +99,12 @@ def load_for_light(path: str | None = None, overrides: Sequence[str] = ()) -> tu
     return Config(), wrong
 
 
+def read_tree(content: bytes, file: str, places: "dict[Key, Place] | None" = None) -> dict[str, Any]:
+    """What the YAML says, unchecked; notes into `places` where each key was set. Raises ConfigError."""
+    tree: dict[str, Any] = _Reader(file, {} if places is None else places).read(content)
+    return tree
+
+
 def config_path(path: str | None = None) -> str | None:
     """The file that `load(path)` reads, or None for built-in defaults."""
     if path is not None:
@@ -115,9 +131,9 @@ def warnings(config: Config, path: str | None) -> Iterator[str]:
         if mode & stat.S_IWOTH:
             yield f"{path} can be changed by every user of this machine: chmod o-w {path}"
         if mode & stat.S_IROTH:
-            for key in _literals(config):
+            for key, _ in literals(config):
                 place = "use {credential: NAME} or {file: PATH}"
-                yield f"{path}: {key} can be read by every user of this machine: chmod 640 {path}, or {place}"
+                yield f"{path}: {'.'.join(key)} can be read by every user of this machine: chmod 640 {path}, or {place}"
     from flowpi.config_check import is_loopback
 
     for name, backend in config.backends.items():
@@ -146,16 +162,25 @@ def _plain_text(key: str, url: str | None, scheme: str) -> Iterator[str]:
         yield f"{key} sends its key over the network in plain text: use {scheme}://"
 
 
-def _literals(part: object, key: str = "") -> Iterator[str]:
-    if isinstance(part, Secret):
-        if part.kind == "literal":
-            yield key
-    elif isinstance(part, msgspec.Struct):
-        for name in part.__struct_fields__:
-            yield from _literals(getattr(part, name), f"{key}.{name}" if key else name)
-    elif isinstance(part, dict):
-        for name, value in part.items():
-            yield from _literals(value, f"{key}.{name}")
+def secrets(part: object, key: "Key" = ()) -> "Iterator[tuple[Key, Secret]]":
+    """Every secret in a configuration, and its key."""
+    match part:
+        case Secret():
+            yield key, part
+        case msgspec.Struct():
+            for name in part.__struct_fields__:
+                yield from secrets(getattr(part, name), (*key, name))
+        case dict():
+            for name, value in part.items():
+                yield from secrets(value, (*key, name))
+        case tuple():
+            for index, value in enumerate(part):
+                yield from secrets(value, (*key, str(index)))
+
+
+def literals(config: Config) -> "Iterator[tuple[Key, Secret]]":
+    """The secrets that stand in the configuration itself."""
+    return ((key, secret) for key, secret in secrets(config) if secret.kind == "literal")
 
 
 def masked(config: Config) -> dict[str, Any]:

@@ -50,6 +50,19 @@ def refused(file: Path, text: str, *overrides: str) -> str:
             "led: {zzz: 1}",
             "line 1: led.zzz is not a known key: known here: kind, pin, pins, spi, count, brightness, night",
         ),
+        (  # what stands where a key belongs is perhaps a secret
+            "backends: {x: {kind: suki, partner_id: a, partner_token'fl-1234'}}",
+            "line 1: backends.x.*** is not a known key: did you mean backends.x.partner_token?",
+        ),
+        (
+            "server: {'fl-1234'}",
+            "line 1: server.*** is not a known key: known here: listen, engine, strict, max_sessions, api_keys, "
+            "partners, tls",
+        ),
+        (
+            "server: {max_session: 1}",
+            "line 1: server.max_session is not a known key: did you mean server.max_sessions?",
+        ),
         ("audio:\n  rate: 1", "line 2: audio.rate must be a whole number from 8000 to 192000, not 1"),
         ("audio: {rate: fast}", "line 1: audio.rate must be a whole number from 8000 to 192000, not 'fast'"),
         (

@@ -247,6 +247,15 @@ def test_a_literal_that_others_can_read(file: Path) -> None:
     assert list(warnings(config, str(file))) == []
 
 
+def test_a_literal_in_a_list_or_under_a_name(file: Path) -> None:
+    file.write_text(f"server: {{api_keys: [{{env: K}}, {LITERAL}], partners: {{ward: {LITERAL}}}}}")
+    file.chmod(0o644)
+    said = "\n".join(warnings(load(str(file)), str(file)))
+    assert f"{file}: server.api_keys.1 can be read" in said
+    assert f"{file}: server.partners.ward can be read" in said
+    assert said.count("can be read") == 2
+
+
 def test_a_place_is_no_literal(file: Path) -> None:
     file.write_text("publish: {mqtt: {password: {env: P}}}")
     file.chmod(0o644)

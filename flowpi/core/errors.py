@@ -24,6 +24,7 @@
      +-- CannotCreateError     73  a socket or file cannot be made; AlreadyRunning: another daemon has it
      |    +-- AlreadyRunning
      +-- SpoolError            74  the disk does not take or give the audio
+     +-- NotWipedError         74  secrets that were taken over are still on the boot partition
      +-- TryAgainError         75  right, but not now
      +-- NoPermissionError     77
      +-- ConfigError           78  file, line and key of what is wrong
@@ -214,6 +215,10 @@ class AlreadyRunning(CannotCreateError):
 
 
 class SpoolError(FlowpiError):
+    exit_code = 74
+
+
+class NotWipedError(FlowpiError):
     exit_code = 74
 
 

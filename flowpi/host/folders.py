@@ -62,6 +62,40 @@ def write_and_delete(name: str, directory: int, content: bytes) -> None:
     os.unlink(name, dir_fd=directory)
 
 
+def replace_file(path: Path, content: bytes, mode: int, group: int | None = None) -> None:
+    """Durably and at once: whoever opens it finds the content of before, or all of this.
+
+    Args:
+        group: who else gets it, as a number; None: whoever the directory or the process gives it to.
+
+    Raises:
+        OSError: it is as it was, or new and perhaps not durable.
+    """
+    beside = f".{path.name}.new"
+    directory = os.open(path.parent, FOLDER)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside, dir_fd=directory)  # of a crash
+        create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(beside, create, 0o600, dir_fd=directory)
+        try:
+            with open(file, "wb") as written:
+                written.write(content)
+                written.flush()
+                if group is not None and os.fstat(file).st_gid != group:
+                    os.fchown(file, -1, group)
+                os.fchmod(file, mode)
+                os.fsync(file)
+            os.rename(beside, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(beside, dir_fd=directory)
+            raise
+        sync_names(directory)
+    finally:
+        os.close(directory)
+
+
 def sync_names(directory: int) -> None:
     """Make durable which names there are in it. By a handle of its own: one on which a sync failed is of no worth."""
     handle = os.open(".", FOLDER, dir_fd=directory)

@@ -62,13 +62,13 @@ def make_ext4(image: Path, megabytes: int = 24) -> None:
 
 
 @contextlib.contextmanager
-def logged(work: Path) -> Iterator[tuple[Path, Path]]:
-    """An ext4 file system of which each block that is written goes into `work/log`, from `work/start.img` on.
+def remembered(image: Path, work: Path) -> Iterator[tuple[Path, Path]]:
+    """A disk image of which each block that is written goes into `work/log`, from `work/start.img` on.
 
-    Gives where it is mounted, and the file that takes marks. Complete when left.
+    Gives the file that stands for it, and the file that takes marks. Complete when left. Only for programs that are
+    `alone`: another one that is started meanwhile would hold it.
     """
-    image, view = work / "disk.img", work / "view"
-    make_ext4(image)
+    view = work / "view"
     (work / "start.img").write_bytes(image.read_bytes())
     view.mkdir()
     library = {**os.environ, "FUSE_LIBRARY_NAME": "fuse3"}
@@ -78,12 +78,24 @@ def logged(work: Path) -> Iterator[tuple[Path, Path]]:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 server.wait(0.01)
                 raise OSError("FUSE does not work here")
-        with mounted(view / "disk", work / "mounted", options="loop,nodiscard,commit=5") as disk:
-            yield disk, view / "mark"
+        yield view / "disk", view / "mark"
         sh("umount", view)
         server.wait(PATIENCE_S)
     finally:
         server.kill()
+
+
+@contextlib.contextmanager
+def logged(work: Path) -> Iterator[tuple[Path, Path]]:
+    """An ext4 file system of which each block that is written is `remembered`.
+
+    Gives where it is mounted, and the file that takes marks. Complete when left.
+    """
+    image = work / "disk.img"
+    make_ext4(image)
+    options = "loop,nodiscard,commit=5"
+    with remembered(image, work) as (disk, mark), mounted(disk, work / "mounted", options=options) as directory:
+        yield directory, mark
 
 
 def shut_down(directory: Path) -> None:

@@ -4,7 +4,7 @@
  * the order in which they are made, and sends SIGKILL instead of making the n-th. It says on stderr before which.
  *
  *   FATAL_BELOW   the directory, absolute
- *   FATAL_AT      n, from 1 on
+ *   FATAL_AT      n, from 1 on; 0: never, until fatal_from_now() says otherwise
  *
  * Counted are: opening (also of a directory, for its sync), writing, syncing, truncating, linking, renaming, deleting,
  * making a directory. Reading and closing change nothing.
@@ -37,6 +37,13 @@ __attribute__((constructor)) static void begin(void)
 
     below = getenv("FATAL_BELOW");
     fatal_at = at ? atol(at) : 0;
+}
+
+/* For a program that forks: its own n-th call from now on. */
+void fatal_from_now(long n)
+{
+    calls = 0;
+    fatal_at = n;
 }
 
 static void count(const char *what, const char *path)

@@ -1,0 +1,200 @@
+"""The file on the boot partition: whether it can be used, and how it reads without its secrets.
+
+A person wrote it on some computer, and the card may have been pulled out too early: a file that was cut off is often
+good YAML. So it ends with a line of three dots, YAML's own end mark, and what lacks them is not used. Nothing here
+writes.
+"""
+
+import codecs
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from flowpi.config import MAX_SECRET_BYTES, Config, Secret
+from flowpi.config_file import literals, masked, parse, read_tree, to_yaml
+from flowpi.core.errors import ConfigError
+from flowpi.host.folders import FOLDER, open_regular
+
+if TYPE_CHECKING:
+    import yaml
+
+    from flowpi.config_check import Key, Place
+
+MAX_BYTES = 256 * 1024
+END = "..."
+RECOGNISER = "server"
+"""The section of flowpi-asr.service; the others are the daemon's."""
+
+
+class Literal(Struct, frozen=True):
+    """A secret that stands in the file: what, under which key, and from where to where in `BootFile.text`."""
+
+    key: "tuple[str, ...]"
+    value: str
+    start: int
+    end: int
+
+
+class BootFile(Struct, frozen=True):
+    """`text`: up to the end mark, lines end with LF, no byte order mark."""
+
+    name: str
+    text: str
+    config: Config
+    literals: tuple[Literal, ...]
+    lines: "dict[tuple[str, ...], int]"
+
+    def placed(self, error: ConfigError) -> ConfigError:
+        """The same error with the line of its key."""
+        dotted, _, _ = error.key.partition(" ")
+        key = tuple(dotted.split("."))
+        while key and key not in self.lines:
+            key = key[:-1]
+        problem = error.message.removeprefix(f"{error.file}: ").removeprefix(error.key).strip()
+        return ConfigError(self.name, self.lines.get(key), error.key, problem, error.hint)
+
+
+def read(path: Path) -> bytes:
+    """Raises ConfigError for what is no file (a link is not followed) or too large; OSError."""
+    directory = os.open(path.parent, FOLDER)
+    try:
+        handle = open_regular(path.name, directory)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            hint = "put a plain text file in its place"
+            raise ConfigError(path.name, None, "", "is a folder, or something else that is no file", hint) from None
+        raise
+    finally:
+        os.close(directory)
+    with open(handle, "rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ConfigError(path.name, None, "", "is larger than 256 KiB", "this is hardly a configuration of flowpi")
+    return content
+
+
+def understand(content: bytes, name: str) -> BootFile:
+    """The configuration in it, checked as `flowpi config check` does, and where its secrets stand.
+
+    Raises:
+        ConfigError: it is cut off, not text, or no configuration.
+    """
+    text = _text(content, name)
+    config = parse(text.encode(), name)
+    places: dict[Key, Place] = {}
+    read_tree(text.encode(), name, places)
+    nodes = _scalars(text)
+    found: list[Literal] = []
+    for key, secret in literals(config):
+        node = nodes[key]
+        line = node.start_mark.line + 1
+        try:
+            value = secret.resolve()
+        except ConfigError as error:
+            problem = error.message.partition(": ")[2]
+            raise ConfigError(name, line, ".".join(key), f"cannot be used ({problem})", error.hint) from None
+        if len(value.encode()) > MAX_SECRET_BYTES:
+            raise ConfigError(name, line, ".".join(key), "is too long for a secret", "write only the secret there")
+        for other in found:
+            if other.start == node.start_mark.index and (other.key[0] == RECOGNISER) != (key[0] == RECOGNISER):
+                hint = "the two are kept apart: write the secret out in both places"
+                raise ConfigError(name, line, ".".join(key), f"is the same (by *) as {'.'.join(other.key)}", hint)
+        found.append(Literal(key, value, node.start_mark.index, node.end_mark.index))
+    lines = {key: line for key, (_, line) in places.items() if key and line is not None}
+    return BootFile(name, text, config, tuple(found), lines)
+
+
+def without_secrets(boot: BootFile, names: "Mapping[Key, str]") -> str:
+    """The text with a credential in the place of each secret.
+
+    With the owner's order and comments, unless a secret stands in one of these too.
+
+    Args:
+        names: of the credential for each of `boot.literals`.
+    """
+    text = boot.text
+    for literal in sorted({each.start: each for each in boot.literals}.values(), key=lambda each: -each.start):
+        lines = "\n" if text[literal.start : literal.end].endswith("\n") else ""
+        text = f"{text[: literal.start]}{{credential: {names[literal.key]}}}{lines}{text[literal.end :]}"
+    if _says(text, boot, names) and not any(literal.value in text for literal in boot.literals):
+        return text
+    tree = read_tree(boot.text.encode(), boot.name)
+    for literal in boot.literals:
+        _put(tree, literal.key, {"credential": names[literal.key]})
+    return to_yaml(tree)
+
+
+def _says(text: str, boot: BootFile, names: "Mapping[Key, str]") -> bool:
+    """Whether it means the same, with credentials for secrets."""
+    credentials = {id(secret): names[key] for key, secret in literals(boot.config)}
+
+    def hook(secret: Secret) -> object:
+        return {"credential": credentials[id(secret)]} if id(secret) in credentials else secret.masked()
+
+    try:
+        return bool(masked(parse(text.encode(), boot.name)) == msgspec.to_builtins(boot.config, enc_hook=hook))
+    except ConfigError:
+        return False
+
+
+def _put(tree: Any, key: "Key", value: object) -> None:
+    for name in key[:-1]:
+        tree = tree[int(name)] if isinstance(tree, list) else tree[name]
+    if isinstance(tree, list):
+        tree[int(key[-1])] = value
+    else:
+        tree[key[-1]] = value
+
+
+def _text(content: bytes, name: str) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
+        raise ConfigError(name, None, "", "is UTF-16 text", "save it again, with the encoding UTF-8")
+    if b"\0" in content:
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
+        hint = "copy it again, and eject the card before you pull it out"
+        raise ConfigError(name, line, "", "has holes: it was not written to the end", hint)
+    if content.startswith(b"{\\rtf"):
+        hint = "save it as plain text (TextEdit: Format, Make Plain Text)"
+        raise ConfigError(name, None, "", "is a document with fonts (RTF), not plain text", hint)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(name, line, "", "is not UTF-8 text", "save it again, with the encoding UTF-8") from None
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    ends = [number for number, line in enumerate(lines) if line.rstrip() == END]
+    if not ends:
+        last = max((number for number, line in enumerate(lines, 1) if line.strip()), default=1)
+        hint = f"if nothing is missing, write three dots ({END}) in a line of their own at the very end"
+        raise ConfigError(name, last, "", "is the last line, and no end mark follows: the file may be cut off", hint)
+    for below, words in enumerate(lines[ends[0] + 1 :], ends[0] + 2):
+        if words.strip():
+            hint = f"move the line of three dots ({END}) to the very end"
+            raise ConfigError(name, below, "", "is below the end mark", hint)
+    return "".join(f"{line}\n" for line in lines[: ends[0]])
+
+
+def _scalars(text: str) -> "dict[Key, yaml.ScalarNode]":
+    """Every value with its key. Text that `parse` takes."""
+    import yaml
+
+    found: dict[Key, yaml.ScalarNode] = {}
+
+    def walk(node: "yaml.Node | None", key: "Key") -> None:
+        match node:
+            case yaml.MappingNode():
+                for name, value in node.value:
+                    walk(value, (*key, name.value))
+            case yaml.SequenceNode():
+                for index, value in enumerate(node.value):
+                    walk(value, (*key, str(index)))
+            case yaml.ScalarNode():
+                found[key] = node
+
+    walk(yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), ())
+    return found

@@ -1,0 +1,68 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from flowpi.host.folders import replace_file
+from tests.rig.trace import traced
+
+
+def test_the_new_content_with_its_mode_and_nothing_beside(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old, and longer")
+    path.chmod(0o666)
+    old = os.umask(0o077)
+    try:
+        replace_file(path, b"new", 0o640)
+    finally:
+        os.umask(old)
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_who_reads_the_old_one_goes_on_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with path.open() as reader:
+        replace_file(path, b"new", 0o600)
+        assert reader.read() == "old"
+
+
+def test_what_a_crash_left_beside_is_no_hindrance_and_no_trap(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / ".file.new").symlink_to(tmp_path / "elsewhere")
+    replace_file(tmp_path / "file", b"new", 0o600)
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert not (tmp_path / ".file.new").is_symlink()
+
+
+def test_where_it_fails_all_is_as_before(tmp_path: Path) -> None:
+    (tmp_path / "file").mkdir()
+    with pytest.raises(IsADirectoryError):
+        replace_file(tmp_path / "file", b"new", 0o600)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_content_then_name_then_directory_each_synced(tmp_path: Path) -> None:
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    calls = traced("fsync,rename,renameat,renameat2", __name__, directory / "file", log=tmp_path / "log")
+    found = [
+        (call.name.rstrip("2").removesuffix("at"), call.path)
+        for call in calls
+        if call.name != "close" and str(directory) in call.arguments
+    ]
+    assert found == [
+        ("fsync", str(directory / ".file.new")),
+        ("rename", str(directory)),
+        ("fsync", str(directory)),
+    ]
+
+
+if __name__ == "__main__":
+    import sys
+
+    replace_file(Path(sys.argv[1]), b"new", 0o600)

@@ -1,0 +1,131 @@
+"""An appliance as far as `flowpi provision` sees it: a boot partition, /etc and /run, as directories."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from flowpi.config import Config
+from flowpi.config_file import load
+from flowpi.provision.take_over import CONFIG, ERROR, TAKEN, provision
+
+SECRETS = ("canary-cloud-1f9a", "canary-clinic-77b2", "canary-house-c3d4", "canary-partner-e5f6", "canary-org-0718")
+
+GOOD = f"""\
+# The desk at the front door
+device_id: front-desk
+dictation: {{backends: [cloud, clinic, house, local]}}   # best first
+backends:
+  cloud:
+    kind: flow
+    url: wss://platform-api.wisprflow.ai/api/v1/dash/client_ws
+    token:
+      url: https://platform-api.wisprflow.ai/api/v1/dash/generate_access_token
+      api_key: {SECRETS[0]}   # from the front desk
+  clinic: {{kind: suki, partner_id: ours, partner_token: '{SECRETS[1]}'}}
+  house:
+    kind: flow
+    url: wss://house.example/api/v1/dash/ws
+    api_key: |
+      {SECRETS[2]}
+context: {{user_first_name: Ada}}
+server:
+  partners: {{"ward 3/Süd": "{SECRETS[3]}"}}
+  api_keys:
+    - {SECRETS[4]}
+...
+"""
+
+
+class Card:
+    """`config`, `error`, `taken`, `credentials`: what is there now."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.boot, self.etc, self.run = (directory / name for name in ("boot", "etc", "run"))
+        for each in (self.boot, self.etc, self.run):
+            each.mkdir(parents=True, exist_ok=True)
+
+    def leave(self, content: str | bytes, name: str = CONFIG) -> Path:
+        """A person puts a file on the boot partition."""
+        path = self.boot / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def provision(self) -> int:
+        return provision([self.boot], self.etc, self.run)
+
+    def spawn(self, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """The command in a process of its own, until it ends."""
+        command = [sys.executable, "-W", "ignore", "-m", "flowpi", "provision"]
+        command += ["--boot", str(self.boot), "--etc", str(self.etc)]
+        full = {**os.environ, "RUNTIME_DIRECTORY": str(self.run), **(environment or {})}
+        return subprocess.run(command, env=full, capture_output=True, text=True, timeout=60)
+
+    def tree(self) -> dict[str, bytes]:
+        """Every file, and every directory as nothing."""
+        found = sorted(self.directory.rglob("*"))
+        return {str(path.relative_to(self.directory)): path.read_bytes() if path.is_file() else b"" for path in found}
+
+    @property
+    def config(self) -> str | None:
+        path = self.etc / CONFIG
+        return path.read_text() if path.exists() else None
+
+    @property
+    def error(self) -> str | None:
+        path = self.boot / ERROR
+        return path.read_bytes().decode() if path.exists() else None
+
+    @property
+    def taken(self) -> str | None:
+        path = self.boot / TAKEN
+        return path.read_bytes().decode() if path.exists() else None
+
+    def loaded(self) -> Config:
+        return load(str(self.etc / CONFIG))
+
+    def credentials(self, service: str = "credentials") -> dict[str, str]:
+        """As systemd passes them."""
+        directory = self.etc / service
+        if not directory.exists():
+            return {}
+        return {
+            f"flowpi_{path.name}": path.read_text() for path in directory.iterdir() if not path.name.startswith(".")
+        }
+
+    def effective(self) -> object:
+        """The tree in /etc, each credential of ours replaced by what it holds; KeyError if one is not there."""
+
+        def resolved(value: object, service: str) -> object:
+            match value:
+                case {"credential": str(name)} if name.startswith("flowpi_"):
+                    return self.credentials(service)[name]
+                case dict():
+                    return {key: resolved(inner, service) for key, inner in value.items()}
+                case list():
+                    return [resolved(inner, service) for inner in value]
+            return value
+
+        tree = yaml.safe_load(self.config or "") or {}
+        services = {"server": "credentials-asr"}
+        return {key: resolved(value, services.get(key, "credentials")) for key, value in tree.items()}
+
+
+def meant(text: str) -> object:
+    """What `Card.effective` gives once this text is in force."""
+
+    def stripped(value: object) -> object:
+        match value:
+            case dict():
+                return {key: stripped(inner) for key, inner in value.items()}
+            case list():
+                return [stripped(inner) for inner in value]
+            case str():
+                return value.strip()
+        return value
+
+    return stripped(yaml.safe_load(text))
