@@ -60,7 +60,7 @@ def test_a_file_that_is_cut_off_anywhere_changes_nothing(card: Card, before: str
         (b"led: {pin: 22}\n....\n", "line 2: is the last line, and no end mark follows"),
         (b"...\nled: {pin: 22}\n...\n", "line 2: is below the end mark"),
         (b"led: {pin: 22}\n...\n\n# more\n", "line 4: is below the end mark"),
-        (b"led:\n  pim: 22\n...\n", "line 2: led.pim is not a known key: did you mean led.pin?"),
+        (b"led:\n  pinn: 22\n...\n", "line 2: led.pinn is not a known key: did you mean led.pin?"),
         (b"led:\n  pin: 99\n...\n", "line 2: led.pin must be a whole number from 0 to 27, not 99"),
         (b"led: [\n...\n", "is not YAML"),
         (b"\tled: {}\n...\n", "is not YAML"),

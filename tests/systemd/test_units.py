@@ -45,8 +45,7 @@ def test_systemd_has_nothing_to_say(installed: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_exposure_is_low(name: str) -> None:
-    threshold = 15 if name != "flowpi.service" else 17
-    found = analyze("security", "--offline=true", f"--threshold={threshold}", UNITS / name)
+    found = analyze("security", "--offline=true", "--threshold=15", UNITS / name)
     assert found.returncode == 0, found.stdout.splitlines()[-1]
 
 
