@@ -81,7 +81,7 @@ def remove(here: Machine, shipped: Mapping[str, bytes], *, purge: bool) -> list[
         steps.append(Delete(COMMAND))
     steps += _reload(here)
     if not here.root:
-        steps.append(DeleteFolder("/run/flowpi"))
+        steps += [DeleteFolder("/run/flowpi"), DeleteFolder("/run/flowpi-provision")]
     if purge:
         steps += [DeleteFolder("/etc/flowpi"), DeleteFolder("/var/lib/flowpi")]
         if here.user:

@@ -140,7 +140,8 @@ def test_removing_stops_first_deletes_what_is_flowpis_and_keeps_the_data() -> No
     assert set(deleted) == {*installed(SHIPPED, "/opt/flowpi"), COMMAND}
     stop = steps.index(Run(("systemctl", "stop", "flowpi*.service"), may_fail=True))
     assert stop < steps.index(Delete(UNIT)) < steps.index(Run(("systemctl", "daemon-reload")))
-    assert [step.path for step in steps if isinstance(step, DeleteFolder) and not step.if_empty] == ["/run/flowpi"]
+    folders = [step.path for step in steps if isinstance(step, DeleteFolder) and not step.if_empty]
+    assert folders == ["/run/flowpi", "/run/flowpi-provision"]
     assert any(text.startswith("keep /etc/flowpi and /var/lib/flowpi") for text in said(steps))
 
 
