@@ -51,6 +51,7 @@ HEAD = """\
 # flowpi took this over, without the secrets: they are on the appliance now, under the names in {credential: ...}.
 # To change something, edit it, write a secret anew where it changed, and save it as flowpi.yaml beside this file.
 # The last line, three dots, must stay the last.
+
 """
 
 NOTE = """\
@@ -95,6 +96,11 @@ def provision(boots: Sequence[Path], etc: Path, run: Path | None) -> int:
     except FlowpiError as error:
         _refuse(boot, run, error)
         raise
+    except Exception as error:
+        # Without its message, which may hold a secret.
+        mistake = f"flowpi made a mistake of its own ({type(error).__name__})"
+        _refuse(boot, run, FlowpiError(mistake, "please report it, and use a simpler file meanwhile"))
+        raise
     _accept(boot, run)
     return 0
 
@@ -121,7 +127,7 @@ def _take_over(path: Path, etc: Path) -> None:
     _check(boot, etc)
     text = _install(boot, etc)
     try:
-        _write(path.with_name(TAKEN), f"{HEAD}\n{text}{boot_file.END}\n")
+        _write(path.with_name(TAKEN), f"{HEAD}{text}{boot_file.END}\n")
     except OSError as error:
         log.warning("cannot write %s (%s)", path.with_name(TAKEN), error.strerror)
     _wipe(path)
@@ -152,7 +158,7 @@ def _install(boot: "BootFile", etc: Path) -> str:
             make_folder(etc)
             etc.chmod(0o755)
         names = credentials.keep(etc, boot.literals)
-        text = without_secrets(boot, names)
+        text = without_secrets(boot, names).removeprefix(HEAD)  # it may be what was taken before, edited
         if _content(etc / CONFIG) != text.encode():
             replace_file(etc / CONFIG, text.encode(), *_access())
         credentials.remove_others(etc, boot.config, names)

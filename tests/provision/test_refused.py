@@ -142,6 +142,20 @@ def test_a_mistake_keeps_what_was_in_force(card: Card) -> None:
     assert card.effective() == meant(GOOD)
 
 
+def test_a_mistake_of_flowpi_itself_is_told_too(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("canary")
+
+    monkeypatch.setattr(boot_file, "understand", fail)
+    card.leave(GOOD)
+    with pytest.raises(ZeroDivisionError):
+        card.provision()
+    assert card.error is not None
+    assert "flowpi made a mistake of its own (ZeroDivisionError)" in card.error
+    assert refusal.read(card.run) is not None
+    assert "canary" not in card.error
+
+
 def test_the_command_says_it_and_ends_with_78(card: Card, capsys: pytest.CaptureFixture[str]) -> None:
     card.leave("led: {pin: 99}\n...\n")
     assert main(["provision", "--boot", str(card.boot), "--etc", str(card.etc)]) == 78

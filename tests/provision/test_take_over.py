@@ -167,8 +167,12 @@ def test_what_was_taken_can_be_edited_and_taken_again(card: Card) -> None:
     assert card.taken is not None
     assert card.taken.splitlines()[-1] == "..."
     assert card.taken.count("\n") == card.taken.count("\r\n")
+    assert card.taken.startswith("# flowpi took this over")
     card.leave(card.taken.replace("front-desk", "back-door"))
     assert card.provision() == 0
+    assert card.taken.count("# flowpi took this over") == 1
+    assert card.config is not None
+    assert "# flowpi took this over" not in card.config
     assert card.loaded().device_id == "back-door"
     assert card.credentials() == before
     assert card.effective() == meant(GOOD.replace("front-desk", "back-door"))
