@@ -31,11 +31,12 @@ from flowpi.config import Config
 from flowpi.core import lights, topics
 from flowpi.core.appliance import Mode, Rules, State
 from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, PanelError
+from flowpi.core.events import FaultRaised
 from flowpi.core.gestures import Gestures
 from flowpi.dictation import transport
 from flowpi.dictation.backends import make_backends
 from flowpi.dictation.delivery import Delivery
-from flowpi.host import paths
+from flowpi.host import paths, refusal
 from flowpi.host.logfields import MessageId, fields
 from flowpi.host.reporter import Reporter
 from flowpi.host.systemd import Notifier
@@ -143,6 +144,8 @@ class Daemon:
             self._conductor.cues = self._make_cues(config)
             storage.conductor = self._conductor
             storage.tell()
+            if (wrong := refusal.read()) is not None:
+                self._conductor.handle(FaultRaised(lights.BOOT_FILE, wrong))
             await local.open()
             self.hub.publish(topics.AVAILABILITY, "online")
             self._capture.start()

@@ -12,8 +12,9 @@ import pytest
 from flowpi.audio.cues import Cue
 from flowpi.audio.tones import tone
 from flowpi.config_file import load
-from flowpi.core.lights import DELIVERED, SHUTTING_DOWN
+from flowpi.core.lights import CONFIGURATION, DELIVERED, SHUTTING_DOWN, light
 from flowpi.daemon import Daemon
+from flowpi.host import refusal
 from flowpi.panel.button import ScriptedButton
 from flowpi.panel.led import RecordingLed
 from tests.audio.listening import wait_until
@@ -105,6 +106,26 @@ def test_a_pedal_that_is_missing_is_a_fault_and_costs_no_dictation(make: Make) -
         "the button /dev/input/by-id/nonesuch cannot be used (No such file or directory)"
     )
     assert dictate(appliance)["duration_s"] > 0.5
+
+
+async def test_a_configuration_that_was_refused_at_boot_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = "flowpi.yaml, line 2: led.pinn is not a known key"
+    monkeypatch.setattr(refusal, "read", lambda: wrong)
+    settings = [
+        f"publish.socket={{path: {tmp_path}/flowpi.sock, group: null}}",
+        f"publish.files.directory={tmp_path}/transcripts",
+        f"spool.directory={tmp_path}/spool",
+        "audio={source: wav, path: flowpi/data/demo.wav}",
+    ]
+    daemon = Daemon(load(None, settings), button=ScriptedButton(), led=RecordingLed(lambda level: None))
+    running = asyncio.create_task(daemon.run())
+    await daemon.ready.wait()
+    assert ("configuration", wrong) in [(fault.code, fault.message) for fault in daemon.state.faults]
+    assert light(daemon.state) is CONFIGURATION
+    daemon.stop()
+    await running
 
 
 async def test_muted_the_microphone_stays_closed_through_a_reload(microphone: Microphone, tmp_path: Path) -> None:

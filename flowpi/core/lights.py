@@ -89,7 +89,9 @@ TROUBLE = Pattern(
     "the disk does not take audio or text, or the microphone gives digital silence; `flowpi status` says which",
 )
 MUTED_LIGHT = Pattern("muted", _signs("--", 3.0), RED, "the microphone is closed until you hold the button again")
-CONFIGURATION = Pattern("configuration", _signs("-.-.", 3.0), ORANGE, "flowpi does not run: its configuration is wrong")
+CONFIGURATION = Pattern(
+    "configuration", _signs("-.-.", 3.0), ORANGE, "wrong: flowpi does not run, or has kept the one of before"
+)
 
 ALL = (
     STARTING,
@@ -130,6 +132,9 @@ TRANSCRIPTS = "transcripts"
 QUARANTINE = "quarantine"
 """The code of the fault that files of the spool cannot be read: they wait for their owner."""
 
+BOOT_FILE = "configuration"
+"""The code of the fault that a configuration on the boot partition was refused: the one of before is in force."""
+
 BUTTON = "button"
 LED = "led"
 QUIET = frozenset({BUTTON, LED, QUARANTINE, REFUSED})
@@ -165,6 +170,8 @@ def light(state: State, *, stopping: bool = False) -> Pattern:
             codes = {fault.code for fault in state.faults} - QUIET
             if MUTED in codes:  # by intent, and it explains why no microphone is heard
                 return MUTED_LIGHT
+            if BOOT_FILE in codes:  # it may explain all others
+                return CONFIGURATION
             if MICROPHONE in codes:
                 return NO_MICROPHONE
             if codes - {BACKEND, NETWORK}:

@@ -17,7 +17,9 @@ from flowpi.core.events import (
 from flowpi.core.lights import (
     ALL,
     BACKEND,
+    BOOT_FILE,
     BUTTON,
+    CONFIGURATION,
     DARK,
     DELIVERED,
     KEPT,
@@ -131,6 +133,7 @@ def test_each_state_has_its_light() -> None:
     assert light(Finishing(0.0, faults, utterance="A", deadline=1.0)) is WORKING
     assert light(Idle(0.0)) is READY
     assert light(Idle(0.0, (*faults, Fault(MUTED, "by hand", 0.0)))) is MUTED_LIGHT
+    assert light(Idle(0.0, (*faults, Fault(BOOT_FILE, "bad", 0.0)))) is CONFIGURATION
     assert light(Idle(0.0, faults)) is NO_MICROPHONE
     assert light(Idle(0.0, faults[1:])) is TROUBLE
     assert light(Idle(0.0, (backend, network))) is NO_NETWORK
