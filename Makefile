@@ -3,6 +3,8 @@
 #   make demo    the main job: a human recording through the whole pipeline, no hardware, no account
 #   make test    all tests            make check   format, lint, types, import layers
 #   make test-long   every promise of docs/reliability.md as often as it says, and its table anew: about an hour
+#   make test-rig    the appliance as its owner has it: containers with systemd, and a machine with a kernel of its own
+#   make rig     what test-rig stands on, from the package registries; in ~/.cache/flowpi-rig, which can be deleted
 #   make bench   measure              make format  rewrite the files as `make check` wants them
 #   make deb     the package for the Debian that this machine runs, in dist/; make check-deb: and what lintian says of it
 #   make fuzz    search for frames that a role of a dialect does not stand: RUNS=250000 for each of the four
@@ -26,11 +28,13 @@ TEST_PACKAGES += user-mode-linux
 endif
 # lgpio has wheels for some Pythons only; its sources want swig, and PYPI=1 to have the library inside as the wheels do.
 DEB_PACKAGES := $(BUILD_PACKAGES) build-essential debhelper swig
+RIG_PACKAGES := dosfstools e2fsprogs git mmdebstrap mount pocketsphinx-testdata qemu-system-x86 qemu-utils systemd \
+	systemd-container util-linux
 BENCH_PACKAGES := $(BUILD_PACKAGES) alsa-utils socat
 
-.PHONY: help demo test test-long check bench fuzz deb check-deb format clean
+.PHONY: help demo test test-long test-rig rig check bench fuzz deb check-deb format clean
 help:
-	@sed -n '1,8s/^# \{0,1\}//p' Makefile
+	@sed -n '1,10s/^# \{0,1\}//p' Makefile
 
 demo: $(VENV)/local.stamp
 	$(BIN)/flowpi demo $(WAV)
@@ -40,6 +44,18 @@ test: $(VENV)/dev.stamp $(VENV)/node.stamp
 
 test-long: $(VENV)/dev.stamp $(VENV)/node.stamp
 	$(BIN)/python -m tests.reliability --numprocesses 4 --dist worksteal $(ARGS)
+
+# Roots of Debian, containers and mounts are for root. What root writes here would be in its owner's way.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=HOME,XDG_CACHE_HOME )env PYTHONDONTWRITEBYTECODE=1
+rig: $(VENV)/dev.stamp
+	$(call need,$(RIG_PACKAGES))
+	$(AS_ROOT) $(BIN)/python -m tests.rig.build
+
+# The machine needs all that this computer has: its tests run alone, one after another.
+RIG_TEST := $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider --durations=10 --durations-min=5 tests/appliance --rig
+test-rig: rig
+	$(RIG_TEST) -m nspawn --numprocesses 2 --dist loadscope $(ARGS)
+	$(RIG_TEST) -m vm $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -17,12 +17,23 @@ MEASURED = "FLOWPI_MEASURED"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="do each harm as often as the promise says: make test-long")
+    parser.addoption("--rig", action="store_true", help="also what needs containers or a machine: make test-rig")
+
+
+RIG = {"nspawn": "in containers with systemd", "vm": "in a machine with a kernel of its own, one at a time"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker, meaning in RIG.items():
+        config.addinivalue_line("markers", f"{marker}: {meaning}; only in `make test-rig`")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("long"):
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
+    left_out = [] if config.getoption("long") else ["long"]
+    left_out += [] if config.getoption("rig") else RIG
+    deselected = [item for item in items if any(map(item.get_closest_marker, left_out))]
+    config.hook.pytest_deselected(items=deselected)
+    items[:] = [item for item in items if item not in deselected]
 
 
 @pytest.fixture

@@ -1,0 +1,99 @@
+"""What the tests of the whole appliance stand on. `make rig` has built it; what is not there now is built first."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.appliance.talking import write_wav
+from tests.rig import build, image, store
+from tests.rig.container import Container
+from tests.rig.debian import SUITES
+from tests.rig.kernel_image import kernel
+from tests.rig.machine import Machine
+from tests.rig.package import ground, package
+from tests.speech import Recording, librivox
+
+
+@pytest.fixture(scope="session")
+def sentence() -> Recording:
+    """Three seconds: recognition in the machine takes some ten times as long."""
+    return min(librivox(), key=lambda recording: len(recording.pcm))
+
+
+@pytest.fixture(scope="session")
+def spoken(sentence: Recording, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_wav(sentence, tmp_path_factory.mktemp("speech") / "spoken.wav")
+
+
+@pytest.fixture(scope="session", params=SUITES)
+def suite(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def usable() -> None:
+    build.check()
+
+
+@pytest.fixture(scope="session")
+def layers(usable: None, suite: str) -> list[Path]:
+    """A Debian without flowpi, but with all that it depends on."""
+    return [ground(suite)]
+
+
+@pytest.fixture(scope="session")
+def deb(usable: None, suite: str) -> Path:
+    return package(suite)
+
+
+@pytest.fixture
+def bare(layers: list[Path], deb: Path, tmp_path: Path) -> Iterator[Container]:
+    """A booted Debian without flowpi; the package is its /root/flowpi.deb."""
+    with Container(layers, tmp_path / "container") as container:
+        container.put(deb, "/root/flowpi.deb")
+        yield container
+
+
+@pytest.fixture(scope="session")
+def installed_layers(layers: list[Path], deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
+    """The same with the package, installed while it ran."""
+    work = tmp_path_factory.mktemp("installed")
+    container = Container(layers, work)
+    with container:
+        container.put(deb, "/root/flowpi.deb")
+        container.sh("dpkg --install /root/flowpi.deb && rm /root/flowpi.deb && systemctl stop 'flowpi*' && sync")
+    yield [container.changes, *layers]
+    store.remove(work)
+
+
+@pytest.fixture
+def installed(installed_layers: list[Path], tmp_path: Path) -> Iterator[Container]:
+    """A booted Debian with flowpi, which starts."""
+    with Container(installed_layers, tmp_path / "container") as container:
+        yield container
+
+
+@pytest.fixture(scope="session")
+def machine_work(usable: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    work = tmp_path_factory.mktemp("machine")
+    image.copy(build.ready_machine(), work)
+    yield work
+    store.remove(work)
+
+
+@pytest.fixture
+def machine(machine_work: Path) -> Iterator[Machine]:
+    """A computer on which flowpi was installed, and is ready. Each test has it as if no other had been there."""
+    with Machine(kernel(), machine_work).start(image.READY) as machine:
+        yield machine
+
+
+@pytest.fixture
+def new_machine(usable: None, tmp_path: Path) -> Iterator[Machine]:
+    """The same, switched off and never booted."""
+    image.copy(build.machine_disks(), tmp_path)
+    machine = Machine(kernel(), tmp_path)
+    yield machine
+    machine.power_cut()

@@ -1,0 +1,97 @@
+"""The Debian package on both suites, with a real dpkg and a real systemd: it comes, is renewed, and goes again."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.appliance.talking import FINAL, speak_from_file
+from tests.rig.container import Container
+from tests.rig.package import older
+
+pytestmark = pytest.mark.nspawn
+
+ELSEWHERE = ("dev", "proc", "root", "run", "sys", "tmp", "var/cache", "var/lib/dpkg", "var/lib/systemd", "var/log")
+"""What the system writes on its own, whatever is installed; and where the package lies."""
+
+DPKG = "DEBIAN_FRONTEND=noninteractive dpkg"
+
+
+def listing(container: Container) -> dict[str, str]:
+    """All files: kind, rights, owner, and the content's hash or the link's target."""
+    pruned = " -o ".join(f"-path ./{path}" for path in ELSEWHERE)
+    script = f"cd /; find . -xdev \\( {pruned} \\) -prune -o -printf '%P|%y %m %u:%g %l\\n'"
+    lines = dict(line.split("|", 1) for line in container.sh(script).splitlines() if "|" in line)
+    hashes = container.sh(
+        f"cd /; find . -xdev \\( {pruned} \\) -prune -o -type f -print0 | xargs -0 md5sum --zero", 120
+    )
+    for line in filter(None, hashes.split("\0")):
+        digest, _, path = line.partition("  ./")
+        lines[path] += digest
+    return lines
+
+
+def after_the_boot(container: Container) -> None:
+    container.until("systemctl is-active flowpi flowpi-asr")
+
+
+def test_installation_alone_makes_it_run(bare: Container) -> None:
+    bare.sh(f"{DPKG} --install /root/flowpi.deb")
+    assert bare.sh("systemctl is-active flowpi flowpi-asr").split() == ["active", "active"]
+    assert bare.sh("systemctl is-enabled flowpi flowpi-asr").split() == ["enabled", "enabled"]
+    assert json.loads(bare.sh("flowpi status --json"))["state"]["state"] == "idle"
+    assert bare.sh("stat -c '%a %U:%G' /etc/flowpi/flowpi.yaml") == "640 root:flowpi\n"
+
+
+def test_nothing_is_left_behind(bare: Container) -> None:
+    bare.sh("rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-")
+    before = listing(bare)
+    bare.sh(f"{DPKG} --install /root/flowpi.deb && {DPKG} --purge flowpi")
+    bare.sh("rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-")
+    after = listing(bare)
+    # Groups of devices are anybody's.
+    shared = {"etc/group", "etc/gshadow", "etc/.pwd.lock", "var/lib/dbus", "etc/ld.so.cache"}
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} - shared
+    assert changed == set()
+    assert bare.run("getent passwd flowpi; getent group flowpi").out == ""
+    assert "flowpi" not in bare.sh("systemctl list-unit-files --all; systemctl list-units --all --failed")
+    assert bare.sh("find /var/lib/systemd /run /tmp /var/cache -name '*flowpi*'") == ""
+
+
+def test_removal_keeps_what_is_the_owners(bare: Container) -> None:
+    bare.sh(f"{DPKG} --install /root/flowpi.deb")
+    bare.sh("echo 'device_id: mine' > /etc/flowpi/flowpi.yaml; echo kept > /var/lib/flowpi/kept")
+    bare.sh(f"{DPKG} --remove flowpi")
+    assert bare.run("systemctl is-active flowpi flowpi-asr").code != 0
+    assert bare.run("test -e /opt/flowpi -o -e /usr/bin/flowpi").code == 1
+    bare.sh(f"{DPKG} --install /root/flowpi.deb")
+    assert "device_id: mine" in bare.sh("flowpi config show")
+    assert bare.sh("cat /var/lib/flowpi/kept") == "kept\n"
+    assert bare.sh("systemctl is-active flowpi flowpi-asr").split() == ["active", "active"]
+
+
+@pytest.fixture
+def earlier(bare: Container, suite: str) -> Container:
+    """With the version before, in use."""
+    bare.put(older(suite), "/root/older.deb")
+    bare.sh(f"{DPKG} --install /root/older.deb", 120)
+    return bare
+
+
+def test_an_upgrade_keeps_the_dictation_that_it_meets(earlier: Container, spoken: Path) -> None:
+    speak_from_file(earlier, spoken)
+    earlier.sh("flowpi record start && sleep 2")
+    earlier.sh(f"{DPKG} --install /root/flowpi.deb", 120)
+    assert earlier.sh("systemctl is-active flowpi flowpi-asr").split() == ["active", "active"]
+    assert earlier.sh("dpkg-query --show --showformat='${Version}' flowpi") != "0.0.1"
+    texts = [json.loads(line) for line in earlier.until(FINAL).splitlines()]
+    assert len(texts) == 1
+    assert texts[0]["text"]
+    assert json.loads(earlier.sh("flowpi status --json"))["state"]["spooled"] == 0
+
+
+def test_an_upgrade_keeps_a_changed_configuration(earlier: Container) -> None:
+    earlier.sh("echo 'device_id: mine' > /etc/flowpi/flowpi.yaml")
+    earlier.sh(f"{DPKG} --force-confold --install /root/flowpi.deb", 120)
+    assert "device_id: mine" in earlier.sh("flowpi config show")
+    assert earlier.sh("stat -c '%a %U:%G' /etc/flowpi/flowpi.yaml") == "640 root:flowpi\n"

@@ -1,0 +1,78 @@
+"""`python -m tests.rig.build`: all that the tests of the appliance stand on, from the package registries; or nothing,
+when it is there. Prints what each step took. Needs root, on Debian.
+"""
+
+import os
+import sys
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from tests.rig import image, store
+from tests.rig.debian import SUITES, BuildFailed, inside
+from tests.rig.kernel_image import kernel
+from tests.rig.package import ground, older, package
+
+MACHINE_SUITE = "bookworm"
+SCRIPTS = Path(__file__).parent
+
+
+def install(tree: Path) -> None:
+    """As an owner does it."""
+    file = package(MACHINE_SUITE)
+    inside(tree, f"dpkg --install /package/{file.name}", f"{file.parent}:/package")
+
+
+def machine_disks() -> Path:
+    """A machine's disks with flowpi installed, never booted."""
+    root, parts = ground(MACHINE_SUITE), sorted((SCRIPTS / "guest").iterdir())
+    key = store.key(root.name, package(MACHINE_SUITE).parent.name, kernel().name, SCRIPTS / "image.py", *parts)
+    return store.kept("disks", key, lambda place: image.disks(root, kernel(), place, install))
+
+
+def ready_machine() -> Path:
+    """The same, booted, and saved as `image.READY`."""
+    disks = machine_disks()
+    key = store.key(disks.name, SCRIPTS / "machine.py")
+    return store.kept("machine", key, lambda place: image.boot(kernel(), disks, place))
+
+
+def check() -> None:
+    """
+    Raises:
+        BuildFailed: the rig cannot be used here, with what to do.
+    """
+    if os.geteuid() != 0:
+        raise BuildFailed("only root can make a root of Debian and start a container: `sudo make rig`")
+    if os.uname().machine != "x86_64":
+        raise BuildFailed(f"the rig's machine is an x86-64, and this is {os.uname().machine}")
+
+
+def build() -> None:
+    """
+    Raises:
+        BuildFailed: with what to do.
+    """
+    check()
+    store.sweep()
+    with ThreadPoolExecutor() as builders:  # much of it is waiting for a mirror or for one core
+        parts: list[Future[Path]] = [builders.submit(part, suite) for suite in SUITES for part in (ground, older)]
+        parts.append(builders.submit(kernel))
+        for part in parts:
+            part.result()
+    ready_machine()
+
+
+def main() -> int:
+    began = time.monotonic()
+    try:
+        build()
+    except BuildFailed as error:
+        print(f"rig: {error}", file=sys.stderr)
+        return 1
+    print(f"{time.monotonic() - began:6.1f} s  the rig is ready in {store.directory()}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""A booted Debian with systemd as its first process, on this machine's kernel, in half a second: systemd-nspawn.
+
+It starts on an overlay of a root, which is not changed. It has no network but its own loopback, no GPIO and no sound;
+limits of memory and devices are not enforced in it: for those there is `machine.py`. Needs root.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from tests.rig.debian import unique_name
+
+PATIENCE_S = 60.0
+"""What has not happened by then never will."""
+
+
+WITH_THIS_PROCESS = ("setpriv", "--pdeathsig", "KILL", "--")
+"""Before a command: it ends with whoever started it, also with one that was killed."""
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    """Standard output and standard error, as they came."""
+
+
+class Container:
+    def __init__(self, layers: Sequence[Path], work: Path) -> None:
+        """`layers`: a root, after what is laid over it, such as the `changes` of another container.
+
+        `work`: an empty directory, on no overlay; what is changed stays in it.
+        """
+        self.root, self.changes = work / "root", work / "changes"
+        self._layers, self._spare = layers, work / "spare"
+        self._console = work / "console.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._leader = 0
+
+    def start(self) -> Self:
+        """Boot, until systemd has started all units."""
+        for directory in (self.root, self.changes, self._spare):
+            directory.mkdir(parents=True, exist_ok=True)
+        options = f"lowerdir={':'.join(map(str, self._layers))},upperdir={self.changes},workdir={self._spare}"
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, self.root], check=True)
+        command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network"]
+        command += ["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"]
+        command += [f"--machine={unique_name()}", "--directory"]
+        with self._console.open("ab") as console:
+            self._process = subprocess.Popen(
+                [*WITH_THIS_PROCESS, *command, str(self.root)], stdin=subprocess.DEVNULL, stdout=console, stderr=console
+            )
+        deadline = time.monotonic() + PATIENCE_S
+        while not self._leader:
+            self._leader = self._find_leader()
+            assert self._process.poll() is None, f"the container ended: {self._console.read_text()}"
+            assert time.monotonic() < deadline, f"the container does not start: {self._console.read_text()}"
+            time.sleep(0.02)
+        # Before systemd has made its socket, systemctl cannot even wait.
+        while (state := self.run("systemctl is-system-running --wait").out.strip()) not in ("running", "degraded"):
+            assert time.monotonic() < deadline, f"{state}: {self._console.read_text()}"
+            time.sleep(0.02)
+        return self
+
+    def _find_leader(self) -> int:
+        """The process, as seen from here, that is process 1 in there and has become systemd."""
+        assert self._process
+        for child in Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split():
+            lines = dict(line.split(":\t", 1) for line in Path(f"/proc/{child}/status").read_text().splitlines())
+            if lines["NSpid"].split()[-1] == "1" and lines["Name"] == "systemd":
+                return int(child)
+        return 0
+
+    def run(self, script: str, timeout_s: float = PATIENCE_S) -> Done:
+        """A shell script as root in there, to its end."""
+        enter = ["nsenter", f"--target={self._leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+        done = subprocess.run(
+            [*enter, "--", "/bin/bash", "-c", script],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_s,
+            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "TERM": "dumb", "LC_ALL": "C.UTF-8"},
+        )
+        return Done(done.returncode, done.stdout.decode(errors="replace"))
+
+    def sh(self, script: str, timeout_s: float = PATIENCE_S) -> str:
+        """The output of a script that must end with 0."""
+        done = self.run(script, timeout_s)
+        assert done.code == 0, f"exit code {done.code}: {script}\n{done.out}"
+        return done.out
+
+    def until(self, script: str, timeout_s: float = PATIENCE_S) -> str:
+        """Run a script again and again until it ends with 0; its output."""
+        deadline = time.monotonic() + timeout_s
+        while (done := self.run(script)).code:
+            assert time.monotonic() < deadline, f"exit code {done.code}: {script}\n{done.out}"
+            time.sleep(0.05)
+        return done.out
+
+    def path(self, inside: str) -> Path:
+        """A file of it, to be read or written from here. Not below /run, /tmp and /dev, which are its own."""
+        return self.root / inside.lstrip("/")
+
+    def put(self, source: Path, inside: str) -> None:
+        shutil.copy(source, self.path(inside))
+
+    def stop(self) -> None:
+        """End all of it at once. What it wrote is still in its files for another `start`."""
+        if self._process and self._process.poll() is None:
+            os.kill(self._leader or self._process.pid, signal.SIGKILL)
+        if self._process:
+            self._process.wait(PATIENCE_S)
+            subprocess.run(["umount", self.root], check=True)
+        self._process, self._leader = None, 0
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -1,0 +1,157 @@
+"""Roots of Debian, made from this machine's own mirror, and commands run in them.
+
+A root is a directory to start a container on or to make a disk of. The commands run with this machine's network and
+its settings of apt and pip: they are for building, never for tests.
+"""
+
+import contextlib
+import inspect
+import os
+import re
+import subprocess
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.rig import store
+
+SYSTEM = ("systemd", "systemd-sysv", "dbus", "udev", "kmod", "ca-certificates", "procps", "iproute2", "util-linux")
+PROBES = ("alsa-utils", "libasound2-plugins", "gpiod", "python3", "strace")
+"""What a test needs in there besides the system itself."""
+
+SUITES = ("bookworm", "trixie")
+"""Both are Raspberry Pi OS's too."""
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+class BuildFailed(Exception):
+    """A part of the rig cannot be built; the message has what the command said last."""
+
+
+def unique_name() -> str:
+    """For a container: two of one name harm each other."""
+    return f"flowpi-{uuid.uuid4().hex[:12]}"
+
+
+def run(command: Sequence[str | Path], *, timeout_s: float = 600, **options: object) -> str:
+    """The output of a program of this machine.
+
+    Raises:
+        BuildFailed: it did not end with 0.
+    """
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_s,
+            **options,  # type: ignore[call-overload]
+        )
+    except FileNotFoundError as error:
+        raise BuildFailed(f"{words[0]} is not installed: `make rig` installs what the rig needs") from error
+    text: str = done.stdout.decode(errors="replace")
+    if done.returncode:
+        raise BuildFailed(f"{' '.join(words)}: exit code {done.returncode}\n{text[-4000:]}")
+    return text
+
+
+def mirror() -> str:
+    """The first mirror of Debian that this machine's apt uses.
+
+    Raises:
+        BuildFailed: it is no Debian.
+    """
+    uris = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(RELEASE)"])
+    for line in uris.splitlines():
+        uri, _, release = line.partition(" ")
+        if release.startswith("Debian ") and "security" not in uri:
+            return uri
+    raise BuildFailed("apt knows no mirror of Debian here: run `apt-get update`, on Debian or Raspberry Pi OS")
+
+
+def _apt_settings() -> list[str]:
+    """A proxy, or whatever else this machine needs to reach its mirror."""
+    lines = run(["apt-config", "dump"]).splitlines()
+    return [line.rstrip(";") for line in lines if re.match(r"Acquire::(http|https|Check-|Retries)", line)]
+
+
+def bootstrap(suite: str, packages: Sequence[str], tree: Path) -> None:
+    """A new root of `suite` with `packages` and what they depend on. About 45 s."""
+    command: list[str | Path] = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"]
+    command += [f"--include={','.join(packages)}", f"--keyring={KEYRING}"]
+    for setting in (*_apt_settings(), 'APT::Install-Recommends "false"'):
+        command.append(f"--aptopt={setting}")
+    for option in ("path-exclude=/usr/share/man/*", "path-exclude=/usr/share/locale/*", "force-unsafe-io"):
+        command.append(f"--dpkgopt={option}")
+    # The lists stay: packages are added later.
+    command += ["--skip=cleanup/apt/lists,cleanup/apt/cache", suite, tree, mirror()]
+    tree.rmdir()
+    run(command)
+    tree.chmod(0o755)
+
+
+def root(suite: str) -> Path:
+    """The plain system, for all that is built on it."""
+    packages = (*SYSTEM, *PROBES)
+    return store.kept(
+        f"root-{suite}",
+        store.key(*packages, suite, inspect.getsource(bootstrap)),
+        lambda tree: bootstrap(suite, packages, tree),
+    )
+
+
+def copy(source: Path, tree: Path) -> None:
+    """A root's copy, in no more space than what is changed in it where the file system can."""
+    run(["cp", "--archive", "--reflink=auto", f"{source}/.", tree])
+
+
+def inside(tree: Path, script: str, *binds: str, timeout_s: float = 600, writable: Sequence[str] = ()) -> str:
+    """The output of a shell script run in the root as root, with this machine's network and settings of pip.
+
+    `binds`: directories of this machine that it sees, read-only, `/here:/there`; `writable`: those that it may change.
+
+    Raises:
+        BuildFailed: it did not end with 0.
+    """
+    command: list[str | Path] = ["systemd-nspawn", "--quiet", "--pipe", "--register=no", "--keep-unit"]
+    command += [f"--machine={unique_name()}"]
+    command += ["--directory", tree, "--resolv-conf=replace-host", "--timezone=off", "--link-journal=no"]
+    command += [f"--setenv={name}={value}" for name, value in os.environ.items() if name.startswith("PIP_")]
+    command += [f"--setenv={name}={os.environ[name]}" for name in os.environ if name.lower().endswith("_proxy")]
+    command += ["--setenv=DEBIAN_FRONTEND=noninteractive", "--setenv=LC_ALL=C.UTF-8"]
+    command += [f"--bind-ro={bind}" for bind in (*_pip_binds(), *binds)] + [f"--bind={bind}" for bind in writable]
+    return run([*command, "/bin/bash", "-euo", "pipefail", "-c", script], timeout_s=timeout_s)
+
+
+def _pip_binds() -> Iterator[str]:
+    """pip's settings of this machine, and the directories and certificates that they name."""
+    for file in (Path("/etc/pip.conf"), Path.home() / ".config/pip/pip.conf", Path.home() / ".pip/pip.conf"):
+        if file.exists():
+            there = file if file.is_relative_to("/etc") else Path("/root") / file.relative_to(Path.home())
+            yield f"{file}:{there}"
+    settings = run(["python3", "-m", "pip", "config", "list"])
+    named = re.findall(r"(?<![\w:/])/[^\s'\"]+", settings)
+    indexes = re.findall(r"file://(/[^\s'\"]+)", settings)
+    paths = {*named, *map(os.path.dirname, indexes)}  # the pages of an index name files beside them
+    yield from sorted(path for path in paths if os.path.exists(path))
+
+
+def install(tree: Path, packages: Sequence[str]) -> None:
+    """Add packages of its suite, with no more than they depend on."""
+    inside(tree, f"apt-get -qq update; apt-get -qq --yes --no-install-recommends install {' '.join(packages)}")
+
+
+@contextlib.contextmanager
+def layered(root: Path, work: Path) -> Iterator[Path]:
+    """A root that may be changed, over one that is not. What is changed stays in `work`, for the next time."""
+    upper, spare, merged = work / "upper", work / "spare", work / "root"
+    for directory in (upper, spare, merged):
+        directory.mkdir(parents=True, exist_ok=True)
+    run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={root},upperdir={upper},workdir={spare}", merged])
+    try:
+        yield merged
+    finally:
+        run(["umount", merged])

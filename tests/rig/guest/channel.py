@@ -1,0 +1,74 @@
+"""The machine's side of `tests/rig/machine.py`: requests by a virtual serial port, one JSON object a line each way.
+
+{"script", "timeout_s"} runs a shell script: {"code", "out"}. {"pull": [[pin, level, seconds], ...]} pulls lines of the
+simulated chip to levels, each so long after the one before: {"at": [monotonic seconds of each]}. {"write", "content"}
+writes a file of base64: {}.
+"""
+
+import base64
+import glob
+import json
+import os
+import subprocess
+import time
+from typing import Any
+
+LINE = "/sys/devices/platform/gpio-sim.0/gpiochip0/sim_gpio{}/pull"
+PULLS = (b"pull-down", b"pull-up")
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    if "pull" in request:
+        return {"at": pull(request["pull"])}
+    if "write" in request:
+        with open(beside := request["write"] + ".new", "wb") as file:
+            file.write(base64.b64decode(request["content"]))
+        os.rename(beside, request["write"])  # nobody reads the half of it
+        return {}
+    process = subprocess.Popen(
+        ["/bin/bash", "-c", request["script"]],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        out, _ = process.communicate(timeout=request["timeout_s"])
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        out, _ = process.communicate()
+        return {"code": 124, "out": out.decode(errors="replace")}
+    return {"code": process.returncode, "out": out.decode(errors="replace")}
+
+
+def pull(steps: list[tuple[int, int, float]]) -> list[float]:
+    lines = {pin: os.open(LINE.format(pin), os.O_WRONLY) for pin, _, _ in steps}
+    at: list[float] = []
+    due = time.monotonic()
+    for pin, level, seconds in steps:
+        due += seconds
+        time.sleep(max(due - time.monotonic(), 0))
+        os.pwrite(lines[pin], PULLS[level], 0)
+        at.append(time.monotonic())
+    for handle in lines.values():
+        os.close(handle)
+    return at
+
+
+def main() -> None:
+    while not (ports := glob.glob("/dev/vport*p1")):
+        time.sleep(0.1)
+    port = os.open(ports[0], os.O_RDWR)
+    unread = b""
+    while True:
+        if not (more := os.read(port, 1 << 16)):  # nobody at the other end
+            time.sleep(0.05)
+            continue
+        *lines, unread = (unread + more).split(b"\n")
+        for line in filter(None, lines):
+            reply = json.dumps(answer(json.loads(line))).encode() + b"\n"
+            while reply:
+                reply = reply[os.write(port, reply) :]
+
+
+main()

@@ -1,0 +1,269 @@
+"""Tries, from inside a service, what a service of an appliance has no business with; prints what came of each as JSON.
+
+`possible`, or the name of the error. Nothing is left changed where it was possible. Each program of a machine may run
+it: it needs Python alone.
+"""
+
+import contextlib
+import ctypes
+import errno
+import glob
+import json
+import mmap
+import os
+import resource
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWNET = 0x10000000, 0x00020000, 0x40000000
+SYS_SYSLOG, SYS_PERSONALITY, SYS_PTRACE, SYS_INIT_MODULE, SYS_BPF = 103, 135, 101, 175, 321
+ADDR_NO_RANDOMIZE, PTRACE_TRACEME = 0x0040000, 0
+
+
+def checked(result: int) -> None:
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def call(number: int, *arguments: object) -> None:
+    checked(libc.syscall(number, *arguments))
+
+
+def writes(directory: str) -> Callable[[], None]:
+    def try_it() -> None:
+        with tempfile.NamedTemporaryFile(dir=directory):
+            pass
+
+    return try_it
+
+
+def opens(path: str, flags: int = os.O_RDWR) -> Callable[[], None]:
+    return lambda: os.close(os.open(path, flags | os.O_NONBLOCK))
+
+
+def reads(path: str) -> Callable[[], None]:
+    def try_it() -> None:
+        if os.path.isdir(path):
+            if not os.listdir(path):
+                raise FileNotFoundError(errno.ENOENT, "it is empty")
+        else:
+            opens(path, os.O_RDONLY)()
+
+    return try_it
+
+
+def talks(family: int, kind: int = socket.SOCK_DGRAM) -> Callable[[], None]:
+    return lambda: socket.socket(family, kind).close()
+
+
+@contextlib.contextmanager
+def own_directory() -> Iterator[str]:
+    """Some directory that may be written."""
+    for base in (os.environ.get("STATE_DIRECTORY"), os.environ.get("RUNTIME_DIRECTORY"), "/tmp"):
+        if base and os.access(base, os.W_OK):
+            with tempfile.TemporaryDirectory(dir=base) as directory:
+                yield directory
+                return
+
+
+def starts_its_own_program() -> None:
+    with own_directory() as directory:
+        program = shutil.copy("/usr/bin/true", directory)
+        subprocess.run([program], check=True)
+
+
+def starts_from_memory() -> None:
+    handle = os.memfd_create("program")
+    with open("/usr/bin/true", "rb") as file:
+        os.write(handle, file.read())
+    child = os.fork()
+    if child == 0:
+        try:
+            os.execve(f"/proc/self/fd/{handle}", ["true"], {})
+        except OSError as error:
+            os._exit(error.errno or 1)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        raise OSError(code, "it did not start")
+
+
+def sees_others() -> None:
+    """Processes of other users, and of none of its own."""
+    mine = os.getuid() or -1  # root sees all of its own too: any will do
+    pids = [path for path in glob.glob("/proc/[0-9]*") if int(path[6:]) != os.getpid()]
+    if not any(os.stat(path).st_uid != mine for path in pids if os.path.exists(path)):
+        raise FileNotFoundError(errno.ENOENT, "none to be seen")
+
+
+def makes_root_program() -> None:
+    with own_directory() as directory:
+        path = shutil.copy("/usr/bin/true", directory)
+        os.chmod(path, 0o4755)
+        if not os.stat(path).st_mode & stat.S_ISUID:
+            raise PermissionError(errno.EPERM, "the bit is not set")
+
+
+def makes_device() -> None:
+    with own_directory() as directory:
+        os.mknod(f"{directory}/null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+
+
+def in_a_child(work: Callable[[], None]) -> Callable[[], None]:
+    """What would change this process, or end it."""
+
+    def try_it() -> None:
+        child = os.fork()
+        if child == 0:
+            try:
+                work()
+            except OSError as error:
+                os._exit(error.errno or 1)
+            except BaseException:
+                os._exit(255)
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code:
+            raise OSError(abs(code), "in the child")
+
+    return try_it
+
+
+def writable_and_executable() -> None:
+    mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()
+
+
+def becomes_executable() -> None:
+    memory = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    checked(libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(4096), 5))
+
+
+def real_time() -> None:
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+
+
+def same_value(path: str) -> Callable[[], None]:
+    """Write what is there."""
+
+    def try_it() -> None:
+        with open(path) as file:
+            content = file.read()
+        with open(path, "w") as file:
+            file.write(content)
+
+    return try_it
+
+
+def sets_clock() -> None:
+    time.clock_settime(time.CLOCK_REALTIME, time.time())
+
+
+def reaches_the_network() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"", ("127.0.0.1", 9))
+
+
+PROBES: dict[str, Callable[[], None]] = {
+    # ProtectSystem, ProtectHome, PrivateTmp, ReadWritePaths, StateDirectory
+    "write /etc": writes("/etc"),
+    "write /etc/flowpi": writes("/etc/flowpi"),
+    "write /usr": writes("/usr/lib"),
+    "write /opt/flowpi": writes("/opt/flowpi"),
+    "write /var/lib": writes("/var/lib"),
+    "write /var/log": writes("/var/log"),
+    "write /home": writes("/home"),
+    "write /run": writes("/run"),
+    "write /boot": writes("/boot"),
+    "write /dev/shm": writes("/dev/shm"),
+    "write /tmp": writes("/tmp"),
+    "write /run/flowpi": writes("/run/flowpi"),
+    "write /var/lib/flowpi": writes("/var/lib/flowpi"),
+    "see a file in /tmp": reads("/tmp/of-another"),
+    "see a file in /home": reads("/home/person"),
+    "see the boot partition": reads("/boot/firmware"),
+    "read /etc/shadow": reads("/etc/shadow"),
+    "read the journal": lambda: reads(glob.glob("/var/log/journal/*/system.journal")[0])(),
+    # PrivateDevices, DevicePolicy
+    "open /dev/kmsg": opens("/dev/kmsg", os.O_RDONLY),
+    "open /dev/mem": opens("/dev/mem", os.O_RDONLY),
+    "open the disk": opens("/dev/vda", os.O_RDONLY),
+    "open /dev/uinput": opens("/dev/uinput"),
+    "open /dev/input": opens("/dev/input/event0", os.O_RDONLY),
+    "open /dev/rtc": opens("/dev/rtc0", os.O_RDONLY),
+    "open /dev/gpiochip0": opens("/dev/gpiochip0"),
+    "open the sound card": opens("/dev/snd/controlC0"),
+    "open /dev/null": opens("/dev/null"),
+    "make a device": makes_device,
+    # ProtectProc
+    "see processes of others": sees_others,
+    # NoExecPaths
+    "start a program that it wrote": starts_its_own_program,
+    "start a program from memory": starts_from_memory,
+    # RestrictSUIDSGID, NoNewPrivileges, CapabilityBoundingSet
+    "make a program for another user": makes_root_program,
+    "become root": in_a_child(lambda: os.setuid(0)),
+    "give a file away": in_a_child(lambda: os.chown("/proc/self/fd/1", 1, 1)),
+    # MemoryDenyWriteExecute
+    "map memory to write and execute": writable_and_executable,
+    "make memory executable": becomes_executable,
+    # RestrictNamespaces
+    "make a user namespace": in_a_child(lambda: checked(libc.unshare(CLONE_NEWUSER))),
+    "make a mount namespace": in_a_child(lambda: checked(libc.unshare(CLONE_NEWNS))),
+    "make a network namespace": in_a_child(lambda: checked(libc.unshare(CLONE_NEWNET))),
+    "mount": in_a_child(lambda: checked(libc.mount(b"none", b"/tmp", b"tmpfs", 0, None))),
+    # RestrictRealtime, LockPersonality, SystemCallFilter
+    "real-time scheduling": in_a_child(real_time),
+    "another personality": in_a_child(lambda: call(SYS_PERSONALITY, ADDR_NO_RANDOMIZE)),
+    "trace a process": in_a_child(lambda: call(SYS_PTRACE, PTRACE_TRACEME, 0, 0, 0)),
+    "swap": in_a_child(lambda: checked(libc.swapoff(b"/dev/null/none"))),
+    "change the root": in_a_child(lambda: os.chroot("/")),
+    "load BPF": in_a_child(lambda: call(SYS_BPF, 0, 0, 0)),
+    # ProtectClock, ProtectHostname, ProtectKernel*, ProtectControlGroups
+    "set the clock": sets_clock,
+    "set the host name": in_a_child(lambda: socket.sethostname(socket.gethostname())),
+    "read the kernel's log": lambda: call(SYS_SYSLOG, 10, 0, 0),
+    "load a module": lambda: call(SYS_INIT_MODULE, ctypes.create_string_buffer(1), ctypes.c_size_t(1), b""),
+    "change a kernel variable": same_value("/proc/sys/kernel/panic"),
+    "change a control group": same_value("/sys/fs/cgroup/system.slice/cgroup.max.depth"),
+    # RestrictAddressFamilies, PrivateNetwork, IPAddressDeny
+    "a socket of the internet": talks(socket.AF_INET),
+    "a socket of the kernel": talks(socket.AF_NETLINK, socket.SOCK_RAW),
+    "a socket for raw packets": talks(socket.AF_PACKET, socket.SOCK_RAW),
+    "a socket of another machine": talks(socket.AF_VSOCK, socket.SOCK_STREAM),
+    "a local socket": talks(socket.AF_UNIX),
+    "send by the internet": reaches_the_network,
+}
+
+
+def outcome(probe: Callable[[], None]) -> str:
+    try:
+        probe()
+    except subprocess.CalledProcessError as error:
+        return f"exit code {error.returncode}"
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, str(error.errno))
+    except IndexError:
+        return "there is none"
+    return "possible"
+
+
+def main() -> None:
+    found = {name: outcome(probe) for name, probe in PROBES.items()}
+    with open("/proc/self/status") as file:
+        status = file.read()
+    found.update(dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line))
+    found["umask"] = oct(os.umask(0o077))
+    found["core"] = str(resource.getrlimit(resource.RLIMIT_CORE)[1])
+    json.dump(found, sys.stdout)
+
+
+main()

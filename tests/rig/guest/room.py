@@ -1,0 +1,31 @@
+"""The room that the card's microphone is in: quiet noise without end, and what is put into /run/rig/say, once.
+
+A loopback card has digital silence while nobody plays, which no microphone has. The file, int16 mono 16 kHz, is removed
+when its last sample is on its way.
+"""
+
+import fcntl
+import os
+import random
+import subprocess
+
+SAY = "/run/rig/say"
+CHUNK = 3200  # 100 ms
+F_SETPIPE_SZ = 1031
+
+os.makedirs(os.path.dirname(SAY), exist_ok=True)
+noise = b"".join(random.Random(0).choices((b"\x00\x00", b"\x01\x00", b"\xff\xff"), k=CHUNK // 2))
+command = ["aplay", "--quiet", "--device=hw:Loopback,0", "--file-type=raw", "--format=S16_LE", "--rate=16000"]
+command += ["--channels=1", "--period-time=100000", "--buffer-time=500000", "-"]
+player = subprocess.Popen(command, stdin=subprocess.PIPE)
+assert player.stdin
+fcntl.fcntl(player.stdin, F_SETPIPE_SZ, 4096)  # what is said is heard soon
+while True:
+    sound = noise
+    if os.path.exists(SAY):
+        with open(SAY, "rb") as file:
+            sound = file.read()
+    player.stdin.write(sound)
+    player.stdin.flush()
+    if sound is not noise:
+        os.unlink(SAY)

@@ -1,0 +1,29 @@
+#!/bin/bash
+# The hardware of a Raspberry Pi, as far as the daemon looks at it: the GPIO chip, the board's revision, a sound card.
+set -euo pipefail
+modprobe gpio-sim
+modprobe snd-aloop
+modprobe uinput
+mountpoint --quiet /sys/kernel/config || mount -t configfs none /sys/kernel/config
+chip=/sys/kernel/config/gpio-sim/pi/bank0
+mkdir -p $chip
+echo 28 > $chip/num_lines
+echo pinctrl-bcm2711 > $chip/label
+for line in {0..27}; do
+	mkdir $chip/line"$line"
+	echo GPIO"$line" > $chip/line"$line"/name
+done
+echo 1 > /sys/kernel/config/gpio-sim/pi/live
+echo pull-up > /sys/devices/platform/gpio-sim.0/gpiochip0/sim_gpio17/pull
+
+# gpiozero asks which board it is on. The units see it by a drop-in, because each has a /proc of its own.
+{ cat /proc/cpuinfo; printf 'Revision\t: c03115\nModel\t\t: Raspberry Pi (simulated)\n'; } > /run/rig-cpuinfo
+mount --bind /run/rig-cpuinfo /proc/cpuinfo
+
+# Each change of an output line, with the kernel's own time.
+mountpoint --quiet /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing
+cd /sys/kernel/tracing
+echo mono > trace_clock
+echo 4096 > buffer_size_kb
+echo 'get == 0' > events/gpio/gpio_value/filter
+echo 1 > events/gpio/gpio_value/enable

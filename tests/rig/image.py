@@ -1,0 +1,118 @@
+"""The machine's disks: a root with the package installed as an owner does it, a data disk, a boot partition.
+
+Nothing of flowpi is in there but its package. The rig adds the kernel's modules, the simulated board and the way in.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.rig import debian, store
+from tests.rig.machine import Machine
+
+GUEST = Path(__file__).parent / "guest"
+
+UNWANTED = (
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "fstrim.timer",
+    "proc-sys-fs-binfmt_misc.automount",
+    "systemd-binfmt.service",
+)
+"""Clockwork that would wake up in the middle of a test, and what would fail for want of a kernel module."""
+
+SOUND = """\
+# The card's other side, 0, is where a test speaks.
+pcm.!default {
+	type plug
+	slave.pcm "hw:Loopback,1"
+}
+"""
+
+UNITS = {
+    "rig-channel.service": "multi-user.target",
+    "rig-room.service": "multi-user.target",
+    "rig-simulate.service": "sysinit.target",
+}
+
+FSTAB = """\
+/dev/vda / ext4 rw,noatime 0 1
+/dev/vdb /var/lib/flowpi ext4 rw,noatime 0 2
+/dev/vdc /boot/firmware vfat rw,noatime 0 2
+"""
+
+SLOW = """\
+# A recogniser at a tenth of its speed is not one that has failed.
+dictation: {first_result_timeout_s: 300}
+"""
+"""All of the machine's configuration."""
+
+READY = "ready"
+"""The saved state: booted, and the daemon and the recogniser have said that they are ready."""
+
+
+def disks(root: Path, kernel: Path, place: Path, install: Callable[[Path], None]) -> None:
+    """Make the three disks of a machine in `place`. `install`: puts flowpi into the root it is given."""
+    work = place / "work"
+    with debian.layered(root, work) as tree:
+        install(tree)
+        _furnish(tree, kernel)
+        _disk(place, "system", "3G", "mke2fs", "-q", "-t", "ext4", "-d", tree)
+    store.remove(work)
+    _disk(place, "data", "64M", "mke2fs", "-q", "-t", "ext4")
+    _disk(place, "boot", "32M", "mkfs.vfat", "-n", "bootfs")
+
+
+def _disk(place: Path, name: str, size: str, *make: str | Path) -> None:
+    """A file of its own format, in which the machine's states can be kept with its memory."""
+    raw = place / f"{name}.raw"
+    debian.run(["truncate", f"--size={size}", raw])
+    debian.run([*make, raw])
+    debian.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, place / f"{name}.qcow2"])
+    raw.unlink()
+
+
+def _furnish(tree: Path, kernel: Path) -> None:
+    """What the rig adds to an installed system."""
+    shutil.copytree(kernel / "lib/modules", tree / "lib/modules", dirs_exist_ok=True)
+    scripts, units = tree / "usr/lib/rig", tree / "etc/systemd/system"
+    scripts.mkdir()
+    for name in ("channel.py", "room.py", "simulate.sh"):
+        shutil.copy(GUEST / name, scripts)
+    for service in tree.glob("lib/systemd/system/flowpi*.service"):
+        (units / f"{service.name}.d").mkdir(exist_ok=True)
+        shutil.copy(GUEST / "board.conf", units / f"{service.name}.d")
+    for unit, target in UNITS.items():
+        shutil.copy(GUEST / unit, units)
+        (units / f"{target}.wants").mkdir(exist_ok=True)
+        (units / f"{target}.wants" / unit).symlink_to(f"../{unit}")
+    for unit in UNWANTED:
+        (units / unit).unlink(missing_ok=True)
+        (units / unit).symlink_to("/dev/null")
+    for directory in ("var/lib/flowpi", "boot/firmware"):
+        (tree / directory).mkdir(parents=True, exist_ok=True)
+    (tree / "etc/asound.conf").write_text(SOUND)
+    (tree / "etc/flowpi/flowpi.yaml").write_text(SLOW)
+    (tree / "etc/fstab").write_text(FSTAB)
+    (tree / "etc/hostname").write_text("front-desk\n")
+    (tree / "etc/machine-id").write_text("")
+
+
+def boot(kernel: Path, disks: Path, place: Path) -> None:
+    """Keep a machine in `place` that has booted until the daemon and the recogniser are ready."""
+    copy(disks, place)
+    with Machine(kernel, place) as machine:
+        machine.sh("systemctl is-system-running --wait || true")
+        machine.until("systemctl is-active flowpi flowpi-asr")
+        machine.sh("sync")
+        machine.save(READY)
+    for name in ("channel", "qmp"):
+        (place / name).unlink()
+
+
+def copy(disks: Path, place: Path) -> None:
+    """The disks again, to be used up."""
+    for disk in disks.glob("*.qcow2"):
+        debian.run(["cp", "--reflink=auto", "--sparse=always", disk, place])

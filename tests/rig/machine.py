@@ -1,0 +1,194 @@
+"""A whole computer with a kernel, a GPIO chip and a sound card of its own, and a mains plug: QEMU.
+
+It has no network. Its three disks: the system; `/var/lib/flowpi`; and a FAT one at `/boot/firmware`. What the machine
+has not flushed when the power goes is lost. It is emulated: some ten times slower than this machine, and a sleep of
+2 ms may take 30: say when in its own time, and never to the millisecond.
+"""
+
+import base64
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from tests.rig.container import WITH_THIS_PROCESS, Done
+
+PATIENCE_S = 300.0
+"""What has not happened by then never will."""
+
+BUTTON_PIN, LED_PIN = 17, 27
+DISKS = ("system", "data", "boot")
+
+BOOT = "console=ttyS0 quiet root=/dev/vda rw mitigations=off nokaslr audit=0 systemd.show_status=0"
+
+
+class Edge(NamedTuple):
+    at: float
+    """In the machine's monotonic seconds."""
+    level: int
+
+
+class Machine:
+    def __init__(self, kernel: Path, work: Path) -> None:
+        """`kernel` holds `vmlinuz` and `initrd`; `work` holds the disks, `NAME.qcow2`, which are changed."""
+        self._work = work
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._unread = b""
+        self.console = work / "console.log"
+        self._command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        self._command += ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "2"]
+        self._command += ["-m", "1024", "-kernel", f"{kernel}/vmlinuz", "-initrd", f"{kernel}/initrd", "-append", BOOT]
+        for disk in DISKS:
+            self._command += ["-drive", f"file={work}/{disk}.qcow2,if=virtio,format=qcow2,cache=none"]
+        self._command += ["-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console"]
+        self._command += ["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"]
+        self._command += ["-chardev", f"socket,id=channel,path={work}/channel,server=on,wait=off"]
+        self._command += ["-device", "virtserialport,chardev=channel,nr=1,name=channel"]
+        self._command += ["-qmp", f"unix:{work}/qmp,server=on,wait=off"]
+
+    # Its plug
+
+    def start(self, state: str | None = None) -> Self:
+        """Boot until it answers, about 15 s; or go on from a saved state, about 1 s."""
+        for name in ("channel", "qmp"):
+            (self._work / name).unlink(missing_ok=True)
+        with (self._work / "qemu.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*WITH_THIS_PROCESS, *self._command, *(["-loadvm", state] if state else [])],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            deadline = time.monotonic() + PATIENCE_S
+            while not (self._work / "channel").exists():
+                assert self._process.poll() is None, (self._work / "qemu.log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.connect(str(self._work / "channel"))
+            self._unread = b""
+            self.sh("true")
+        except BaseException:
+            self.power_cut()
+            raise
+        return self
+
+    def power_cut(self) -> None:
+        """Pull the plug. The disks keep what was flushed to them."""
+        if self._process and self._process.poll() is None:
+            os.kill(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        if self._socket:
+            self._socket.close()
+        self._process = self._socket = None
+
+    def save(self, state: str) -> None:
+        """Keep memory and disks as they are now, in the disks' files."""
+        complaint = self._monitor("human-monitor-command", **{"command-line": f"savevm {state}"})
+        assert not complaint, complaint
+
+    def _monitor(self, execute: str, **arguments: Any) -> Any:
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(PATIENCE_S)
+            monitor.connect(f"{self._work}/qmp")
+            lines = monitor.makefile("rb")
+            lines.readline()
+            for request in ({"execute": "qmp_capabilities"}, {"execute": execute, "arguments": arguments}):
+                monitor.sendall(json.dumps(request).encode() + b"\n")
+                while "event" in (answer := json.loads(lines.readline())):
+                    pass
+                assert "return" in answer, answer
+            return answer["return"]
+
+    # What goes on in it
+
+    def _ask(self, patience_s: float = PATIENCE_S, **request: Any) -> Any:
+        assert self._socket, "it is off"
+        self._socket.settimeout(patience_s + 60)
+        self._socket.sendall(json.dumps(request).encode() + b"\n")
+        while b"\n" not in self._unread:
+            more = self._socket.recv(1 << 16)
+            assert more, f"the machine ended: {self.console.read_text(errors='replace')[-4000:]}"
+            self._unread += more
+        line, self._unread = self._unread.split(b"\n", 1)
+        return json.loads(line)
+
+    def run(self, script: str, timeout_s: float = PATIENCE_S) -> Done:
+        """A shell script as root in there, to its end; exit code 124 when that took too long."""
+        answer = self._ask(timeout_s, script=script, timeout_s=timeout_s)
+        return Done(answer["code"], answer["out"])
+
+    def sh(self, script: str, timeout_s: float = PATIENCE_S) -> str:
+        """The output of a script that must end with 0."""
+        done = self.run(script, timeout_s)
+        assert done.code == 0, f"exit code {done.code}: {script}\n{done.out}"
+        return done.out
+
+    def until(self, script: str, timeout_s: float = PATIENCE_S) -> str:
+        """Run a script again and again until it ends with 0; its output."""
+        loop = f"until out=$({{ {script}; }} 2> /dev/null); do sleep 0.2; done"
+        return self.sh(f"{loop}; printf '%s' \"$out\"", timeout_s)
+
+    def put(self, content: bytes, inside: str) -> None:
+        self._ask(write=inside, content=base64.b64encode(content).decode())
+
+    def background(self, script: str, name: str) -> None:
+        """Start a script as a unit of its own, which goes on when this has returned."""
+        self.sh(f"systemd-run --quiet --unit={name} --collect /bin/bash -c {shlex.quote(script)}")
+
+    # Its levers
+
+    def press(self, pin: int = BUTTON_PIN) -> float:
+        """Close the button: it connects the line to ground. When, in the machine's monotonic seconds."""
+        return self.pull([(pin, 0, 0.0)])[0]
+
+    def release(self, pin: int = BUTTON_PIN) -> float:
+        return self.pull([(pin, 1, 0.0)])[0]
+
+    def pull(self, steps: Sequence[tuple[int, int, float]]) -> list[float]:
+        """Pull lines to levels, (pin, level, seconds after the step before); when each was done."""
+        duration_s = sum(seconds for _, _, seconds in steps)
+        at: list[float] = self._ask(PATIENCE_S + duration_s, pull=steps)["at"]
+        return at
+
+    def say(self, pcm: bytes) -> None:
+        """Speak int16 mono 16 kHz into the microphone. Returns half a second early: the last of it is on its way."""
+        self.put(pcm, "/run/rig/say")
+        self.sh("while [ -e /run/rig/say ]; do sleep 0.1; done")
+
+    def edges(self, pin: int = LED_PIN, since: float = 0.0) -> list[Edge]:
+        """What a line was set to, as its kernel noted it; only changes, and the first."""
+        script = "cat /sys/devices/platform/gpio-sim.0/gpiochip0/../gpio/*/base; cat /sys/kernel/tracing/trace"
+        base, _, trace = self.sh(script).partition("\n")
+        number = int(base) + pin
+        edges: list[Edge] = []
+        for match in re.finditer(r" (\d+\.\d+): gpio_value: (\d+) set (\d)", trace):
+            edge = Edge(float(match[1]), int(match[3]))
+            if int(match[2]) == number and edge.at >= since and (not edges or edges[-1].level != edge.level):
+                edges.append(edge)
+        return edges
+
+    def wait_for_edges(self, wanted: Callable[[list[Edge]], bool], *, since: float, pin: int = LED_PIN) -> list[Edge]:
+        deadline = time.monotonic() + PATIENCE_S
+        while not wanted(edges := self.edges(pin, since)):
+            assert time.monotonic() < deadline, edges
+            time.sleep(0.2)
+        return edges
+
+    def __enter__(self) -> Self:
+        return self.start() if self._process is None else self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.power_cut()

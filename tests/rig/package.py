@@ -1,0 +1,131 @@
+"""The Debian package of this work tree, as `make deb` makes it on each suite, and roots to install it on."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.rig import debian, store
+
+TREE = Path(__file__).parents[2]
+MADE_OF = (
+    "CHANGELOG.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "config",
+    "debian",
+    "flowpi",
+    "pyproject.toml",
+    "systemd",
+)
+
+
+def sources() -> Iterator[Path]:
+    """The files that a package is made of, relative to the work tree, as far as git has or would take them."""
+    listing = subprocess.run(
+        [
+            "git",
+            "-c",
+            f"safe.directory={TREE}",
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "--",
+            *MADE_OF,
+        ],
+        cwd=TREE,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in sorted(set(listing.stdout.split("\0"))):
+        if name and os.path.lexists(TREE / name):
+            yield Path(name)
+
+
+def _content(path: Path) -> bytes | Path:
+    return os.fsencode(path.readlink()) if path.is_symlink() else path
+
+
+def package(suite: str) -> Path:
+    """The .deb for a suite. About a minute when something of it has changed."""
+    key = store.key(suite, *(part for name in sources() for part in (str(name), _content(TREE / name))))
+    place = store.kept(f"package-{suite}", key, lambda place: _build(suite, place))
+    (file,) = place.glob("*.deb")
+    return file
+
+
+def _build(suite: str, place: Path) -> None:
+    source, work = place / "source", place / "work"
+    for name in sources():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TREE / name, source / name, follow_symlinks=False)
+    with debian.layered(workshop(suite), work) as tree:
+        debian.inside(tree, "cd /source && make deb", writable=[f"{source}:/source"])
+    for file in source.glob("dist/*.deb"):
+        file.rename(place / file.name)
+    store.remove(source)
+    store.remove(work)
+
+
+def workshop(suite: str) -> Path:
+    """A root with what `make deb` needs, so that it need not install it each time."""
+    packages = ["make", "git", *_variable("DEB_PACKAGES").split()]
+    root = debian.root(suite)
+    return store.kept(
+        f"workshop-{suite}",
+        store.key(root.name, *packages),
+        lambda tree: _extended(root, tree, packages),
+    )
+
+
+def _extended(root: Path, tree: Path, packages: list[str]) -> None:
+    debian.copy(root, tree)
+    debian.install(tree, packages)
+
+
+def _variable(name: str) -> str:
+    """What the Makefile says."""
+    show = f"show: ; @echo $({name})"
+    return debian.run(["make", "--silent", "--no-print-directory", "-C", TREE, "--eval", show, "show"])
+
+
+def needs(file: Path) -> str:
+    return debian.run(["dpkg-deb", "--field", file, "Depends"]).strip()
+
+
+def ground(suite: str) -> Path:
+    """A root with all that the package depends on, so that `dpkg --install` works in it with no network."""
+    root, depends = debian.root(suite), needs(package(suite))
+    return store.kept(
+        f"ground-{suite}",
+        store.key(root.name, depends),
+        lambda tree: _satisfied(root, tree, depends),
+    )
+
+
+def _satisfied(root: Path, tree: Path, depends: str) -> None:
+    debian.copy(root, tree)
+    debian.inside(tree, f"apt-get -qq update; apt-get -qq --yes --no-install-recommends satisfy '{depends}'")
+
+
+def older(suite: str) -> Path:
+    """The same package as if it were of an earlier version, for upgrades."""
+    file = package(suite)
+    place = store.kept(f"older-{suite}", store.key(file.parent.name), lambda place: _age(file, place))
+    (aged,) = place.glob("*.deb")
+    return aged
+
+
+def _age(file: Path, place: Path) -> None:
+    tree = place / "tree"
+    debian.run(["dpkg-deb", "--raw-extract", file, tree])
+    control = tree / "DEBIAN/control"
+    lines = ["Version: 0.0.1" if line.startswith("Version:") else line for line in control.read_text().splitlines()]
+    control.write_text("\n".join(lines) + "\n")
+    debian.run(["dpkg-deb", "-Znone", "--build", tree, place / "flowpi_0.0.1.deb"])
+    store.remove(tree)
