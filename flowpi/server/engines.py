@@ -5,6 +5,7 @@ An engine is loaded once and makes one `Recognition` for each utterance. Both ar
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -78,6 +79,8 @@ class EchoRecognition:
 
 
 def _load_moonshine() -> Engine:
+    # onnxruntime 1.31 makes up an id of the machine and reports to its vendor, unless told not to before it loads.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     # Imported here: it brings onnxruntime, which only the process that recognises pays for.
     try:
         from flowpi.server.moonshine import load

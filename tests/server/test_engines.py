@@ -1,6 +1,10 @@
 """The table of engines, and what the echo proves."""
 
 import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 from flowpi.server.engines import ENGINES, EchoEngine
 
@@ -21,3 +25,30 @@ def test_echo_interim_texts_come_once_a_second() -> None:
 
 def test_the_table_names_both() -> None:
     assert set(ENGINES) == {"echo", "moonshine"}
+
+
+def test_the_recogniser_tells_nobody_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    program = (
+        "import numpy; from flowpi.server.engines import load_engine;"
+        "recognition = load_engine('moonshine').recognition(['en']);"
+        "recognition.feed(numpy.random.default_rng(0).integers(-9999, 9999, 32000, 'int16').tobytes());"
+        "recognition.finish()"
+    )
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    log = tmp_path.with_name("calls")
+    command = [
+        "strace",
+        "-f",
+        "-e",
+        "trace=connect",
+        "-e",
+        "signal=none",
+        "-o",
+        str(log),
+        sys.executable,
+        "-c",
+        program,
+    ]
+    subprocess.run(command, env=environ, cwd=Path(__file__).parents[2], check=True, timeout=120)
+    assert list(tmp_path.iterdir()) == []
+    assert "AF_INET" not in log.read_text()
