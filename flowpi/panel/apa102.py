@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from flowpi.core.errors import PanelError
 from flowpi.core.lights import DARK, Color
+from flowpi.panel.gpio import NO_LGPIO
 
 RATE_HZ = 1_000_000
 """They take 20 times as much; over loose wires not. Three LEDs are written in 0.2 ms."""
@@ -61,7 +62,7 @@ class Apa102Led:
         name = "/dev/spidev{}.{}".format(*self._place)
         hint = "switch SPI on (raspi-config), check led.spi, and let the service use it: see flowpi.service"
         if isinstance(error, ImportError):
-            hint = "pip install lgpio, or on Trixie apt install python3-lgpio and a venv with --system-site-packages"
+            hint = NO_LGPIO
         return PanelError(f"the LEDs on {name} cannot be used ({type(error).__name__}: {error})", hint)
 
 

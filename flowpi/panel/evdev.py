@@ -155,7 +155,7 @@ def _library() -> Any:
     try:
         return importlib.import_module("evdev")
     except ImportError as error:
-        hint = "pip install evdev, or apt install python3-evdev and a venv with --system-site-packages"
+        hint = "install the Debian package of flowpi, or: pip install evdev"
         raise PanelError(f"button.kind evdev needs the package evdev ({error})", hint) from error
 
 

@@ -16,6 +16,8 @@ from flowpi.panel.button import OnEdge
 
 CHIPS = "/dev/gpiochip*"
 
+NO_LGPIO = "install the Debian package of flowpi, which has lgpio; pip has it for Python 3.11 only"
+
 
 def has_chip() -> bool:
     return bool(glob.glob(CHIPS))
@@ -116,5 +118,5 @@ class GpioRgbLed:
 def _explain(what: str, pin: int | str, error: Exception) -> PanelError:
     hint = "check the pin number and who else uses it, or set its kind to none"
     if isinstance(error, ImportError):  # gpiozero finds no library for the chip
-        hint = "pip install lgpio, or on Trixie apt install python3-lgpio and a venv with --system-site-packages"
+        hint = NO_LGPIO
     return PanelError(f"the {what} on GPIO {pin} cannot be used ({type(error).__name__}: {error})", hint)

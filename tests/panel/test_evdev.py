@@ -156,7 +156,9 @@ async def test_a_key_that_there_is_not() -> None:
 async def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "evdev", None)
     button = EvdevButton(PEDAL, KEY, lambda error: None)
-    with pytest.raises(PanelError, match=r"^button\.kind evdev needs the package evdev \(.*\): pip install evdev"):
+    with pytest.raises(
+        PanelError, match=r"^button\.kind evdev needs the package evdev \(.*\): install the Debian package of flowpi"
+    ):
         button.open(lambda pressed, at: None)
 
 
