@@ -98,6 +98,8 @@ class Conductor:
         self._shown: tuple[Any, ...] = ()
         self._deadline: asyncio.TimerHandle | None = None
         self._gesture_timer: asyncio.TimerHandle | None = None
+        self.look: Callable[[], bool | None] = lambda: None
+        """What the button's contact says now: see `flowpi.panel.button.Button.is_pressed`."""
         self._context = NOTHING
         """Of the event that is being worked off."""
         self._refusal: Refuse | None = None
@@ -320,7 +322,7 @@ class Conductor:
 
     def _gesture_deadline(self) -> None:
         self._gesture_timer = None
-        self._perform(self._gestures.handle_deadline(self._loop.time()))
+        self._perform(self._gestures.handle_deadline(self._loop.time(), self.look))
 
     def _deadline_passed(self) -> None:
         self._deadline = None  # each new state has its own timer, so this is the deadline of the present one

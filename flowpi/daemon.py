@@ -220,6 +220,7 @@ class Daemon:
             button = button or make_button(config.button, self._button_changed)
             button.open(self._conductor.edge)
             self._button = button
+            self._conductor.look = button.is_pressed
         except PanelError as error:
             self._conductor.panel_failed(lights.BUTTON, error)
 

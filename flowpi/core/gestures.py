@@ -3,11 +3,15 @@
 Debouncing is done here and not by the driver: the first edge counts at once, so a press costs no delay, and the
 contact is then believed to bounce for `debounce_s`. What it settled on is looked at when that time is over.
 
+On a busy machine edges are told late, some of a burst after it has settled. So each comes with the time at which it
+happened, and once the contact has been looked at, what happened before that is old news.
+
 Feed `edge` with each change of the contact and its time; call `handle_deadline` once `next_deadline` is over. Both
 return the gestures in order. Times are seconds of any monotonic clock.
 """
 
 import enum
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -53,6 +57,7 @@ class Gestures:
         """What the contact said last; differs from `_pressed` only while it bounces."""
         self._settled_at: float | None = None
         """While the contact is believed to bounce: until when."""
+        self._looked_at = float("-inf")
         self._pressed_at = 0.0
         self._hold_at: float | None = None
         self._long_at: float | None = None
@@ -61,6 +66,8 @@ class Gestures:
 
     def edge(self, pressed: bool, at: float) -> list[Gesture]:
         """The contact closed or opened."""
+        if at <= self._looked_at:
+            return []
         gestures = self.handle_deadline(at)
         self._contact = pressed
         if self._settled_at is None:
@@ -72,11 +79,17 @@ class Gestures:
         deadlines = [at for at in (self._settled_at, self._hold_at, self._long_at) if at is not None]
         return min(deadlines, default=None)
 
-    def handle_deadline(self, now: float) -> list[Gesture]:
-        """What has come about by the mere passing of time up to `now`."""
+    def handle_deadline(self, now: float, look: Callable[[], bool | None] = lambda: None) -> list[Gesture]:
+        """What has come about by the mere passing of time up to `now`.
+
+        `look`: what the contact says now; None where nobody can tell but by its edges.
+        """
         gestures: list[Gesture] = []
         if self._settled_at is not None and now >= self._settled_at:
             settled_at, self._settled_at = self._settled_at, None
+            if (contact := look()) is not None:
+                self._contact, self._looked_at = contact, now
+                settled_at = now
             gestures += self._change(settled_at)
         if self._hold_at is not None and now >= self._hold_at:
             gestures.append(Gesture(Kind.HOLD, self._hold_at))

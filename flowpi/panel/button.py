@@ -20,6 +20,9 @@ class Button(Protocol):
             PanelError: there is no such button here.
         """
 
+    def is_pressed(self) -> bool | None:
+        """What the contact says now; None where only its edges tell."""
+
     def close(self) -> None:
         """No more edges. Harmless when closed."""
 
@@ -29,6 +32,9 @@ class NoButton:
 
     def open(self, on_edge: OnEdge) -> None:
         pass
+
+    def is_pressed(self) -> bool | None:
+        return None
 
     def close(self) -> None:
         pass
@@ -42,6 +48,9 @@ class ScriptedButton:
 
     def open(self, on_edge: OnEdge) -> None:
         self._on_edge = on_edge
+
+    def is_pressed(self) -> bool | None:
+        return None
 
     def close(self) -> None:
         self._on_edge = None

@@ -78,6 +78,9 @@ class EvdevButton:
         self._on_edge = on_edge
         self._try_open()
 
+    def is_pressed(self) -> bool | None:
+        return None  # a key does not bounce
+
     def close(self) -> None:
         self._on_edge = None
         if self._timer is not None:

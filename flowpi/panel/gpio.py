@@ -7,12 +7,15 @@ own, which dies silently if a callback raises: the callback hands over a value a
 import asyncio
 import contextlib
 import glob
+import logging
 import time
 from typing import Any
 
 from flowpi.core.errors import PanelError
 from flowpi.core.lights import Color
 from flowpi.panel.button import OnEdge
+
+log = logging.getLogger(__name__)
 
 CHIPS = "/dev/gpiochip*"
 
@@ -43,18 +46,26 @@ class GpioButton:
             if self._device is not None:  # not closed meanwhile
                 on_edge(pressed, at)
 
-        def hand_over(pressed: bool) -> None:
+        def hand_over(pressed: bool, ago_s: float | None) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon stops
-                loop.call_soon_threadsafe(report, pressed, time.monotonic())
+                # The kernel says when it was; on a busy machine this thread may be late.
+                loop.call_soon_threadsafe(report, pressed, time.monotonic() - (ago_s or 0.0))
 
         try:
             from gpiozero import Button
 
-            self._device = Button(self._pin, pull_up=self._active_low)
-            self._device.when_pressed = lambda: hand_over(True)
-            self._device.when_released = lambda: hand_over(False)
+            self._device = button = Button(self._pin, pull_up=self._active_low)
+            button.when_pressed = lambda: hand_over(True, button.active_time)
+            button.when_released = lambda: hand_over(False, button.inactive_time)
         except Exception as error:  # gpiozero's and lgpio's errors share no base
             raise _explain("button", self._pin, error) from error
+
+    def is_pressed(self) -> bool | None:
+        try:
+            return None if self._device is None else bool(self._device.is_pressed)
+        except Exception as error:  # see `open`
+            log.debug("the button on GPIO %d cannot be looked at: %s", self._pin, error)
+            return None
 
     def close(self) -> None:
         if self._device is not None:

@@ -117,3 +117,34 @@ def test_whatever_the_contact_does_presses_and_releases_alternate(changes: list[
     assert steps == [Kind.PRESSED, Kind.RELEASED] * (len(steps) // 2) + [Kind.PRESSED] * (len(steps) % 2)
     assert (len(steps) % 2 == 1) == (bool(edges) and edges[-1][0])
     assert [gesture.at for gesture in seen] == sorted(gesture.at for gesture in seen)
+
+
+@given(
+    bounces=st.lists(st.lists(st.floats(0.0, 0.014), max_size=9), min_size=2, max_size=2),
+    late_s=st.lists(st.floats(0.0, 0.5), min_size=20, max_size=20),
+)
+def test_edges_that_are_told_late_are_no_presses_where_the_contact_can_be_looked_at(
+    bounces: list[list[float]], late_s: list[float]
+) -> None:
+    """A press of two seconds. However late each edge of its bouncing is told, it is one press and one release."""
+    edges: list[tuple[float, bool]] = []
+    for begins_at, bounce in zip((1.0, 3.0), bounces, strict=True):
+        times = sorted({begins_at, *(begins_at + after for after in bounce)})
+        times = times if len(times) % 2 else times[:-1]  # it ends as it began to
+        edges += [(at, (number % 2 == 0) == (begins_at == 1.0)) for number, at in enumerate(times)]
+
+    def contact(now: float) -> bool:
+        return next((pressed for at, pressed in reversed(edges) if at <= now), False)
+
+    gestures = Gestures(hold_s=0.3, debounce_s=0.015)
+    seen, told_at = list[Gesture](), 0.0
+    for (at, pressed), late in zip(edges, late_s, strict=False):
+        told_at = max(told_at, at + late)  # in order
+        while (deadline := gestures.next_deadline()) is not None and deadline <= told_at:
+            now = max(deadline, told_at - late)
+            seen += gestures.handle_deadline(now, lambda now=now: contact(now))  # type: ignore[misc]
+        seen += gestures.edge(pressed, at)
+    while (deadline := gestures.next_deadline()) is not None:
+        seen += gestures.handle_deadline(max(deadline, told_at), lambda: False)
+    kinds = [gesture.kind for gesture in seen]
+    assert (kinds.count(Kind.PRESSED), kinds.count(Kind.RELEASED), kinds.count(Kind.TAP)) == (1, 1, 0)

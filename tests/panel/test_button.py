@@ -133,3 +133,19 @@ async def test_no_button_is_harmless() -> None:
     button = NoButton()
     button.open(Edges())
     button.close()
+
+
+async def test_an_edge_has_the_time_at_which_it_was_seen_however_late_it_is_told(
+    pins: MockFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    button, edges, pin = GpioButton(17, active_low=True), Edges(), pins.pin(17)
+    assert button.is_pressed() is None
+    button.open(edges)
+    for pressed, drive, ago_s in ((True, pin.drive_low, 5.0), (False, pin.drive_high, 3.0)):
+        monkeypatch.setattr(pins, "ticks", lambda ago_s=ago_s: time.monotonic() + ago_s)  # by which it is told
+        seen_at = time.monotonic() - ago_s
+        drive()
+        await until(lambda pressed=pressed: edges.heard and edges.heard[-1][0] is pressed)  # type: ignore[misc]
+        assert edges.heard[-1][1] == pytest.approx(seen_at, abs=1.0)
+        assert button.is_pressed() is pressed
+    button.close()
