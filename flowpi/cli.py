@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from flowpi import __version__
 from flowpi.config import Config
-from flowpi.core.errors import FlowpiError, UsageError
+from flowpi.core.errors import ConfigError, FlowpiError, UsageError
 
 Command = Callable[[argparse.Namespace, Config], int]
 
@@ -310,13 +310,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from flowpi.host.systemd import setup_logging
 
         setup_logging(verbosity, service=arguments.command in (run, serve, provision))
-        if arguments.reads_config:
-            from flowpi.config_file import load
-
-            config = load(arguments.config, arguments.overrides)
-        else:
-            config = Config()
-        code: int = arguments.command(arguments, config)
+        code: int = arguments.command(arguments, _config(arguments))
         sys.stdout.flush()  # here, where a reader that went away can still be handled
         return code
     except FlowpiError as error:
@@ -336,6 +330,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = f"{type(error).__name__} in {os.path.basename(where.filename)}, line {where.lineno}"
         _say(f"internal error ({what}): please report it, with what you see when you run it again with -v")
         return EXIT_INTERNAL
+
+
+def _config(arguments: argparse.Namespace) -> Config:
+    if not arguments.reads_config:
+        return Config()
+    from flowpi.config_file import load
+
+    try:
+        return load(arguments.config, arguments.overrides)
+    except ConfigError as error:
+        # The daemon goes on with the configuration of before, and now it is asked how it does.
+        if arguments.command not in (record, listen, status) or arguments.config or arguments.overrides:
+            raise
+        _say(f"warning: {error}")
+        return Config()
 
 
 def _say(message: str) -> None:

@@ -154,6 +154,23 @@ def test_the_exit_code_and_the_configuration_of_a_command(
     assert ends(capfd, "status", "--set", "led.pin=5") == (5, "", "")
 
 
+def test_with_a_bad_configuration_the_daemon_is_asked_all_the_same(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def status(arguments: argparse.Namespace, config: Config) -> int:
+        return 0 if config == Config() else 1
+
+    instead(monkeypatch, status)
+    bad = tmp_path / "flowpi.yaml"
+    bad.write_text("leds: {}")
+    monkeypatch.setenv("FLOWPI_CONFIG", str(bad))
+    code, out, err = ends(capfd, "status")
+    assert (code, out) == (0, "")
+    assert err.startswith(f"flowpi: warning: {bad}, line 1: leds is not a known key")
+    assert ends(capfd, "status", "--config", str(bad))[0] == 78
+    assert ends(capfd, "config", "check")[0] == 78
+
+
 def test_an_error_of_ours_is_one_line(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def status(arguments: argparse.Namespace, config: Config) -> int:
         raise DaemonUnavailable("no daemon on /run/flowpi/flowpi.sock", "systemctl start flowpi")
