@@ -5,8 +5,10 @@ import errno
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 from flowpi.core.errors import CannotCreateError, UnavailableError
+from flowpi.host.folders import replace_file
 from flowpi.setup.machine import inside
 from flowpi.setup.steps import Delete, DeleteFolder, Link, Run, Say, Step, Write
 
@@ -36,15 +38,14 @@ def carry_out(step: Step, root: str) -> None:
 def _change(step: Write | Link | Delete | DeleteFolder, path: str) -> None:
     match step:
         case Write(_, content):
-            beside = _beside(path)
-            with open(beside, "xb") as file:
-                os.fchmod(file.fileno(), 0o644)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
+            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+            replace_file(Path(path), content, 0o644)
         case Link(_, target):
-            beside = _beside(path)
+            folder, name = os.path.split(path)
+            os.makedirs(folder, mode=0o755, exist_ok=True)
+            beside = os.path.join(folder, f".{name}.new")
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(beside)  # of a run that was cut off
             os.symlink(target, beside)
             os.replace(beside, path)
         case Delete():
@@ -57,16 +58,6 @@ def _change(step: Write | Link | Delete | DeleteFolder, path: str) -> None:
         case DeleteFolder():
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(path)
-
-
-def _beside(path: str) -> str:
-    """A name in the same folder, which nothing has."""
-    folder, name = os.path.split(path)
-    os.makedirs(folder, mode=0o755, exist_ok=True)
-    beside = os.path.join(folder, f".{name}.new")
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(beside)  # of a run that was cut off
-    return beside
 
 
 def _run(arguments: tuple[str, ...], may_fail: bool) -> None:
