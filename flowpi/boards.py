@@ -11,9 +11,9 @@ BOARDS: dict[str, dict[str, dict[str, Any]]] = {
         "button": {"kind": "gpio", "pin": 17, "active": "low"},
         "led": {"kind": "gpio", "pin": 27},
     },
-    # Button and LEDs: wiki.seeedstudio.com/ReSpeaker_2_Mics_Pi_HAT ("User Button ... connected to GPIO17", "3 APA102
-    # RGB LEDs, connected to SPI interface"; they have no chip select, so device 0 does as well as the vendor's 1).
-    # The card is called so by the vendor's overlay, `arecord -l` on the same page. It hears in stereo only.
+    # As projects that use the board have it, not tried: user button on GPIO 17, three APA102 on SPI (they have no chip
+    # select, so device 0 does as well as the vendor's 1), and the card's name, which the vendor's overlay gives. The
+    # vendor's page is wiki.seeedstudio.com/ReSpeaker_2_Mics_Pi_HAT. It hears in stereo only.
     "respeaker-2mic": {
         "audio": {"device": "plughw:CARD=seeed2micvoicec", "channels": 2},
         "button": {"kind": "gpio", "pin": 17, "active": "low"},
