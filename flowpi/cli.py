@@ -150,8 +150,8 @@ def setup(arguments: argparse.Namespace, config: Config) -> int:
 
 def config_check(arguments: argparse.Namespace, config: Config) -> int:
     from flowpi.config_file import config_path, warnings
-    from flowpi.daemon import check_supported
     from flowpi.dictation.backends import make_backends
+    from flowpi.parts import check_supported
 
     check_supported(config)  # what ends the daemon must not pass here
     make_backends(config)

@@ -21,18 +21,16 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from flowpi import parts
 from flowpi.audio.capture import Capture
-from flowpi.audio.cues import Cues, NoCues
 from flowpi.audio.mask import Mask
-from flowpi.audio.source import Source
 from flowpi.commands import Commands
 from flowpi.conductor import Conductor
 from flowpi.config import Config
 from flowpi.core import lights, topics
-from flowpi.core.appliance import Mode, Rules, State
-from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, PanelError
+from flowpi.core.appliance import State
+from flowpi.core.errors import CannotCreateError, FlowpiError, PanelError
 from flowpi.core.events import FaultRaised
-from flowpi.core.gestures import Gestures
 from flowpi.dictation import transport
 from flowpi.dictation.backends import make_backends
 from flowpi.dictation.delivery import Delivery
@@ -61,9 +59,6 @@ THREADS = 32
 
 NOT_RELOADED = "the configuration is not reloaded, the old one stays"
 
-ENDING_S = 5.0
-"""Added to `first_result_timeout_s`: how long the appliance shows that it waits for a text."""
-
 
 class Daemon:
     """`run` lives as long as the daemon. `button` and `led`: drivers instead of the configured ones."""
@@ -78,7 +73,7 @@ class Daemon:
         led: Led | None = None,
     ) -> None:
         """`reload` reads the configuration again, and raises FlowpiError if it is bad; on a thread."""
-        check_supported(config)
+        parts.check_supported(config)
         self._config = config
         self._read_config = reload
         self._notifier = notifier or Notifier({})
@@ -122,8 +117,8 @@ class Daemon:
         storage.open()
         try:
             self._conductor = Conductor(
-                rules(config),
-                gestures(config),
+                parts.rules(config),
+                parts.gestures(config),
                 hub=self.hub,
                 lamp=self._lamp,
                 ids=storage.ids,
@@ -141,7 +136,7 @@ class Daemon:
             self._delivery = self._make_delivery(config)
             self._capture = self._make_capture(config)
             self._conductor.open(self._capture, self._delivery)
-            self._conductor.cues = self._make_cues(config)
+            self._conductor.cues = parts.make_cues(config, self._mask)
             storage.conductor = self._conductor
             storage.tell()
             if (wrong := refusal.read()) is not None:
@@ -252,7 +247,7 @@ class Daemon:
     def _make_capture(self, config: Config) -> Capture:
         audio = config.audio
         return Capture(
-            make_source(config),
+            parts.make_source(config),
             read_s=audio.read_ms / 1000,
             idle_read_s=audio.idle_read_ms / 1000,
             preroll_s=audio.preroll_ms / 1000,
@@ -263,13 +258,6 @@ class Daemon:
             on_level=self._conductor.level,
             mask=self._mask,
         )
-
-    def _make_cues(self, config: Config) -> Cues:
-        if config.cues.kind == "none":
-            return NoCues()
-        from flowpi.audio.tones import AlsaCues
-
-        return AlsaCues(config.cues.device, config.cues.volume, self._mask)
 
     async def _reload_on_demand(self) -> None:
         while True:
@@ -289,7 +277,7 @@ class Daemon:
         if self._read_config is None:
             return
         config = await asyncio.to_thread(self._read_config)
-        check_supported(config)
+        parts.check_supported(config)
         # Raised while the spool is full, a limit that counted from the next start would come too late.
         as_before = replace(config, spool=replace(config.spool, max_mb=self._config.spool.max_mb))
         for name in ("device_id", "publish", "spool"):
@@ -297,7 +285,7 @@ class Daemon:
                 log.warning("a change of %s counts from the next start", name)
         backends = make_backends(config)
         await self._conductor.quiet()  # not in the middle of a word
-        self._conductor.use(rules(config), gestures(config))
+        self._conductor.use(parts.rules(config), parts.gestures(config))
         self._storage.use(config)
         self._delivery.use(backends)
         if config.audio != self._config.audio:
@@ -313,7 +301,7 @@ class Daemon:
             self._interest_changed()
         if config.cues != self._config.cues:
             self._conductor.cues.close()
-            self._conductor.cues = self._make_cues(config)
+            self._conductor.cues = parts.make_cues(config, self._mask)
         if config.button != self._config.button or config.led != self._config.led:
             self._button.close()
             self._lamp.use(NoLed())
@@ -360,58 +348,6 @@ def run(
 
     asyncio.run(main())
     return 0
-
-
-def check_supported(config: Config) -> None:
-    """Raises ConfigError for what the contract knows and this version does not do yet: silence would lose words."""
-    publish = config.publish
-    not_yet = {
-        "publish.mqtt": publish.mqtt.url is not None,
-        "publish.command": publish.command.run is not None,
-        "publish.keyboard": publish.keyboard.kind != "none",
-    }
-    for key, wanted in not_yet.items():
-        if wanted:
-            raise ConfigError("configuration", None, key, "is not in this version of flowpi", "take it out")
-
-
-def rules(config: Config) -> Rules:
-    return Rules(
-        Mode(config.button.mode),
-        config.dictation.max_utterance_s,
-        config.dictation.first_result_timeout_s + ENDING_S,
-        config.button.long_s,
-    )
-
-
-def gestures(config: Config) -> Gestures:
-    button = config.button
-    return Gestures(
-        hold_s=button.hold_ms / 1000,
-        double_s=button.double_ms / 1000,
-        long_s=button.long_s,
-        debounce_s=button.debounce_ms / 1000,
-    )
-
-
-def make_source(config: Config) -> Source:
-    audio = config.audio
-    if audio.source == "wav":
-        from flowpi.audio.wav import WavSource
-
-        assert audio.path is not None
-        return WavSource(audio.path, period_ms=audio.period_ms)
-    from flowpi.audio.alsa import AlsaSource
-
-    return AlsaSource(
-        audio.device,
-        rate_hz=audio.rate,
-        channels=audio.channels,
-        channel=audio.channel,
-        period_ms=audio.period_ms,
-        # All of `buffer_ms` is for a machine that stalls: what a planned wait fills comes on top.
-        buffer_ms=audio.buffer_ms + max(audio.read_ms, audio.idle_read_ms),
-    )
 
 
 def _with_parent(path: Path) -> Path:

@@ -1,6 +1,6 @@
 """How the appliance does, in one line for a person: the status of the unit in `systemctl status flowpi`. Pure."""
 
-from flowpi.core.appliance import MICROPHONE, Fault, State
+from flowpi.core.appliance import MICROPHONE, MUTED, Fault, State
 from flowpi.core.lights import QUIET
 
 HEADLINES = {
@@ -12,7 +12,7 @@ HEADLINES = {
 """By the name of a state; any other speaks for itself."""
 
 
-DEAF = {"muted": "muted", MICROPHONE: "not ready"}
+DEAF = {MUTED: "muted", MICROPHONE: "not ready"}
 """By the code of a fault that lets nobody dictate. Being muted is none, but told as one."""
 
 

@@ -11,10 +11,10 @@ import msgspec
 
 from flowpi.config import Config
 from flowpi.core.errors import FlowpiError, NoPermissionError
-from flowpi.daemon import check_supported
 from flowpi.dictation.backends import make_backends
 from flowpi.doctor import backends, clock, disk, microphone, model, panel, permissions, power, sockets, units
 from flowpi.doctor.findings import EXIT_CODES, Finding
+from flowpi.parts import check_supported
 
 log = logging.getLogger(__name__)
 

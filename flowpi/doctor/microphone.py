@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from flowpi.config import Config
-from flowpi.core.appliance import MICROPHONE
+from flowpi.core.appliance import MICROPHONE, MUTED
 from flowpi.core.errors import FlowpiError, MicrophoneError
 from flowpi.core.lights import SILENCE
 from flowpi.doctor.ask import faults_of, levels_of, text_of
@@ -19,9 +19,6 @@ from flowpi.dsp.level import SILENCE_DBFS, Level, measure
 from flowpi.dsp.silence import is_constant
 
 PART = "microphone"
-
-MUTED = "muted"
-"""The code of the daemon's fault that is none: its owner wants it so."""
 
 LISTEN_S = 1.5
 LONGER_S = 4.0
@@ -152,7 +149,7 @@ def listen(config: Config, seconds: float, tell: Callable[[Level], None] = lambd
     Raises:
         MicrophoneError: it cannot be opened, or was lost.
     """
-    from flowpi.daemon import make_source
+    from flowpi.parts import make_source
 
     source = make_source(config)
     # What blocks here blocks this thread only; `open` would hold the interpreter.

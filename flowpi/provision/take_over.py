@@ -136,8 +136,8 @@ def _take_over(path: Path, etc: Path) -> None:
 
 def _check(boot: "BootFile", etc: Path) -> None:
     """What ends the daemon must not pass here. Raises ConfigError."""
-    from flowpi.daemon import check_supported
     from flowpi.dictation.backends import make_backends
+    from flowpi.parts import check_supported
     from flowpi.provision.credentials import check_references
 
     try:

@@ -30,7 +30,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from flowpi import daemon
+from flowpi import daemon, parts
 from flowpi.audio.capture import LATE_S
 from flowpi.audio.source import Heard
 from flowpi.audio.wav import WavSource
@@ -161,7 +161,7 @@ class Soak:
         # The wall clock that everybody sees: as fast as the loop, and it leaps.
         time.time = lambda: began_s + self._loop.time() + self._leap_s
         # The one driver that is not handed to the daemon.
-        daemon.make_source = lambda config: self._microphone
+        parts.make_source = lambda config: self._microphone
         config = Config(
             device_id="soak",
             audio=Audio(source="wav", path="counting"),

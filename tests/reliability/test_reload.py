@@ -11,7 +11,7 @@ import pytest
 
 from flowpi.config_file import load
 from flowpi.core.errors import ConfigError, FlowpiError
-from flowpi.daemon import check_supported
+from flowpi.parts import check_supported
 from tests.reliability.lives import Lives
 from tests.reliability.mutations import REFERENCE, mutated
 from tests.rig.microphone import Microphone
