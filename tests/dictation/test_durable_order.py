@@ -4,8 +4,7 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,14 +24,6 @@ NEW = f"{ID}.utt.new"
 
 PASSING = ["EIO", "EMFILE", "ENFILE", "ENOMEM", "EACCES", "EPERM", "ESTALE", "EINTR", "ETIMEDOUT", "EUCLEAN"]
 """What may be otherwise in a moment, and is not the fault of the file."""
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    spool = Spool(tmp_path / "spool", sync_s=0.1)
-    spool.open()
-    yield spool
-    spool.close()
 
 
 def files(spool: Spool) -> list[str]:
@@ -65,6 +56,14 @@ async def is_refused(spool: Spool, utterance: Utterance) -> None:
 
 def eio() -> OSError:
     return OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def failing_at(failing: str) -> Callable[[str], None]:
+    def fails(call: str) -> None:
+        if call == failing:
+            raise eio()
+
+    return fails
 
 
 class TestOrder:
@@ -147,12 +146,8 @@ class TestSyncFails:
     ) -> None:
         utterance = spoken(SOUND)
 
-        def fails(call: str) -> None:
-            if call == failing:
-                raise eio()
-
         with monkeypatch.context() as disk:
-            recorded(disk, fails)
+            recorded(disk, failing_at(failing))
             await is_refused(spool, utterance)
         assert files(spool) == []
         await spool.keep(utterance)
@@ -165,12 +160,8 @@ class TestSyncFails:
         await spool.keep(spoken(SOUND[:3200]))
         utterance = spoken(SOUND)
 
-        def fails(call: str) -> None:
-            if call == failing:
-                raise eio()
-
         with monkeypatch.context() as disk:
-            recorded(disk, fails)
+            recorded(disk, failing_at(failing))
             await is_refused(spool, utterance)
         assert files(spool) == [FILE]
         assert holds(spool, SOUND[:3200])

@@ -4,7 +4,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,14 +21,6 @@ from tests.waiting import until
 SOUND = noise(0.5)
 PART = PartId(ID)
 MEND = "make it writable for the daemon's user, or set spool.directory"
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
-    spool = Spool(tmp_path / "spool", sync_s=0.1)
-    spool.open()
-    yield spool
-    spool.close()
 
 
 def file_of(spool: Spool, utterance_id: str = ID) -> Path:

@@ -1,7 +1,5 @@
 import logging
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,14 +9,6 @@ from flowpi.host.reporter import Reporter
 from flowpi.host.systemd import Notifier
 
 SILENT = Fault("silence", "the microphone gives digital silence", 0)
-
-
-@pytest.fixture
-def manager(tmp_path: Path) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-        end.bind(str(tmp_path / "notify"))
-        end.setblocking(False)
-        yield end
 
 
 def test_the_last_dictation_is_known_when_its_recording_ends(manager: socket.socket) -> None:

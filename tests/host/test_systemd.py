@@ -11,14 +11,6 @@ import pytest
 from flowpi.host.systemd import Notifier, PersonFormatter, setup_logging, stderr_is_journal
 
 
-@pytest.fixture
-def manager(tmp_path: Path) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-        end.bind(str(tmp_path / "notify"))
-        end.setblocking(False)
-        yield end
-
-
 def test_messages_in_the_form_of_sd_notify(manager: socket.socket) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": manager.getsockname()})
     notifier.ready()

@@ -2,11 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from gpiozero import Device
 from gpiozero.pins.mock import MockFactory
 
 from flowpi.core.errors import PanelError
@@ -22,15 +21,6 @@ class Bench:
     button: Button
     press: Callable[[], None]
     release: Callable[[], None]
-
-
-@pytest.fixture
-def pins() -> Iterator[MockFactory]:
-    """gpiozero's own driver for pins that are not there."""
-    Device.pin_factory = MockFactory()
-    yield Device.pin_factory
-    Device.pin_factory.reset()
-    Device.pin_factory = None
 
 
 @pytest.fixture(params=["scripted", "low", "high", "evdev"])

@@ -2,21 +2,12 @@ from collections.abc import Iterator
 
 import pytest
 from gpiozero import Device
-from gpiozero.pins.mock import MockFactory, MockPWMPin
+from gpiozero.pins.mock import MockFactory
 
 from flowpi.core.errors import PanelError
 from flowpi.core.lights import BLUE, WHITE
 from flowpi.panel import gpio
 from flowpi.panel.gpio import GpioButton, GpioLed
-
-
-@pytest.fixture
-def pins() -> Iterator[MockFactory]:
-    """gpiozero's own driver for pins that are not there."""
-    Device.pin_factory = MockFactory(pin_class=MockPWMPin)
-    yield Device.pin_factory
-    Device.pin_factory.reset()
-    Device.pin_factory = None
 
 
 @pytest.fixture

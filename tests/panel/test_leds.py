@@ -1,11 +1,10 @@
 """What every LED keeps: the recording one, those on GPIO pins, and those on SPI."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from gpiozero import Device
-from gpiozero.pins.mock import MockFactory, MockPWMPin
+from gpiozero.pins.mock import MockFactory
 
 from flowpi import config
 from flowpi.core.errors import PanelError
@@ -58,15 +57,6 @@ class Bench:
         self.shown = shown
         self.colors = colors
         self.break_it = break_it
-
-
-@pytest.fixture
-def pins() -> Iterator[MockFactory]:
-    """gpiozero's own driver for pins that are not there."""
-    Device.pin_factory = MockFactory(pin_class=MockPWMPin)
-    yield Device.pin_factory
-    Device.pin_factory.reset()
-    Device.pin_factory = None
 
 
 @pytest.fixture(params=["recording", "gpio", "rgb", "apa102"])

@@ -2,8 +2,6 @@
 
 import errno
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,14 +12,6 @@ from tests.rig.calls import recorded
 
 FILE = "2023-11-14.jsonl"
 ADDED = [f"write {FILE}", f"sync {FILE}"]
-
-
-@pytest.fixture
-def transcripts(tmp_path: Path) -> Iterator[Transcripts]:
-    transcripts = Transcripts(tmp_path / "transcripts", keep_days=30)
-    transcripts.open()
-    yield transcripts
-    transcripts.close()
 
 
 def fail(call: str) -> None:

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,6 @@ NOON = 1_700_000_000 // DAY_S * DAY_S + DAY_S / 2  # of 14 November 2023, UTC
 def final(number: int = 1, text: str = "It was the best.", part: int = 1) -> Final:
     started_at = "2023-11-14T12:00:00.000Z"
     return Final(f"01JAZZ{number:020d}", part, text, "en", "house", started_at, 1.5, 0.25, False)
-
-
-@pytest.fixture
-def transcripts(tmp_path: Path) -> Iterator[Transcripts]:
-    transcripts = Transcripts(tmp_path / "transcripts", keep_days=30)
-    transcripts.open()
-    yield transcripts
-    transcripts.close()
 
 
 def lines(transcripts: Transcripts, day: str = "2023-11-14") -> list[dict[str, Any]]:
