@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flowpi.boards import BOARDS
 from flowpi.host import refusal
 from flowpi.light import NAMES as NAMES_OF_PATTERNS
 from flowpi.provision import credentials, take_over
@@ -58,6 +59,16 @@ def test_all_units_agree_on_the_directory_that_they_share() -> None:
     found = [[line for line in settings(name) if line.startswith(shared)] for name in SERVICES]
     assert found[0] == found[1] == found[2]
     assert "RuntimeDirectoryPreserve=yes" in found[0]
+
+
+@pytest.mark.parametrize("name", ["flowpi.service", "flowpi-signal.service"])
+def test_the_leds_of_each_board_may_be_used(name: str) -> None:
+    kinds = {board.get("led", {}).get("kind") for board in BOARDS.values()}
+    assert kinds == {"gpio", "apa102"}
+    lines = settings(name)
+    assert {"DeviceAllow=char-gpiochip rw", "DeviceAllow=char-spi rw"} <= set(lines)
+    (groups,) = (line for line in lines if line.startswith("SupplementaryGroups="))
+    assert {"gpio", "spi"} <= set(groups.partition("=")[2].split())
 
 
 def test_a_daemon_that_fails_is_told_by_the_led_until_it_starts_again() -> None:
