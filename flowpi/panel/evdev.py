@@ -148,7 +148,7 @@ class EvdevButton:
     def _explain(self, error: OSError) -> PanelError:
         hint = "plug it in, or see /dev/input/by-id and set button.device"
         if error.errno in (errno.EACCES, errno.EPERM):
-            hint = "let the service use it: SupplementaryGroups=input and DeviceAllow=char-input r in flowpi.service"
+            hint = "let the service use it: `sudo systemctl edit flowpi`, [Service], SupplementaryGroups=input"
         elif error.errno == errno.EBUSY:
             hint = "another program has grabbed it: stop that one"
         return PanelError(f"the button {self._path} cannot be used ({error.strerror or error})", hint)
