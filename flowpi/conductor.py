@@ -296,17 +296,15 @@ class Conductor:
     def _perform(self, gestures: list[Gesture]) -> None:
         for gesture in gestures:
             self._hub.publish(topics.BUTTON, messages.Button(gesture.kind.value))
-        double = any(gesture.kind is Kind.DOUBLE for gesture in gestures)
         for gesture in gestures:
             match gesture.kind:
-                case Kind.PRESSED if not double:
+                case Kind.PRESSED:
                     self.cues.stop()
-                    if self.handle(ButtonPressed(self.new_id()), gesture.at):
+                    if self.handle(ButtonPressed(self.new_id(), gesture.again), gesture.at):
                         self.cues.play(Cue.ERROR)
                     if isinstance(self._state, Recording) and self._state.grip is Grip.HELD:
                         self._gestures.spoken_into()
                 case Kind.DOUBLE:
-                    self.cues.stop()
                     self.handle(DoubleTapped(), gesture.at)
                 case Kind.RELEASED:
                     self.handle(ButtonReleased(gesture.tap), gesture.at)

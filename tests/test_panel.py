@@ -145,9 +145,10 @@ async def test_muted_the_microphone_stays_closed_through_a_reload(microphone: Mi
     await daemon.settled.wait()
 
     async def hold(muted: bool) -> None:
-        button.press(time.monotonic())
+        now = time.monotonic()
+        button.press(now - 0.5)
+        button.release(now)
         await until(lambda: daemon.state.has_fault("muted") is muted)
-        button.release(time.monotonic())
 
     async def is_open() -> bool:
         """Whether the daemon notices that its microphone is gone."""
@@ -165,7 +166,7 @@ async def test_muted_the_microphone_stays_closed_through_a_reload(microphone: Mi
     daemon.reload()
     await until(lambda: daemon._config is other)
     assert not await is_open()
-    assert daemon.state.name == "idle"
+    await until(lambda: daemon.state.name == "idle")
     await hold(muted=False)
     assert await is_open()
     daemon.stop()

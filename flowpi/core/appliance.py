@@ -7,9 +7,10 @@ Theory of operation. The states follow what the person sees:
 Recording is the only state in which speech is being kept by intent. It is held by a finger (`Grip.HELD`) or goes on
 by itself after a tap or a command (`Grip.LATCHED`). Speech that is longer than a backend takes goes on in parts, and
 `LONGEST_S` is the end of one that somebody forgot. Finishing waits for the text; it never stands in the way of the
-next press, which starts a new utterance at once while the delivery of the one before goes on. A long press that is
-not spoken into mutes: the fault `MUTED` stands until another one takes it back. Every state but Idle has a deadline, so
-a lost release, a dead backend or a bug leads back to Idle in a quiet world.
+next press, which starts a new utterance at once while the delivery of the one before goes on. A long press that was
+not meant for speech mutes: the fault `MUTED` stands until another one takes it back. If something is being recorded
+meanwhile, nobody knows better than who holds the button: it goes on to the release, and is delivered. Every state but
+Idle has a deadline, so a lost release, a dead backend or a bug leads back to Idle in a quiet world.
 
 All transitions are in this file. `TABLE` names each pair of state and event, the ignored ones too; a test says that
 none is missing. Nothing here knows what a microphone, a socket or a thread is: whoever drives it carries out the
@@ -84,6 +85,8 @@ class Grip(enum.Enum):
     """What keeps a recording going."""
 
     HELD = "held"
+    AGAIN = "again"
+    """Held by a press that follows a tap: it is speech, the other half of a double tap, or a long press, as it ends."""
     LATCHED = "latched"
     LATCHING = "latching"
     """It will be latched: with `Mode.TOGGLE`, while the press that began it goes on."""
@@ -134,20 +137,24 @@ class Idle(_State, frozen=True, kw_only=True):
 
 
 class Recording(_State, frozen=True, kw_only=True):
-    """`deadline`: of its part. `after`: the utterance that had just ended when this one began, while its text is not
-    there."""
+    """`deadline`: of its part. `after`: the utterances that had just ended when this one began and have no text yet.
+    `muting`: its end mutes."""
 
     utterance: str
     grip: Grip
     deadline: float
     part: int = 1
-    after: str | None = None
+    after: tuple[str, ...] = ()
+    muting: bool = False
     name = "recording"
 
 
 class Finishing(_State, frozen=True, kw_only=True):
+    """`after`: as of the recording."""
+
     utterance: str
     deadline: float
+    after: tuple[str, ...] = ()
     name = "finishing"
 
 
@@ -185,28 +192,60 @@ def _begin(grip: Grip) -> Callable[[Any, Any, float, Rules], Step]:
         for fault in sorted(state.faults, key=lambda fault: fault.code != MUTED):  # who muted it knows the rest
             if fault.code in (MUTED, MICROPHONE):
                 return state, (Refuse(fault.code, fault.message),)
-        pressed = Grip.LATCHING if rules.mode is Mode.TOGGLE else Grip.HELD
         recording = Recording(
             now,
             state.faults,
             utterance=event.utterance,
-            grip=pressed if grip is Grip.HELD else grip,
+            grip=_of_press(event, rules) if grip is Grip.HELD else grip,
             deadline=now + rules.max_utterance_s - rules.pause_s,
-            after=state.utterance if isinstance(state, Finishing) and now - state.since <= JUST_AFTER_S else None,
+            after=_just_before(state, event, now),
         )
         return recording, (StartRecording(event.utterance),)
 
     return begin
 
 
+def _of_press(event: ButtonPressed, rules: Rules) -> Grip:
+    if rules.mode is Mode.TOGGLE:
+        return Grip.LATCHING
+    return Grip.AGAIN if event.again else Grip.HELD
+
+
+def _just_before(state: Idle | Finishing, event: Any, now: float) -> tuple[str, ...]:
+    """What a double tap cancels besides the utterance that begins now: what it began with that tap, and before it."""
+    if isinstance(state, Idle) or now - state.since > JUST_AFTER_S:
+        return ()
+    again = isinstance(event, ButtonPressed) and event.again
+    return (state.utterance, *state.after) if again else (state.utterance,)
+
+
+def _press(state: Recording, event: ButtonPressed, now: float, rules: Rules) -> Step:
+    """Latched: the tap that stops, unless it was latched a moment ago. Held: the release was lost."""
+    if event.again and state.grip is Grip.LATCHED and rules.mode is Mode.AUTO:
+        return replace(state, grip=Grip.AGAIN), ()
+    return _end(state, event, now, rules)
+
+
 def _end(state: Recording, event: Any, now: float, rules: Rules) -> Step:
-    finishing = Finishing(now, state.faults, utterance=state.utterance, deadline=now + rules.finish_timeout_s)
-    return finishing, (StopRecording(state.utterance),)
+    finishing = Finishing(
+        now, state.faults, utterance=state.utterance, deadline=now + rules.finish_timeout_s, after=state.after
+    )
+    return _muted(state, finishing, StopRecording(state.utterance), now, rules)
+
+
+def _muted(state: Recording, ended: Idle | Finishing, effect: Effect, now: float, rules: Rules) -> Step:
+    """The end of a recording, and the mute that waited for it, if any did."""
+    if not state.muting:
+        return ended, (effect,)
+    muted, effects = _mute(ended, LongPressed(), now, rules)
+    return muted, (effect, *effects)
 
 
 def _release(state: Recording, event: ButtonReleased, now: float, rules: Rules) -> Step:
     if state.grip is Grip.LATCHED:
         return state, ()
+    if state.muting:
+        return _end(state, event, now, rules)
     if state.grip is Grip.LATCHING or (event.tap and rules.mode is Mode.AUTO):
         return replace(state, grip=Grip.LATCHED), ()
     return _end(state, event, now, rules)
@@ -223,14 +262,17 @@ def _wait_no_more(state: Finishing, event: DeadlinePassed, now: float, rules: Ru
     return Idle(now, state.faults), (TellLate(state.utterance),)
 
 
-def _cancel(state: Recording | Finishing, event: Any, now: float, rules: Rules) -> Step:
+def _cancel_recording(state: Recording, event: Any, now: float, rules: Rules) -> Step:
+    return _muted(state, Idle(now, state.faults), DropUtterance(state.utterance), now, rules)
+
+
+def _cancel(state: Finishing, event: Any, now: float, rules: Rules) -> Step:
     return Idle(now, state.faults), (DropUtterance(state.utterance),)
 
 
-def _cancel_both(state: Recording, event: DoubleTapped, now: float, rules: Rules) -> Step:
-    """A double tap just after a recording: its first tap began a new one, and the one before is meant."""
-    both = [state.utterance] if state.after is None else [state.utterance, state.after]
-    return Idle(now, state.faults), tuple(map(DropUtterance, both))
+def _cancel_all(state: Recording | Finishing, event: DoubleTapped, now: float, rules: Rules) -> Step:
+    """A double tap just after a recording: its taps began new ones, and the one before is meant."""
+    return Idle(now, state.faults), tuple(map(DropUtterance, (state.utterance, *state.after)))
 
 
 def _mute(state: Idle | Finishing, event: LongPressed, now: float, rules: Rules) -> Step:
@@ -243,21 +285,18 @@ def _mute(state: Idle | Finishing, event: LongPressed, now: float, rules: Rules)
 
 
 def _mute_recording(state: Recording, event: LongPressed, now: float, rules: Rules) -> Step:
-    """A press that is spoken into is no gesture. Nor is one that did nothing, while a command's recording goes on."""
-    if state.grip is not Grip.LATCHING:
-        return state, ()
-    idle, dropped = _cancel(state, event, now, rules)
-    assert isinstance(idle, Idle)
-    muted, effects = _mute(idle, event, now, rules)
-    return muted, (*dropped, *effects)
+    """Not by a press that is for speech, nor by one that did nothing while a command's recording goes on."""
+    return (replace(state, muting=True) if state.grip in (Grip.AGAIN, Grip.LATCHING) else state), ()
 
 
 def _one_before_done(state: Recording, event: _Ended, now: float, rules: Rules) -> Step:
-    return (replace(state, after=None) if event.utterance == state.after else state), ()
+    return replace(state, after=tuple(each for each in state.after if each != event.utterance)), ()
 
 
 def _done(state: Finishing, event: _Ended, now: float, rules: Rules) -> Step:
-    return (Idle(now, state.faults) if event.utterance == state.utterance else state), ()
+    if event.utterance == state.utterance:
+        return Idle(now, state.faults), ()
+    return replace(state, after=tuple(each for each in state.after if each != event.utterance)), ()
 
 
 def _raise_fault(state: Any, event: FaultRaised, now: float, rules: Rules) -> Step:
@@ -314,14 +353,14 @@ TABLE: dict[tuple[type[Any], type[Any]], Callable[[Any, Any, float, Rules], Step
     (Idle, DeadlinePassed): _ignore,
     #
     (Recording, Started): _ignore,
-    (Recording, ButtonPressed): _end,  # latched: the tap that stops; held: the release was lost
+    (Recording, ButtonPressed): _press,
     (Recording, ButtonReleased): _release,
-    (Recording, DoubleTapped): _cancel_both,
+    (Recording, DoubleTapped): _cancel_all,
     (Recording, LongPressed): _mute_recording,
     (Recording, StartCommanded): _ignore,
     (Recording, StopCommanded): _end,
     (Recording, ToggleCommanded): _end,
-    (Recording, CancelCommanded): _cancel,
+    (Recording, CancelCommanded): _cancel_recording,
     (Recording, TextDelivered): _one_before_done,
     (Recording, DeliveryDeferred): _one_before_done,
     (Recording, DeliveryGivenUp): _one_before_done,
@@ -332,7 +371,7 @@ TABLE: dict[tuple[type[Any], type[Any]], Callable[[Any, Any, float, Rules], Step
     (Finishing, Started): _ignore,
     (Finishing, ButtonPressed): _hold,
     (Finishing, ButtonReleased): _ignore,
-    (Finishing, DoubleTapped): _cancel,
+    (Finishing, DoubleTapped): _cancel_all,
     (Finishing, LongPressed): _mute,
     (Finishing, StartCommanded): _latch,
     (Finishing, StopCommanded): _ignore,

@@ -11,9 +11,10 @@ class Started(Struct, frozen=True):
 
 
 class ButtonPressed(Struct, frozen=True):
-    """`utterance`: the id to use if this press begins one."""
+    """`utterance`: the id to use if this press begins one. `again`: it follows a tap within `button.double_ms`."""
 
     utterance: str
+    again: bool = False
 
 
 class ButtonReleased(Struct, frozen=True):
@@ -23,7 +24,7 @@ class ButtonReleased(Struct, frozen=True):
 
 
 class DoubleTapped(Struct, frozen=True):
-    """The second press of a double tap; it is not reported as a `ButtonPressed` too."""
+    """The second tap of two has ended; its press and its release were reported before."""
 
 
 class LongPressed(Struct, frozen=True):

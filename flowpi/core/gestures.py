@@ -30,12 +30,14 @@ class Kind(enum.Enum):
 class Gesture(Struct, frozen=True):
     """`at`: when the contact changed, or for HOLD and LONG when the press had lasted so long.
 
-    A RELEASED comes with `tap`: whether it ends a press shorter than `hold_s`.
+    A RELEASED comes with `tap`: whether it ends a press shorter than `hold_s`. A PRESSED comes with `again`: whether it
+    follows a tap so soon that it makes a double tap if it is a tap too.
     """
 
     kind: Kind
     at: float
     tap: bool = False
+    again: bool = False
 
 
 class Gestures:
@@ -63,6 +65,8 @@ class Gestures:
         self._long_at: float | None = None
         self._tap_pressed_at: float | None = None
         """When the tap before was pressed, if another press can still make it a double tap."""
+        self._again = False
+        """Of the press that goes on, or of the last one."""
 
     def edge(self, pressed: bool, at: float) -> list[Gesture]:
         """The contact closed or opened."""
@@ -115,15 +119,15 @@ class Gestures:
         self._pressed_at = at
         self._hold_at = at + self._hold_s
         self._long_at = at + self._long_s if self._long_s else None
-        if self._tap_pressed_at is not None and at - self._tap_pressed_at <= self._double_s:
-            self._tap_pressed_at = None
-            self._hold_at = None  # the second press of a double tap is over with it, unless it becomes LONG
-            return [Gesture(Kind.PRESSED, at), Gesture(Kind.DOUBLE, at)]
-        return [Gesture(Kind.PRESSED, at)]
+        self._again = self._tap_pressed_at is not None and at - self._tap_pressed_at <= self._double_s
+        return [Gesture(Kind.PRESSED, at, again=self._again)]
 
     def _release(self, at: float) -> list[Gesture]:
         tap = self._hold_at is not None and at < self._hold_at
         self._hold_at = self._long_at = None
-        self._tap_pressed_at = self._pressed_at if tap else None
-        released = Gesture(Kind.RELEASED, at, tap)
-        return [released, Gesture(Kind.TAP, at)] if tap else [released]
+        double = tap and self._again
+        self._tap_pressed_at = self._pressed_at if tap and not double else None
+        gestures = [Gesture(Kind.RELEASED, at, tap)]
+        if tap:
+            gestures.append(Gesture(Kind.DOUBLE if double else Kind.TAP, at))
+        return gestures

@@ -1,5 +1,7 @@
 """The table of the appliance: complete, truthful and never stuck."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import get_args
 
 import pytest
@@ -95,17 +97,34 @@ def test_in_toggle_mode_only_presses_count() -> None:
     assert isinstance(state, Recording)
 
 
-def test_a_double_tap_during_a_recording_cancels_it() -> None:
-    state, effects = play(ButtonPressed("A"), ButtonReleased(tap=True), DoubleTapped())
+def tap(utterance: str, *, again: bool = False) -> tuple[Event, Event]:
+    return ButtonPressed(utterance, again), ButtonReleased(tap=True)
+
+
+def double_tap(first: str, second: str) -> list[Event]:
+    return [*tap(first), *tap(second, again=True), DoubleTapped()]
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_double_tap_cancels_what_it_began(mode: Mode) -> None:
+    state, effects = play(*double_tap("A", "B"), rules=Rules(mode))
     assert isinstance(state, Idle)
-    assert effects == [StartRecording("A"), DropUtterance("A")]
+    begun = {effect.utterance for effect in effects if isinstance(effect, StartRecording)}
+    assert {effect.utterance for effect in effects if isinstance(effect, DropUtterance)} == begun
 
 
-def test_a_double_tap_just_after_a_recording_cancels_it_and_the_one_its_first_tap_began() -> None:
-    _, effects = play(
-        ButtonPressed("A"), ButtonReleased(tap=False), ButtonPressed("B"), ButtonReleased(tap=True), DoubleTapped()
-    )
-    assert effects[-2:] == [DropUtterance("B"), DropUtterance("A")]
+@pytest.mark.parametrize("mode", [Mode.AUTO, Mode.HOLD])
+def test_a_double_tap_just_after_a_recording_cancels_that_too(mode: Mode) -> None:
+    _, effects = play(ButtonPressed("A"), ButtonReleased(tap=False), *double_tap("B", "C"), rules=Rules(mode))
+    assert DropUtterance("A") in effects
+
+
+@pytest.mark.parametrize("mode", [Mode.AUTO, Mode.HOLD])
+def test_speech_that_follows_a_tap_at_once_is_kept(mode: Mode) -> None:
+    state, effects = play(*tap("A"), ButtonPressed("B", again=True), ButtonReleased(tap=False), rules=Rules(mode))
+    assert isinstance(state, Finishing)
+    assert not any(isinstance(effect, DropUtterance) for effect in effects)
+    assert isinstance(effects[-1], StopRecording)
 
 
 def test_a_double_tap_long_after_a_recording_does_not_reach_back() -> None:
@@ -126,7 +145,7 @@ def test_a_text_that_is_out_already_is_not_cancelled() -> None:
 def test_the_next_press_does_not_wait_for_the_text() -> None:
     state, effects = play(ButtonPressed("A"), ButtonReleased(tap=False), ButtonPressed("B"))
     assert isinstance(state, Recording)
-    assert state.after == "A"
+    assert state.after == ("A",)
     assert effects[-1] == StartRecording("B")
 
 
@@ -202,9 +221,27 @@ def test_muted_nothing_is_recorded_and_the_refusal_says_how_to_end_that(
 
 
 def test_a_press_that_is_spoken_into_never_mutes() -> None:
-    state, effects = play(ButtonPressed("A"), LongPressed())
+    state, effects = play(ButtonPressed("A"), LongPressed(), ButtonReleased(tap=False))
+    assert isinstance(state, Finishing)
+    assert effects == [StartRecording("A"), StopRecording("A")]
+
+
+@pytest.mark.parametrize("mode", [Mode.AUTO, Mode.HOLD])
+def test_a_long_press_after_a_tap_mutes_at_its_release_and_what_was_said_is_delivered(mode: Mode) -> None:
+    happened = (*tap("A"), ButtonPressed("B", again=True), LongPressed())
+    state, effects = play(*happened, rules=Rules(mode))
     assert isinstance(state, Recording)
-    assert effects == [StartRecording("A")]
+    state, effects = play(*happened, ButtonReleased(tap=False), rules=Rules(mode))
+    assert isinstance(state, Finishing)
+    assert state.has_fault(MUTED)
+    assert effects[-2:] == [StopRecording(state.utterance), Mute()]
+
+
+@pytest.mark.parametrize("end", [CancelCommanded(), StopCommanded(), FaultRaised(MICROPHONE, "gone")])
+def test_a_mute_that_waits_for_the_end_of_a_recording_comes_with_any_end(end: Event) -> None:
+    state, effects = play(*tap("A"), ButtonPressed("B", again=True), LongPressed(), end)
+    assert state.has_fault(MUTED)
+    assert effects[-1] == Mute()
 
 
 def test_a_long_press_costs_a_commands_recording_nothing() -> None:
@@ -213,10 +250,10 @@ def test_a_long_press_costs_a_commands_recording_nothing() -> None:
     assert effects == [StartRecording("A")]
 
 
-def test_in_toggle_mode_a_long_press_takes_back_what_it_began() -> None:
-    state, effects = play(ButtonPressed("A"), LongPressed(), rules=Rules(Mode.TOGGLE))
-    assert isinstance(state, Idle)
-    assert effects == [StartRecording("A"), DropUtterance("A"), Mute()]
+def test_in_toggle_mode_a_long_press_mutes_at_its_release() -> None:
+    state, effects = play(ButtonPressed("A"), LongPressed(), ButtonReleased(tap=False), rules=Rules(Mode.TOGGLE))
+    assert isinstance(state, Finishing)
+    assert effects == [StartRecording("A"), StopRecording("A"), Mute()]
 
 
 def test_in_toggle_mode_a_long_press_that_ended_a_recording_lets_it_go_its_way() -> None:
@@ -258,13 +295,13 @@ events = st.one_of(
     st.builds(FaultRaised, codes, st.just("x")),
     st.builds(FaultCleared, codes),
     st.just(DeadlinePassed()),
-    st.sampled_from([ButtonPressed, StartCommanded, ToggleCommanded]),
+    st.sampled_from([ButtonPressed, partial(ButtonPressed, again=True), StartCommanded, ToggleCommanded]),
 )
 
 
 @given(st.lists(events, max_size=60), st.sampled_from(Mode))
 def test_every_dictation_ends_exactly_once_and_the_light_never_lies(
-    happenings: list[Event | type[ButtonPressed | StartCommanded | ToggleCommanded]], mode: Mode
+    happenings: list[Event | Callable[[str], Event]], mode: Mode
 ) -> None:
     rules = Rules(mode)
     state: State = start(0.0)
@@ -273,7 +310,7 @@ def test_every_dictation_ends_exactly_once_and_the_light_never_lies(
     ended: list[str] = []
     muted = False
     for now, happening in enumerate(happenings):
-        event = happening(f"U{now}") if isinstance(happening, type) else happening
+        event = happening(f"U{now}") if callable(happening) else happening
         state, effects = step(state, event, float(now), rules)
         for effect in effects:
             match effect:

@@ -53,10 +53,20 @@ def test_a_release_within_the_bounce_is_seen_when_it_settles() -> None:
     ]
 
 
-def test_a_double_tap_is_known_at_its_second_press() -> None:
-    seen = play((True, 1.0), (False, 1.1), (True, 1.3), (False, 1.4))
-    assert Gesture(Kind.DOUBLE, 1.3) in seen
-    assert [gesture.kind for gesture in seen][-1] is Kind.RELEASED
+def test_a_double_tap_is_known_at_its_second_release() -> None:
+    assert play((True, 1.0), (False, 1.1), (True, 1.3), (False, 1.4))[3:] == [
+        Gesture(Kind.PRESSED, 1.3, again=True),
+        Gesture(Kind.RELEASED, 1.4, tap=True),
+        Gesture(Kind.DOUBLE, 1.4),
+    ]
+
+
+def test_a_tap_and_a_hold_are_no_double_tap() -> None:
+    assert play((True, 1.0), (False, 1.1), (True, 1.2), (False, 9.0))[3:] == [
+        Gesture(Kind.PRESSED, 1.2, again=True),
+        Gesture(Kind.HOLD, 1.5),
+        Gesture(Kind.RELEASED, 9.0),
+    ]
 
 
 def test_two_slow_taps_are_no_double_tap() -> None:
@@ -80,7 +90,7 @@ def test_a_very_long_press_is_told_once_while_it_lasts() -> None:
     assert Kind.LONG not in [gesture.kind for gesture in play((True, 1.0), (False, 50.0), long_s=0.0)]
 
 
-def test_the_second_press_of_a_double_tap_may_be_long() -> None:
+def test_the_press_after_a_tap_may_be_long() -> None:
     assert Gesture(Kind.LONG, 11.2) in play((True, 1.0), (False, 1.1), (True, 1.2), (False, 20.0))
 
 
