@@ -105,6 +105,7 @@ class Conductor:
         self._refusal: Refuse | None = None
         self._moment: Pattern | None = None
         """To be shown once, before what is."""
+        self._deaf = True
         self._stopping = False
         self.cues: Cues = NoCues()
         self._ending: set[asyncio.Task[None]] = set()
@@ -125,10 +126,15 @@ class Conductor:
     def muted(self) -> bool:
         return self._state.has_fault(MUTED)
 
+    def settled(self) -> None:
+        """The button is there too, or is known to be missing: show no longer that the appliance starts."""
+        self._deaf = False
+        self._lamp.show(self._light(), at_once=False)
+
     def stop(self) -> None:
         """Show until the end that the appliance stops."""
         self._stopping = True
-        self._lamp.show(light(self._state, stopping=True))
+        self._lamp.show(self._light())
 
     async def quiet(self) -> None:
         """Until nothing is being recorded, post-rolls included."""
@@ -342,7 +348,7 @@ class Conductor:
         if once is KEPT and isinstance(state, Idle):
             self.cues.play(Cue.KEPT)
         self._lamp.show(
-            light(state, stopping=self._stopping),
+            self._light(),
             once=once if isinstance(state, Idle) else None,
             at_once=not isinstance(state, Idle) or self._stopping,
         )
@@ -353,6 +359,9 @@ class Conductor:
         if state.deadline is not None:
             self._deadline = self._loop.call_at(state.deadline, self._deadline_passed)
         self._on_state(state, self.delivery.spooled)
+
+    def _light(self) -> Pattern:
+        return light(self._state, deaf=self._deaf, stopping=self._stopping)
 
     def _payload(self) -> messages.State:
         wall_offset = time.time() - self._loop.time()

@@ -139,8 +139,7 @@ class Daemon:
             self._conductor.cues = parts.make_cues(config, self._mask)
             storage.conductor = self._conductor
             storage.tell()
-            if (wrong := refusal.read()) is not None:
-                self._conductor.handle(FaultRaised(lights.BOOT_FILE, wrong))
+            self._look_at_boot_file()
             await local.open()
             self.hub.publish(topics.AVAILABILITY, "online")
             self._capture.start()
@@ -165,10 +164,10 @@ class Daemon:
                 self._notifier.stopping()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(STOP_S):
-                        await self._close(local)
+                        await asyncio.gather(self._close(local), self._lamp.played())
         finally:
-            self._lamp.close()
             storage.close()
+            self._lamp.close()  # dark when all is on the disk
 
     async def _close(self, local: LocalSocket) -> None:
         """First nothing new, then the end of what is being said, then what waits for others.
@@ -185,10 +184,11 @@ class Daemon:
         await self._delivery.close()
 
     async def _settle_in(self, config: Config) -> None:
-        """What must not stand between start and READY, but comes before the first press as a rule."""
+        """What must not stand between start and READY. The button comes first: until then the LED says "starting"."""
+        await self._open_panel(config)
+        self._conductor.settled()
         await asyncio.to_thread(transport.preload)
         await self._storage.take_up()
-        await self._open_panel(config)
         self.settled.set()
         gc.freeze()  # what lives as long as the daemon is never looked through again
         await self._storage.keep_opening()
@@ -218,6 +218,12 @@ class Daemon:
             self._conductor.look = button.is_pressed
         except PanelError as error:
             self._conductor.panel_failed(lights.BUTTON, error)
+
+    def _look_at_boot_file(self) -> None:
+        if (wrong := refusal.read()) is None:
+            self._conductor.outcomes.clear(lights.BOOT_FILE)
+        else:
+            self._conductor.handle(FaultRaised(lights.BOOT_FILE, wrong))
 
     def _button_changed(self, error: PanelError | None) -> None:
         if error is None:
@@ -260,6 +266,7 @@ class Daemon:
         )
 
     async def _reload_on_demand(self) -> None:
+        await self.settled.wait()  # two that open the panel would take it from one another
         while True:
             await self._reloading.wait()
             self._reloading.clear()
@@ -308,6 +315,7 @@ class Daemon:
             self._conductor.panel_works(lights.BUTTON)
             self._conductor.panel_works(lights.LED)
             await self._open_panel(config)
+        self._look_at_boot_file()
         self._config = config
         log.info("configuration reloaded", extra=fields(MessageId.RELOADED))
 

@@ -65,7 +65,7 @@ async def _show(pattern: Pattern, led: Led) -> None:
     lamp = Lamp(end)
     lamp.use(driver, lambda: brightness(led, datetime.now().astimezone().time()))
     lamp.show(pattern)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, end)
     failure: Exception | None = await over
     lamp.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import select
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from flowpi.audio.cues import Cue
 from flowpi.audio.tones import tone
 from flowpi.config_file import load
-from flowpi.core.lights import CONFIGURATION, DELIVERED, SHUTTING_DOWN, light
+from flowpi.core.lights import CONFIGURATION, DARK, DELIVERED, READY, SHUTTING_DOWN, STARTING, Color, light
 from flowpi.daemon import Daemon
+from flowpi.dictation import transport
 from flowpi.host import refusal
 from flowpi.panel.button import ScriptedButton
 from flowpi.panel.led import RecordingLed
@@ -108,39 +110,105 @@ def test_a_pedal_that_is_missing_is_a_fault_and_costs_no_dictation(make: Make) -
     assert dictate(appliance)["duration_s"] > 0.5
 
 
-async def test_a_configuration_that_was_refused_at_boot_is_a_fault(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wrong = "flowpi.yaml, line 2: led.pinn is not a known key"
-    monkeypatch.setattr(refusal, "read", lambda: wrong)
-    settings = [
+def settings(tmp_path: Path, *more: str) -> list[str]:
+    """Of a daemon in this process."""
+    return [
         f"publish.socket={{path: {tmp_path}/flowpi.sock, group: null}}",
         f"publish.files.directory={tmp_path}/transcripts",
         f"spool.directory={tmp_path}/spool",
         "audio={source: wav, path: flowpi/data/demo.wav}",
+        *more,
     ]
-    daemon = Daemon(load(None, settings), button=ScriptedButton(), led=RecordingLed(lambda level: None))
+
+
+async def test_a_configuration_that_was_refused_at_boot_is_a_fault_until_it_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = "flowpi.yaml, line 2: led.pinn is not a known key"
+    monkeypatch.setattr(refusal, "read", lambda: wrong)
+    config = load(None, settings(tmp_path))
+    led = RecordingLed(lambda level: None)
+    daemon = Daemon(config, reload=lambda: config, button=ScriptedButton(), led=led)
     running = asyncio.create_task(daemon.run())
     await daemon.ready.wait()
     assert ("configuration", wrong) in [(fault.code, fault.message) for fault in daemon.state.faults]
     assert light(daemon.state) is CONFIGURATION
+    monkeypatch.setattr(refusal, "read", lambda: None)
+    daemon.reload()
+    await until(lambda: not daemon.state.has_fault("configuration"))
+    daemon.stop()
+    await running
+
+
+class OneAtATime:
+    """A button and an LED that cannot be opened twice, as pins cannot."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.is_open = False
+        self.was_opened = threading.Event()
+
+    def open(self, on_edge: Any = None) -> None:
+        assert not self.is_open
+        self.is_open = True
+        self.was_opened.set()
+        self.opened += 1
+
+    def close(self) -> None:
+        self.is_open = False
+
+    def is_pressed(self) -> bool | None:
+        return None
+
+    def set(self, color: Color) -> None:
+        pass
+
+
+async def test_a_reload_that_comes_too_soon_waits_until_the_panel_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    button, led = OneAtATime(), OneAtATime()
+    other = load(None, settings(tmp_path, "led.brightness=0.5"))
+    monkeypatch.setattr(transport, "preload", lambda: led.was_opened.wait(5.0))
+    daemon = Daemon(load(None, settings(tmp_path)), reload=lambda: other, button=button, led=led)
+    daemon.reload()
+    running = asyncio.create_task(daemon.run())
+    await until(lambda: led.opened == 2)
+    await until(lambda: button.is_open)
+    assert daemon.state.faults == ()
+    daemon.stop()
+    await running
+    assert not led.is_open
+
+
+async def test_it_says_that_it_starts_until_the_button_is_there(tmp_path: Path) -> None:
+    shown: list[float] = []
+
+    class Button(ScriptedButton):
+        def open(self, on_edge: Any) -> None:
+            assert shown == [DARK.brightness, STARTING.steps[0][0]]
+            super().open(on_edge)
+
+    daemon = Daemon(load(None, settings(tmp_path)), button=Button(), led=RecordingLed(shown.append))
+    running = asyncio.create_task(daemon.run())
+    await daemon.settled.wait()
+    assert light(daemon.state) is READY
+    assert shown[2:] == [READY.steps[0][0]]
     daemon.stop()
     await running
 
 
 async def test_muted_the_microphone_stays_closed_through_a_reload(microphone: Microphone, tmp_path: Path) -> None:
     """The daemon in this process: its button is pressed by hand."""
-    settings = [
-        f"publish.socket={{path: {tmp_path}/flowpi.sock, group: null}}",
-        f"publish.files.directory={tmp_path}/transcripts",
-        f"spool.directory={tmp_path}/spool",
+    muting = settings(
+        tmp_path,
         f"backends={{local: {{kind: flow, url: 'ws+unix://{tmp_path}/asr.sock'}}}}",
         "audio={device: clock, idle_read_ms: 50}",
         "button={kind: none, mode: toggle, hold_ms: 100, long_s: 0.3}",
-    ]
-    other = load(None, [*settings, "audio.preroll_ms=100"])
+    )
+    other = load(None, [*muting, "audio.preroll_ms=100"])
     button = ScriptedButton()
-    daemon = Daemon(load(None, settings), reload=lambda: other, button=button, led=RecordingLed(lambda level: None))
+    daemon = Daemon(load(None, muting), reload=lambda: other, button=button, led=RecordingLed(lambda level: None))
     running = asyncio.create_task(daemon.run())
     await daemon.settled.wait()
 

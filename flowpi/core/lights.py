@@ -72,7 +72,7 @@ STARTING = Pattern("starting", ((1.0, 0.5), (0.0, 0.5)), WHITE, "not ready yet")
 READY = Pattern("ready", ((0.0, 1.0),), BLUE, "press and talk")
 LISTENING = Pattern("listening", ((1.0, 1.0),), BLUE, "it records")
 WORKING = Pattern("working", ((1.0, 0.1), (0.0, 0.1)), BLUE, "it waits for the text; you may press again")
-SHUTTING_DOWN = Pattern("shutting down", ((1.0, 0.4), (0.0, 0.1)), WHITE, "it stops; cut the power when it is dark")
+SHUTTING_DOWN = Pattern("shutting down", ((1.0, 0.4), (0.0, 0.1)), WHITE, "it stops")
 
 # Moments: once, when it comes about. They begin dark, or the first flash would run into what was shown before.
 DELIVERED = Pattern("delivered", _signs(".-", 1.0, dark_s=0.15), CYAN, "once: the text is out")
@@ -155,12 +155,17 @@ def drawing(pattern: Pattern) -> str:
     return signs.ljust(length, ".") if pattern in MOMENTS else (signs * length)[:length]
 
 
-def light(state: State, *, stopping: bool = False) -> Pattern:
-    """What to show now. Faults show only while nothing is going on: what the person does comes first."""
+def light(state: State, *, deaf: bool = False, stopping: bool = False) -> Pattern:
+    """What to show now. Faults show only while nothing is going on: what the person does comes first.
+
+    `deaf`: nobody listens to the button yet, only to commands.
+    """
     if stopping:
         return SHUTTING_DOWN
     match state:
         case Starting():
+            return STARTING
+        case Idle() if deaf:
             return STARTING
         case Recording():
             return LISTENING

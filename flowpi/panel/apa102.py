@@ -5,14 +5,13 @@ blue, green, red (8 bits each), then clock pulses to push it through: one for ea
 half a clock. An SK9822 wants another 32 zero bits before these to show it; they do an APA102 no harm.
 """
 
-import importlib
 import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from flowpi.core.errors import PanelError
 from flowpi.core.lights import DARK, Color
-from flowpi.panel.gpio import NO_LGPIO
+from flowpi.panel.gpio import NO_LGPIO, library
 
 RATE_HZ = 1_000_000
 """They take 20 times as much; over loose wires not. Three LEDs are written in 0.2 ms."""
@@ -60,7 +59,7 @@ class Apa102Led:
 
     def _explain(self, error: Exception) -> PanelError:
         name = "/dev/spidev{}.{}".format(*self._place)
-        hint = "switch SPI on (raspi-config), check led.spi, and let the service use it: see flowpi.service"
+        hint = "switch SPI on (raspi-config), and check led.spi"
         if isinstance(error, ImportError):
             hint = NO_LGPIO
         return PanelError(f"the LEDs on {name} cannot be used ({type(error).__name__}: {error})", hint)
@@ -70,7 +69,7 @@ class LgpioSpi:
     """By lgpio, which gpiozero uses too. Imported at the first use."""
 
     def __init__(self, bus: int, device: int) -> None:
-        self._lgpio: Any = importlib.import_module("lgpio")
+        self._lgpio: Any = library("lgpio")
         self._handle = self._lgpio.spi_open(bus, device, RATE_HZ)
 
     def write(self, data: bytes) -> None:

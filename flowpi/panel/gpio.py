@@ -7,12 +7,16 @@ own, which dies silently if a callback raises: the callback hands over a value a
 import asyncio
 import contextlib
 import glob
+import importlib
 import logging
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 from flowpi.core.errors import PanelError
 from flowpi.core.lights import Color
+from flowpi.host.paths import make_private
 from flowpi.panel.button import OnEdge
 
 log = logging.getLogger(__name__)
@@ -27,9 +31,21 @@ def has_chip() -> bool:
 
 
 def preload() -> None:
-    """Import the library on a thread, so that the loop does not. What fails here fails again in `open`, and is told."""
+    """Import the libraries on a thread, so that the loop does not. What fails here fails in `open` too, which tells."""
     with contextlib.suppress(Exception):
-        import gpiozero  # noqa: F401
+        library("gpiozero").Device.ensure_pin_factory()
+
+
+def library(name: str) -> Any:
+    """gpiozero, or lgpio, which it uses. Any error may come of it.
+
+    lgpio makes a FIFO in $LG_WD, which the units set, or else wherever a person happens to be.
+    """
+    if "LG_WD" not in os.environ:
+        import tempfile
+
+        os.environ["LG_WD"] = str(make_private(Path(tempfile.gettempdir()) / f"flowpi-{os.geteuid()}"))
+    return importlib.import_module(name)
 
 
 class GpioButton:
@@ -52,17 +68,16 @@ class GpioButton:
                 loop.call_soon_threadsafe(report, pressed, time.monotonic() - (ago_s or 0.0))
 
         try:
-            from gpiozero import Button
-
-            self._device = button = Button(self._pin, pull_up=self._active_low)
-            button.when_pressed = lambda: hand_over(True, button.active_time)
-            button.when_released = lambda: hand_over(False, button.inactive_time)
+            # Not a `Button`, which has a thread that looks at it ten times a second.
+            self._device = contact = library("gpiozero").DigitalInputDevice(self._pin, pull_up=self._active_low)
+            contact.when_activated = lambda: hand_over(True, contact.active_time)
+            contact.when_deactivated = lambda: hand_over(False, contact.inactive_time)
         except Exception as error:  # gpiozero's and lgpio's errors share no base
             raise _explain("button", self._pin, error) from error
 
     def is_pressed(self) -> bool | None:
         try:
-            return None if self._device is None else bool(self._device.is_pressed)
+            return None if self._device is None else bool(self._device.is_active)
         except Exception as error:  # see `open`
             log.debug("the button on GPIO %d cannot be looked at: %s", self._pin, error)
             return None
@@ -80,9 +95,7 @@ class GpioLed:
 
     def open(self) -> None:
         try:
-            from gpiozero import PWMLED
-
-            self._device = PWMLED(self._pin)
+            self._device = library("gpiozero").PWMLED(self._pin)
         except Exception as error:  # see GpioButton.open
             raise _explain("LED", self._pin, error) from error
 
@@ -108,9 +121,7 @@ class GpioRgbLed:
 
     def open(self) -> None:
         try:
-            from gpiozero import RGBLED
-
-            self._device = RGBLED(*self._pins)
+            self._device = library("gpiozero").RGBLED(*self._pins)
         except Exception as error:  # see GpioButton.open
             raise _explain("LED", ", ".join(map(str, self._pins)), error) from error
 

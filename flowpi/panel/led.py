@@ -105,6 +105,11 @@ class Lamp:
         else:
             self._repeat()
 
+    async def played(self) -> None:
+        """Until the pattern that is shown over and over has been seen once. At once where there is no LED."""
+        if self._pattern is not None and not isinstance(self._led, NoLed):
+            await asyncio.sleep(sum(seconds for _, seconds in self._pattern.steps))
+
     def close(self) -> None:
         """Dark."""
         self._pattern = None

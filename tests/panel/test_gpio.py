@@ -1,4 +1,7 @@
+import os
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from gpiozero import Device
@@ -69,6 +72,25 @@ def test_has_chip_looks_for_the_device(tmp_path: "object", monkeypatch: pytest.M
     assert not gpio.has_chip()
     open(f"{tmp_path}/gpiochip0", "w").close()
     assert gpio.has_chip()
+
+
+async def test_a_button_has_no_thread_that_polls(pins: MockFactory) -> None:
+    before = threading.active_count()
+    button = GpioButton(17, active_low=True)
+    button.open(lambda pressed, at: None)
+    pins.pin(17).drive_low()
+    assert threading.active_count() == before
+    button.close()
+
+
+def test_lgpio_leaves_its_files_where_only_we_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LG_WD", raising=False)
+    gpio.library("gpiozero")
+    directory = Path(os.environ["LG_WD"])
+    assert directory.stat().st_mode & 0o777 == 0o700
+    monkeypatch.setenv("LG_WD", "/run/flowpi")
+    gpio.library("gpiozero")
+    assert os.environ["LG_WD"] == "/run/flowpi"
 
 
 def test_preload_never_fails(no_pins: None) -> None:

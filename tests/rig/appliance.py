@@ -196,7 +196,7 @@ class Appliance:
         before = len(self.lights())
         self.daemon = Process(led, self.directory, self.environment)
         self.daemon.notice("READY=1")
-        while len(self.lights()) < before + 2:  # the LED comes after READY: it is taken, and shows what is
+        while len(self.lights()) < before + 3:  # after READY: it is taken, shows that it starts, and then what is
             self.daemon.check()
             select.select([], [], [], 0.01)
         return self.daemon
