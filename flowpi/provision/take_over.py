@@ -9,13 +9,15 @@ the next boot goes on:
 4. `flowpi-taken.yaml` on the boot partition gets the same text, to look at and to start from next time;
 5. the person's file is marked as taken in its first sector, overwritten in place to the end of its last cluster, and
    only then deleted: a FAT file system deletes by forgetting where the bytes are, and a rename that is cut in two can
-   forget both names. Until this step is done it runs again at each boot, and changes nothing but this.
+   forget both names. Until this step is done it is tried again at each boot, and nothing else is done with this file.
 
 A file that cannot be used changes nothing in /etc. What is wrong stands in `flowpi-error.txt` beside it, and in a file
 below /run, by which the daemon shows it (`flowpi.host.refusal`).
 """
 
+import contextlib
 import errno
+import hashlib
 import logging
 import os
 from collections.abc import Sequence
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING
 from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, NotWipedError
 from flowpi.host import refusal
 from flowpi.host.folders import FOLDER, make_folder, replace_file, sync_names
+from flowpi.host.mounts import forgets
 
 if TYPE_CHECKING:
     from flowpi.provision.boot_file import BootFile
@@ -36,12 +39,17 @@ BOOT = ("/boot/firmware", "/boot")
 
 ETC = "/etc/flowpi"
 
-NAMES = ("flowpi.yaml", "flowpi.yaml.txt", "flowpi.yml")
-"""The second is what Notepad makes of the first."""
+NAMES = ("flowpi.yaml", "flowpi.yaml.txt", "flowpi.yml", "flowpi.yml.txt")
+"""In capitals or not. With .txt: what Notepad makes of it."""
+
+MEANT = ("flowpi.y", "flowpi-boot.")
+"""Others that begin so are not taken, but told: a person meant this file."""
 
 CONFIG = "flowpi.yaml"
 TAKEN = "flowpi-taken.yaml"
 ERROR = "flowpi-error.txt"
+NOT_WIPED = "not-wiped.sha256"
+"""In /etc: the hash of a file that is in force and could not be wiped."""
 
 SECTOR_BYTES = 512
 WIPING = b"# flowpi took this file over and is wiping it.\n"
@@ -83,7 +91,7 @@ def provision(boots: Sequence[Path], etc: Path, run: Path | None) -> int:
         CannotCreateError: /etc does not take it.
         NotWipedError: the configuration is in force, but its secrets are still on the boot partition.
     """
-    boot = next((boot for boot in boots if any(os.path.lexists(boot / name) for name in (*NAMES, ERROR))), None)
+    boot = next((boot for boot in boots if any(_names(boot)) or os.path.lexists(boot / ERROR)), None)
     if boot is None:
         return 0
     try:
@@ -105,11 +113,23 @@ def provision(boots: Sequence[Path], etc: Path, run: Path | None) -> int:
     return 0
 
 
+def _names(boot: Path) -> tuple[list[str], list[str]]:
+    """Those that can be taken, and those that were meant to be."""
+    try:
+        present = sorted(os.listdir(boot))
+    except OSError:
+        return [], []
+    good = [name for name in present if name.lower() in NAMES]
+    return good, [name for name in present if name.lower().startswith(MEANT) and name not in good]
+
+
 def _the_one(boot: Path) -> str | None:
-    found = [name for name in NAMES if os.path.lexists(boot / name)]
-    if len(found) > 1:
-        raise ConfigError(found[1], None, "", f"is there beside {found[0]}", "delete the one that you do not mean")
-    return found[0] if found else None
+    good, others = _names(boot)
+    if len(good) > 1:
+        raise ConfigError(good[1], None, "", f"is there beside {good[0]}", "delete the one that you do not mean")
+    if others and not good:
+        raise ConfigError(others[0], None, "", "is not the name of a configuration", f"rename it to {CONFIG}")
+    return good[0] if good else None
 
 
 def _take_over(path: Path, etc: Path) -> None:
@@ -123,15 +143,26 @@ def _take_over(path: Path, etc: Path) -> None:
     if content.startswith(WIPING):
         _wipe(path)
         return
-    boot = boot_file.understand(content, path.name)
-    _check(boot, etc)
-    text = _install(boot, etc)
+    digest = hashlib.sha256(content).hexdigest().encode()
+    not_wiped = _content(etc / NOT_WIPED)
+    in_force = _content(etc / CONFIG) if not_wiped == digest else None
+    if in_force is None:
+        boot = boot_file.understand(content, path.name)
+        _check(boot, etc)
+        in_force = _install(boot, etc).encode()
+        log.info("%s is in force; its secrets: %d", path, len(boot.literals))
     try:
-        _write(path.with_name(TAKEN), f"{HEAD}{text}{boot_file.END}\n")
+        _write(path.with_name(TAKEN), f"{HEAD}{in_force.decode()}{boot_file.END}\n")
     except OSError as error:
         log.warning("cannot write %s (%s)", path.with_name(TAKEN), error.strerror)
-    _wipe(path)
-    log.info("%s is in force; its secrets: %d", path, len(boot.literals))
+    try:
+        _wipe(path)
+    except NotWipedError:
+        with contextlib.suppress(OSError):  # then it is only taken over again
+            replace_file(etc / NOT_WIPED, digest, 0o600)
+        raise
+    if not_wiped is not None:
+        (etc / NOT_WIPED).unlink()
 
 
 def _check(boot: "BootFile", etc: Path) -> None:
@@ -153,6 +184,9 @@ def _install(boot: "BootFile", etc: Path) -> str:
     from flowpi.provision import credentials
     from flowpi.provision.boot_file import without_secrets
 
+    if forgets(etc.absolute()):
+        problem = f"{etc} is in memory only, as the card is write-protected by an overlay file system"
+        raise CannotCreateError(problem, "switch that off in raspi-config, and on again when this file was taken over")
     try:
         if not etc.is_dir():
             make_folder(etc)
@@ -180,15 +214,20 @@ def _access() -> tuple[int, int | None]:
         return 0o644, None
 
 
+def _overwrite(path: Path) -> None:
+    """Raises OSError."""
+    with open(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b") as file:
+        found = os.fstat(file.fileno())
+        size = -(-max(found.st_size, SECTOR_BYTES) // found.st_blksize) * found.st_blksize
+        for content in (WIPING.ljust(SECTOR_BYTES), bytes(size - SECTOR_BYTES)):
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+
 def _wipe(path: Path) -> None:
     try:
-        with open(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b") as file:
-            found = os.fstat(file.fileno())
-            size = -(-max(found.st_size, SECTOR_BYTES) // found.st_blksize) * found.st_blksize
-            for content in (WIPING.ljust(SECTOR_BYTES), bytes(size - SECTOR_BYTES)):
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+        _overwrite(path)
         os.unlink(path)
         _sync(path.parent)
     except OSError as error:
@@ -228,7 +267,12 @@ def _encoded(text: str) -> bytes:
 
 
 def _write(path: Path, text: str) -> None:
-    """Durably, in place: on FAT there is no better, and nothing depends on it. Raises OSError."""
+    """Durably, in place: on FAT there is no better, and nothing depends on it. Raises OSError.
+
+    What was there is wiped: a person may have edited it, and written a secret into it.
+    """
+    if os.path.lexists(path):
+        _overwrite(path)
     create = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(path, create, 0o644), "wb") as file:
         file.write(_encoded(text))

@@ -1,4 +1,7 @@
-"""`python -m tests.provision.on_read_only`: a boot partition that cannot be written to, then can; what came of it."""
+"""`python -m tests.provision.on_read_only`: a boot partition that cannot be written to, then can; what came of it.
+
+Meanwhile the owner edits the configuration that is in force.
+"""
 
 import io
 import json
@@ -27,8 +30,10 @@ def main() -> list[object]:
                 code = 0
             except FlowpiError as error:
                 code = error.exit_code
-            config = (card.etc / "flowpi.yaml").stat()
-            said.append([code, sorted(path.name for path in boot.iterdir()), config.st_ino, config.st_ctime_ns])
+            said.append([code, sorted(path.name for path in boot.iterdir()), card.config])
+            with (card.etc / "flowpi.yaml").open("a") as file:
+                file.write("# edited\n")
+        said.append([card.taken, sorted(path.name for path in card.etc.iterdir())])
         said.append([log.getvalue().replace(directory, "CARD").splitlines(), refusal.read(card.run)])
     return said
 

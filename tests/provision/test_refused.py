@@ -164,6 +164,16 @@ def test_the_command_says_it_and_ends_with_78(card: Card, capsys: pytest.Capture
     assert refusal.read(card.run) is None  # another machine's configuration is nothing to this one's daemon
 
 
+@pytest.mark.parametrize("name", ["flowpi.yaml.rtf", "Flowpi.YAML.yaml", "flowpi-boot.yaml"])
+def test_another_name_that_was_meant_is_told(card: Card, name: str) -> None:
+    card.leave(GOOD, name)
+    with pytest.raises(ConfigError, match=r"rename it to flowpi\.yaml"):
+        card.provision()
+    assert name in (card.error or "")
+    card.leave(GOOD)
+    assert card.provision() == 0, "beside a good one it is left alone"
+
+
 def test_two_files_are_one_too_many(card: Card) -> None:
     card.leave(GOOD)
     card.leave(GOOD, "flowpi.yaml.txt")

@@ -228,12 +228,24 @@ def test_the_first_partition_with_a_file_counts(card: Card) -> None:
     assert (other / "flowpi.yaml").exists()
 
 
-@pytest.mark.parametrize("name", take_over.NAMES)
+@pytest.mark.parametrize("name", [*take_over.NAMES, "Flowpi.yaml", "FLOWPI.YML"])
 def test_what_editors_make_of_the_name(card: Card, name: str) -> None:
     card.leave(GOOD, name)
     assert card.provision() == 0
     assert card.effective() == meant(GOOD)
     assert not (card.boot / name).exists()
+
+
+def test_a_secret_that_was_written_into_what_was_taken_is_wiped_there_too(card: Card) -> None:
+    card.leave(GOOD)
+    card.provision()
+    taken = card.leave(GOOD, take_over.TAKEN)
+    with taken.open("rb") as file:
+        card.leave(GOOD)
+        card.provision()
+        assert not any(secret.encode() in file.read() for secret in SECRETS)
+        file.seek(0)
+        assert file.read() == taken.read_bytes()
 
 
 def test_what_is_half_wiped_is_wiped_and_not_taken(card: Card) -> None:
@@ -262,6 +274,17 @@ def test_the_whole_of_its_last_cluster_is_wiped(card: Card) -> None:
 # Writing is refused
 
 
+def test_a_card_that_forgets(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wiped from the partition, it would be nowhere after a power cut."""
+    monkeypatch.setattr(take_over, "forgets", lambda path: path == card.etc)
+    path = card.leave(GOOD)
+    with pytest.raises(CannotCreateError, match="raspi-config"):
+        card.provision()
+    assert card.config is None
+    assert path.read_text() == GOOD
+    assert "overlay" in (card.error or "")
+
+
 def test_an_etc_that_takes_nothing(card: Card) -> None:
     card.leave(GOOD)
     card.etc.rmdir()
@@ -285,10 +308,12 @@ def test_without_the_right_to_write_it_says_who_may(card: Card, monkeypatch: pyt
 
 def test_a_partition_that_takes_nothing() -> None:
     """The configuration is in force, once; what is left to do is said, and done when it can be."""
-    first, second, third, (log, refusal) = alone(on_read_only.__name__)
+    first, second, third, (taken, etc), (log, refusal) = alone(on_read_only.__name__)
     assert first[:2] == [74, ["flowpi.yaml"]]
-    assert second == first
-    assert third == [0, ["flowpi-taken.yaml"], *first[2:]]
+    assert second == [*first[:2], first[2] + "# edited\n"], "the owner's edit stays"
+    assert third == [0, ["flowpi-taken.yaml"], first[2] + 2 * "# edited\n"]
+    assert taken.replace("\r", "") == f"{take_over.HEAD}{third[2]}...\n"
+    assert etc == ["credentials", "credentials-asr", "flowpi.yaml"]
     cannot = "WARNING:flowpi.provision.take_over:cannot write CARD/boot/flowpi-taken.yaml (Read-only file system)"
     assert log == [cannot, cannot]
     assert refusal is None
