@@ -7,6 +7,7 @@ utterance: a `Session` hands frames to a pure dialect and audio to a `Transcript
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ class Server:
     Args:
         listen: HOST:PORT (port 0: any) and unix:PATH.
         engine: loaded.
-        access: the keys; None: it takes any, on this machine only.
+        access: the keys, for HOST:PORT; None: it takes any, on this machine only. By a Unix socket none is needed.
         tls: what HOST:PORT speaks; None: plain. Unix sockets are always plain.
         strict: accept only the documented form of the dialects.
         max_sessions: beyond it a client is answered with HTTP 503.
@@ -67,20 +68,7 @@ class Server:
         self._listeners: list[Listener] = []
         self._accepting: list[asyncio.Server] = []
         self._sockets = Sockets(engine, max_sessions=max_sessions, idle_s=idle_s, max_utterance_s=max_utterance_s)
-        self._guard = Guard(is_open=access.is_open)
-        app = web.Application(middlewares=[self._guard.middleware], client_max_size=MAX_BODY_BYTES)
-        for endpoints in (FlowEndpoints, SukiEndpoints):
-            app.add_routes(endpoints(access, self._sockets, strict=strict).routes())
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,  # it has the keys of the query
-            shutdown_timeout=CLOSE_S,
-            keepalive_timeout=KEEP_ALIVE_S,
-            lingering_time=CLOSE_S,
-            max_line_size=MAX_LINE_BYTES,
-            max_field_size=MAX_LINE_BYTES,
-            max_headers=MAX_HEADERS,
-        )
+        self._local, self._remote = (_Door(keys, self._sockets, strict=strict) for keys in (Access(), access))
 
     @property
     def urls(self) -> list[str]:
@@ -99,7 +87,8 @@ class Server:
         try:
             for address in self._addresses:
                 self._listeners.append(Listener(address, secure=self._tls is not None))
-            await self._runner.setup()
+            for door in (self._local, self._remote):
+                await door.runner.setup()
             for listener in self._listeners:
                 await self._accept(listener)
         except BaseException:
@@ -113,12 +102,13 @@ class Server:
         await self._close()
 
     async def _accept(self, listener: Listener) -> None:
-        http = self._runner.server
+        door = self._local if listener.socket.family is socket.AF_UNIX else self._remote
+        http = door.runner.server
         assert http is not None
 
         def connection() -> asyncio.Protocol:
             protocol: web.RequestHandler = http()
-            self._guard.expect_request(protocol)
+            door.guard.expect_request(protocol)
             return protocol
 
         tls = self._tls if listener.secure else None
@@ -133,9 +123,30 @@ class Server:
         for listener in self._listeners:
             listener.close()
         await self._sockets.close()
-        await self._runner.cleanup()
-        self._guard.close()
+        for door in (self._local, self._remote):
+            await door.runner.cleanup()
+            door.guard.close()
         self._sockets.close_workers()
+
+
+class _Door:
+    """The endpoints for who needs these keys."""
+
+    def __init__(self, access: Access, sockets: Sockets, *, strict: bool) -> None:
+        self.guard = Guard(is_open=access.is_open)
+        app = web.Application(middlewares=[self.guard.middleware], client_max_size=MAX_BODY_BYTES)
+        for endpoints in (FlowEndpoints, SukiEndpoints):
+            app.add_routes(endpoints(access, sockets, strict=strict).routes())
+        self.runner = web.AppRunner(
+            app,
+            access_log=None,  # it has the keys of the query
+            shutdown_timeout=CLOSE_S,
+            keepalive_timeout=KEEP_ALIVE_S,
+            lingering_time=CLOSE_S,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            max_headers=MAX_HEADERS,
+        )
 
 
 def check_addresses(listen: Sequence[str], access: Access) -> None:

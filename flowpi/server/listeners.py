@@ -96,7 +96,10 @@ def _open_tcp(address: TcpAddress) -> socket.socket:
         family, kind, protocol, _, name = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise CannotCreateError(f"cannot listen on {address.host} ({error.strerror})") from error
+        hint = ""
+        if error.errno == errno.EAFNOSUPPORT:
+            hint = "flowpi-asr.service has no network as it comes: docs/services.md has the lines that give it one"
+        raise CannotCreateError(f"cannot listen on {address.host} ({error.strerror})", hint) from error
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(name)

@@ -101,6 +101,15 @@ async def free(server: Server) -> None:
             await asyncio.sleep(0)
 
 
+async def test_who_may_open_the_unix_socket_needs_no_key(tmp_path: Path) -> None:
+    access = Access(["key"])
+    async with Server([f"unix:{tmp_path}/asr.sock", "127.0.0.1:0"], EchoEngine(), access=access) as server:
+        async with connected(server.urls[0]) as link:
+            assert (await dictate(link, FlowClient(encoding=Encoding.JSON), PCM))[-1] == FinalText(echo_of(PCM), "en")
+        with pytest.raises(websockets.InvalidStatus, match="401"):
+            await connected(server.urls[1], path="/api/v1/dash/ws?api_key=Bearer%20x")
+
+
 class TestDictation:
     @pytest.mark.parametrize("path", ["/api/v1/dash/ws?api_key=Bearer%20x", "/api/v1/dash/client_ws?client_key=x"])
     @pytest.mark.parametrize("transport", [0, 1], ids=["tcp", "unix"])
