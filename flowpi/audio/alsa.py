@@ -22,6 +22,9 @@ from flowpi.dsp.pcm import Channel, Converter
 EDGE_MARGIN_S = 0.003
 """A read is due this long after the edge of a period: a timer may fire a hair early, a device deliver a hair late."""
 
+DEFAULT = "default"
+"""Where nothing is configured. If it does not open, the only card that records is meant."""
+
 RUNAWAY_S = 1.0
 """So far ahead of real time no live device can be, but `null` and `file` PCMs are."""
 
@@ -32,7 +35,7 @@ HINTS = {
     errno.ENOENT: "see `arecord -L` for the devices there are and set audio.device",
     errno.ENODEV: "plug the microphone in, or see `arecord -L` and set audio.device",
     errno.ENXIO: "plug the microphone in, or see `arecord -L` and set audio.device",
-    errno.EBUSY: "another program has it: find it by `fuser -v /dev/snd/*`, or share it by a dsnoop or PipeWire PCM",
+    errno.EBUSY: "another program has it: `sudo fuser -v /dev/snd/*` names it, so that you can stop it",
     errno.EACCES: "let the service's user use sound: usermod -aG audio USER",
     errno.EPERM: "let the service's user use sound: usermod -aG audio USER",
     errno.EIO: "the device or its sound server failed: plug it in again, or try another USB port or power supply",
@@ -91,7 +94,7 @@ class AlsaSource:
         alsalib.library()
         self._worked = False
         try:
-            self._stream = _Stream(self._open_pcm(), self._channel)
+            self._stream = _Stream(self._open_first(), self._channel)
             self._worked = True
         except alsaaudio.ALSAAudioError as error:
             raise self._explain(error) from error
@@ -102,15 +105,28 @@ class AlsaSource:
         reason = alsalib.try_to_open(self.name, fresh=not self._worked)
         if reason:
             self._worked = False
-            raise self._explained(reason)
+            other = self._other()
+            if other is None or alsalib.try_to_open(other, fresh=False):
+                raise self._explained(reason)
 
-    def _open_pcm(self) -> Any:
+    def _other(self) -> str | None:
+        return alsalib.only_microphone() if self.name == DEFAULT else None
+
+    def _open_first(self) -> Any:
+        try:
+            return self._open_pcm(self.name)
+        except alsaaudio.ALSAAudioError:
+            if (other := self._other()) is None:
+                raise
+            return self._open_pcm(other)
+
+    def _open_pcm(self, name: str) -> Any:
         rate_hz, channels, period_ms, buffer_ms = self._ask
         for _ in range(2):
             pcm = alsaaudio.PCM(
                 type=alsaaudio.PCM_CAPTURE,
                 mode=alsaaudio.PCM_NONBLOCK,
-                device=self.name,
+                device=name,
                 rate=rate_hz,
                 channels=channels,
                 format=alsaaudio.PCM_FORMAT_S16_LE,

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import alsaaudio
 import pytest
 
+from flowpi.audio import alsalib
 from flowpi.audio.alsa import AlsaSource
 from flowpi.core.errors import MicrophoneError
 from flowpi.dsp.format import RATE_HZ
@@ -263,6 +265,38 @@ def test_trials_leave_no_descriptor(microphone: Microphone) -> None:
         with pytest.raises(MicrophoneError):
             source.trial()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_default_is_the_only_card_that_records_where_the_first_one_does_not(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch, microphone: Microphone
+) -> None:
+    default = AlsaSource("default")
+    for refused in (default.trial, lambda: default.open(time.monotonic())):
+        with pytest.raises(MicrophoneError, match="No such"):
+            refused()
+    monkeypatch.setattr(alsalib, "only_microphone", lambda: "clock")
+    default.trial()
+    assert sound(listen(opened(default), 5 * PERIOD))
+    with pytest.raises(MicrophoneError):
+        AlsaSource("another").open(time.monotonic())
+
+
+@pytest.mark.parametrize(
+    ("devices", "expected"),
+    [
+        ([], None),
+        (["pcmC0D0p"], None),
+        (["pcmC0D0p", "pcmC2D0c", "pcmC2D0p", "pcmC2D1c"], "plughw:2"),
+        (["pcmC1D0c", "pcmC12D0c"], None),
+    ],
+)
+def test_the_only_card_that_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: list[str], expected: str | None
+) -> None:
+    for name in devices:
+        (tmp_path / name).touch()
+    monkeypatch.setattr(alsalib, "CAPTURE_DEVICES", f"{tmp_path}/pcmC*D*c")
+    assert alsalib.only_microphone() == expected
 
 
 def test_a_device_that_does_not_exist() -> None:
