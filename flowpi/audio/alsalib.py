@@ -21,16 +21,14 @@ S16_LE, INTERLEAVED = 2, 3
 LATENCY_US = 60_000
 """The device's buffer: what a stop throws away, and what a busy Pi may look away for."""
 
-_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
-_quiet = _HANDLER(lambda *_: None)  # alsa-lib keeps the pointer: this reference must live as long as the process
-
 
 @functools.cache
 def library() -> ctypes.CDLL:
     """alsa-lib, which from now on writes nothing to stderr: five lines for each failed open would bury the journal."""
     alsa = ctypes.CDLL("libasound.so.2")
     alsa.snd_strerror.restype = ctypes.c_char_p
-    alsa.snd_lib_error_set_handler(_quiet)
+    # A function in C that does nothing. One in Python would be code made in memory, which the service may not do.
+    alsa.snd_lib_error_set_handler(ctypes.cast(alsa.snd_asoundlib_version, ctypes.c_void_p))
     alsa.snd_pcm_writei.restype = ctypes.c_long
     alsa.snd_pcm_writei.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_ulong)
     return alsa

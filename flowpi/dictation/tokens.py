@@ -273,9 +273,11 @@ async def _output(name: str, command: tuple[str, ...]) -> Any:
         )
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a command"
+        hint = f"check backends.{name}.token.command"
+        if isinstance(error, PermissionError):
+            hint += "; the service starts it only with ExecPaths= in a drop-in, see docs/services.md"
         raise CredentialError(
-            f"the command for the key of backend {name!r} cannot run ({reason.lower()})",
-            f"check backends.{name}.token.command",
+            f"the command for the key of backend {name!r} cannot run ({reason.lower()})", hint
         ) from None
     assert process.stdout is not None
     output = b""

@@ -47,20 +47,20 @@ def place(name: str) -> str:
     return f"{FOLDERS[suffix]}/{NAMES.get(suffix, name)}"
 
 
-def installed(shipped: Mapping[str, bytes], environment: str, base: str = "/usr") -> dict[str, bytes]:
+def installed(shipped: Mapping[str, bytes], environment: str, libraries: str) -> dict[str, bytes]:
     """The files to be there, by path, for a flowpi that lives elsewhere than the units say.
 
     Args:
         shipped: by name.
         environment: the folder with bin/flowpi.
-        base: the folder of its Python, from which the units must allow programs too.
+        libraries: the folder with those of its Python, which the units must allow too.
     """
     files = dict[str, bytes]()
     for name, content in shipped.items():
         if name.endswith(".service"):
             content = content.replace(HOME.encode(), environment.encode())
-            if not base.startswith("/usr"):
-                content = re.sub(rb"^(ExecPaths=.*)$", rb"\1 " + base.encode(), content, flags=re.MULTILINE)
+            if f"-{libraries}".encode() not in re.split(rb"[\s=]", content):
+                content = re.sub(rb"(?m)^ExecPaths=", b"ExecPaths=-%b " % libraries.encode(), content, count=1)
         files[place(name)] = MARK.format(__version__, hashlib.sha256(content).hexdigest()).encode() + content
     return files
 

@@ -1,6 +1,7 @@
 """What a plan needs to know of the machine, or of the image of one, that flowpi is set up on."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,7 +23,7 @@ class Machine(msgspec.Struct, frozen=True):
     Attributes:
         root: of an image; empty for this machine, where services are started and stopped.
         environment: the folder with bin/flowpi, as the machine sees it.
-        base: the folder of its Python.
+        libraries: the folder with those of its Python.
         files: the content of each path that is there; None for what is no regular file.
         command: where /usr/local/bin/flowpi leads to; None if nothing is there.
         user: there is a user flowpi.
@@ -34,7 +35,7 @@ class Machine(msgspec.Struct, frozen=True):
 
     root: str
     environment: str
-    base: str = "/usr"
+    libraries: str
     files: dict[str, bytes | None] = {}
     command: str | None = None
     user: bool = False
@@ -64,7 +65,7 @@ def look(root: str, paths: Iterable[str]) -> Machine:
     """
     if root and not os.path.isdir(root):
         raise UsageError(f"there is no folder {root}", "let --root name the folder with the image's /etc and /usr")
-    environment, base = _environment(root)
+    environment, libraries = _environment(root)
     files = dict[str, bytes | None]()
     for path in paths:
         there = Path(inside(root, path))
@@ -76,7 +77,7 @@ def look(root: str, paths: Iterable[str]) -> Machine:
     return Machine(
         root=root,
         environment=environment,
-        base=base,
+        libraries=libraries,
         files=files,
         command=os.readlink(command) if os.path.islink(command) else "" if os.path.lexists(command) else None,
         user=_has_user(root),
@@ -118,23 +119,41 @@ def check_rights(root: str) -> None:
 
 
 def _environment(root: str) -> tuple[str, str]:
-    """Of this program, if it is one that the machine has; else where an image is expected to have it."""
-    here, base = sys.prefix, sys.base_prefix
+    """Of this program, if it is one that the machine has; else where an image is expected to have it.
+
+    Returns it, and the folder with the libraries of its Python.
+    """
+    here, base, minor = sys.prefix, sys.base_prefix, sys.version_info.minor
     if root and root != "/":
         top = os.path.realpath(root)
         here = os.path.realpath(here).removeprefix(top) if os.path.realpath(here).startswith(top + "/") else HOME
-        base = "/usr"
-        if not os.path.lexists(f"{top}{here}/bin/flowpi"):
+        made = _made_with(f"{top}{here}")
+        if made is None or not os.path.lexists(f"{top}{here}/bin/flowpi"):
             hint = f"make a virtual environment {here} in it and install flowpi there"
             raise UnavailableError(f"there is no {here}/bin/flowpi in {root}", hint)
-        return here, base
+        return here, _libraries(*made)
     for folder in (here, base):
         if folder.startswith(tuple(f"{hidden}/" for hidden in HIDDEN)):
             hint = f"install it with /usr/bin/python3 into {HOME}"
             raise UsageError(f"the services are kept from seeing {folder}, where this flowpi is", hint)
     if not os.path.exists(f"{here}/bin/flowpi"):
         raise UsageError(f"there is no {here}/bin/flowpi", f"install flowpi into a virtual environment {HOME}")
-    return here, base
+    return here, _libraries(base, minor)
+
+
+def _made_with(environment: str) -> tuple[str, int] | None:
+    """The folder of the Python of a virtual environment, and 11 of 3.11; None if it is none."""
+    try:
+        about = Path(environment, "pyvenv.cfg").read_text()
+    except OSError:
+        return None
+    home, version = re.search(r"^home = (.+)/bin$", about, re.M), re.search(r"^version\w* = 3\.(\d+)", about, re.M)
+    return (home[1], int(version[1])) if home and version else None
+
+
+def _libraries(base: str, minor: int) -> str:
+    """Where there are programs beside them, those of Python alone."""
+    return f"/usr/lib/python3.{minor}" if base == "/usr" else f"{base}/lib"
 
 
 def _has_user(root: str) -> bool:

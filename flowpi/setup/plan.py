@@ -6,7 +6,7 @@ is so are run each time, and what is there already is not written again.
 
 from collections.abc import Mapping, Sequence
 
-from flowpi.setup.files import enabled, installed, is_ours
+from flowpi.setup.files import enabled, installed, is_ours, place
 from flowpi.setup.machine import COMMAND, CONFIG, Machine
 from flowpi.setup.steps import Delete, DeleteFolder, Link, Run, Say, Step, Write
 
@@ -22,7 +22,7 @@ def install(here: Machine, shipped: Mapping[str, bytes], config: bytes) -> list[
         shipped: the system files by name.
         config: the default configuration, for a machine that has none.
     """
-    files = installed(shipped, here.environment, here.base)
+    files = installed(shipped, here.environment, here.libraries)
     steps, changed = list[Step](), False
     for path, content in files.items():
         if path not in here.files:
@@ -65,7 +65,7 @@ def install(here: Machine, shipped: Mapping[str, bytes], config: bytes) -> list[
 def remove(here: Machine, shipped: Mapping[str, bytes], *, purge: bool) -> list[Step]:
     """Take back what `install` did. The configuration and what was recorded stay, unless `purge`."""
     steps = list[Step]()
-    paths = [path for path in installed(shipped, here.environment) if path in here.files]
+    paths = [path for path in map(place, shipped) if path in here.files]
     units = [unit for unit in enabled(shipped) if any(path.endswith(f"/{unit}") for path in paths)]
     if units:
         steps.append(Run(("systemctl", *_root(here), "disable", *units), may_fail=True))

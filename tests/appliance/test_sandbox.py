@@ -25,7 +25,6 @@ StandardOutput=truncate:/root/probe.json
 
 OWN = {
     "flowpi": {
-        "start a program from memory",
         "write /tmp",
         "write /run/flowpi",
         "write /var/lib/flowpi",
@@ -35,15 +34,13 @@ OWN = {
         "send by the internet",
     },
     "flowpi-asr": {
-        "start a program from memory",
         "write /tmp",
         "write /run/flowpi",
         "open /dev/null",
         "a local socket",
     },
 }
-"""All that each can do of what is tried. A file system's flag does not hold for a file that is in none (memfd); what is
-started so has no more rights than who started it."""
+"""All that each can do of what is tried."""
 
 DEVICES = {"flowpi": {"open /dev/gpiochip0", "open the sound card"}, "flowpi-asr": set[str]()}
 """And where there are such devices."""

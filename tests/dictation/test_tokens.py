@@ -280,6 +280,10 @@ class TestFetchToken:
         ("command", "reason"),
         [
             (("/no/such/program",), "cannot run (no such file or directory): check backends.cloud.token.command"),
+            (
+                ("/etc/passwd",),
+                "check backends.cloud.token.command; the service starts it only with ExecPaths=",
+            ),
             (("false",), "ended with 1: run it by hand as the user of flowpi"),
             (("true",), "gives none"),
         ],

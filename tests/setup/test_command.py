@@ -15,6 +15,7 @@ ALWAYS = {"etc/.pwd.lock", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gsha
 """What each change of a user leaves behind."""
 
 MODEL = "opt/flowpi/lib/python3.11/site-packages/moonshine_voice/assets/tiny-en/encoder_model.ort"
+PYTHON = "opt/flowpi/pyvenv.cfg"
 UNIT = "etc/systemd/system/flowpi.service"
 CONFIG = "etc/flowpi/flowpi.yaml"
 
@@ -35,6 +36,7 @@ def image(tmp_path: Path) -> Path:
     for name in ("opt/flowpi/bin/flowpi", MODEL):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
+    (root / PYTHON).write_text("home = /usr/bin\nversion = 3.11.2\n")
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/bash\n")
     (root / "etc/shadow").write_text("root:*:19000:0:99999:7:::\n")
     groups = {"root": 0, "audio": 29, "gpio": 997, "input": 996, "spi": 995}
@@ -147,6 +149,22 @@ def test_the_debian_package_does_it_all_itself(image: Path, capfd: pytest.Captur
     owned.write_text("/.\n/etc\n/etc/flowpi\n/etc/flowpi/flowpi.yaml\n")  # removed, with its configuration left
     assert setup(image) == 0
     assert (image / UNIT).exists()
+
+
+@pytest.mark.parametrize(
+    ("python", "libraries"),
+    [
+        ("home = /usr/bin\nversion = 3.11.2\n", ""),
+        ("home = /usr/bin\nversion = 3.12.3\n", "-/usr/lib/python3.12 "),
+        ("home = /usr/local/bin\nversion_info = 3.13.1\n", "-/usr/local/lib "),
+    ],
+)
+def test_the_services_may_use_the_python_that_the_image_has_flowpi_with(
+    image: Path, python: str, libraries: str
+) -> None:
+    (image / PYTHON).write_text(python)
+    assert setup(image) == 0
+    assert f"\nExecPaths={libraries}/opt/flowpi /opt/flowpi/bin/python3\n" in (image / UNIT).read_text()
 
 
 def test_an_image_without_flowpi(image: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,8 @@ from flowpi.setup.machine import COMMAND, CONFIG, Machine
 from flowpi.setup.steps import Delete, DeleteFolder, Link, Run, Say, Step, Write
 
 SHIPPED = {
-    "flowpi.service": b"[Unit]\n[Service]\nExecStart=/opt/flowpi/bin/flowpi run\nExecPaths=/opt/flowpi /usr/bin\n\n"
-    b"[Install]\nWantedBy=multi-user.target\n",
+    "flowpi.service": b"[Unit]\n[Service]\nExecStart=/opt/flowpi/bin/flowpi run\n"
+    b"ExecPaths=/opt/flowpi -/usr/lib/python3.11\n\n[Install]\nWantedBy=multi-user.target\n",
     "flowpi-asr.service": b"[Service]\nExecStart=/opt/flowpi/bin/flowpi serve\n\n[Install]\n",
     "flowpi-light.service": b"[Service]\nExecStart=/opt/flowpi/bin/flowpi light\n",
     "flowpi-first.service": b"[Service]\nType=oneshot\nExecStart=/opt/flowpi/bin/flowpi first\n\n[Install]\n",
@@ -18,7 +18,8 @@ SHIPPED = {
 }
 UNIT = "/etc/systemd/system/flowpi.service"
 RULES = "/etc/udev/rules.d/60-flowpi.rules"
-EMPTY = Machine(root="", environment="/opt/flowpi")
+EMPTY = Machine(root="", environment="/opt/flowpi", libraries="/usr/lib/python3.11")
+FILES = installed(SHIPPED, EMPTY.environment, EMPTY.libraries)
 
 
 def install(here: Machine) -> list[Step]:
@@ -48,7 +49,7 @@ def said(steps: list[Step]) -> list[str]:
 
 def test_the_files_are_there_before_the_user_that_they_name_and_this_before_what_runs_as_it() -> None:
     steps = install(EMPTY)
-    assert written(steps) == {**installed(SHIPPED, "/opt/flowpi"), CONFIG: b"led: {}\n"}
+    assert written(steps) == {**FILES, CONFIG: b"led: {}\n"}
     assert Link(COMMAND, "/opt/flowpi/bin/flowpi") in steps
     kinds = [type(step) for step in steps]
     assert max(i for i, kind in enumerate(kinds) if kind is Write) < kinds.index(Run)
@@ -86,14 +87,16 @@ def test_a_run_that_was_cut_off_is_gone_on_with(cut: int) -> None:
 
 
 def test_what_an_earlier_version_wrote_is_replaced_and_taken_into_use() -> None:
-    earlier = installed({"flowpi.service": b"[Service]\nExecStart=/opt/flowpi/bin/flowpi old\n"}, "/opt/flowpi")
+    earlier = installed(
+        {"flowpi.service": b"[Service]\nExecStart=/opt/flowpi/bin/flowpi old\n"}, "/opt/flowpi", EMPTY.libraries
+    )
     there = after(install(EMPTY), EMPTY)
     steps = install(msgspec.structs.replace(there, files={**there.files, **earlier}))
     assert list(written(steps)) == [UNIT]
     assert any(run.startswith("systemctl restart") for run in programs(steps))
 
 
-@pytest.mark.parametrize("content", [b"# mine\n", installed(SHIPPED, "/opt/flowpi")[UNIT] + b"# mine\n", None])
+@pytest.mark.parametrize("content", [b"# mine\n", FILES[UNIT] + b"# mine\n", None])
 def test_what_the_owner_changed_is_kept_and_told(content: bytes | None) -> None:
     there = after(install(EMPTY), EMPTY)
     changed = msgspec.structs.replace(there, files={**there.files, UNIT: content})
@@ -110,9 +113,10 @@ def test_the_owners_configuration_and_command_are_kept() -> None:
 
 
 def test_the_units_start_the_flowpi_that_was_set_up() -> None:
-    unit = written(install(msgspec.structs.replace(EMPTY, environment="/srv/flow", base="/srv/python")))[UNIT].decode()
+    there = msgspec.structs.replace(EMPTY, environment="/srv/flow", libraries="/srv/python/lib")
+    unit = written(install(there))[UNIT].decode()
     assert "ExecStart=/srv/flow/bin/flowpi run\n" in unit
-    assert "ExecPaths=/srv/flow /usr/bin /srv/python\n" in unit
+    assert "ExecPaths=-/srv/python/lib /srv/flow -/usr/lib/python3.11\n" in unit
     assert "/opt/flowpi" not in unit
     assert is_ours(unit.encode())
 
@@ -137,7 +141,7 @@ def test_in_an_image_nothing_is_started() -> None:
 def test_removing_stops_first_deletes_what_is_flowpis_and_keeps_the_data() -> None:
     steps = plan.remove(after(install(EMPTY), EMPTY), SHIPPED, purge=False)
     deleted = [step.path for step in steps if isinstance(step, Delete)]
-    assert set(deleted) == {*installed(SHIPPED, "/opt/flowpi"), COMMAND}
+    assert set(deleted) == {*FILES, COMMAND}
     stop = steps.index(Run(("systemctl", "stop", "flowpi*.service"), may_fail=True))
     assert stop < steps.index(Delete(UNIT)) < steps.index(Run(("systemctl", "daemon-reload")))
     folders = [step.path for step in steps if isinstance(step, DeleteFolder) and not step.if_empty]

@@ -81,6 +81,20 @@ def starts_its_own_program() -> None:
         subprocess.run([program], check=True)
 
 
+def starts(*command: str) -> Callable[[], None]:
+    def try_it() -> None:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    return try_it
+
+
+def loads_its_own_library() -> None:
+    """One that is loaded already would only be found again: so a copy."""
+    (library,) = glob.glob("/usr/lib/*-linux-gnu/libm.so.6")
+    with own_directory() as directory:
+        ctypes.CDLL(shutil.copy(library, directory))
+
+
 def starts_from_memory() -> None:
     handle = os.memfd_create("program")
     with open("/usr/bin/true", "rb") as file:
@@ -208,6 +222,9 @@ PROBES: dict[str, Callable[[], None]] = {
     # NoExecPaths
     "start a program that it wrote": starts_its_own_program,
     "start a program from memory": starts_from_memory,
+    "start a program of the machine": starts("/usr/bin/env"),
+    "start a program by the loader": starts(*glob.glob("/usr/lib/*-linux-gnu/ld-linux-*.so.*"), "/usr/bin/true"),
+    "load a library that it wrote": loads_its_own_library,
     # RestrictSUIDSGID, NoNewPrivileges, CapabilityBoundingSet
     "make a program for another user": makes_root_program,
     "become root": in_a_child(lambda: os.setuid(0)),
