@@ -5,6 +5,7 @@ The protocol is one datagram to journald's socket, `FIELD=value` a line; a value
 is busy, or send each argument of a log call as a field of its own.
 """
 
+import contextlib
 import logging
 import socket
 import struct
@@ -63,9 +64,14 @@ class JournalHandler(logging.StreamHandler[TextIO]):
         self.setFormatter(LineFormatter())
         self._path = path
         self._plain = logging.Formatter()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        self._socket: socket.socket | None = None
+        with contextlib.suppress(OSError):  # a unit may be allowed none: then all of it goes to stderr
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self._socket is None:
+            super().emit(record)
+            return
         try:
             # Not connected: journald makes its socket anew when it starts again.
             self._socket.sendto(datagram(self._fields(record)), self._path)
@@ -75,7 +81,8 @@ class JournalHandler(logging.StreamHandler[TextIO]):
             self.handleError(record)
 
     def close(self) -> None:
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
         super().close()
 
     def _fields(self, record: logging.LogRecord) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """Log records on their way to the journal: a datagram socket in journald's place, and journald itself."""
 
+import errno
 import json
 import logging
+import os
 import re
 import socket
 import struct
@@ -124,6 +126,21 @@ def test_without_a_journal_it_goes_to_stderr(
     handler.setStream(sys.stderr)  # that of this test
     log.warning("one\ntwo", extra=fields(fault="silence"))
     assert capsys.readouterr().err == "<4>one\n<4>two\n"
+
+
+def test_a_service_that_may_have_no_socket_says_it_on_stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """RestrictAddressFamilies=none."""
+
+    def refused(*arguments: int) -> socket.socket:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    monkeypatch.setattr(socket, "socket", refused)
+    handler = JournalHandler()
+    handler.handle(logging.LogRecord("flowpi", logging.WARNING, __file__, 1, "wrong", None, None))
+    handler.close()
+    assert capsys.readouterr().err == "<4>wrong\n"
 
 
 def test_a_journal_that_does_not_read_never_blocks(
