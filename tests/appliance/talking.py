@@ -22,9 +22,13 @@ def write_wav(recording: Recording, path: Path) -> Path:
     return path
 
 
-def speak_from_file(container: Container, spoken: Path, more: str = "") -> None:
-    """Start the daemon anew, with a microphone that hears the file from then on. `more`: of the configuration."""
+def put_speech(container: Container, spoken: Path) -> None:
     container.put(spoken, "/etc/flowpi/spoken.wav")
     container.sh("chgrp flowpi /etc/flowpi/spoken.wav; chmod 640 /etc/flowpi/spoken.wav")
+
+
+def speak_from_file(container: Container, spoken: Path, more: str = "") -> None:
+    """Start the daemon anew, with a microphone that hears the file from then on. `more`: of the configuration."""
+    put_speech(container, spoken)
     container.path("/etc/flowpi/flowpi.yaml").write_text(HEARS_FILE + more)
     container.sh("systemctl restart flowpi")
