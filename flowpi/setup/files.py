@@ -60,7 +60,7 @@ def installed(shipped: Mapping[str, bytes], environment: str, libraries: str) ->
         if name.endswith(".service"):
             content = content.replace(HOME.encode(), environment.encode())
             if f"-{libraries}".encode() not in re.split(rb"[\s=]", content):
-                content = re.sub(rb"(?m)^ExecPaths=", b"ExecPaths=-%b " % libraries.encode(), content, count=1)
+                content = re.sub(rb"(?m)^((?:Exec|BindReadOnly)Paths=)", rb"\1-%b " % libraries.encode(), content)
         files[place(name)] = MARK.format(__version__, hashlib.sha256(content).hexdigest()).encode() + content
     return files
 

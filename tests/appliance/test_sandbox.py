@@ -1,9 +1,13 @@
 """What the services cannot do, tried from inside of each: `tests/rig/guest/probe.py` as the program of its unit.
 
-The same program is then run as root with no sandbox: what it cannot do there either proves nothing, and is named.
+The same program is run as root with no sandbox: what it cannot do there either proves nothing, and is named. And it
+is run behind each directive of the units alone, which must be enough to keep it from something.
 """
 
 import json
+import shlex
+from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,26 +27,40 @@ Restart=no
 StandardOutput=truncate:/root/probe.json
 """
 
+OF_ALL = {"write /tmp", "open /dev/null", "start a hundred processes"}
+
 OWN = {
     "flowpi": {
-        "write /tmp",
+        *OF_ALL,
         "write /run/flowpi",
         "write /var/lib/flowpi",
-        "open /dev/null",
+        "read what the kernel tells all",
         "a local socket",
         "a socket of the internet",
-        "send by the internet",
+        "reach a program by the network",
+        "use the memory of others",  # ALSA's dsnoop shares a microphone by it
     },
-    "flowpi-asr": {
-        "write /tmp",
-        "write /run/flowpi",
-        "open /dev/null",
-        "a local socket",
+    "flowpi-asr": {*OF_ALL, "write /run/flowpi", "read what the kernel tells all", "a local socket"},
+    "flowpi-signal": {*OF_ALL, "write /run/flowpi", "read what the kernel tells all", "a local socket"},
+    # As root, but with no capability: it owns what is root's, and may read that.
+    "flowpi-provision": {
+        *OF_ALL,
+        "write /etc/flowpi",
+        "write /boot",
+        "write /run/flowpi-provision",
+        "see the boot partition",
+        "read /etc/shadow",
+        "read the journal",
     },
 }
-"""All that each can do of what is tried."""
+"""All that each can do of what is tried, in a container."""
 
-DEVICES = {"flowpi": {"open /dev/gpiochip0", "open the sound card"}, "flowpi-asr": set[str]()}
+DEVICES = {
+    "flowpi": {"open /dev/gpiochip0", "open the sound card"},
+    "flowpi-asr": set[str](),
+    "flowpi-signal": {"open /dev/gpiochip0"},
+    "flowpi-provision": set[str](),
+}
 """And where there are such devices."""
 
 ONLY_ON_A_MACHINE = {
@@ -61,22 +79,158 @@ ONLY_ON_A_MACHINE = {
     "load a module",
     "load BPF",
     "change a kernel variable",
-    "change a control group",
     "swap",
-    "read the journal",
 }
 """A container cannot do these, whoever asks."""
+
+NOT_IN_A_CONTAINER = {"start a hundred processes"}
+"""It cannot forbid these: it has no such control group."""
 
 NEVER = {"a socket of another machine", "load a module", "load BPF", "swap"}
 """They end with an error even for root, as there is nothing there to load, to reach or to swap."""
 
+FENCES = {
+    "User": {"read /etc/shadow", "write /etc", "mount"},
+    "UMask": {"make a file that others can read"},
+    "LimitNOFILE": {"open 5000 files"},
+    "LimitCORE": {"leave an image of its memory"},
+    "PrivateDevices": {"make a device"},
+    "PrivateNetwork": {"reach a program by the network"},
+    "RestrictAddressFamilies": {"a socket of the kernel"},
+    "PrivateIPC": {"use the memory of others"},
+    "NoNewPrivileges": {"use a program with more rights"},
+    "CapabilityBoundingSet": {"give a file away", "change the root", "mount", "make a device"},
+    "ProtectSystem": {"write /etc", "write /usr", "write /opt/flowpi", "write /var/lib", "write /boot"},
+    "ReadOnlyPaths": {"write /run", "write /run/lock"},
+    "ProtectHome": {"see a file in /home", "write /home"},
+    "PrivateTmp": {"see a file in /tmp"},
+    "PrivateMounts": {"mount for all to see"},
+    "InaccessiblePaths": {"write /dev/shm"},
+    "ProtectKernelModules": {"see the modules of the kernel"},
+    "ProtectHostname": {"set the host name"},
+    "ProtectControlGroups": {"change a control group"},
+    "ProtectProc": {"see processes of others"},
+    "RestrictNamespaces": {"make a user namespace", "make a mount namespace", "make a network namespace"},
+    "RestrictRealtime": {"real-time scheduling"},
+    "RestrictSUIDSGID": {"make a program for another user"},
+    "LockPersonality": {"another personality"},
+    "MemoryDenyWriteExecute": {"map memory to write and execute", "make memory executable"},
+    "SystemCallArchitectures": {"call as another architecture"},
+    "SystemCallFilter": {"start a program from memory", "trace a process", "mount", "change the root"},
+    "NoExecPaths": {
+        "start a program that it wrote",
+        "start a program of the machine",
+        "start a program by the loader",
+        "load a library that it wrote",
+    },
+}
+"""What each directive keeps out, also alone."""
+
+FENCES_OF_SOME = {
+    "ProcSubset": {"read what the kernel tells all"},
+    "BindReadOnlyPaths": {"write /opt/flowpi", "write to the libraries"},
+}
+"""Likewise, in flowpi-provision."""
+
+FENCES_OF_A_MACHINE = {
+    "DevicePolicy": {"open the disk", "open /dev/rtc", "open /dev/kmsg"},
+    "IPAddressDeny": {"reach a program by the network"},
+    "TasksMax": {"start a hundred processes"},
+    "ProtectKernelTunables": {"change a kernel variable"},
+    "ProtectKernelLogs": {"read the kernel's log"},
+    "ProtectClock": {"set the clock"},
+}
+
+TOGETHER = {"NoExecPaths": "ExecPaths", "SystemCallFilter": "SystemCallErrorNumber"}
+"""Without the second the program would not start, or end at the first refusal."""
+
+AS_ITS_USER = {"LimitNOFILE", "LimitCORE", "ProtectProc"}
+"""Root may do as it likes there."""
+
+GATES = {
+    "ConfigurationDirectory",
+    "DeviceAllow",
+    "ExecPaths",
+    "ReadWritePaths",
+    "RuntimeDirectory",
+    "StateDirectory",
+    "SupplementaryGroups",
+}
+"""What they let in is in `OWN` and `DEVICES`."""
+
+ELSEWHERE = {
+    "LoadCredential": "test_a_key_on_the_boot_partition_becomes_a_credential_before_the_daemon_starts",
+    "SetCredential": "test_it_takes_a_dictation_with_no_network",
+    "MemoryMax": "test_no_more_memory_than_its_own",
+    "RemoveIPC": "test_shared_memory_goes_with_its_service",
+    "Group": "test_a_service_can_do_what_is_its_own_and_nothing_else",
+    "SystemCallErrorNumber": "test_a_service_can_do_what_is_its_own_and_nothing_else",
+    "ConfigurationDirectoryMode": "test_a_service_can_do_what_is_its_own_and_nothing_else",
+    "RuntimeDirectoryMode": "test_a_service_can_do_what_is_its_own_and_nothing_else",
+    "StateDirectoryMode": "test_a_service_can_do_what_is_its_own_and_nothing_else",
+    "RuntimeDirectoryPreserve": "test_it_stops_in_time_and_starts_with_the_system",
+}
+"""The test that tries it."""
+
+NOT_TRIED = {
+    "MemoryHigh": "it slows down and refuses nothing; what refuses is MemoryMax",
+    "MemorySwapMax": "the appliance has no swap",
+}
+
+LIFE = {
+    "Type",
+    "NotifyAccess",
+    "ExecStart",
+    "ExecReload",
+    "Restart",
+    "RestartSec",
+    "RestartPreventExitStatus",
+    "RemainAfterExit",
+    "TimeoutStartSec",
+    "TimeoutStopSec",
+    "WatchdogSec",
+    "OOMPolicy",
+    "OOMScoreAdjust",
+    "Nice",
+    "WorkingDirectory",
+    "Environment",
+}
+"""How it starts and ends, and where: no fence."""
+
+
+def directives(unit: str) -> dict[str, list[str]]:
+    """The lines of [Service] by name, in their order."""
+    found = defaultdict[str, list[str]](list)
+    text = (Path(__file__).parents[2] / f"systemd/{unit}.service").read_text()
+    for line in text.partition("\n[Service]\n")[2].partition("\n[")[0].splitlines():
+        if line and not line.startswith("#"):
+            found[line.partition("=")[0]].append(line)
+    return found
+
+
+UNITS = {unit: directives(unit) for unit in OWN}
+
+
+def prepare(place: Container | Machine) -> None:
+    """What the probes look for."""
+    others = (
+        "import ctypes, os, signal, socket; ctypes.CDLL(None).shmget(0xf10b1, 4096, 0o1666); "
+        'listener = socket.create_server(("127.0.0.1", 9)); os.fork() or signal.pause()'
+    )
+    place.sh(
+        "mkdir -p /home/person /tmp/of-another /boot/firmware /usr/lib/modules/other; "
+        "touch /home/person/file /tmp/of-another/file /boot/firmware/file /boot/firmware/flowpi.yaml; "
+        f"python3 -c '{others}' > /dev/null 2>&1"
+    )
+
 
 def probe(place: Container | Machine, unit: str) -> dict[str, Any]:
     """What the program found as the service `unit`."""
-    place.sh(f"systemctl stop {unit}; mkdir -p /etc/systemd/system/{unit}.service.d /home/person /tmp/of-another")
+    folder = f"/etc/systemd/system/{unit}.service.d"
     place.sh(
-        f"cat > /etc/systemd/system/{unit}.service.d/probe.conf <<'END'\n{DROP_IN.format(probe=PROBE)}END\n"
-        f"touch /home/person/file /tmp/of-another/file; systemctl daemon-reload; systemctl start {unit}"
+        f"systemctl stop {unit}; mkdir -p {folder}; "
+        f"cat > {folder}/probe.conf <<'END'\n{DROP_IN.format(probe=PROBE)}END\n"
+        f"systemctl daemon-reload; systemctl start {unit}"
     )
     found: dict[str, Any] = json.loads(place.sh("cat /root/probe.json"))
     return found
@@ -84,9 +238,25 @@ def probe(place: Container | Machine, unit: str) -> dict[str, Any]:
 
 def unconfined(place: Container | Machine) -> dict[str, Any]:
     run = f"systemd-run --quiet --wait -p StandardOutput=truncate:/root/probe.json /usr/bin/python3 -B {PROBE}"
-    place.sh(f"mkdir -p /home/person; touch /home/person/file; {run}")
+    place.sh(run)
     found: dict[str, Any] = json.loads(place.sh("cat /root/probe.json"))
     return found
+
+
+def alone(place: Container | Machine, fences: dict[str, set[str]], unit: str) -> dict[str, dict[str, Any]]:
+    """What the program found behind each of these directives of a unit and no other, all at the same time."""
+    script = ["mkdir -p /root/alone"]
+    for name, probes in fences.items():
+        lines = UNITS[unit].get(name, []) + UNITS[unit].get(TOGETHER.get(name, ""), [])
+        if lines:
+            options = [f"StandardOutput=truncate:/root/alone/{name}", *lines]
+            options += ["User=flowpi"] if name in AS_ITS_USER else []
+            command = ["systemd-run", "--quiet", "--wait", *(f"--property={option}" for option in options)]
+            script.append(shlex.join([*command, "/usr/bin/python3", "-B", PROBE, *sorted(probes)]) + " &")
+    place.sh("\n".join([*script, "wait"]))
+    found = place.sh("cd /root/alone; for name in *; do echo $name; cat $name; echo; done; rm -r /root/alone")
+    lines = found.splitlines()
+    return {name: json.loads(outcomes) for name, outcomes in zip(lines[::2], lines[1::2], strict=True)}
 
 
 def possible(found: dict[str, Any]) -> set[str]:
@@ -97,38 +267,79 @@ def tried(found: dict[str, Any]) -> set[str]:
     return {name for name in found if " " in name}
 
 
-@pytest.mark.nspawn
-@pytest.mark.parametrize("unit", ["flowpi", "flowpi-asr"])
-def test_a_service_can_do_what_is_its_own_and_nothing_else(installed: Container, unit: str) -> None:
-    installed.put(GUEST / "probe.py", PROBE)
-    found = probe(installed, unit)
-    assert possible(found) == OWN[unit]
-    # Its process: no rights, no way to get any, no memory image left behind.
-    assert {found[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {"0000000000000000"}
-    assert found["NoNewPrivs"] == "1"
-    assert found["Seccomp"] == "2"
-    assert found["umask"] == "0o77"
-    assert found["core"] == "0"
-    assert set(found["Uid"].split()) == {installed.sh("id -u flowpi").strip()}
+def test_each_directive_is_tried_or_said_not_to_be() -> None:
+    tests = "".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
+    assert [name for name in ELSEWHERE.values() if f"def {name}(" not in tests] == []
+    kinds = [FENCES, FENCES_OF_SOME, FENCES_OF_A_MACHINE, GATES, ELSEWHERE, NOT_TRIED, LIFE]
+    named = [name for kind in kinds for name in kind]
+    assert len(named) == len(set(named))
+    assert {name for unit in UNITS.values() for name in unit} == set(named)
+    for unit, lines in UNITS.items():
+        # What none of them may be without.
+        optional = {"User", "PrivateDevices", "PrivateNetwork", "IPAddressDeny", "PrivateIPC", "DevicePolicy"}
+        assert set(FENCES) - optional <= set(lines), unit
 
 
 @pytest.mark.nspawn
-def test_with_no_sandbox_it_could(installed: Container) -> None:
+def test_a_service_can_do_what_is_its_own_and_nothing_else(installed: Container) -> None:
     installed.put(GUEST / "probe.py", PROBE)
-    installed.sh("mkdir -p /tmp/of-another /boot/firmware; touch /tmp/of-another/file /boot/firmware/file")
-    found = unconfined(installed)
-    assert tried(found) - possible(found) <= ONLY_ON_A_MACHINE
+    prepare(installed)
+    flowpi = installed.sh("id -u flowpi; id -g flowpi").split()
+    for unit, own in OWN.items():
+        found = probe(installed, unit)
+        assert possible(found) == own, unit
+        # What is refused is an error to the program, not its end.
+        assert found["start a program from memory"] == "EPERM"
+        # Its process: no rights, and no way to get any.
+        assert {found[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {"0000000000000000"}
+        assert found["NoNewPrivs"] == "1"
+        assert found["Seccomp"] == "2"
+        assert set(found["Uid"].split()) == {"0" if unit == "flowpi-provision" else flowpi[0]}
+        assert set(found["Gid"].split()) == {flowpi[1]}
+    folders = {
+        "/run/flowpi": "750 flowpi:flowpi",
+        "/var/lib/flowpi": "700 flowpi:flowpi",
+        "/run/flowpi-provision": "755 root:flowpi",
+        "/etc/flowpi": "750 root:flowpi",
+    }
+    assert installed.sh(f"stat --format='%a %U:%G' {' '.join(folders)}").splitlines() == list(folders.values())
+
+
+@pytest.mark.nspawn
+def test_each_directive_alone_keeps_something_out(installed: Container) -> None:
+    installed.put(GUEST / "probe.py", PROBE)
+    prepare(installed)
+    free = unconfined(installed)
+    assert tried(free) - possible(free) <= ONLY_ON_A_MACHINE
+    assert tried(free) == tried(free) | set[str]().union(*FENCES.values(), *FENCES_OF_SOME.values())
+    for unit, fences in {"flowpi-asr": FENCES, "flowpi-provision": FENCES_OF_SOME}.items():
+        assert fences.keys() <= UNITS[unit].keys()
+        for name, found in alone(installed, fences, unit).items():
+            assert possible(found) & fences[name] == set(), name
+            assert fences[name] <= possible(free), name
+
+
+@pytest.mark.nspawn
+def test_shared_memory_goes_with_its_service(installed: Container) -> None:
+    installed.sh("systemctl stop 'flowpi*'")  # it is the user's, and goes with the last
+    make = "import ctypes; ctypes.CDLL(None).shmget(0xf10b2, 4096, 0o1600)"
+    run = f"systemd-run --quiet --wait --property=User=flowpi {{}} python3 -c '{make}'"
+    assert "0x000f10b2" in installed.sh(f"{run.format('')}; ipcs --shmems")
+    assert "0x000f10b2" not in installed.sh(f"{run.format('--property=RemoveIPC=yes')}; ipcs --shmems")
 
 
 @pytest.mark.vm
 def test_no_device_but_its_own(machine: Machine) -> None:
     """All of it on a kernel of its own, where every device is and every control group works."""
     machine.put((GUEST / "probe.py").read_bytes(), PROBE)
+    prepare(machine)
     for unit in OWN:
-        assert possible(probe(machine, unit)) == OWN[unit] | DEVICES[unit], unit
-    machine.sh("touch /boot/firmware/file; chvt 1 2>/dev/null; true")
+        assert possible(probe(machine, unit)) == OWN[unit] - NOT_IN_A_CONTAINER | DEVICES[unit], unit
+    machine.sh("chvt 1 2>/dev/null; true")
     free = unconfined(machine)
     assert tried(free) - possible(free) <= NEVER
+    for name, found in alone(machine, FENCES_OF_A_MACHINE, "flowpi-asr").items():
+        assert possible(found) & FENCES_OF_A_MACHINE[name] == set(), name
 
 
 @pytest.mark.vm

@@ -1,7 +1,7 @@
 """Tries, from inside a service, what a service of an appliance has no business with; prints what came of each as JSON.
 
-`possible`, or the name of the error. Nothing is left changed where it was possible. Each program of a machine may run
-it: it needs Python alone.
+`possible`, or the name of the error. Its arguments name what to try; without any it tries all. Nothing is left changed
+where it was possible. It needs Python alone, and some need what `test_sandbox.prepare` makes.
 """
 
 import contextlib
@@ -11,8 +11,10 @@ import glob
 import json
 import mmap
 import os
+import pwd
 import resource
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -26,6 +28,11 @@ libc = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWNET = 0x10000000, 0x00020000, 0x40000000
 SYS_SYSLOG, SYS_PERSONALITY, SYS_PTRACE, SYS_INIT_MODULE, SYS_BPF = 103, 135, 101, 175, 321
 ADDR_NO_RANDOMIZE, PTRACE_TRACEME = 0x0040000, 0
+GETPID_OF_32_BIT = b"\xb8\x14\x00\x00\x00\xcd\x80\xc3"
+"""mov eax, 20; int 0x80; ret"""
+
+PORT = 9
+SHARED_MEMORY_KEY = 0xF10B1
 
 
 def checked(result: int) -> None:
@@ -73,6 +80,7 @@ def own_directory() -> Iterator[str]:
             with tempfile.TemporaryDirectory(dir=base) as directory:
                 yield directory
                 return
+    raise PermissionError(errno.EACCES, "there is none")
 
 
 def starts_its_own_program() -> None:
@@ -126,6 +134,21 @@ def makes_root_program() -> None:
             raise PermissionError(errno.EPERM, "the bit is not set")
 
 
+def makes_readable_file() -> None:
+    with own_directory() as directory:
+        path = f"{directory}/file"
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o666))
+        if not os.stat(path).st_mode & 0o077:
+            raise PermissionError(errno.EPERM, "they cannot")
+
+
+def uses_a_program_with_more_rights() -> None:
+    """It shows of each user what is in a file of root."""
+    who = "nobody" if os.getuid() == 0 else None
+    command = ["/usr/bin/chage", "--list", who or pwd.getpwuid(os.getuid()).pw_name]
+    subprocess.run(command, check=True, user=who, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def makes_device() -> None:
     with own_directory() as directory:
         os.mknod(f"{directory}/null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
@@ -149,6 +172,53 @@ def in_a_child(work: Callable[[], None]) -> Callable[[], None]:
             raise OSError(abs(code), "in the child")
 
     return try_it
+
+
+def mounts() -> None:
+    with own_directory() as directory:
+        checked(libc.mount(b"none", directory.encode(), b"tmpfs", 0, None))
+        checked(libc.umount(directory.encode()))
+
+
+def mounts_for_all() -> None:
+    with own_directory() as directory:
+        checked(libc.mount(b"none", directory.encode(), b"tmpfs", 0, None))
+        try:
+            with open("/proc/1/mountinfo") as file:
+                if directory not in file.read():
+                    raise PermissionError(errno.EPERM, "nobody else sees it")
+        finally:
+            checked(libc.umount(directory.encode()))
+
+
+def calls_as_another_architecture() -> None:
+    memory = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    memory.write(GETPID_OF_32_BIT)
+    code = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    if ctypes.CFUNCTYPE(ctypes.c_int)(code)() != os.getpid():
+        raise PermissionError(errno.EPERM, "it is refused")
+
+
+def uses_shared_memory() -> None:
+    checked(libc.shmget(SHARED_MEMORY_KEY, 0, 0))
+
+
+def many_processes() -> None:
+    children = []
+    try:
+        for _ in range(100):
+            child = os.fork()
+            if child == 0:
+                signal.pause()
+            children.append(child)
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def raises_limit(limit: int, value: int) -> Callable[[], None]:
+    return in_a_child(lambda: resource.setrlimit(limit, (value, value)))
 
 
 def writable_and_executable() -> None:
@@ -181,9 +251,18 @@ def sets_clock() -> None:
     time.clock_settime(time.CLOCK_REALTIME, time.time())
 
 
-def reaches_the_network() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.sendto(b"", ("127.0.0.1", 9))
+def reaches_a_program() -> None:
+    with socket.create_connection(("127.0.0.1", PORT), timeout=3):
+        pass
+
+
+def changes_control_group() -> None:
+    """Of systemd's own tree, wherever that is."""
+    with open("/proc/self/mounts") as file:
+        tree = next(line.split()[1] for line in file if " cgroup2 " in line)
+    group = f"{tree}/system.slice"
+    os.mkdir(f"{group}/probe")
+    os.rmdir(f"{group}/probe")
 
 
 PROBES: dict[str, Callable[[], None]] = {
@@ -195,11 +274,14 @@ PROBES: dict[str, Callable[[], None]] = {
     "write /var/lib": writes("/var/lib"),
     "write /var/log": writes("/var/log"),
     "write /home": writes("/home"),
+    "write to the libraries": lambda: writes(*glob.glob("/usr/lib/*-linux-gnu"))(),
     "write /run": writes("/run"),
+    "write /run/lock": writes("/run/lock"),
     "write /boot": writes("/boot"),
     "write /dev/shm": writes("/dev/shm"),
     "write /tmp": writes("/tmp"),
     "write /run/flowpi": writes("/run/flowpi"),
+    "write /run/flowpi-provision": writes("/run/flowpi-provision"),
     "write /var/lib/flowpi": writes("/var/lib/flowpi"),
     "see a file in /tmp": reads("/tmp/of-another"),
     "see a file in /home": reads("/home/person"),
@@ -217,8 +299,10 @@ PROBES: dict[str, Callable[[], None]] = {
     "open the sound card": opens("/dev/snd/controlC0"),
     "open /dev/null": opens("/dev/null"),
     "make a device": makes_device,
-    # ProtectProc
+    # ProtectProc, ProcSubset, ProtectKernelModules
     "see processes of others": sees_others,
+    "read what the kernel tells all": reads("/proc/cpuinfo"),
+    "see the modules of the kernel": reads("/usr/lib/modules"),
     # NoExecPaths
     "start a program that it wrote": starts_its_own_program,
     "start a program from memory": starts_from_memory,
@@ -227,8 +311,14 @@ PROBES: dict[str, Callable[[], None]] = {
     "load a library that it wrote": loads_its_own_library,
     # RestrictSUIDSGID, NoNewPrivileges, CapabilityBoundingSet
     "make a program for another user": makes_root_program,
+    "use a program with more rights": uses_a_program_with_more_rights,
     "become root": in_a_child(lambda: os.setuid(0)),
     "give a file away": in_a_child(lambda: os.chown("/proc/self/fd/1", 1, 1)),
+    # UMask, LimitCORE, LimitNOFILE, TasksMax
+    "make a file that others can read": makes_readable_file,
+    "leave an image of its memory": raises_limit(resource.RLIMIT_CORE, 4096),
+    "open 5000 files": raises_limit(resource.RLIMIT_NOFILE, 5000),
+    "start a hundred processes": many_processes,
     # MemoryDenyWriteExecute
     "map memory to write and execute": writable_and_executable,
     "make memory executable": becomes_executable,
@@ -236,13 +326,15 @@ PROBES: dict[str, Callable[[], None]] = {
     "make a user namespace": in_a_child(lambda: checked(libc.unshare(CLONE_NEWUSER))),
     "make a mount namespace": in_a_child(lambda: checked(libc.unshare(CLONE_NEWNS))),
     "make a network namespace": in_a_child(lambda: checked(libc.unshare(CLONE_NEWNET))),
-    "mount": in_a_child(lambda: checked(libc.mount(b"none", b"/tmp", b"tmpfs", 0, None))),
-    # RestrictRealtime, LockPersonality, SystemCallFilter
+    "mount": mounts,
+    "mount for all to see": mounts_for_all,
+    # RestrictRealtime, LockPersonality, SystemCallFilter, SystemCallArchitectures
     "real-time scheduling": in_a_child(real_time),
     "another personality": in_a_child(lambda: call(SYS_PERSONALITY, ADDR_NO_RANDOMIZE)),
     "trace a process": in_a_child(lambda: call(SYS_PTRACE, PTRACE_TRACEME, 0, 0, 0)),
     "swap": in_a_child(lambda: checked(libc.swapoff(b"/dev/null/none"))),
     "change the root": in_a_child(lambda: os.chroot("/")),
+    "call as another architecture": in_a_child(calls_as_another_architecture),
     "load BPF": in_a_child(lambda: call(SYS_BPF, 0, 0, 0)),
     # ProtectClock, ProtectHostname, ProtectKernel*, ProtectControlGroups
     "set the clock": sets_clock,
@@ -250,14 +342,15 @@ PROBES: dict[str, Callable[[], None]] = {
     "read the kernel's log": lambda: call(SYS_SYSLOG, 10, 0, 0),
     "load a module": lambda: call(SYS_INIT_MODULE, ctypes.create_string_buffer(1), ctypes.c_size_t(1), b""),
     "change a kernel variable": same_value("/proc/sys/kernel/panic"),
-    "change a control group": same_value("/sys/fs/cgroup/system.slice/cgroup.max.depth"),
-    # RestrictAddressFamilies, PrivateNetwork, IPAddressDeny
+    "change a control group": changes_control_group,
+    # RestrictAddressFamilies, PrivateNetwork, IPAddressDeny, PrivateIPC
     "a socket of the internet": talks(socket.AF_INET),
     "a socket of the kernel": talks(socket.AF_NETLINK, socket.SOCK_RAW),
     "a socket for raw packets": talks(socket.AF_PACKET, socket.SOCK_RAW),
     "a socket of another machine": talks(socket.AF_VSOCK, socket.SOCK_STREAM),
     "a local socket": talks(socket.AF_UNIX),
-    "send by the internet": reaches_the_network,
+    "reach a program by the network": reaches_a_program,
+    "use the memory of others": uses_shared_memory,
 }
 
 
@@ -268,18 +361,16 @@ def outcome(probe: Callable[[], None]) -> str:
         return f"exit code {error.returncode}"
     except OSError as error:
         return errno.errorcode.get(error.errno or 0, str(error.errno))
-    except IndexError:
+    except (IndexError, ValueError):
         return "there is none"
     return "possible"
 
 
 def main() -> None:
-    found = {name: outcome(probe) for name, probe in PROBES.items()}
+    found = {name: outcome(PROBES[name]) for name in sys.argv[1:] or PROBES}
     with open("/proc/self/status") as file:
         status = file.read()
     found.update(dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line))
-    found["umask"] = oct(os.umask(0o077))
-    found["core"] = str(resource.getrlimit(resource.RLIMIT_CORE)[1])
     json.dump(found, sys.stdout)
 
 
