@@ -29,7 +29,7 @@ from flowpi.conductor import Conductor
 from flowpi.config import Config
 from flowpi.core import lights, topics
 from flowpi.core.appliance import State
-from flowpi.core.errors import CannotCreateError, FlowpiError, PanelError
+from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, PanelError
 from flowpi.core.events import FaultRaised
 from flowpi.dictation import transport
 from flowpi.dictation.backends import make_backends
@@ -128,7 +128,7 @@ class Daemon:
             local = LocalSocket(
                 self.hub,
                 Commands(self._conductor, storage.spool, storage.transcripts.ids).carry_out,
-                path=_with_parent(paths.daemon_socket(config)),
+                path=_socket_path(config),
                 group=config.publish.socket.group,
                 device_id=device_id,
             )
@@ -358,11 +358,15 @@ def run(
     return 0
 
 
-def _with_parent(path: Path) -> Path:
+def _socket_path(config: Config) -> Path:
+    """Its folder is made. Raises CannotCreateError; ConfigError for one that the owner chose."""
+    path = paths.daemon_socket(config)
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:
-        raise CannotCreateError(
-            f"{str(path.parent)!r} cannot be made ({error.strerror})", "set publish.socket.path"
-        ) from error
+        problem = f"{str(path.parent)!r} cannot be made ({error.strerror})"
+        if config.publish.socket.path is None:
+            raise CannotCreateError(problem, "set publish.socket.path") from error
+        hint = "choose a folder that is there, such as /run/flowpi"
+        raise ConfigError("configuration", None, "publish.socket.path", problem, hint) from error
     return path

@@ -246,6 +246,14 @@ def test_no_microphone_is_a_fault_and_not_the_end(make: Make, microphone: Microp
     assert client.record("start")["ok"]
 
 
+def test_a_folder_for_the_socket_that_cannot_be_is_the_configurations_mistake(make: Make) -> None:
+    """Which is shown, and not tried again every two seconds."""
+    appliance = make("publish.socket.path=/proc/nosuch/flowpi.sock")
+    done = appliance.run("run")
+    assert done.returncode == 78
+    assert "publish.socket.path" in done.stderr
+
+
 def test_a_second_daemon_is_told_who_is_first(make: Make, tmp_path: Path) -> None:
     appliance = make("audio.device=clock")
     appliance.start()

@@ -14,6 +14,8 @@ from flowpi.setup.files import HOME
 CONFIG = "/etc/flowpi/flowpi.yaml"
 COMMAND = "/usr/local/bin/flowpi"
 PACKAGE = "/var/lib/dpkg/info/flowpi.list"
+PERSONS = 1000
+"""UID_MIN of Debian's login.defs(5)."""
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 """The units have ProtectHome= and PrivateTmp=."""
 
@@ -26,7 +28,8 @@ class Machine(msgspec.Struct, frozen=True):
         libraries: the folder with those of its Python.
         files: the content of each path that is there; None for what is no regular file.
         command: where /usr/local/bin/flowpi leads to; None if nothing is there.
-        user: there is a user flowpi.
+        user: there is a user flowpi, for the services.
+        person: there is one to log in.
         config: there is a configuration, whatever is in it.
         model: the recogniser's model is in the environment.
         udev: it runs here.
@@ -39,6 +42,7 @@ class Machine(msgspec.Struct, frozen=True):
     files: dict[str, bytes | None] = {}
     command: str | None = None
     user: bool = False
+    person: bool = False
     config: bool = False
     model: bool = True
     udev: bool = False
@@ -74,13 +78,15 @@ def look(root: str, paths: Iterable[str]) -> Machine:
         elif os.path.lexists(there):
             files[path] = None
     command = inside(root, COMMAND)
+    user = _user(root)
     return Machine(
         root=root,
         environment=environment,
         libraries=libraries,
         files=files,
         command=os.readlink(command) if os.path.islink(command) else "" if os.path.lexists(command) else None,
-        user=_has_user(root),
+        user=user is not None and user < PERSONS,
+        person=user is not None and user >= PERSONS,
         config=os.path.lexists(inside(root, CONFIG)),
         model=any(Path(root + environment).glob("lib/python3*/site-packages/moonshine_voice/assets/*/*.ort")),
         udev=not root and os.path.exists("/run/udev/control"),
@@ -156,9 +162,10 @@ def _libraries(base: str, minor: int) -> str:
     return f"/usr/lib/python3.{minor}" if base == "/usr" else f"{base}/lib"
 
 
-def _has_user(root: str) -> bool:
+def _user(root: str) -> int | None:
+    """The number of the user flowpi."""
     try:
-        lines = Path(inside(root, "/etc/passwd")).read_text().splitlines()
+        found = re.search(r"^flowpi:[^:]*:(\d+):", Path(inside(root, "/etc/passwd")).read_text(), re.M)
     except OSError:
-        return False
-    return any(line.startswith("flowpi:") for line in lines)
+        return None
+    return int(found[1]) if found else None

@@ -6,6 +6,7 @@ is so are run each time, and what is there already is not written again.
 
 from collections.abc import Mapping, Sequence
 
+from flowpi.core.errors import UsageError
 from flowpi.setup.files import enabled, installed, is_ours, place
 from flowpi.setup.machine import COMMAND, CONFIG, Machine
 from flowpi.setup.steps import Delete, DeleteFolder, Link, Run, Say, Step, Write
@@ -21,8 +22,18 @@ def install(here: Machine, shipped: Mapping[str, bytes], config: bytes) -> list[
     Args:
         shipped: the system files by name.
         config: the default configuration, for a machine that has none.
+
+    Raises:
+        UsageError: somebody logs in under the name of the services' user.
     """
+    if here.person:
+        raise UsageError(
+            "the user flowpi is a person's, and the services need one of this name",
+            "rename it, as another user: sudo usermod --login NAME --home /home/NAME --move-home flowpi, and groupmod",
+        )
     files = installed(shipped, here.environment, here.libraries)
+    if not here.model and place(RECOGNISER) not in here.files:
+        files.pop(place(RECOGNISER))
     steps, changed = list[Step](), False
     for path, content in files.items():
         if path not in here.files:
@@ -46,9 +57,9 @@ def install(here: Machine, shipped: Mapping[str, bytes], config: bytes) -> list[
         steps.append(Say(f"keep {COMMAND}: it is not the flowpi in {here.environment}"))
     steps += _reload(here)
 
-    units = enabled(shipped)
+    units = [unit for unit in enabled(shipped) if here.files.get(place(unit), b"") is not None]  # else it is masked
     if not here.model:
-        units.remove(RECOGNISER)
+        units = [unit for unit in units if unit != RECOGNISER]
         steps.append(
             Say(f"no recogniser in {here.environment}, so {RECOGNISER} stays off: install 'flowpi[local]' to have it")
         )

@@ -55,6 +55,8 @@ def test_a_killed_daemon_is_started_again(installed: Container) -> None:
     installed.sh(f"kill -KILL {before}")
     installed.until("[ $(systemctl show --property=NRestarts --value flowpi) = 1 ] && systemctl is-active flowpi")
     assert show(installed, "flowpi", "MainPID") != before
+    # A restart is no wrong configuration.
+    assert show(installed, "flowpi-signal", "ActiveEnterTimestampMonotonic") == "0"
 
 
 def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(installed: Container) -> None:

@@ -1,11 +1,14 @@
 """What is to be done, from what there is."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from flowpi.core.errors import UsageError
 from flowpi.setup import files, plan
 from flowpi.setup.files import installed, is_ours
-from flowpi.setup.machine import COMMAND, CONFIG, Machine
+from flowpi.setup.machine import COMMAND, CONFIG, Machine, look
 from flowpi.setup.steps import Delete, DeleteFolder, Link, Run, Say, Step, Write
 
 SHIPPED = {
@@ -168,3 +171,36 @@ def test_every_file_in_systemd_is_shipped_and_has_its_place() -> None:
     assert len({files.place(name) for name in names}) == len(names)
     assert {UNIT, RULES, "/etc/sysusers.d/flowpi.conf", "/etc/tmpfiles.d/flowpi.conf"} <= set(map(files.place, names))
     assert "flowpi.service" in files.enabled(shipped)
+
+
+def test_a_person_keeps_the_name() -> None:
+    person = msgspec.structs.replace(EMPTY, person=True)
+    with pytest.raises(UsageError, match="rename it"):
+        install(person)
+    assert "userdel" not in " ".join(programs(plan.remove(person, SHIPPED, purge=True)))
+
+
+@pytest.mark.parametrize(("number", "person"), [(1000, True), (998, False)])
+def test_a_person_is_known_by_the_number(tmp_path: Path, number: int, person: bool) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text(
+        f"root:x:0:0::/root:/bin/sh\nflowpi:x:{number}:{number}::/nonexistent:/bin/sh\n"
+    )
+    (tmp_path / "opt/flowpi/bin").mkdir(parents=True)
+    (tmp_path / "opt/flowpi/bin/flowpi").touch()
+    (tmp_path / "opt/flowpi/pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.11.2\n")
+    found = look(str(tmp_path), [])
+    assert (found.person, found.user) == (person, not person)
+
+
+def test_without_a_recogniser_there_is_no_unit_of_it() -> None:
+    steps = install(msgspec.structs.replace(EMPTY, model=False))
+    assert not any("asr" in path for path in written(steps))
+    assert not any("asr" in program for program in programs(steps))
+
+
+def test_a_masked_unit_stays_masked() -> None:
+    masked = msgspec.structs.replace(EMPTY, files={"/etc/systemd/system/flowpi-asr.service": None})
+    steps = install(masked)
+    assert not any("asr" in program for program in programs(steps))
+    assert "systemctl enable flowpi-first.service flowpi.service" in programs(steps)

@@ -40,8 +40,9 @@ def installed(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_systemd_has_nothing_to_say(installed: Path, name: str) -> None:
     found = analyze("verify", installed / name)
-    # An unknown key is only a warning, with exit code 0.
-    assert (found.returncode, found.stdout + found.stderr) == (0, "")
+    # An unknown key is only a warning, with exit code 0. This one came after Bookworm.
+    said = [line for line in (found.stdout + found.stderr).splitlines() if "'RestartMode'" not in line]
+    assert (found.returncode, said) == (0, [])
 
 
 @pytest.mark.parametrize("name", NAMES)
