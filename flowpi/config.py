@@ -80,7 +80,7 @@ class Secret:
         if self.kind == "credential":
             directory = os.environ.get("CREDENTIALS_DIRECTORY")
             if not directory:
-                hint = f"add LoadCredential={self.name}:PATH to the unit, or use {{file: PATH}}"
+                hint = f"{self._load_hint()}, or use {{file: PATH}}"
                 raise self._error("systemd passed no credentials ($CREDENTIALS_DIRECTORY is not set)", hint)
             path = os.path.join(directory, self.name)
         return self._printable(self._read(path))
@@ -93,11 +93,16 @@ class Secret:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a path"
             hint = "check that the path is right and the user of flowpi may read it"
             if self.kind == "credential":
-                hint = f"add LoadCredential={self.name}:PATH to the unit"
+                hint = self._load_hint()
             raise self._error(f"cannot read it ({reason})", hint) from None
         if len(content) > MAX_SECRET_BYTES:
             raise self._error("the file is too large for a secret", "put only the secret into it")
         return content.decode("utf-8", "replace")
+
+    def _load_hint(self) -> str:
+        if self.name.startswith("flowpi_"):  # from the boot partition, and systemd passes it at a start
+            return "restart flowpi"
+        return f"add LoadCredential={self.name}:PATH to the unit"
 
     def _printable(self, text: str) -> str:
         text = text.strip()

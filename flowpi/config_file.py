@@ -263,9 +263,10 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             problem = " ".join(filter(None, (error.context, error.problem)))
-            raise self._error(
-                self._at(mark.line) if mark else None, key, f"is not YAML ({problem})", YAML_HINT
-            ) from None
+            hint = YAML_HINT
+            if mark and "\t" in "".join(text.splitlines()[mark.line : mark.line + 1]):
+                hint = "write spaces in the place of tabs"
+            raise self._error(self._at(mark.line) if mark else None, key, f"is not YAML ({problem})", hint) from None
         except yaml.reader.ReaderError as error:
             line = self._at(text.count("\n", 0, error.position))
             raise self._error(

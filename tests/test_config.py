@@ -84,6 +84,7 @@ def test_resolve_of_what_is_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
     assert unresolved(Secret("credential", "key")) == (
         "secret {credential: key}: cannot read it (No such file or directory): add LoadCredential=key:PATH to the unit"
     )
+    assert unresolved(Secret("credential", "flowpi_backends.cloud.api_key")).endswith(": restart flowpi")
     assert unresolved(Secret("file", "/absent")) == (
         "secret {file: /absent}: cannot read it (No such file or directory): "
         "check that the path is right and the user of flowpi may read it"

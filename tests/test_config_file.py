@@ -140,6 +140,11 @@ def test_what_is_no_file(path: str) -> None:
             "a: 1\n--- \nb: 2",
             f"line 2: is not YAML (expected a single document in the stream but found another document): {YAML_HINT}",
         ),
+        (
+            "led:\n\tpin: 27",
+            "line 2: is not YAML (while scanning for the next token found character that cannot start any token): "
+            "write spaces in the place of tabs",
+        ),
         ("a: *b", f"line 1: is not YAML (found undefined alias): {YAML_HINT}"),
         ("a: 1\nb: \x01", "line 2: has a control character: remove it, or write it in quotes as \\xNN"),
         ("? [a]\n: 1", "line 1: has a key that is not text: a { or [ too many?"),
