@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flowpi.core.lights import WORKING
+from tests.appliance.overhearing import heard, listen
 from tests.rig.machine import BUTTON_PIN, Edge, Machine
 from tests.speech import Recording, word_error_rate
 
@@ -34,17 +35,6 @@ def dictate(machine: Machine, sentence: Recording) -> tuple[float, float]:
     machine.say(sentence.pcm)
     machine.sh(f"sleep {LATE_S}")
     return pressed, machine.release()
-
-
-def listen(machine: Machine, topic: str) -> None:
-    """Write down what is published from now on: the state, which comes at once, shows that somebody listens."""
-    machine.background(f"flowpi listen state {topic} > /run/heard", "listener")
-    machine.until("[ -s /run/heard ]")
-
-
-def heard(machine: Machine, topic: str) -> list[dict[str, Any]]:
-    messages = [json.loads(line) for line in machine.sh("cat /run/heard").splitlines()]
-    return [message["payload"] for message in messages if message["topic"] == topic]
 
 
 def texts(lines: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The machine's kernel: Debian's own of Bookworm, with the simulated GPIO chip that Debian leaves out."""
+"""The machine's kernel: Debian's own of Bookworm, with the simulated GPIO chip and SPI bus that it lacks."""
 
 from pathlib import Path
 

@@ -4,6 +4,7 @@ A loopback card has digital silence while nobody plays, which no microphone has.
 when its last sample is on its way.
 """
 
+import array
 import fcntl
 import os
 import random
@@ -11,10 +12,11 @@ import subprocess
 
 SAY = "/run/rig/say"
 CHUNK = 3200  # 100 ms
+LOUDEST = 12  # -73 dBFS
 F_SETPIPE_SZ = 1031
 
 os.makedirs(os.path.dirname(SAY), exist_ok=True)
-noise = b"".join(random.Random(0).choices((b"\x00\x00", b"\x01\x00", b"\xff\xff"), k=CHUNK // 2))
+noise = array.array("h", random.Random(0).choices(range(-LOUDEST, LOUDEST + 1), k=CHUNK // 2)).tobytes()
 command = ["aplay", "--quiet", "--device=hw:Loopback,0", "--file-type=raw", "--format=S16_LE", "--rate=16000"]
 command += ["--channels=1", "--period-time=100000", "--buffer-time=500000", "-"]
 player = subprocess.Popen(command, stdin=subprocess.PIPE)

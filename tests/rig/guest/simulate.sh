@@ -1,7 +1,9 @@
 #!/bin/bash
-# The hardware of a Raspberry Pi, as far as the daemon looks at it: the GPIO chip, the board's revision, a sound card.
+# The hardware of a Raspberry Pi, as far as the daemon looks at it: the GPIO chip, an SPI bus, the board's revision, a
+# sound card.
 set -euo pipefail
 modprobe gpio-sim
+modprobe spi-sim
 modprobe snd-aloop
 modprobe uinput
 mountpoint --quiet /sys/kernel/config || mount -t configfs none /sys/kernel/config
@@ -20,10 +22,11 @@ echo pull-up > /sys/devices/platform/gpio-sim.0/gpiochip0/sim_gpio17/pull
 { cat /proc/cpuinfo; printf 'Revision\t: c03115\nModel\t\t: Raspberry Pi (simulated)\n'; } > /run/rig-cpuinfo
 mount --bind /run/rig-cpuinfo /proc/cpuinfo
 
-# Each change of an output line, with the kernel's own time.
+# Each change of an output line and each transfer by SPI, with the kernel's own time.
 mountpoint --quiet /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing
 cd /sys/kernel/tracing
 echo mono > trace_clock
 echo 4096 > buffer_size_kb
 echo 'get == 0' > events/gpio/gpio_value/filter
 echo 1 > events/gpio/gpio_value/enable
+echo 1 > events/spi/spi_transfer_start/enable

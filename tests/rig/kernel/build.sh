@@ -2,7 +2,8 @@
 # Runs in a root of Debian with network. Leaves in /out: vmlinuz, initrd, lib/modules/VERSION with what a test needs.
 #
 # The kernel is Debian's own, unchanged. Its gpio-sim is switched off in all of Debian's kernels, so the driver is built
-# from the source of the same version. Image, headers and source are of one version because one list names them.
+# from the source of the same version; for an SPI bus there is none, and spi-sim.c beside this is one. Image, headers and
+# source are of one version because one list names them.
 set -euo pipefail
 apt-get -qq update
 depends() { apt-cache depends "$1" | awk -v start="$2" '/Depends:/ && index($2, start) == 1 { print $2; exit }'; }
@@ -24,9 +25,10 @@ cd driver
 mv drivers/gpio/gpiolib*.h kernel/irq/irq_sim.c .
 mv drivers/gpio/gpio-sim.c gpio-sim-core.c
 sed -i -E '/^EXPORT_SYMBOL_GPL/d; s/irq_to_desc\(irqnum\)/irq_data_to_desc(irq_get_irq_data(irqnum))/' irq_sim.c
-printf 'obj-m += gpio-sim.o\ngpio-sim-y := gpio-sim-core.o irq_sim.o\n' > Kbuild
+cp /rig/spi-sim.c .
+printf 'obj-m += gpio-sim.o spi-sim.o\ngpio-sim-y := gpio-sim-core.o irq_sim.o\n' > Kbuild
 make -s -j"$(nproc)" -C "/lib/modules/$version/build" M="$PWD" modules
-install -D -m 644 gpio-sim.ko "../image/lib/modules/$version/extra/gpio-sim.ko"
+install -D -m 644 -t "../image/lib/modules/$version/extra" gpio-sim.ko spi-sim.ko
 cd ..
 depmod --basedir "$PWD/image" "$version"
 
@@ -40,7 +42,7 @@ closure() {
 kept=/out/lib/modules/$version
 mkdir -p "$kept"
 cp image/lib/modules/"$version"/modules.{order,builtin,builtin.modinfo} "$kept/"
-for file in $(closure gpio-sim snd-aloop uinput evdev configfs virtio_rng vfat nls_ascii nls_cp437 loop autofs4 ext4 \
+for file in $(closure gpio-sim spi-sim snd-aloop uinput evdev configfs virtio_rng vfat nls_ascii nls_cp437 loop autofs4 ext4 \
 	virtio_console snd-hrtimer); do
 	install -D -m 644 "$file" "$kept/${file#"$PWD/image/lib/modules/$version/"}"
 done
