@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 CHIPS = "/dev/gpiochip*"
 
+PWM_HZ = 100
+"""Fast enough for an eye."""
+
 NO_LGPIO = "install the Debian package of flowpi, which has lgpio; pip has it for Python 3.11 only"
 
 
@@ -88,53 +91,55 @@ class GpioButton:
             self._device = None
 
 
-class GpioLed:
-    def __init__(self, pin: int) -> None:
-        self._pin = pin
-        self._device: Any = None
+class _GpioLeds:
+    """LEDs that are lit alone. One that is dark, or as bright as it can be, has no PWM: lgpio makes it in software, and
+    would wake up a hundred times a second for as long as flowpi runs."""
+
+    def __init__(self, *pins: int) -> None:
+        self._pins = pins
+        self._devices: list[Any] = []
 
     def open(self) -> None:
         try:
-            self._device = library("gpiozero").PWMLED(self._pin)
+            for pin in self._pins:
+                self._devices.append(library("gpiozero").PWMLED(pin, frequency=None))
         except Exception as error:  # see GpioButton.open
-            raise _explain("LED", self._pin, error) from error
+            self.close()
+            raise self._explain(error) from error
 
-    def set(self, color: Color) -> None:
+    def _light(self, *levels: float) -> None:
         try:
-            self._device.value = color.brightness
+            for device, level in zip(self._devices, levels, strict=True):
+                device.frequency = PWM_HZ if 0.0 < level < 1.0 else None
+                device.value = level
         except Exception as error:  # see GpioButton.open
-            raise _explain("LED", self._pin, error) from error
+            raise self._explain(error) from error
 
     def close(self) -> None:
-        if self._device is not None:
-            self._device.close()
-            self._device = None
+        while self._devices:
+            self._devices.pop().close()
+
+    def _explain(self, error: Exception) -> PanelError:
+        return _explain("LED", ", ".join(map(str, self._pins)), error)
 
 
-class GpioRgbLed:
+class GpioLed(_GpioLeds):
+    def __init__(self, pin: int) -> None:
+        super().__init__(pin)
+
+    def set(self, color: Color) -> None:
+        self._light(color.brightness)
+
+
+class GpioRgbLed(_GpioLeds):
     """Three pins, of an LED with a common cathode."""
 
     def __init__(self, pins: tuple[int, int, int]) -> None:
         """Of red, green and blue."""
-        self._pins = pins
-        self._device: Any = None
-
-    def open(self) -> None:
-        try:
-            self._device = library("gpiozero").RGBLED(*self._pins)
-        except Exception as error:  # see GpioButton.open
-            raise _explain("LED", ", ".join(map(str, self._pins)), error) from error
+        super().__init__(*pins)
 
     def set(self, color: Color) -> None:
-        try:
-            self._device.value = (color.red, color.green, color.blue)
-        except Exception as error:  # see GpioButton.open
-            raise _explain("LED", ", ".join(map(str, self._pins)), error) from error
-
-    def close(self) -> None:
-        if self._device is not None:
-            self._device.close()
-            self._device = None
+        self._light(color.red, color.green, color.blue)
 
 
 def _explain(what: str, pin: int | str, error: Exception) -> PanelError:

@@ -10,7 +10,7 @@ from gpiozero.pins.mock import MockFactory
 from flowpi.core.errors import PanelError
 from flowpi.core.lights import BLUE, WHITE
 from flowpi.panel import gpio
-from flowpi.panel.gpio import GpioButton, GpioLed
+from flowpi.panel.gpio import GpioButton, GpioLed, GpioRgbLed
 
 
 @pytest.fixture
@@ -33,6 +33,27 @@ def test_the_pin_is_as_bright_as_it_is_told(pins: MockFactory) -> None:
     led.close()
     led.close()
     assert pin.state == 0 or pin.function == "input"
+
+
+def test_only_what_is_dimmed_wakes_somebody_up(pins: MockFactory) -> None:
+    led = GpioRgbLed((5, 6, 13))
+    led.open()
+    assert [pins.pin(pin).frequency for pin in (5, 6, 13)] == [None, None, None]
+    led.set(BLUE)
+    assert [pins.pin(pin).frequency is not None for pin in (5, 6, 13)] == [False, True, False]
+    led.set(WHITE)
+    assert [pins.pin(pin).frequency for pin in (5, 6, 13)] == [None, None, None]
+    assert [pins.pin(pin).state for pin in (5, 6, 13)] == [1, 1, 1]
+    led.close()
+
+
+def test_if_one_pin_is_in_use_the_others_are_free_again(pins: MockFactory) -> None:
+    first = GpioLed(13)
+    first.open()
+    with pytest.raises(PanelError, match=r"^the LED on GPIO 5, 6, 13 cannot be used \(GPIOPinInUse: "):
+        GpioRgbLed((5, 6, 13)).open()
+    first.close()
+    GpioRgbLed((5, 6, 13)).open()
 
 
 def test_closed_the_pin_is_free_again(pins: MockFactory) -> None:
