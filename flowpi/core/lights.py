@@ -74,9 +74,10 @@ LISTENING = Pattern("listening", ((1.0, 1.0),), BLUE, "it records")
 WORKING = Pattern("working", ((1.0, 0.1), (0.0, 0.1)), BLUE, "it waits for the text; you may press again")
 SHUTTING_DOWN = Pattern("shutting down", ((1.0, 0.4), (0.0, 0.1)), WHITE, "it stops")
 
-# Moments: once, when it comes about. They begin dark, or the first flash would run into what was shown before.
-DELIVERED = Pattern("delivered", _signs(".-", 1.0, dark_s=0.15), CYAN, "once: the text is out")
-KEPT = Pattern("kept", _signs("-.", 1.0, dark_s=0.15), YELLOW, "once: it is kept, and its text comes later")
+# Moments: once, when it comes about. They begin and end dark, or their flashes would run into what is shown before and
+# after: "kept" and "no network" would be most of "configuration".
+DELIVERED = Pattern("delivered", _signs(".-", 1.5, dark_s=0.15), CYAN, "once: the text is out")
+KEPT = Pattern("kept", _signs("-.", 1.5, dark_s=0.15), YELLOW, "once: it is kept, and its text comes later")
 
 # What is not.
 NO_BACKEND = Pattern("no backend", _signs(".", 3.0), YELLOW, "none gives a text: what you say is kept for later")

@@ -154,7 +154,7 @@ def test_a_moment_is_played_once_and_then_what_is() -> None:
         assert clock.timers() == 0
 
     bulb, _ = play(scene)
-    assert bulb.shown == [(0.0, 0.0), (0.15, 1.0), (0.3, 0.0), (0.45, 1.0), (0.9, 0.0), (1.0, 0.0)]
+    assert bulb.shown == [(0.0, 0.0), (0.15, 1.0), (0.3, 0.0), (0.45, 1.0), (0.9, 0.0), (1.5, 0.0)]
 
 
 def test_what_can_wait_comes_after_the_moment_and_what_cannot_cuts_it_short() -> None:
@@ -162,7 +162,7 @@ def test_what_can_wait_comes_after_the_moment_and_what_cannot_cuts_it_short() ->
         lamp.show(READY, once=KEPT)
         await asyncio.sleep(0.5)
         lamp.show(NO_NETWORK, at_once=False)
-        await asyncio.sleep(1.0)  # half a second of it
+        await asyncio.sleep(1.5)  # half a second of it
         lamp.show(READY, once=KEPT)
         await asyncio.sleep(0.5)
         lamp.show(LISTENING)
@@ -171,8 +171,8 @@ def test_what_can_wait_comes_after_the_moment_and_what_cannot_cuts_it_short() ->
     bulb, _ = play(scene)
     moment = [(0.0, 0.0), (0.15, 1.0)]
     assert bulb.shown == [
-        *moment, (0.6, 0.0), (0.75, 1.0), (0.9, 0.0), (1.0, 1.0), (1.45, 0.0),
-        *[(1.5 + at, brightness) for at, brightness in moment], (2.0, 1.0),
+        *moment, (0.6, 0.0), (0.75, 1.0), (0.9, 0.0), (1.5, 1.0), (1.95, 0.0),
+        *[(2.0 + at, brightness) for at, brightness in moment], (2.5, 1.0),
     ]  # fmt: skip
 
 
