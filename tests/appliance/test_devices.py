@@ -6,16 +6,18 @@ import base64
 import io
 import json
 import re
+import time
 import wave
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pytest
 
-from flowpi.core.lights import DARK, KEPT, LISTENING, NO_MICROPHONE, SHUTTING_DOWN, Color
+from flowpi.core.lights import DARK, KEPT, LISTENING, NO_MICROPHONE, SHUTTING_DOWN, STARTING, Color
 from flowpi.doctor.panel import FLASHES
 from tests.appliance.overhearing import faults, listen, wait_for_state
-from tests.rig.machine import Edge, Machine
+from tests.rig.machine import PATIENCE_S, Edge, Machine
 from tests.speech import Recording
 
 pytestmark = pytest.mark.vm
@@ -54,20 +56,35 @@ def shown(machine: Machine, count: int) -> list[Shown]:
     return found
 
 
+def wait_for_leds(machine: Machine, wanted: Callable[[list[Shown]], bool]) -> None:
+    """Until the three LEDs of a ReSpeaker have shown that."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not wanted(leds := shown(machine, 3)):
+        assert time.monotonic() < deadline, leds[-5:]
+        time.sleep(0.2)
+
+
 def wait_for_color(machine: Machine, color: Color, since: float = 0.0) -> None:
-    """Until the three LEDs of a ReSpeaker show it."""
+    def alike(one: Color) -> bool:
+        parts = zip((one.red, one.green, one.blue), (color.red, color.green, color.blue), strict=True)
+        return all(abs(part - wanted) < 0.01 for part, wanted in parts)
 
-    def alike(one: Shown) -> bool:
-        parts = zip((one.color.red, one.color.green, one.color.blue), (color.red, color.green, color.blue), strict=True)
-        return one.at > since and all(abs(part - wanted) < 0.01 for part, wanted in parts)
+    wait_for_leds(machine, lambda leds: any(one.at > since and alike(one.color) for one in leds))
 
-    while not any(map(alike, leds := shown(machine, 3))):
-        machine.until(f"[ $(grep --count spi_transfer_start /sys/kernel/tracing/trace) -gt {len(leds)} ]")
+
+def wait_until_ready(machine: Machine) -> None:
+    """Dark, and for longer than between the flashes of what starts."""
+    wait_for_leds(machine, lambda leds: leds[-1].color == DARK and now(machine) - leds[-1].at > 1.0)
+
+
+def now(machine: Machine) -> float:
+    return float(machine.sh("cut --delimiter=' ' --fields=1 /proc/uptime"))
 
 
 def test_the_leds_of_a_microphone_board(machine: Machine) -> None:
     use(machine, "board: respeaker-2mic\naudio: {device: default}")  # this machine's card has another name
-    wait_for_color(machine, DARK)
+    wait_for_color(machine, STARTING.color)
+    wait_until_ready(machine)
     pressed = machine.press()
     wait_for_color(machine, LISTENING.color, since=pressed)
     released = machine.release()
@@ -80,22 +97,15 @@ def test_the_leds_of_a_microphone_board(machine: Machine) -> None:
 PEDAL = b"""\
 import sys
 from evdev import UInput, ecodes
-with UInput({ecodes.EV_KEY: [ecodes.KEY_F13]}, name="pedal") as pedal:
+with UInput({ecodes.EV_KEY: [ecodes.KEY_B]}, name="PCsensor FootSwitch", vendor=0x0C45, product=0x7403) as pedal:
     for line in sys.stdin:
-        pedal.write(ecodes.EV_KEY, ecodes.KEY_F13, int(line))
+        pedal.write(ecodes.EV_KEY, ecodes.KEY_B, int(line))
         pedal.syn()
 """
 
-KEY = "/dev/input/event1"
-"""What comes after the machine's own power button."""
+KEY = "/dev/input/flowpi-pedal"
 
 EVENT_BYTES = 24
-
-MAY_USE_PEDAL = """\
-[Service]
-SupplementaryGroups=input
-DeviceAllow=char-input r
-"""
 
 
 def plug_pedal_in(machine: Machine) -> None:
@@ -122,12 +132,10 @@ def test_a_pedal(machine: Machine) -> None:
     typed = 2 * 2 * EVENT_BYTES  # the key, and that this was all
     machine.until(f"[ $(stat --format=%s /run/typed) -eq {typed} ]")
 
-    machine.sh("mkdir -p /etc/systemd/system/flowpi.service.d")
-    machine.put(MAY_USE_PEDAL.encode(), "/etc/systemd/system/flowpi.service.d/pedal.conf")
-    machine.sh("systemctl daemon-reload")
-    use(machine, f"button: {{kind: evdev, device: {KEY}, key: KEY_F13, mode: hold}}")
+    use(machine, f"button: {{kind: evdev, device: {KEY}, key: KEY_B, mode: hold}}")
     listen(machine)
-    machine.until(f"ls -l /proc/$(systemctl show --property=MainPID --value flowpi)/fd | grep {KEY}")
+    process = "$(systemctl show --property=MainPID --value flowpi)"
+    machine.until(f"ls -l /proc/{process}/fd | grep $(readlink --canonicalize {KEY})")
 
     tread(machine, down=True)
     wait_for_state(machine, lambda state: state["state"] == "recording")
@@ -242,11 +250,6 @@ def answered(machine: Machine) -> dict[str, str]:
     return codes(findings)
 
 
-def flashes(edges: list[Edge]) -> int:
-    """Those that an eye sees."""
-    return sum(after.at - before.at > 0.1 for before, after in pairwise(edges) if before.level == 1)
-
-
 def test_the_doctor_asks_for_a_press_and_a_look(machine: Machine) -> None:
     ask_person(machine)  # nobody presses
     found = answered(machine)
@@ -256,7 +259,7 @@ def test_the_doctor_asks_for_a_press_and_a_look(machine: Machine) -> None:
     ask_person(machine)
     pressed = machine.press()
     machine.until("grep 'Did the LED flash' /run/terminal")
-    assert flashes(machine.edges(since=pressed)) == FLASHES
+    assert [edge.level for edge in machine.edges(since=pressed)].count(1) == FLASHES
     machine.sh("echo y >> /run/typed")
     found = answered(machine)
     assert (found["button"], found["LED"]) == ("works", "works")
