@@ -8,6 +8,7 @@ import pytest
 from tests.appliance.talking import FINAL, speak_from_file
 from tests.rig.container import Container
 from tests.rig.package import older
+from tests.speech import Recording, word_error_rate
 
 pytestmark = pytest.mark.nspawn
 
@@ -70,6 +71,11 @@ def test_removal_keeps_what_is_the_owners(bare: Container) -> None:
     assert bare.sh("systemctl is-active flowpi flowpi-asr").split() == ["active", "active"]
 
 
+def test_what_an_upgrade_left_half_done_can_be_purged(bare: Container) -> None:
+    bare.sh(f"{DPKG} --install /root/flowpi.deb && {DPKG} --unpack /root/flowpi.deb && {DPKG} --purge flowpi", 120)
+    assert bare.run("getent passwd flowpi; systemctl is-active flowpi").out == "inactive\n"
+
+
 @pytest.fixture
 def earlier(bare: Container, suite: str) -> Container:
     """With the version before, in use."""
@@ -78,20 +84,31 @@ def earlier(bare: Container, suite: str) -> Container:
     return bare
 
 
-def test_an_upgrade_keeps_the_dictation_that_it_meets(earlier: Container, spoken: Path) -> None:
+def test_an_upgrade_keeps_the_dictation_that_it_meets(earlier: Container, spoken: Path, sentence: Recording) -> None:
     speak_from_file(earlier, spoken)
     earlier.sh("flowpi record start && sleep 2")
+    state = json.loads(earlier.sh("flowpi status --json"))["state"]
+    assert state["state"] == "recording"
     earlier.sh(f"{DPKG} --install /root/flowpi.deb", 120)
     assert earlier.sh("systemctl is-active flowpi flowpi-asr").split() == ["active", "active"]
     assert earlier.sh("dpkg-query --show --showformat='${Version}' flowpi") != "0.0.1"
     texts = [json.loads(line) for line in earlier.until(FINAL).splitlines()]
-    assert len(texts) == 1
-    assert texts[0]["text"]
+    assert [text["id"] for text in texts] == [state["utterance"]]
+    assert word_error_rate(sentence.text, texts[0]["text"]) <= 0.25
     assert json.loads(earlier.sh("flowpi status --json"))["state"]["spooled"] == 0
 
 
-def test_an_upgrade_keeps_a_changed_configuration(earlier: Container) -> None:
+def test_an_upgrade_keeps_a_changed_configuration_and_asks_nothing(earlier: Container) -> None:
+    """Also where the default has changed too, and nobody is there to answer."""
+    default = "/usr/share/flowpi/flowpi.yaml"
+    before = earlier.sh(f"cat {default}")
+    assert before == earlier.sh("cat /etc/flowpi/flowpi.yaml")
     earlier.sh("echo 'device_id: mine' > /etc/flowpi/flowpi.yaml")
-    earlier.sh(f"{DPKG} --force-confold --install /root/flowpi.deb", 120)
-    assert "device_id: mine" in earlier.sh("flowpi config show")
+    said = earlier.sh("dpkg --install /root/flowpi.deb < /dev/null", 120)
+    assert "onfiguration file" not in said
+    assert before != earlier.sh(f"cat {default}")
+    assert earlier.sh("cat /etc/flowpi/flowpi.yaml") == "device_id: mine\n"
     assert earlier.sh("stat -c '%a %U:%G' /etc/flowpi/flowpi.yaml") == "640 root:flowpi\n"
+    # One that the owner deleted stays so: dpkg calls this at each upgrade.
+    earlier.sh("rm /etc/flowpi/flowpi.yaml; /var/lib/dpkg/info/flowpi.postinst configure 0.0.1")
+    assert earlier.run("test -e /etc/flowpi/flowpi.yaml").code == 1

@@ -218,7 +218,7 @@ def prepare(place: Container | Machine) -> None:
         'listener = socket.create_server(("127.0.0.1", 9)); os.fork() or signal.pause()'
     )
     place.sh(
-        "mkdir -p /home/person /tmp/of-another /boot/firmware /usr/lib/modules/other; "
+        "mkdir -p /home/person /tmp/of-another /boot/firmware /usr/lib/modules/other /run/flowpi-provision; "
         "touch /home/person/file /tmp/of-another/file /boot/firmware/file /boot/firmware/flowpi.yaml; "
         f"python3 -c '{others}' > /dev/null 2>&1"
     )

@@ -1,5 +1,6 @@
 """The Debian package of this work tree, as `make deb` makes it on each suite, and roots to install it on."""
 
+import inspect
 import os
 import shutil
 import subprocess
@@ -114,9 +115,11 @@ def _satisfied(root: Path, tree: Path, depends: str) -> None:
 
 
 def older(suite: str) -> Path:
-    """The same package as if it were of an earlier version, for upgrades."""
+    """The same package as if it were of an earlier version with another default configuration, for upgrades."""
     file = package(suite)
-    place = store.kept(f"older-{suite}", store.key(file.parent.name), lambda place: _age(file, place))
+    place = store.kept(
+        f"older-{suite}", store.key(file.parent.name, inspect.getsource(_age)), lambda place: _age(file, place)
+    )
     (aged,) = place.glob("*.deb")
     return aged
 
@@ -127,5 +130,7 @@ def _age(file: Path, place: Path) -> None:
     control = tree / "DEBIAN/control"
     lines = ["Version: 0.0.1" if line.startswith("Version:") else line for line in control.read_text().splitlines()]
     control.write_text("\n".join(lines) + "\n")
+    with (tree / "usr/share/flowpi/flowpi.yaml").open("a") as default:
+        default.write("# of an earlier version\n")
     debian.run(["dpkg-deb", "-Znone", "--build", tree, place / "flowpi_0.0.1.deb"])
     store.remove(tree)
