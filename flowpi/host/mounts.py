@@ -1,5 +1,6 @@
 """What is mounted where, by the kernel's list (proc(5), mountinfo)."""
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +26,9 @@ def forgets(path: Path, mounts: Path = MOUNTS) -> bool:
     if overlay is None or overlay.kind != "overlay":
         return False
     upper = re.search(r"(?:^|,)upperdir=([^,]*)", overlay.options)
-    below = _of(Path(upper[1]), [mount for mount in listed if mount is not overlay]) if upper else None
+    if upper is None or not os.path.isdir(upper[1]):  # a container's lies where only its host sees it
+        return False
+    below = _of(Path(upper[1]), [mount for mount in listed if mount is not overlay])
     return below is not None and below.kind in IN_MEMORY
 
 

@@ -98,7 +98,7 @@ def test_a_rhythm_is_slow_enough_to_see_and_shows_itself_within_three_seconds(pa
 
 @pytest.mark.parametrize("pattern", MOMENTS, ids=lambda pattern: pattern.name)
 def test_a_moment_is_apart_from_what_is_shown_before_and_after(pattern: Pattern) -> None:
-    """"kept" and then "no network" would be a long, a short and a long flash, as in "configuration"."""
+    """ "kept" and then "no network" would be a long, a short and a long flash, as in "configuration"."""
     assert pattern.steps[0][0] == pattern.steps[-1][0] == 0.0
     within_s = max(seconds for level, seconds in pattern.steps[1:-1] if level == 0.0)
     assert pattern.steps[-1][1] > 3 * within_s

@@ -17,13 +17,15 @@ MEMORY = "27 26 0:23 / /media/root-rw rw,relatime - tmpfs tmpfs-root rw"
         ([OVERLAY.format("/media/root-ro"), CARD.format("/media/root-ro"), MEMORY], False),
         ([OVERLAY.format("/media/root-rw"), MEMORY, CARD.format("/etc/flowpi")], False),
         ([CARD.format("/"), OVERLAY.format("/media/root-rw"), MEMORY], True),
-        ([OVERLAY.format("/of/another/namespace")], False),
+        ([OVERLAY.format("/of/another/namespace"), MEMORY.replace("/media/root-rw", "/of")], False),
         ([], False),
     ],
 )
 def test_an_overlay_in_memory_forgets(tmp_path: Path, lines: list[str], expected: bool) -> None:
     mounts = tmp_path / "mountinfo"
-    mounts.write_text("".join(f"{line}\n" for line in lines))
+    (tmp_path / "media/root-rw/overlay").mkdir(parents=True)
+    (tmp_path / "media/root-ro/overlay").mkdir(parents=True)
+    mounts.write_text("".join(f"{line}\n" for line in lines).replace("/media", f"{tmp_path}/media"))
     assert forgets(Path("/etc/flowpi"), mounts) is expected
 
 
