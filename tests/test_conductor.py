@@ -225,6 +225,7 @@ async def opened(rules: Rules) -> AsyncIterator[House]:
     with tempfile.TemporaryDirectory() as directory:
         house = House(rules, Path(directory))
         house.conductor.started()
+        house.conductor.settled()
         yield house
         house.lamp.close()
 

@@ -184,6 +184,7 @@ LIFE = {
     "ExecReload",
     "Restart",
     "RestartSec",
+    "RestartMode",
     "RestartPreventExitStatus",
     "RemainAfterExit",
     "TimeoutStartSec",
