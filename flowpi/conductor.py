@@ -43,7 +43,7 @@ from flowpi.core.events import (
     Unmute,
 )
 from flowpi.core.gestures import Gesture, Gestures, Kind
-from flowpi.core.lights import KEPT, SILENCE, SPOOL, Pattern, light, moment
+from flowpi.core.lights import KEPT, SILENCE, SPOOL, STARTED, Pattern, light, moment
 from flowpi.core.ulid import UlidFactory
 from flowpi.dictation.delivery import Delivery
 from flowpi.dictation.utterance import About, Utterance
@@ -127,9 +127,9 @@ class Conductor:
         return self._state.has_fault(MUTED)
 
     def settled(self) -> None:
-        """The button is there too, or is known to be missing: show no longer that the appliance starts."""
+        """The button is there too, or is known to be missing: show that the appliance starts until it was seen."""
         self._deaf = False
-        self._lamp.show(self._light(), at_once=False)
+        self._lamp.show(self._light(), once=STARTED if isinstance(self._state, Idle) else None, at_once=False)
 
     def stop(self) -> None:
         """Show until the end that the appliance stops."""

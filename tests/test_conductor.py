@@ -27,6 +27,7 @@ from flowpi.core.lights import (
     NO_NETWORK,
     READY,
     SHUTTING_DOWN,
+    STARTING,
     Pattern,
     light,
 )
@@ -224,6 +225,7 @@ Scene = Callable[[House], Awaitable[None]]
 async def opened(rules: Rules) -> AsyncIterator[House]:
     with tempfile.TemporaryDirectory() as directory:
         house = House(rules, Path(directory))
+        house.conductor.settled()
         house.conductor.started()
         house.conductor.settled()
         yield house
@@ -598,7 +600,7 @@ class TestLight:
             await house.record("stop")
             house.light.clear()
             house.conductor.outcomes.deferred(house.delivery.begun[0], "x", without_network=without_network)
-            await asyncio.sleep(1.0 + 3.1)
+            await asyncio.sleep(1.5 + 3.1)
             assert house.light == [*played(KEPT), *played(shown), 1.0]
 
         stage(scene)
@@ -619,6 +621,26 @@ class TestLight:
             await house.record("stop")
             await house.publish(house.delivery.begun[0])
             await asyncio.sleep(0.2)
+            house.light.clear()
+            await house.record("start")
+            await asyncio.sleep(10)
+            assert house.light == [1.0]
+
+        stage(scene)
+
+    def test_a_start_is_seen_also_where_the_button_is_there_at_once(self) -> None:
+        async def scene(house: House) -> None:
+            house.light.clear()
+            house.conductor.settled()
+            await asyncio.sleep(10)
+            assert house.light == [*played(STARTING) * 2, 0.0]
+
+        stage(scene)
+
+    def test_a_press_does_not_wait_for_the_end_of_the_start(self) -> None:
+        async def scene(house: House) -> None:
+            house.conductor.settled()
+            await asyncio.sleep(0.7)
             house.light.clear()
             await house.record("start")
             await asyncio.sleep(10)

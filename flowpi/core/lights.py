@@ -10,6 +10,7 @@ kinds of colour blindness keep apart, where red and green are one.
 from typing import assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from flowpi.core.appliance import MICROPHONE, MUTED, Finishing, Idle, Recording, Starting, State
 from flowpi.core.events import DeadlinePassed, DeliveryDeferred, Event, TextDelivered
@@ -69,6 +70,9 @@ def _signs(signs: str, cycle_s: float, *, dark_s: float = 0.0) -> tuple[tuple[fl
 
 # What is well.
 STARTING = Pattern("starting", ((1.0, 0.5), (0.0, 0.5)), WHITE, "not ready yet")
+STARTED = replace(STARTING, steps=STARTING.steps * 2)
+"""Once, where the button is there as soon as the LED: for an eye to see more of it than a flash."""
+
 READY = Pattern("ready", ((0.0, 1.0),), BLUE, "press and talk")
 LISTENING = Pattern("listening", ((1.0, 1.0),), BLUE, "it records")
 WORKING = Pattern("working", ((1.0, 0.1), (0.0, 0.1)), BLUE, "it waits for the text; you may press again")
