@@ -28,5 +28,6 @@ cd /sys/kernel/tracing
 echo mono > trace_clock
 echo 4096 > buffer_size_kb
 echo 'get == 0' > events/gpio/gpio_value/filter
-echo 1 > events/gpio/gpio_value/enable
+echo 'in == 1' > events/gpio/gpio_direction/filter
+echo 1 | tee events/gpio/gpio_{value,direction}/enable
 echo 1 > events/spi/spi_transfer_start/enable

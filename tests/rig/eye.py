@@ -1,0 +1,86 @@
+"""What somebody who knows the panel's table sees on an LED of one colour: which pattern goes on, and which came once.
+
+By rhythm alone, with the patience that a busy machine needs: a change that comes late is followed by one in time.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import fmean, median
+
+from flowpi.core.lights import ALL, LISTENING, MOMENTS, READY, Pattern
+from tests.rig.machine import Edge
+
+LOOK_S = 4.0
+"""A look that tells any pattern which goes on: the slowest comes again after 3 s."""
+
+LATE_S = 0.05
+"""So much sooner or later than it should be after the others a change may come, on the average."""
+
+LATEST_S = 0.15
+"""And any of them."""
+
+
+def seen(edges: Sequence[Edge], since: float, until: float) -> Pattern | None:
+    """What went on from `since` to `until`. None: nothing of the table, or it was too short to tell.
+
+    `edges`: at least those from before `since` on, in order, each another level; it is dark before the first.
+    """
+    inside = [edge for edge in edges if since < edge.at <= until]
+    if inside:
+        alike = [pattern for pattern in ALL if pattern not in MOMENTS and _goes_on(pattern, inside, since, until)]
+        return alike[0] if len(alike) == 1 else None
+    if until - since < LOOK_S:
+        return None
+    return LISTENING if any(edge.level for edge in edges if edge.at <= since) and edges[-1].level else READY
+
+
+def moments(edges: Sequence[Edge], since: float) -> list[tuple[float, Pattern]]:
+    """What came once after `since`, each with when it began. `edges`: as for `seen`, and from after it was over.
+
+    Where "configuration" goes on, each of its ends is taken for "kept": look only where a dictation has ended.
+    """
+    found = []
+    for first in edges:
+        for moment in MOMENTS:
+            flips, duration_s = _flips(moment)
+            begun = first.at - flips[0].at
+            inside = [edge for edge in edges if first.at <= edge.at < begun + duration_s - LATEST_S]
+            if begun > since - LATEST_S and first.level and len(inside) == len(flips):
+                late = _late(inside, flips)
+                if max(late) - min(late) < LATEST_S:
+                    found.append((begun, moment))
+    return found
+
+
+def _flips(pattern: Pattern) -> tuple[list[Edge], float]:
+    """The changes of one cycle, none if it is steady, and how long it is."""
+    flips, at = [], 0.0
+    for (before, _), (level, seconds) in pairwise([pattern.steps[-1], *pattern.steps]):
+        if level != before:
+            flips.append(Edge(at, int(level)))
+        at += seconds
+    return flips, at
+
+
+def _goes_on(pattern: Pattern, edges: Sequence[Edge], since: float, until: float) -> bool:
+    """Whether it does, in whatever part of its cycle it was at the first edge."""
+    flips, cycle_s = _flips(pattern)
+    turns = len(edges) // len(flips) + 3 if flips else 0
+    due = [Edge(flip.at + turn * cycle_s, flip.level) for turn in range(turns) for flip in flips]
+    for first in range(1, len(flips) + 1):
+        wanted = due[first : first + len(edges)]
+        late = _late(edges, wanted)
+        begun = median(late)
+        before, after = begun + due[first - 1].at, begun + due[first + len(edges)].at
+        if (
+            wanted[0].level == edges[0].level
+            and fmean(abs(one - begun) for one in late) < LATE_S
+            and before < since + LATEST_S
+            and after > until - LATEST_S
+        ):
+            return True
+    return False
+
+
+def _late(edges: Sequence[Edge], due: Sequence[Edge]) -> list[float]:
+    return [edge.at - flip.at for edge, flip in zip(edges, due, strict=True)]

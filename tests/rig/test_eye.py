@@ -1,0 +1,83 @@
+"""The eye tells the patterns apart, also where the changes come late; and it sees none where there is none."""
+
+import random
+
+import pytest
+
+from flowpi.core.lights import (
+    ALL,
+    CONFIGURATION,
+    LISTENING,
+    MOMENTS,
+    NO_BACKEND,
+    NO_NETWORK,
+    READY,
+    STARTING,
+    WHITE,
+    WORKING,
+    Pattern,
+)
+from tests.rig.eye import LOOK_S, moments, seen
+from tests.rig.machine import Edge
+
+GOES_ON = [pattern for pattern in ALL if pattern not in MOMENTS]
+LATEST_S = 0.1
+"""Of most changes half as much."""
+
+
+def edges_of(*shown: tuple[Pattern, float], chance: random.Random) -> list[Edge]:
+    """One pattern after the other, each from its start, for so many seconds, as a busy machine shows them."""
+    edges, begun = [Edge(0.0, 0)], 0.0
+    for pattern, seconds in shown:
+        due = begun
+        while due < begun + seconds:
+            for level, step_s in pattern.steps:
+                at = max(due + LATEST_S * chance.random() ** 2, edges[-1].at + 0.001)
+                if due < begun + seconds and level != edges[-1].level:
+                    edges.append(Edge(at, int(level)))
+                due += step_s
+        begun += seconds
+    return edges
+
+
+@pytest.mark.parametrize("pattern", GOES_ON, ids=lambda pattern: pattern.name)
+def test_what_goes_on_is_seen_whenever_one_begins_to_look(pattern: Pattern) -> None:
+    chance = random.Random(pattern.name)
+    for _ in range(200):
+        edges, since = edges_of((pattern, 12.0), chance=chance), 1.0 + 5 * chance.random()
+        assert seen(edges, since, since + LOOK_S + 2 * chance.random()) is pattern, (since, edges)
+
+
+@pytest.mark.parametrize("steps", [((1.0, 0.3), (0.0, 0.3)), ((1.0, 0.3), (0.0, 2.7)), ((1.0, 0.45), (0.0, 0.15)) * 3])
+def test_what_is_not_in_the_table_is_nothing(steps: tuple[tuple[float, float], ...]) -> None:
+    edges = edges_of((Pattern("other", steps, WHITE, ""), 12.0), chance=random.Random(0))
+    assert seen(edges, 1.0, 1.0 + 2 * LOOK_S) is None
+
+
+def test_a_change_from_one_to_the_other_is_neither() -> None:
+    edges = edges_of((STARTING, 4.0), (WORKING, 8.0), chance=random.Random(0))
+    assert seen(edges, 2.0, 2.0 + LOOK_S) is None
+
+
+def test_a_short_look_at_what_is_steady_tells_nothing() -> None:
+    assert seen([Edge(0.0, 1)], 1.0, LOOK_S) is None
+
+
+@pytest.mark.parametrize("before", [LISTENING, WORKING], ids=lambda pattern: pattern.name)
+@pytest.mark.parametrize("after", [READY, NO_BACKEND, NO_NETWORK], ids=lambda pattern: pattern.name)
+@pytest.mark.parametrize("moment", MOMENTS, ids=lambda pattern: pattern.name)
+def test_what_comes_once_is_seen_between_what_goes_on(before: Pattern, moment: Pattern, after: Pattern) -> None:
+    chance = random.Random(0)
+    duration_s = sum(seconds for _, seconds in moment.steps)
+    for _ in range(50):
+        edges = edges_of((before, 5.0), (moment, duration_s), (after, 9.0), chance=chance)
+        ((begun, found),) = moments(edges, 1.0)
+        assert found is moment
+        assert begun == pytest.approx(5.0, abs=2 * LATEST_S)
+
+
+@pytest.mark.parametrize("pattern", [one for one in GOES_ON if one is not CONFIGURATION], ids=lambda one: one.name)
+def test_nothing_that_goes_on_is_taken_for_what_comes_once(pattern: Pattern) -> None:
+    chance = random.Random(pattern.name)
+    for _ in range(50):
+        assert moments(edges_of((pattern, 20.0), chance=chance), 0.5) == []
