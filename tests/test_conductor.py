@@ -227,7 +227,6 @@ async def opened(rules: Rules) -> AsyncIterator[House]:
         house = House(rules, Path(directory))
         house.conductor.settled()
         house.conductor.started()
-        house.conductor.settled()
         yield house
         house.lamp.close()
 
