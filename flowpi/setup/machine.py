@@ -85,9 +85,8 @@ def look(root: str, paths: Iterable[str]) -> Machine:
         libraries=libraries,
         files=files,
         command=os.readlink(command) if os.path.islink(command) else "" if os.path.lexists(command) else None,
-        user=user is not None and user < PERSONS,
-        person=user is not None and user >= PERSONS,
-        config=os.path.lexists(inside(root, CONFIG)),
+        user=_has_user(root),
+        config=_is_there(inside(root, CONFIG)),
         model=any(Path(root + environment).glob("lib/python3*/site-packages/moonshine_voice/assets/*/*.ort")),
         udev=not root and os.path.exists("/run/udev/control"),
         catalog=os.path.exists(root + "/var/lib/systemd/catalog/database"),
@@ -162,8 +161,18 @@ def _libraries(base: str, minor: int) -> str:
     return f"/usr/lib/python3.{minor}" if base == "/usr" else f"{base}/lib"
 
 
-def _user(root: str) -> int | None:
-    """The number of the user flowpi."""
+def _is_there(path: str) -> bool:
+    """Also where this user may not look, as with --dry-run: then somebody has made that folder."""
+    try:
+        os.lstat(path)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _has_user(root: str) -> bool:
     try:
         found = re.search(r"^flowpi:[^:]*:(\d+):", Path(inside(root, "/etc/passwd")).read_text(), re.M)
     except OSError:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.rig import image, store
 from tests.rig.debian import SUITES, BuildFailed, inside
 from tests.rig.kernel_image import kernel
-from tests.rig.package import ground, older, package
+from tests.rig.package import desk, ground, older, package, wheels
 
 MACHINE_SUITE = "bookworm"
 SCRIPTS = Path(__file__).parent
@@ -56,7 +56,8 @@ def build() -> None:
     check()
     store.sweep()
     with ThreadPoolExecutor() as builders:  # much of it is waiting for a mirror or for one core
-        parts: list[Future[Path]] = [builders.submit(part, suite) for suite in SUITES for part in (ground, older)]
+        parts: list[Future[Path]] = [builders.submit(part, suite) for suite in SUITES for part in (ground, older, desk)]
+        parts.append(builders.submit(wheels, "bookworm"))
         parts.append(builders.submit(kernel))
         for part in parts:
             part.result()

@@ -60,11 +60,15 @@ def package(suite: str) -> Path:
     return file
 
 
+def copy_sources(place: Path) -> None:
+    for name in sources():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TREE / name, place / name, follow_symlinks=False)
+
+
 def _build(suite: str, place: Path) -> None:
     source, work = place / "source", place / "work"
-    for name in sources():
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(TREE / name, source / name, follow_symlinks=False)
+    copy_sources(source)
     with debian.layered(workshop(suite), work) as tree:
         debian.inside(tree, "cd /source && make deb", writable=[f"{source}:/source"])
     for file in source.glob("dist/*.deb"):
@@ -112,6 +116,40 @@ def ground(suite: str) -> Path:
 def _satisfied(root: Path, tree: Path, depends: str) -> None:
     debian.copy(root, tree)
     debian.inside(tree, f"apt-get -qq update; apt-get -qq --yes --no-install-recommends satisfy '{depends}'")
+
+
+def desk(suite: str) -> Path:
+    """A root as somebody has it who works on a Pi: with what `make deb` needs, what the package depends on, and sudo."""
+    root, depends = workshop(suite), needs(package(suite))
+    return store.kept(f"desk-{suite}", store.key(root.name, depends), lambda tree: _furnished(root, tree, depends))
+
+
+def _furnished(root: Path, tree: Path, depends: str) -> None:
+    _satisfied(root, tree, depends)
+    debian.install(tree, ["sudo"])
+
+
+def wheels(suite: str) -> Path:
+    """To lay over a root: all that `pip install flowpi[local]` downloads, in a directory where pip looks for it."""
+    root = workshop(suite)
+    return store.kept(
+        f"wheels-{suite}", store.key(root.name, TREE / "pyproject.toml"), lambda place: _download(root, place)
+    )
+
+
+def _download(root: Path, place: Path) -> None:
+    source, work = place / "source", place / "work"
+    copy_sources(source)
+    (place / "wheels").mkdir()
+    script = "python3 -m venv /venv && /venv/bin/pip download --quiet --dest /wheels '/source[local]' 'setuptools>=69'"
+    with debian.layered(root, work) as tree:
+        debian.inside(tree, script, writable=[f"{source}:/source", f"{place / 'wheels'}:/wheels"])
+    for own in (place / "wheels").glob("flowpi-*"):
+        own.unlink()
+    store.remove(source)
+    store.remove(work)
+    (place / "etc").mkdir()
+    (place / "etc/pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n")
 
 
 def older(suite: str) -> Path:

@@ -194,6 +194,23 @@ def test_who_is_not_root_is_told_so(image: Path) -> None:
     assert tree(image) == before
 
 
+def test_who_may_not_see_the_configuration_is_not_told_that_it_would_be_written(
+    image: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for folder in list(image.parents)[:-2]:
+        folder.chmod(0o755)
+    assert setup(image) == 0
+    capfd.readouterr()
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        os._exit(setup(image, "--dry-run"))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert "write " not in capfd.readouterr().out
+
+
 def test_an_image_that_cannot_be_written(image: Path) -> None:
     found = disks.alone("tests.setup.read_only", image)
     assert found["code"] == 73
