@@ -48,6 +48,10 @@ def library(name: str) -> Any:
         import tempfile
 
         os.environ["LG_WD"] = str(make_private(Path(tempfile.gettempdir()) / f"flowpi-{os.geteuid()}"))
+        here = os.getcwd()
+        with contextlib.suppress(Exception):  # gpiozero, which does without it too, tells why
+            importlib.import_module("lgpio")
+        os.chdir(here)  # it goes to $LG_WD, and the paths that a person gives would mean others
     return importlib.import_module(name)
 
 

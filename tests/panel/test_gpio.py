@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +114,19 @@ def test_lgpio_leaves_its_files_where_only_we_look(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("LG_WD", "/run/flowpi")
     gpio.library("gpiozero")
     assert os.environ["LG_WD"] == "/run/flowpi"
+
+
+@pytest.mark.parametrize("name", ["gpiozero", "lgpio"])
+def test_the_library_leaves_the_directory_as_it_is(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("lgpio")
+    code = f"import os; from flowpi.panel.gpio import library; library({name!r}); import lgpio; print(os.getcwd())"
+    others = {**os.environ, "PYTHONPATH": os.getcwd(), "TMPDIR": str(tmp_path)}
+    others.pop("LG_WD", None)
+    there = tmp_path / "there"
+    there.mkdir()
+    done = subprocess.run([sys.executable, "-c", code], cwd=there, env=others, stdout=subprocess.PIPE, text=True)
+    assert done.stdout == f"{there}\n"
+    assert not list(there.iterdir())
 
 
 def test_preload_never_fails(no_pins: None) -> None:
