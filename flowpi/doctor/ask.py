@@ -11,8 +11,12 @@ from flowpi.client import Connection
 from flowpi.config import Config
 from flowpi.core import topics
 from flowpi.core.errors import FlowpiError
+from flowpi.setup.machine import owned_by_package
 
 COMMAND_S = 10.0
+
+REINSTALL = "sudo apt-get install --reinstall --yes ./dist/flowpi_*.deb"
+"""Where `make deb` left it, as the README says."""
 
 
 def said(*command: str) -> str | None:
@@ -24,6 +28,11 @@ def said(*command: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
+
+
+def install_again(otherwise: str) -> str:
+    """The command that brings back what is missing of flowpi. `otherwise`: where it is no Debian package."""
+    return REINSTALL if owned_by_package("") else otherwise
 
 
 def text_of(path: Path) -> str:

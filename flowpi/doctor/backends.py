@@ -1,9 +1,12 @@
 """The backends: each is asked for a session as a dictation asks, but with no audio."""
 
 import asyncio
+import os
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from flowpi.config import Config
+from flowpi.config import Config, FlowBackend, Secret, SukiBackend
+from flowpi.config_file import secrets
 from flowpi.core.errors import (
     BackendError,
     CredentialError,
@@ -17,7 +20,12 @@ from flowpi.core.errors import (
 from flowpi.core.failover import concerns_key
 from flowpi.dictation.backends import make_backends
 from flowpi.dictation.link import Attempt
-from flowpi.doctor.findings import Finding
+from flowpi.doctor.findings import Finding, skipped
+
+CREDENTIALS = Path("/run/credentials/flowpi.service")
+"""What systemd hands to the service alone, while it runs; root may read it too."""
+
+ONLY_THE_SERVICE = "only the service has its key, while it runs: run it as root then (sudo flowpi doctor)"
 
 RESOLVE_S = 3.0
 """A name server that takes longer is none."""
@@ -25,10 +33,11 @@ RESOLVE_S = 3.0
 
 async def examine_backends(config: Config) -> list[Finding]:
     """A finding for each backend that is in use, best first. A failure only where none works."""
+    if os.access(CREDENTIALS, os.R_OK | os.X_OK):
+        os.environ.setdefault("CREDENTIALS_DIRECTORY", str(CREDENTIALS))
     backends = make_backends(config)
     try:
-        urls = [config.backends[link.name].url for link in backends.links]
-        findings = await asyncio.gather(*map(_examine, backends.links, urls))
+        findings = await asyncio.gather(*(_examine(link, config.backends[link.name]) for link in backends.links))
     finally:
         await backends.close()
     if not any(finding.level == "ok" for finding in findings):
@@ -37,18 +46,31 @@ async def examine_backends(config: Config) -> list[Finding]:
     return findings
 
 
-async def _examine(link: Attempt, url: str) -> Finding:
+async def _examine(link: Attempt, backend: FlowBackend | SukiBackend) -> Finding:
     part = f"backend {link.name}"
+    if any(map(_is_the_services, secrets(backend))):
+        return skipped(part, ONLY_THE_SERVICE)
     try:
         await link.probe()
     except BackendError as error:
-        code = await _code(error, url)
+        code = await _code(error, backend.url)
         message = error.message.removeprefix(f"backend {link.name!r} ")
         return Finding(part, "warning", code, message, error.hint or _hint(code, link.name))
     except Exception as error:  # one that breaks must not hide what is said of the others
         what = f"internal error ({type(error).__name__})"
         return Finding(part, "warning", "internal", what, "please report it, with what `flowpi doctor -v` shows")
     return Finding(part, "ok", "works", "works")
+
+
+def _is_the_services(key: tuple[tuple[str, ...], Secret]) -> bool:
+    """Whether it cannot be looked at from here."""
+    match key[1].kind:
+        case "credential":
+            return "CREDENTIALS_DIRECTORY" not in os.environ
+        case "env":
+            return key[1].name not in os.environ and CREDENTIALS.parent.is_dir()
+        case _:
+            return False
 
 
 def _hint(code: str, name: str) -> str:

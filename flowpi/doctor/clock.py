@@ -13,7 +13,7 @@ NOT_BEFORE = 1_704_067_200
 TIME_ERROR = 5
 """Of adjtimex(2): the clock is not synchronised."""
 
-HINT = "timedatectl set-ntp true, and let the machine reach a time server; `timedatectl timesync-status` shows which"
+HINT = "`sudo timedatectl set-ntp true`; which time server it must reach: `timedatectl timesync-status`"
 
 
 def examine() -> list[Finding]:

@@ -38,12 +38,17 @@ def examine(config: Config) -> list[Finding]:
     findings: list[Finding] = []
     for what, directory, wanted_mb in (("sound", spool, config.spool.max_mb), ("texts", transcripts, 0)):
         finding = look_at(what, directory, wanted_mb)
-        if finding is not None and all(finding.message != other.message for other in findings):
+        if finding is not None and not any(_is_same(finding, other) for other in findings):
             findings.append(finding)
-    findings += backlog(spool, status)
-    if status is not None:
+    if status is not None and all(finding.level != "failure" for finding in findings):
         findings += told(status)
+    findings += backlog(spool, status)
     return findings or [fine(PART, f"there is room in {spool}")]
+
+
+def _is_same(finding: Finding, other: Finding) -> bool:
+    """One of the disk that both folders are on. On two disks a second one is seen when the first is mended."""
+    return finding.code == other.code != "forbidden"
 
 
 def _directories(config: Config) -> tuple[Path, Path]:
@@ -68,17 +73,23 @@ def look_at(what: str, directory: Path, wanted_mb: int) -> Finding | None:
         return PRIVATE
     except OSError as error:
         return _fails(directory, error)
+    if not there.is_dir():
+        what = f"{there} is a file, and should be a folder"
+        return Finding(PART, "failure", "not_written", what, f"sudo mv {there} {there}.old")
     if disk.f_flag & os.ST_RDONLY:
-        hint = f"sudo mount -o remount,rw $(findmnt -no TARGET -T {there}); if `dmesg` shows errors, replace the card"
+        hint = f"`sudo mount -o remount,rw $(findmnt -no TARGET -T {there})`; if `dmesg` shows errors, replace the card"
         return Finding(PART, "failure", "read_only", f"{there} is on a file system that is mounted read-only", hint)
     if not os.access(there, os.W_OK | os.X_OK):
         if _is_service(directory):
             return PRIVATE
-        hint = f"sudo chown -R $USER {there}, or set spool.directory and publish.files.directory"
+        mend = f"chown -R $USER {directory}" if there == directory else f"install -d -o $USER {directory}"
+        hint = f"`sudo {mend}`, or set spool.directory and publish.files.directory"
         return Finding(PART, "failure", "forbidden", f"{there} may not be written, so no {what} can be kept", hint)
-    if _is_service(directory) and there == directory and _is_roots(there):
-        hint = f"sudo chown -R flowpi:flowpi {directory}"
-        return Finding(PART, "failure", "forbidden", f"{there} belongs to root, so the service cannot use it", hint)
+    if _is_service(directory) and there == directory and not _is_services_own(there):
+        hint = f"sudo chown -R flowpi:flowpi {directory} && sudo systemctl restart flowpi"
+        return Finding(
+            PART, "failure", "forbidden", f"{there} does not belong to the service, which cannot use it", hint
+        )
     if disk.f_files and disk.f_favail < LEAST_FILES:
         hint = "delete many small files: `sudo du --inodes -xd3 / | sort -n | tail`"
         return Finding(PART, "failure", "inodes", f"{there} has room for {disk.f_favail} more files", hint)
@@ -113,8 +124,10 @@ def _is_service(directory: Path) -> bool:
     return directory.is_relative_to(paths.SYSTEM_STATE)
 
 
-def _is_roots(directory: Path) -> bool:
-    return directory.stat().st_uid == 0
+def _is_services_own(directory: Path) -> bool:
+    """Of what the service keeps, systemd gives the outermost folder to the service at each start."""
+    owner = directory.stat().st_uid
+    return owner != 0 and owner == paths.SYSTEM_STATE.stat().st_uid
 
 
 def _used_mb(directory: Path) -> int:

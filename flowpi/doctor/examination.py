@@ -1,11 +1,12 @@
 """All parts of the doctor together, and what is printed."""
 
 import asyncio
-import contextlib
 import json
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
 
 import msgspec
 
@@ -14,6 +15,7 @@ from flowpi.core.errors import FlowpiError, NoPermissionError
 from flowpi.dictation.backends import make_backends
 from flowpi.doctor import backends, clock, disk, microphone, model, panel, permissions, power, sockets, units
 from flowpi.doctor.findings import EXIT_CODES, Finding
+from flowpi.host import refusal
 from flowpi.parts import check_supported
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,9 @@ BACKENDS_S = 45.0
 """As long as a dictation would wait for a session of each."""
 
 Look = Callable[[], list[Finding]]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def doctor(
@@ -60,6 +65,7 @@ def doctor(
 
 async def examine(config: Config, path: str | None = None) -> list[Finding]:
     """Look at all parts, at once."""
+    asyncio.get_running_loop().set_default_executor(Threads())  # a name server may be mute
     looks: dict[str, Look] = {
         "microphone": lambda: microphone.examine(config),
         "panel": lambda: panel.examine(config),
@@ -70,6 +76,7 @@ async def examine(config: Config, path: str | None = None) -> list[Finding]:
         "units": lambda: units.examine(config),
         "sockets": lambda: sockets.examine(config),
         "power": power.examine,
+        "configuration": boot_file,
     }
     asked = [on_thread(part, look) for part, look in looks.items()]
     found = await asyncio.gather(_backends(config), *asked)
@@ -83,6 +90,7 @@ async def examine_without() -> list[Finding]:
         "units": lambda: units.examine(Config()),
         "sockets": lambda: sockets.examine(Config()),
         "power": power.examine,
+        "configuration": boot_file,
     }
     found = await asyncio.gather(*(on_thread(part, look) for part, look in looks.items()))
     return [finding for findings in found for finding in findings]
@@ -96,6 +104,14 @@ def unusable(error: FlowpiError) -> Finding:
     return Finding("configuration", "failure", "configuration", error.message, hint)
 
 
+def boot_file() -> list[Finding]:
+    """Of the file that a person left on the boot partition, if it could not be taken over."""
+    if (why := refusal.read(refusal.RUN)) is None:
+        return []
+    hint = "correct it there, then `sudo systemctl restart flowpi-provision flowpi`; flowpi-error.txt says the same"
+    return [Finding("configuration", "failure", "boot_file", f"the one on the boot partition is not used: {why}", hint)]
+
+
 async def _backends(config: Config) -> list[Finding]:
     try:
         async with asyncio.timeout(BACKENDS_S):
@@ -106,31 +122,32 @@ async def _backends(config: Config) -> list[Finding]:
 
 async def on_thread(part: str, look: Look, patience_s: float = PATIENCE_S) -> list[Finding]:
     """What it finds. The thread of one that hangs is left behind, and ends with the program."""
-    loop = asyncio.get_running_loop()
-    found: asyncio.Future[list[Finding]] = loop.create_future()
-
-    def tell(findings: list[Finding]) -> None:
-        if not found.done():
-            found.set_result(findings)
-
-    def run() -> None:
-        try:
-            findings = look()
-        except Exception as error:  # one that breaks must not hide what is said of the others
-            log.info("the check of %s failed", part, exc_info=error)
-            what = f"internal error ({type(error).__name__})"
-            findings = [
-                Finding(part, "warning", "internal", what, "please report it, with what `flowpi doctor -v` shows")
-            ]
-        with contextlib.suppress(RuntimeError):  # too late: the loop is closed
-            loop.call_soon_threadsafe(tell, findings)
-
-    threading.Thread(target=run, name=f"doctor {part}", daemon=True).start()
     try:
-        async with asyncio.timeout(patience_s):
-            return await found
-    except TimeoutError:
-        return [_hangs(part, patience_s)]
+        async with asyncio.timeout(patience_s) as patience:
+            return await asyncio.get_running_loop().run_in_executor(Threads(), look)
+    except Exception as error:  # one that breaks must not hide what is said of the others
+        if patience.expired():
+            return [_hangs(part, patience_s)]
+        log.info("the check of %s failed", part, exc_info=error)
+        what = f"internal error ({type(error).__name__})"
+        return [Finding(part, "warning", "internal", what, "please report it, with what `flowpi doctor -v` shows")]
+
+
+class Threads(ThreadPoolExecutor):
+    """A thread for each call, for which nobody waits when the program ends: what is stuck may be so for ever."""
+
+    def submit(self, call: Callable[P, T], /, *args: P.args, **options: P.kwargs) -> Future[T]:
+        ended = Future[T]()
+
+        def run() -> None:
+            try:
+                ended.set_result(call(*args, **options))
+            except BaseException as error:
+                ended.set_exception(error)
+
+        ended.set_running_or_notify_cancel()
+        threading.Thread(target=run, name="doctor", daemon=True).start()
+        return ended
 
 
 def _hangs(part: str, patience_s: float) -> Finding:

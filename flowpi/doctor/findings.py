@@ -16,6 +16,7 @@ CODES: dict[str, str] = {
     # the configuration
     "configuration": "the configuration cannot be used",
     "unreadable": "this user may not read the configuration",
+    "boot_file": "the configuration on the boot partition was refused; the one of before is in force",
     # the microphone
     "absent": "there is no such device",
     "busy": "another program has the microphone",
@@ -47,13 +48,13 @@ CODES: dict[str, str] = {
     "full": "there is hardly any room",
     "low": "there is less room than `spool.max_mb` allows to be kept",
     "inodes": "the file system has no room for more files",
-    "not_written": "the daemon says that the disk does not take sound or texts",
+    "not_written": "the disk does not take sound or texts",
     "quarantine": "files of the spool cannot be read",
     "waiting": "something has waited for its text for more than a day",
     # permissions
     "no_user": "the user of the service does not exist",
     "no_group": "a group that the service needs does not exist",
-    "not_member": "a user is not in the group that it needs",
+    "not_member": "the user of the service is not in a group that it needs",
     "exposed": "a secret is not as private as it should be",
     # the clock
     "clock_unset": "the clock is years behind",

@@ -1,5 +1,6 @@
 """The microphone: there, free, and what it gives. While the daemon has it, the daemon is asked."""
 
+import errno
 import os
 import re
 import time
@@ -54,13 +55,13 @@ class Heard(Struct):
 
 
 def examine(config: Config) -> list[Finding]:
-    if config.audio.source == "wav":
-        return [fine(PART, f"plays {config.audio.path!r} instead of a microphone")]
     faults = faults_of(config)
+    if faults is not None and (finding := told(faults)) is not None:
+        return [finding]
+    if config.audio.source == "wav":
+        return [_file(config)]
     if faults is None:
         return _listen(config)
-    if (finding := told(faults)) is not None:
-        return [finding]
     try:
         levels = [Level(**level) for level in levels_of(config, LISTEN_S)]
     except FlowpiError:  # it has just gone
@@ -76,6 +77,20 @@ def told(faults: dict[str, str]) -> Finding | None:
     if SILENCE in faults:
         return _silent()
     return fine(PART, "is muted by its owner") if MUTED in faults else None
+
+
+def _file(config: Config) -> Finding:
+    from flowpi.parts import make_source
+
+    source = make_source(config)
+    try:
+        source.open(time.monotonic())
+    except MicrophoneError as error:
+        if os.strerror(errno.EACCES) in error.reason:
+            return skipped(PART, "this user may not read the file; run it as root (sudo flowpi doctor)")
+        return Finding(PART, "failure", "broken", error.message, error.hint)
+    source.close()
+    return fine(PART, f"plays {config.audio.path!r} instead of a microphone")
 
 
 def _listen(config: Config) -> list[Finding]:

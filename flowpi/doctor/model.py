@@ -2,12 +2,13 @@
 
 from flowpi.config import Config, FlowBackend
 from flowpi.core.errors import EngineUnavailable
+from flowpi.doctor.ask import install_again
 from flowpi.doctor.findings import Finding, fine
 from flowpi.server.model_files import missing_packages, model_directory
 
 PART = "model"
 
-HINT = "sudo /opt/flowpi/bin/pip install '/opt/flowpi/src[local]', then sudo systemctl restart flowpi-asr"
+PIP = "sudo /opt/flowpi/bin/pip install '/opt/flowpi/src[local]' && sudo systemctl restart flowpi-asr"
 
 
 def is_wanted(config: Config) -> bool:
@@ -22,9 +23,9 @@ def examine(config: Config) -> list[Finding]:
         return []
     if missing := missing_packages():
         what = f"the recogniser's packages are not installed ({', '.join(missing)})"
-        return [Finding(PART, "failure", "no_model", what, HINT)]
+        return [Finding(PART, "failure", "no_model", what, install_again(PIP))]
     try:
         directory = model_directory()
     except EngineUnavailable as error:
-        return [Finding(PART, "failure", "no_model", error.message, HINT)]
+        return [Finding(PART, "failure", "no_model", error.message, install_again(PIP))]
     return [fine(PART, f"is in {directory}")]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -19,8 +20,14 @@ PRESS_S = 10.0
 
 FLASHES = 5
 
-CHIPS = {"gpio": ("GPIO chip", "gpiochip*"), "rgb": ("GPIO chip", "gpiochip*"), "apa102": ("SPI device", "spidev*")}
-"""By the kind of button or LED: what it hangs on, and its name in /dev."""
+NO_PI = "set button.kind and led.kind to none: this is no Raspberry Pi, and `flowpi record` does the button's work"
+
+NO_SPI = "sudo raspi-config nonint do_spi 0 && sudo systemctl restart flowpi"
+
+HINT = re.compile(r"(?<=[)']): ")
+"""Where the hint of a fault begins: before it there is what was said, or a name."""
+
+AS_IT_SAYS = "`flowpi status` tells more"
 
 AS_ROOT = "run it as root (sudo flowpi doctor)"
 
@@ -33,18 +40,21 @@ def examine(config: Config) -> list[Finding]:
 
 def look(config: Config, faults: dict[str, str] | None, devices: Path) -> list[Finding]:
     """`faults`: the daemon's, message by code; None if it does not run. `devices`: /dev."""
-    kinds = {BUTTON: config.button.kind, LED: config.led.kind}
     found: list[Finding] = []
-    for part, code in ((BUTTON, lights.BUTTON), (LED, lights.LED)):
-        if kinds[part] == "none":
+    for part, code, kind in ((BUTTON, lights.BUTTON, config.button.kind), (LED, lights.LED, config.led.kind)):
+        if kind == "none":
             continue
         if faults is not None and code in faults:
             found.append(_told(part, faults[code]))
             continue
-        if kinds[part] == "evdev":
-            finding = _input_device(Path(config.button.device or ""))
-        else:
-            finding = _chip(devices, *CHIPS[kinds[part]])
+        match kind:
+            case "evdev":
+                finding = _input_device(Path(config.button.device or ""))
+            case "apa102":
+                bus, number = config.led.spi
+                finding = _spi_device(devices / f"spidev{bus}.{number}")
+            case _:
+                finding = _gpio_chip(devices)
         if finding is None:
             how = "the daemon has it" if faults is not None else "can be used"
             found.append(fine(part, f"{how}; `flowpi doctor --panel` tries it"))
@@ -53,14 +63,18 @@ def look(config: Config, faults: dict[str, str] | None, devices: Path) -> list[F
     return found
 
 
-def _chip(devices: Path, name: str, pattern: str) -> Finding | None:
-    chips = sorted(devices.glob(pattern))
+def _gpio_chip(devices: Path) -> Finding | None:
+    """Both hang on it, so it is a part of its own."""
+    chips = sorted(devices.glob("gpiochip*"))
     if not chips:
-        hint = (
-            "enable it by `sudo raspi-config`, or set button.kind and led.kind to none: `flowpi record` does the work"
-        )
-        return Finding("panel", "warning", "no_chip", f"there is no {name} here", hint)
-    return None if _may_use(chips) else skipped("panel", f"this user may not use {name}; {AS_ROOT}")
+        return Finding("panel", "warning", "no_chip", "there is no GPIO chip here", NO_PI)
+    return None if _may_use(chips) else skipped("panel", f"this user may not use the GPIO chip; {AS_ROOT}")
+
+
+def _spi_device(device: Path) -> Finding | None:
+    if not device.exists():
+        return Finding(LED, "warning", "no_chip", f"there is no {device}", NO_SPI)
+    return None if _may_use([device]) else skipped(LED, f"this user may not use {device}; {AS_ROOT}")
 
 
 def _input_device(device: Path) -> Finding | None:
@@ -75,8 +89,8 @@ def _may_use(devices: list[Path]) -> bool:
 
 
 def _told(part: str, message: str) -> Finding:
-    what, _, hint = message.rpartition(": ")
-    return Finding(part, "warning", "pin", what or message, hint)
+    what, *hint = HINT.split(message, 1)
+    return Finding(part, "warning", "pin", what, hint[0] if hint else AS_IT_SAYS)
 
 
 def ask_person(config: Config) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""Who may do what: the groups of the service's user and of this one, and who can read the configuration."""
+"""Who may do what: the service's user, its groups and devices, and who can read the configuration."""
 
 import grp
 import os
@@ -11,12 +11,19 @@ from flowpi.config import Config
 from flowpi.config_file import warnings
 from flowpi.doctor import units
 from flowpi.doctor.findings import Finding, fine
-from flowpi.host import paths
 
 PART = "permissions"
 
 HINTS = re.compile(r": (?=chmod |use |set )")
 """Where the hint of a warning of the configuration begins."""
+
+BRING_THE_USER_BACK = (
+    "sudo systemd-sysusers && sudo systemd-tmpfiles --create flowpi.conf && sudo systemctl restart flowpi flowpi-asr"
+)
+"""Its number may be another one: then the configuration is not its group's any more."""
+
+UDEV = "sudo udevadm control --reload && sudo udevadm trigger"
+"""Devices that should have had that group have it then."""
 
 
 class Accounts(Struct):
@@ -37,13 +44,8 @@ def accounts() -> Accounts:
 
 def examine(config: Config, path: str | None) -> list[Finding]:
     """`path`: of the configuration's file, or None."""
-    known = accounts()
     unit = (units.show() or {}).get("flowpi.service", {}) if units.SYSTEMD.is_dir() else {}
-    findings = service(config, unit, known) if unit.get("LoadState") == "loaded" else []
-    if paths.find_socket(config).parent == paths.SYSTEM_RUNTIME and os.geteuid() != 0:
-        me = pwd.getpwuid(os.geteuid()).pw_name
-        now = {group.gr_name for group in grp.getgrall() if group.gr_gid in (os.getegid(), *os.getgroups())}
-        findings += caller(config.publish.socket.group, me, now, known)
+    findings = service(config, unit, accounts()) if unit.get("LoadState") == "loaded" else []
     for warning in warnings(config, path):
         what, hint = HINTS.split(warning, 1) if HINTS.search(warning) else (warning, "change it as the message says")
         findings.append(Finding(PART, "warning", "exposed", what, hint))
@@ -55,36 +57,32 @@ def needed(config: Config) -> list[str]:
     groups = ["audio"] if config.audio.source == "alsa" else []
     groups += ["gpio"] if config.button.kind == "gpio" or config.led.kind in ("gpio", "rgb") else []
     groups += ["spi"] if config.led.kind == "apa102" else []
-    groups += ["input"] if config.button.kind == "evdev" else []
+    groups += [_group_of(config.button.device or "")] if config.button.kind == "evdev" else []
     return groups
+
+
+def _group_of(device: str) -> str:
+    """Mostly `input`; that of the service for a pedal that flowpi.rules knows."""
+    try:
+        return grp.getgrgid(os.stat(device).st_gid).gr_name
+    except (OSError, KeyError):  # not plugged in
+        return "input"
 
 
 def service(config: Config, unit: dict[str, str], known: Accounts) -> list[Finding]:
     """`unit`: its properties, see `units.show`."""
     user = unit.get("User") or "root"
     if user not in known.users:
-        return [
-            Finding(PART, "failure", "no_user", f"there is no user {user!r} to run the service", "sudo flowpi setup")
-        ]
+        hint = BRING_THE_USER_BACK
+        return [Finding(PART, "failure", "no_user", f"there is no user {user!r} to run the service", hint)]
     given = unit.get("SupplementaryGroups", "").split()
     findings = []
     for group in dict.fromkeys([*given, *needed(config)]):
         if group not in known.groups:
             what = f"there is no group {group!r}, which the service needs"
-            findings.append(Finding(PART, "failure", "no_group", what, f"sudo groupadd --system {group}"))
+            findings.append(Finding(PART, "failure", "no_group", what, f"sudo groupadd --system {group} && {UDEV}"))
         elif user != "root" and group not in given and user not in known.groups[group]:
             what = f"the service's user {user!r} is not in the group {group!r}"
-            hint = f"sudo usermod -aG {group} {user}, then sudo systemctl restart flowpi"
+            hint = f"sudo usermod -aG {group} {user} && sudo systemctl restart flowpi"
             findings.append(Finding(PART, "failure", "not_member", what, hint))
     return findings
-
-
-def caller(group: str | None, user: str, now: set[str], known: Accounts) -> list[Finding]:
-    """Whether this user may use the daemon's socket. `now`: the groups of this session."""
-    if group is None or group not in known.groups or group in now:
-        return []
-    if user in known.groups[group]:
-        what = f"{user} is in the group {group!r} since the last login"
-        return [Finding(PART, "warning", "not_member", what, "log out and in again, or `newgrp " + group + "`")]
-    what = f"{user} is not in the group {group!r}, so not allowed to use the socket"
-    return [Finding(PART, "warning", "not_member", what, f"sudo usermod -aG {group} {user}, then log in again")]

@@ -7,7 +7,10 @@ from flowpi.doctor.findings import Finding, fine
 
 PART = "power"
 
-FLAGS = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+DEVICES = Path("/sys/devices/platform")
+
+FLAGS = "soc*/soc*:firmware/get_throttled"
+"""On a Pi 5 the parts of the name have an address."""
 
 UNDERVOLTAGE = 0x1
 SLOWED = 0xE
@@ -17,9 +20,11 @@ SEEN = 16
 """Bits higher: the same, at some time since the start (`vcgencmd get_throttled`)."""
 
 
-def examine() -> list[Finding]:
+def examine(devices: Path = DEVICES) -> list[Finding]:
     """Empty on what is no Pi."""
-    flags = text_of(FLAGS).strip() or (said("vcgencmd", "get_throttled") or "").strip().removeprefix("throttled=")
+    flags = "".join(map(text_of, devices.glob(FLAGS))).strip() or (
+        said("vcgencmd", "get_throttled") or ""
+    ).strip().removeprefix("throttled=")
     try:
         return judge(int(flags, 16)) if flags else []
     except ValueError:

@@ -1,16 +1,27 @@
-"""The daemon's socket: it answers, and only those who should may use it."""
+"""The daemon's socket: it answers, and those who should may use it, and no others."""
 
+import contextlib
 import grp
+import os
+import pwd
 import stat
 
 from flowpi import __version__
 from flowpi.client import Connection
-from flowpi.config import Config
+from flowpi.config import Config, SocketSink
 from flowpi.core.errors import FlowpiError, NoPermissionError
 from flowpi.doctor.findings import Finding, fine
-from flowpi.host.paths import find_socket
+from flowpi.host.paths import SYSTEM_RUNTIME, find_socket
 
 PART = "socket"
+
+ANOTHER_GROUP = (
+    "for unit in flowpi flowpi-asr flowpi-signal; do sudo install -d /etc/systemd/system/$unit.service.d && "
+    "printf '[Service]\\nRuntimeDirectoryMode=0755\\nSystemCallFilter=@chown\\n' | "
+    "sudo tee /etc/systemd/system/$unit.service.d/group.conf; done; "
+    "sudo usermod -aG {} flowpi && sudo systemctl daemon-reload && sudo systemctl restart flowpi flowpi-asr"
+)
+"""The service may not give its socket to another group, nor another group enter its directory, until it is told so."""
 
 
 def examine(config: Config) -> list[Finding]:
@@ -18,8 +29,7 @@ def examine(config: Config) -> list[Finding]:
         with Connection(config) as connection:
             running = str(connection.hello["flowpi"])
     except NoPermissionError as error:
-        hint = f"sudo usermod -aG {config.publish.socket.group or 'flowpi'} $USER, then log in again"
-        return [Finding(PART, "failure", "forbidden", error.message, hint)]
+        return [Finding(PART, "failure", "forbidden", error.message, _how_to_join(config.publish.socket.group))]
     except FlowpiError as error:
         return [Finding(PART, "failure", "no_daemon", error.message, error.hint or "see `journalctl -u flowpi`")]
     found = _permissions(config)
@@ -27,6 +37,16 @@ def examine(config: Config) -> list[Finding]:
         what = f"the daemon that runs is flowpi {running}, and {__version__} is installed"
         found.append(Finding(PART, "warning", "outdated", what, "sudo systemctl restart flowpi flowpi-asr"))
     return found or [fine(PART, "the daemon answers")]
+
+
+def _how_to_join(group: str | None) -> str:
+    """For the user who asks. A group counts from the login on, which is easily forgotten."""
+    if group is None:
+        return "set publish.socket.group, or run it as root (sudo flowpi doctor)"
+    with contextlib.suppress(KeyError):  # no such user, or no such group
+        if pwd.getpwuid(os.geteuid()).pw_name in grp.getgrnam(group).gr_mem:
+            return f"log out and in again: you are in the group {group!r} since then"
+    return f"`sudo usermod -aG {group} $USER`, then log out and in again"
 
 
 def _permissions(config: Config) -> list[Finding]:
@@ -37,14 +57,27 @@ def _permissions(config: Config) -> list[Finding]:
         return []
     if stat.S_IMODE(status.st_mode) & stat.S_IWOTH:
         what = f"every user may record and read along by {path}"
-        return [Finding(PART, "warning", "open_to_all", what, f"sudo chmod o= {path}, or restart flowpi")]
+        return [Finding(PART, "warning", "open_to_all", what, f"sudo chmod o= {path}")]
+    group = config.publish.socket.group
     try:
-        wanted = grp.getgrnam(config.publish.socket.group or "").gr_gid
+        wanted = grp.getgrnam(group or "").gr_gid
+        owner = pwd.getpwuid(status.st_uid)
     except KeyError:
-        return []  # `permissions` looks after groups that are not there
-    if status.st_gid != wanted:
-        group = config.publish.socket.group
-        what = f"{path} is not of the group {group!r}: its members cannot use it"
-        hint = f"sudo usermod -aG {group} flowpi, then sudo systemctl restart flowpi"
+        if group in (None, SocketSink().group):
+            return []  # one's own daemon needs none
+        what = f"there is no group {group!r} that could use {path}"
+        hint = f"sudo groupadd --system {group} && sudo systemctl restart flowpi"
         return [Finding(PART, "warning", "wrong_group", what, hint)]
-    return []
+    directory = path.parent.stat()
+    is_services = path.parent == SYSTEM_RUNTIME
+    closed = is_services and directory.st_gid != wanted and not directory.st_mode & stat.S_IXOTH
+    if status.st_gid == wanted and not closed:
+        return []
+    what = f"the members of the group {group!r} cannot use {path}, which should be theirs"
+    if owner.pw_gid == wanted:
+        hint = "sudo systemctl restart flowpi"
+    elif is_services:
+        hint = ANOTHER_GROUP.format(group)
+    else:
+        hint = f"`sudo usermod -aG {group} {owner.pw_name}`, log out and in again, and start the daemon anew"
+    return [Finding(PART, "warning", "wrong_group", what, hint)]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flowpi.config import LOCAL_URL, Config, FlowBackend
-from flowpi.doctor.ask import said
+from flowpi.doctor.ask import install_again, said
 from flowpi.doctor.findings import Finding, fine, skipped
 
 SYSTEMD = Path("/run/systemd/system")
@@ -63,22 +63,23 @@ def _judge(name: str, unit: dict[str, str]) -> list[Finding]:
     short = name.removesuffix(".service")
     if unit.get("LoadState") != "loaded":
         if unit.get("LoadState") == "masked":
-            what, hint = "is masked, so nothing can start it", f"sudo systemctl unmask {short}"
-            return [Finding(name, "failure", "not_running", what, hint)]
-        return [Finding(name, "warning", "not_installed", "is not installed", "sudo flowpi setup")]
+            hint = f"sudo systemctl unmask {short} && sudo systemctl start {short}"
+            return [Finding(name, "failure", "not_running", "is masked, so nothing can start it", hint)]
+        hint = install_again("sudo flowpi setup")
+        return [Finding(name, "warning", "not_installed", "is not installed", hint)]
     found = []
     active = unit.get("ActiveState")
-    if unit.get("SubState") == "auto-restart":
+    if "auto-restart" in unit.get("SubState", ""):
         hint = f"see why by `journalctl -xu {short} -n 50`"
         found.append(Finding(name, "failure", "failed", "ends again and again, and is started again", hint))
     elif active == "failed" and unit.get("ExecMainStatus") == EXIT_CONFIG:
-        hint = f"`flowpi config check` names file, line and key; then sudo systemctl restart {short}"
+        hint = f"`flowpi config check` names file, line and key; then `sudo systemctl restart {short}`"
         found.append(Finding(name, "failure", "failed", "does not run: its configuration is wrong", hint))
     elif active == "failed":
         how = f"{unit.get('Result', 'failed')}, exit code {unit.get('ExecMainStatus', '?')}"
-        hint = f"see why by `journalctl -xu {short} -n 50`, then sudo systemctl restart {short}"
+        hint = f"see why by `journalctl -xu {short} -n 50`, then `sudo systemctl restart {short}`"
         found.append(Finding(name, "failure", "failed", f"failed ({how})", hint))
-    elif active not in ("active", "reloading"):
+    elif active not in ("active", "activating", "reloading"):
         what = f"does not run ({active}, {unit.get('SubState')})"
         found.append(Finding(name, "failure", "not_running", what, f"sudo systemctl start {short}"))
     if unit.get("UnitFileState") == "disabled" and short == "flowpi":  # it brings the recogniser along
@@ -86,9 +87,9 @@ def _judge(name: str, unit: dict[str, str]) -> list[Finding]:
         found.append(Finding(name, "warning", "not_enabled", what, f"sudo systemctl enable {short}"))
     if (restarts := int(unit.get("NRestarts") or 0)) > 0:
         what = f"ended unasked or hung, and was started again: {restarts} {'time' if restarts == 1 else 'times'}"
-        hint = f"see why by `journalctl -u {short} -p warning`; `systemctl reset-failed {short}` counts anew"
+        hint = f"see why by `journalctl -u {short} -p warning`; `sudo systemctl reset-failed {short}` counts anew"
         found.append(Finding(name, "warning", "restarts", what, hint))
     if unit.get("NeedDaemonReload") == "yes":
-        hint = f"sudo systemctl daemon-reload, then sudo systemctl restart {short}"
+        hint = f"sudo systemctl daemon-reload && sudo systemctl restart {short}"
         found.append(Finding(name, "warning", "outdated", "its unit file has changed since it was read", hint))
-    return found or [fine(name, "runs")]
+    return found or [fine(name, "is starting" if active == "activating" else "runs")]

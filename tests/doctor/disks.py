@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from flowpi.config import Config, Publish, SocketSink
+from flowpi.config import Config, FilesSink, Publish, SocketSink, Spool
 from flowpi.doctor import sockets
-from flowpi.doctor.disk import look_at
+from flowpi.doctor.disk import examine, look_at
 from flowpi.doctor.findings import Finding
 from flowpi.doctor.microphone import may_use_sound
 from flowpi.host.paths import SYSTEM_STATE
@@ -26,6 +26,11 @@ NOBODY = 65534
 def findings(place: Path) -> Iterator[tuple[str, Finding | None]]:
     with memory(place / "a", size="8m") as disk:
         yield "full", look_at("sound", disk / "spool", 1)
+        publish = Publish(socket=SocketSink(path=f"{disk}/sock"), files=FilesSink(directory=f"{disk}/texts"))
+        for folder in ("spool", "texts"):
+            (disk / folder).mkdir()
+        (one,) = examine(Config(publish=publish, spool=Spool(directory=f"{disk}/spool")))
+        yield "both full", one
     with memory(place / "b", size="64m") as disk:
         yield "low", look_at("sound", disk / "spool", 512)
     with memory(place / "c", size="64m", inodes="50") as disk:
@@ -41,6 +46,9 @@ def findings(place: Path) -> Iterator[tuple[str, Finding | None]]:
     with mounted("tmpfs", SYSTEM_STATE.parent, kind="tmpfs", options="size=64m,mode=0755"):
         (SYSTEM_STATE / "spool").mkdir(parents=True)
         yield "root's", look_at("sound", SYSTEM_STATE / "spool", 1)
+        os.chown(SYSTEM_STATE, 7, 7)
+        os.chown(SYSTEM_STATE / "spool", 8, 8)
+        yield "another user's", look_at("sound", SYSTEM_STATE / "spool", 1)
         SYSTEM_STATE.chmod(0o700)
         private = SYSTEM_STATE.parent / "private"
         private.mkdir()
@@ -53,6 +61,7 @@ def findings(place: Path) -> Iterator[tuple[str, Finding | None]]:
         yield "a private socket", sockets.examine(Config(publish=Publish(socket=SocketSink(path=str(path)))))[0]
         yield "the service's", look_at("sound", SYSTEM_STATE / "spool", 1)
         yield "another's", look_at("sound", private / "spool", 1)
+        yield "another's own", look_at("sound", private, 1)
         for kind, mode in (("nobody", 0o600), ("all", 0o666)):
             os.setresuid(0, 0, 0)
             card = SYSTEM_STATE.parent / "snd" / "controlC0"

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from flowpi.config import Config, Dictation, FlowBackend, Secret
+from flowpi.doctor import backends
 from flowpi.doctor.backends import examine_backends
 from flowpi.doctor.findings import Finding
 from tests.dictation.backend import FakeBackend, refuses
@@ -100,6 +102,29 @@ async def test_a_fault_is_a_warning_while_another_backend_works(unused_tcp_port:
     async with FakeBackend() as backend:
         findings = await examine_backends(config_of(f"ws://127.0.0.1:{unused_tcp_port}/ws", backend.url))
     assert [finding.level for finding in findings] == ["warning", "ok"]
+
+
+@pytest.mark.parametrize("kind", ["credential", "env"])
+async def test_a_key_that_only_the_service_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Literal["credential", "env"]
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "")  # so that it is as before at the end
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    monkeypatch.setattr(backends, "CREDENTIALS", tmp_path / "flowpi.service")
+    async with FakeBackend() as backend:
+        config = Config(
+            dictation=Dictation(backends=("b0",)),
+            backends={"b0": FlowBackend(backend.url, api_key=Secret(kind, "KEY"))},
+        )
+        (finding,) = await examine_backends(config)
+        assert (finding.level, finding.code) == ("ok", "skipped")
+        assert "as root" in finding.message
+        if kind == "credential":
+            (tmp_path / "flowpi.service").mkdir()
+            (tmp_path / "flowpi.service/KEY").write_text("canary")
+        monkeypatch.setenv("KEY", "canary")
+        (finding,) = await examine_backends(config)
+        assert finding.code == "works"
 
 
 async def test_a_key_that_is_not_there() -> None:

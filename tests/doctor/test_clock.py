@@ -1,10 +1,16 @@
 import ctypes
+import json
+import os
 import struct
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from flowpi.doctor import clock
+from tests.rig.wall_clock import WallClock
 
 UNSYNC = 0x40
 """STA_UNSYNC, of linux/timex.h."""
@@ -29,6 +35,16 @@ def test_the_clock(now: float, synchronised: bool, level: str, code: str) -> Non
 
 def test_the_year_is_named() -> None:
     assert "it is 1970 here" in clock.judge(0.0, False).message
+
+
+def test_a_clock_that_is_years_behind(tmp_path: Path) -> None:
+    wrong = WallClock(tmp_path / "clock")
+    wrong.leap(-5 * 365 * 86_400)
+    command = [sys.executable, "-m", "flowpi", "doctor", "--json", "--set", "audo.device=x"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, env={**os.environ, **wrong.environment}, timeout=60)
+    (finding,) = [finding for finding in json.loads(done.stdout) if finding["part"] == "clock"]
+    assert (finding["level"], finding["code"]) == ("failure", "clock_unset")
+    assert f"it is {time.gmtime().tm_year - 5} here" in finding["message"]
 
 
 def test_the_kernel_is_asked_and_nothing_is_set() -> None:

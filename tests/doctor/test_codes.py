@@ -1,6 +1,7 @@
 """The table of codes: each is told somewhere, each is provoked by a test, and no other is told."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from flowpi.doctor.findings import CODES, Finding
 
 PACKAGE = Path(findings.__file__).parent
 TESTS = Path(__file__).parent
+MANUAL = Path("docs/doctor.md")
 
 
 def words(files: list[Path]) -> set[str]:
@@ -30,6 +32,12 @@ def test_each_code_is_told() -> None:
 def test_each_code_is_provoked() -> None:
     tests = words([file for file in TESTS.glob("test_*.py") if file.name != "test_codes.py"])
     assert set(CODES) - tests == set()
+
+
+def test_each_code_is_in_the_manual_and_no_other() -> None:
+    table = [line for line in MANUAL.read_text().splitlines() if line.startswith("| ") and "`" in line]
+    said = {word for line in table for word in re.findall(r"`([a-z_]+)`", line.split("|")[2])}
+    assert said == set(CODES)
 
 
 def test_another_code_cannot_be_told() -> None:

@@ -41,7 +41,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]
         ("low", "warning", "low", "lower spool.max_mb"),
         ("no inodes", "failure", "inodes", "du --inodes"),
         ("read-only", "failure", "read_only", "remount,rw"),
-        ("another's", "failure", "forbidden", "chown"),
+        ("another's", "failure", "forbidden", "install"),
         ("torn out", "failure", "not_written", "replace"),
     ],
 )
@@ -59,7 +59,26 @@ def test_what_is_private_is_no_fault(small: dict[str, dict[str, str]]) -> None:
 
 def test_one_of_the_service_that_belongs_to_root(small: dict[str, dict[str, str]]) -> None:
     assert small["root's"]["code"] == "forbidden"
-    assert small["root's"]["hint"] == "sudo chown -R flowpi:flowpi /var/lib/flowpi/spool"
+    hint = "sudo chown -R flowpi:flowpi /var/lib/flowpi/spool && sudo systemctl restart flowpi"
+    assert small["root's"]["hint"] == hint
+    assert small["another user's"]["hint"] == hint
+
+
+def test_one_finding_for_two_folders_of_a_disk(small: dict[str, dict[str, str]]) -> None:
+    assert small["both full"]["code"] == "full"
+    assert small["both full"]["message"].endswith("/spool has 8 MB left")
+
+
+def test_nobody_is_told_to_take_over_what_is_not_theirs(small: dict[str, dict[str, str]]) -> None:
+    assert small["another's"]["hint"].startswith("`sudo install -d -o $USER /var/lib/private/spool`, or")
+    assert small["another's own"]["hint"].startswith("`sudo chown -R $USER /var/lib/private`, or")
+
+
+def test_a_file_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "spool").touch()
+    (finding,) = disk.examine(config_of(tmp_path))
+    assert (finding.level, finding.code) == ("failure", "not_written")
+    assert finding.hint == f"sudo mv {tmp_path}/spool {tmp_path}/spool.old"
 
 
 def test_what_waits_and_what_is_put_aside(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """All parts together: what is printed, and that one part hides no other."""
 
+import asyncio
 import json
 import threading
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 from flowpi.cli import main
 from flowpi.config import Config, Dictation, FilesSink, FlowBackend, Publish, SocketSink, Spool
 from flowpi.core.errors import ConfigError, FlowpiError, NoPermissionError
-from flowpi.doctor.examination import doctor, on_thread
+from flowpi.doctor.examination import Threads, boot_file, doctor, on_thread
 from flowpi.doctor.findings import Finding, fine
+from flowpi.host import refusal
 
 
 def config_of(place: Path, port: int) -> Config:
@@ -86,6 +88,31 @@ async def test_one_that_hangs_is_a_finding() -> None:
     (finding,) = await on_thread("disk", hangs, patience_s=0.05)
     stuck.set()
     assert (finding.part, finding.level, finding.code) == ("disk", "failure", "hangs")
+
+
+def test_nobody_waits_for_a_thread_at_the_end() -> None:
+    stuck = threading.Event()
+
+    async def leave_one_behind() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(Threads())
+        loop.run_in_executor(None, stuck.wait)
+
+    asyncio.run(leave_one_behind())
+    left = [thread for thread in threading.enumerate() if thread.name == "doctor"]
+    assert left
+    assert all(thread.daemon for thread in left)
+    stuck.set()
+
+
+def test_a_file_on_the_boot_partition_that_was_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusal, "RUN", tmp_path)
+    assert boot_file() == []
+    refusal.tell(tmp_path, "/boot/firmware/flowpi.yaml, line 3: audo is not a known key: did you mean audio?")
+    (finding,) = boot_file()
+    assert (finding.part, finding.level, finding.code) == ("configuration", "failure", "boot_file")
+    assert "line 3: audo" in finding.message
+    assert "systemctl restart flowpi-provision flowpi" in finding.hint
 
 
 async def test_one_that_answers_is_heard() -> None:

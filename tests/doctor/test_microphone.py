@@ -78,8 +78,16 @@ def test_one_that_stands_still(microphone: Microphone, tmp_path: Path) -> None:
 
 
 def test_a_file_instead(tmp_path: Path) -> None:
-    (finding,) = doctor.examine(Config(audio=Audio(source="wav", path="demo.wav")))
-    assert finding.code == "works"
+    def finding_of(path: str) -> Finding:
+        socket = SocketSink(path=str(tmp_path / "flowpi.sock"))
+        (found,) = doctor.examine(Config(audio=Audio(source="wav", path=path), publish=Publish(socket=socket)))
+        return found
+
+    assert finding_of(str(DEMO)).code == "works"
+    missing = finding_of("/no/such.wav")
+    assert (missing.level, missing.code) == ("failure", "broken")
+    assert "No such file" in missing.message
+    assert finding_of("flowpi/config.py").hint.startswith("convert it")
 
 
 @pytest.fixture

@@ -18,6 +18,10 @@ from tests.test_client import Daemon
 
 TAKEN = "the button on GPIO 17 cannot be used (GPIOPinInUse): check the pin number"
 
+FORBIDDEN = (
+    "the button /dev/input/event0 cannot be used (Permission denied): let the service use it: SupplementaryGroups=input"
+)
+
 
 @pytest.fixture
 def devices(tmp_path: Path) -> Path:
@@ -44,6 +48,9 @@ def test_each_kind_needs_its_own_device(devices: Path, faults: dict[str, str] | 
     config = Config(button=Button(kind="evdev", device=str(devices / "pedal"), key="KEY_F13"), led=Led(kind="apa102"))
     assert [finding.code for finding in panel.look(config, faults, devices)] == ["absent", "no_chip"]
     (devices / "pedal").touch()
+    (devices / "spidev0.1").touch()  # another one
+    absent = panel.look(config, faults, devices)[-1]
+    assert (absent.part, absent.code, absent.hint.split()[1]) == ("LED", "no_chip", "raspi-config")
     (devices / "spidev0.0").touch()
     assert [finding.code for finding in panel.look(config, faults, devices)] == ["works", "works"]
 
@@ -51,6 +58,9 @@ def test_each_kind_needs_its_own_device(devices: Path, faults: dict[str, str] | 
 def test_the_daemon_cannot_use_a_pin(devices: Path) -> None:
     taken, led = panel.look(Config(), {"button": TAKEN}, devices)
     assert taken == Finding("button", "warning", "pin", *TAKEN.split(": "))
+    (pedal, _) = panel.look(Config(), {"button": FORBIDDEN}, devices)
+    assert pedal.message == "the button /dev/input/event0 cannot be used (Permission denied)"
+    assert pedal.hint == "let the service use it: SupplementaryGroups=input"
     assert led.code == "works"
 
 

@@ -8,6 +8,7 @@ from flowpi.doctor.permissions import Accounts
 
 UNIT = {"LoadState": "loaded", "User": "flowpi", "SupplementaryGroups": "audio gpio"}
 KNOWN = Accounts({"root", "pi", "flowpi"}, {"flowpi": {"flowpi"}, "audio": {"pi"}, "gpio": set(), "input": {"flowpi"}})
+PEDAL = Config(button=Button(kind="evdev", device="/no/such/device", key="KEY_F13"), led=Led(kind="none"))
 
 
 def test_the_groups_of_the_unit_are_enough() -> None:
@@ -15,34 +16,46 @@ def test_the_groups_of_the_unit_are_enough() -> None:
 
 
 def test_those_of_the_user_are_enough() -> None:
-    config = Config(button=Button(kind="evdev", device="/dev/input/event0", key="KEY_F13"), led=Led(kind="none"))
-    assert permissions.service(config, UNIT, KNOWN) == []
+    assert permissions.service(PEDAL, UNIT, KNOWN) == []
 
 
 @pytest.mark.parametrize(
     ("config", "unit", "known", "code", "hint"),
     [
-        (Config(), UNIT, Accounts({"root"}, {}), "no_user", "sudo flowpi setup"),
+        (
+            Config(),
+            UNIT,
+            Accounts({"root"}, {}),
+            "no_user",
+            permissions.BRING_THE_USER_BACK,
+        ),
         (
             Config(),
             UNIT,
             Accounts(KNOWN.users, {name: KNOWN.groups[name] for name in ("flowpi", "audio")}),
             "no_group",
-            "sudo groupadd --system gpio",
+            "sudo groupadd --system gpio && sudo udevadm control --reload && sudo udevadm trigger",
         ),
         (
             Config(button=Button(kind="none"), led=Led(kind="none")),
             {**UNIT, "SupplementaryGroups": ""},
             KNOWN,
             "not_member",
-            "sudo usermod -aG audio flowpi, then sudo systemctl restart flowpi",
+            "sudo usermod -aG audio flowpi && sudo systemctl restart flowpi",
         ),
         (
             Config(led=Led(kind="apa102"), audio=Audio(source="wav", path="x")),
             UNIT,
             KNOWN,
             "no_group",
-            "sudo groupadd --system spi",
+            "sudo groupadd --system spi && sudo udevadm control --reload && sudo udevadm trigger",
+        ),
+        (
+            PEDAL,
+            UNIT,
+            Accounts(KNOWN.users, {**KNOWN.groups, "input": set()}),
+            "not_member",
+            "sudo usermod -aG input flowpi && sudo systemctl restart flowpi",
         ),
     ],
 )
@@ -51,13 +64,15 @@ def test_what_the_service_lacks(config: Config, unit: dict[str, str], known: Acc
     assert (finding.level, finding.code, finding.hint) == ("failure", code, hint)
 
 
-def test_who_may_use_the_socket() -> None:
-    assert permissions.caller("flowpi", "pi", {"pi", "flowpi"}, KNOWN) == []
-    assert permissions.caller(None, "pi", {"pi"}, KNOWN) == []
-    (stranger,) = permissions.caller("flowpi", "pi", {"pi"}, KNOWN)
-    assert (stranger.code, stranger.hint) == ("not_member", "sudo usermod -aG flowpi pi, then log in again")
-    (early,) = permissions.caller("flowpi", "flowpi", set(), KNOWN)
-    assert (early.code, early.hint) == ("not_member", "log out and in again, or `newgrp flowpi`")
+def test_a_pedal_may_be_of_the_services_own_group(tmp_path: Path) -> None:
+    (tmp_path / "pedal").touch()
+    config = Config(button=Button(kind="evdev", device=str(tmp_path / "pedal"), key="KEY_F13"), led=Led(kind="none"))
+    mine = (tmp_path / "pedal").group()
+    assert permissions.needed(config) == ["audio", mine]
+    nobodys = Accounts(KNOWN.users, {**KNOWN.groups, mine: set()})
+    assert [finding.code for finding in permissions.service(config, UNIT, nobodys)] == ["not_member"]
+    its_own = Accounts(KNOWN.users, {**KNOWN.groups, mine: {"flowpi"}})
+    assert permissions.service(config, UNIT, its_own) == []
 
 
 def test_a_key_that_all_can_read(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from flowpi.doctor import power
@@ -24,6 +26,12 @@ def test_now_and_before_are_told_apart() -> None:
     assert "(since the start, not now)" in power.judge(0x10000)[0].message
 
 
-def test_another_machine_has_nothing_to_say() -> None:
-    if not power.FLAGS.exists():
-        assert power.examine() == []
+@pytest.mark.parametrize("name", ["soc/soc:firmware", "soc@107c000000/soc@107c000000:firmware"])
+def test_where_the_firmware_of_each_pi_says_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir(parents=True)
+    (tmp_path / name / "get_throttled").write_text("50005\n")
+    assert [finding.code for finding in power.examine(tmp_path)] == ["undervoltage", "throttled"]
+
+
+def test_another_machine_has_nothing_to_say(tmp_path: Path) -> None:
+    assert power.examine(tmp_path) == []

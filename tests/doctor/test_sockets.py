@@ -42,6 +42,10 @@ def test_who_may_use_it(appliance: Appliance) -> None:
     other = next(group.gr_name for group in grp.getgrall() if group.gr_gid != appliance.socket.stat().st_gid)
     (finding,) = sockets.examine(config_of(appliance.socket, other))
     assert (finding.level, finding.code) == ("warning", "wrong_group")
+    assert f"usermod -aG {other} " in finding.hint
+    (finding,) = sockets.examine(config_of(appliance.socket, "no-such-group"))
+    assert (finding.level, finding.code) == ("warning", "wrong_group")
+    assert finding.hint.startswith("sudo groupadd --system no-such-group")
     ours = grp.getgrgid(appliance.socket.stat().st_gid).gr_name
     (finding,) = sockets.examine(config_of(appliance.socket, ours))
     assert finding.code == "works"
@@ -60,4 +64,4 @@ def test_nobody_there(tmp_path: Path) -> None:
 def test_not_for_this_user(tmp_path: Path) -> None:
     finding = alone("tests.doctor.disks", tmp_path)["a private socket"]
     assert (finding["level"], finding["code"]) == ("failure", "forbidden")
-    assert finding["hint"] == "sudo usermod -aG flowpi $USER, then log in again"
+    assert finding["hint"] == "`sudo usermod -aG flowpi $USER`, then log out and in again"

@@ -1,4 +1,4 @@
-"""Units, by what systemd 252 and 257 print. The rig shows the same of real units."""
+"""Units, by what systemd 252 and 257 print. `tests/appliance/test_doctor.py` shows the same of real units."""
 
 import pytest
 
@@ -70,6 +70,13 @@ def test_one_that_runs_and_one_that_is_not_there() -> None:
             "again and again",
             "journalctl -xu flowpi",
         ),
+        (  # as long as systemd 257 has yet to queue the start
+            {"ActiveState": "failed", "SubState": "failed-before-auto-restart", "ExecMainStatus": "1"},
+            "failure",
+            "failed",
+            "again and again",
+            "journalctl -xu flowpi",
+        ),
         (
             {"ActiveState": "inactive", "SubState": "dead"},
             "failure",
@@ -77,7 +84,13 @@ def test_one_that_runs_and_one_that_is_not_there() -> None:
             "inactive",
             "systemctl start flowpi",
         ),
-        ({"LoadState": "masked"}, "failure", "not_running", "masked", "systemctl unmask flowpi"),
+        (
+            {"LoadState": "masked"},
+            "failure",
+            "not_running",
+            "masked",
+            "unmask flowpi && sudo systemctl start",
+        ),
         ({"UnitFileState": "disabled"}, "warning", "not_enabled", "with the machine", "systemctl enable flowpi"),
         ({"NRestarts": "3"}, "warning", "restarts", "3 times", "-p warning"),
         ({"NeedDaemonReload": "yes"}, "warning", "outdated", "unit file has changed", "daemon-reload"),
@@ -88,6 +101,11 @@ def test_what_can_be_wrong(changed: dict[str, str], level: str, code: str, messa
     assert (finding.level, finding.code) == (level, code)
     assert message in finding.message
     assert hint in finding.hint
+
+
+def test_one_that_loads_is_no_fault() -> None:
+    (finding,) = findings_of(ActiveState="activating", SubState="start")
+    assert finding == Finding("flowpi.service", "ok", "works", "is starting")
 
 
 def test_one_finding_for_each_fault() -> None:

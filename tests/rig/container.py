@@ -71,7 +71,11 @@ class Container:
         """The process, as seen from here, that is process 1 in there and has become systemd."""
         assert self._process
         for child in Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split():
-            lines = dict(line.split(":\t", 1) for line in Path(f"/proc/{child}/status").read_text().splitlines())
+            try:
+                status = Path(f"/proc/{child}/status").read_text()
+            except (FileNotFoundError, ProcessLookupError):  # systemd-nspawn has helpers that soon end
+                continue
+            lines = dict(line.split(":\t", 1) for line in status.splitlines())
             if lines["NSpid"].split()[-1] == "1" and lines["Name"] == "systemd":
                 return int(child)
         return 0
@@ -120,7 +124,11 @@ class Container:
         self._process, self._leader = None, 0
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
