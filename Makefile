@@ -28,7 +28,7 @@ TEST_PACKAGES += user-mode-linux
 endif
 # lgpio has wheels for some Pythons only; its sources want swig, and PYPI=1 to have the library inside as the wheels do.
 DEB_PACKAGES := $(BUILD_PACKAGES) build-essential debhelper swig
-RIG_PACKAGES := dosfstools e2fsprogs git mmdebstrap mount pocketsphinx-testdata qemu-system-x86 qemu-utils systemd \
+RIG_PACKAGES := dosfstools e2fsprogs git mmdebstrap mount mtools pocketsphinx-testdata qemu-system-x86 qemu-utils systemd \
 	systemd-container util-linux
 BENCH_PACKAGES := $(BUILD_PACKAGES) alsa-utils socat
 

@@ -74,7 +74,8 @@ def test_the_led_tells_the_end_of_a_dictation_and_of_the_daemon(make: Make) -> N
     shown = len(levels())
     assert daemon.end() == 0
     stopping = levels()[shown:]
-    assert stopping[0] == SHUTTING_DOWN.steps[0][0]
+    twice = [brightness for brightness, _ in SHUTTING_DOWN.steps] * 2
+    assert stopping[: len(twice)] == twice
     assert stopping[-1] == 0.0
 
 

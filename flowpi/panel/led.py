@@ -106,9 +106,9 @@ class Lamp:
             self._repeat()
 
     async def played(self) -> None:
-        """Until the pattern that is shown over and over has been seen once. At once where there is no LED."""
+        """Until the pattern that goes on was seen, which takes two of its cycles. At once where there is no LED."""
         if self._pattern is not None and not isinstance(self._led, NoLed):
-            await asyncio.sleep(sum(seconds for _, seconds in self._pattern.steps))
+            await asyncio.sleep(2 * sum(seconds for _, seconds in self._pattern.steps))
 
     def close(self) -> None:
         """Dark."""

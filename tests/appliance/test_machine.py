@@ -3,20 +3,21 @@ light is looked at, its plug is pulled. Times are the machine's own, which is so
 """
 
 import json
-from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from flowpi.core.lights import WORKING
+from flowpi.config import Button
+from flowpi.core.lights import DELIVERED, LISTENING, READY, WORKING
+from tests.appliance.looking import wait_until_seen
 from tests.appliance.overhearing import heard, listen
-from tests.rig.machine import BUTTON_PIN, Edge, Machine
+from tests.rig.eye import moments, seen
+from tests.rig.machine import BUTTON_PIN, Machine
 from tests.speech import Recording, word_error_rate
 
 pytestmark = pytest.mark.vm
 
 TRANSCRIPTS = "cat /var/lib/flowpi/transcripts/*.jsonl"
-READY = "systemctl is-active flowpi flowpi-asr"
 
 LATE_S = 1.5
 """So long after a press or a release the light may change, and speech may be under way to the microphone."""
@@ -24,9 +25,10 @@ LATE_S = 1.5
 AFTER_A_BOOT_S = 900.0
 """The recogniser loads, and what waits is tried again at longer and longer intervals."""
 
-PRESSES = 100
+AT_ONCE, PRESSES = 10, 100
 BOUNCE = (0, 1, 0, 1, 0)
 """The levels of a contact that closes."""
+DOWN_S, UP_S = 0.15, 0.25
 
 
 def dictate(machine: Machine, sentence: Recording) -> tuple[float, float]:
@@ -41,23 +43,9 @@ def texts(lines: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines.splitlines()]
 
 
-def blinks(edges: list[Edge], since: float) -> bool:
-    return len([edge for edge in edges if edge.at > since]) >= 8
-
-
-def test_it_boots_to_ready_with_no_network_and_no_login(new_machine: Machine) -> None:
-    new_machine.start()
-    new_machine.until(READY)
-    assert new_machine.sh("ls /sys/class/net").split() == ["lo"]
-    assert new_machine.sh("who") == ""
-    assert new_machine.sh("systemctl show --property=NRestarts --value flowpi flowpi-asr").split() == ["0", "0"]
-    assert new_machine.sh("stat --format=%A /run/flowpi/flowpi.sock")[0] == "s"
-    # It is dark when it is ready, after it has shown that it starts.
-    assert [edge.level for edge in new_machine.edges()][-1] == 0
-
-
 def test_a_dictation_from_the_button_to_the_text(machine: Machine, sentence: Recording) -> None:
     listen(machine, "transcript/final")
+    wait_until_seen(machine, READY)
     pressed, released = dictate(machine, sentence)
     (text,) = texts(machine.until(TRANSCRIPTS))
     assert word_error_rate(sentence.text, text["text"]) <= 0.25
@@ -66,43 +54,46 @@ def test_a_dictation_from_the_button_to_the_text(machine: Machine, sentence: Rec
     machine.until("grep transcript/final /run/heard")
     assert heard(machine, "transcript/final") == [text]
 
-    edges = machine.wait_for_edges(lambda edges: blinks(edges, released), since=pressed)
-    lit = next(edge for edge in edges if edge.level == 1)
-    dark = next(edge for edge in edges if edge.at > lit.at)
-    assert lit.at < pressed + LATE_S, "it is lit while it listens"
-    assert dark.at > released, "and steadily"
-    period_s = sum(seconds for _, seconds in WORKING.steps)
-    working = [edge.at for edge in edges if edge.at > released + period_s and edge.level == 1][:4]
-    periods = [later - earlier for earlier, later in pairwise(working)]
-    assert all(period_s / 2 < period < period_s * 3 for period in periods), "then it blinks while it works"
-    at_last = machine.wait_for_edges(lambda edges: edges[-1].level == 0, since=pressed)
-    assert at_last[-1].level == 0
+    wait_until_seen(machine, READY, since=released)
+    edges = machine.edges(since=pressed)
+    lit, dark = edges[:2]
+    assert lit.at < pressed + LATE_S
+    assert seen(edges, lit.at, released) is LISTENING
+    ((delivered, moment),) = moments(edges, since=released)
+    assert moment is DELIVERED
+    assert released < dark.at < released + LATE_S
+    assert seen(edges, released + LATE_S, delivered) is WORKING
 
 
 def test_a_power_cut_while_it_works_loses_no_word(machine: Machine, sentence: Recording) -> None:
     _, released = dictate(machine, sentence)
-    machine.wait_for_edges(lambda edges: blinks(edges, released), since=released)
+    wait_until_seen(machine, WORKING, since=released)
     assert machine.run(TRANSCRIPTS).code != 0, "the text came before the cut"
     machine.power_cut()
     machine.start()
-    machine.until(READY)
     (text,) = texts(machine.until(TRANSCRIPTS, AFTER_A_BOOT_S))
     assert word_error_rate(sentence.text, text["text"]) <= 0.25
     assert text["late"]
 
 
 def test_a_hundred_presses_with_bounce(machine: Machine) -> None:
-    """The contact bounces as fast as it can here. That and the look at it may be stretched, so the filter is slow."""
-    machine.sh("echo 'button: {debounce_ms: 200}' >> /etc/flowpi/flowpi.yaml")
-    machine.sh("systemctl mask --runtime --now flowpi-asr; systemctl restart flowpi")
-    machine.until("systemctl is-active flowpi")
+    """A contact that bounces for longer than the filter takes is one that was pressed twice; here a computer may be too
+    busy to bounce in time, and the presses are made anew.
+    """
+    machine.sh("systemctl mask --runtime --now flowpi-asr")
     listen(machine, "event/button")
     steps = []
-    for _ in range(PRESSES):
-        steps += [(BUTTON_PIN, level, 0.0 if number else 0.8) for number, level in enumerate(BOUNCE)]
-        steps += [(BUTTON_PIN, 1 - level, 0.0 if number else 1.0) for number, level in enumerate(BOUNCE)]
-    machine.pull(steps)
-    machine.sh("sleep 5")
-    kinds = [payload["kind"] for payload in heard(machine, "event/button")]
-    assert kinds.count("pressed") == PRESSES
-    assert kinds.count("released") == PRESSES
+    for _ in range(AT_ONCE):
+        steps += [(BUTTON_PIN, level, 0.0 if number else UP_S) for number, level in enumerate(BOUNCE)]
+        steps += [(BUTTON_PIN, 1 - level, 0.0 if number else DOWN_S) for number, level in enumerate(BOUNCE)]
+    counted = 0
+    while counted < PRESSES:
+        before = len(heard(machine, "event/button"))
+        at = machine.pull(steps)
+        slowest_s = max(end - begin for begin, end in zip(at[::5], at[4::5], strict=True))
+        machine.sh("sleep 1")  # nobody says when nothing more comes
+        if slowest_s < Button().debounce_ms / 1000:
+            kinds = [payload["kind"] for payload in heard(machine, "event/button")[before:]]
+            assert kinds.count("pressed") == AT_ONCE
+            assert kinds.count("released") == AT_ONCE
+            counted += AT_ONCE

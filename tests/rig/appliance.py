@@ -196,9 +196,7 @@ class Appliance:
         before = len(self.lights())
         self.daemon = Process(led, self.directory, self.environment)
         self.daemon.notice("READY=1")
-        while (
-            len(self.lights()) < before + 3
-        ):  # after READY: it is taken, shows that it starts, and does until it was seen
+        while len(self.lights()) < before + 3:  # after READY: taken, shown to start, and again until it was seen
             self.daemon.check()
             select.select([], [], [], 0.01)
         return self.daemon

@@ -10,10 +10,10 @@ from statistics import fmean, median
 from flowpi.core.lights import ALL, LISTENING, MOMENTS, READY, Pattern
 from tests.rig.machine import Edge
 
-LOOK_S = 4.0
+LOOK_S = 3.5
 """A look that tells any pattern which goes on: the slowest comes again after 3 s."""
 
-LATE_S = 0.05
+LATE_S = 0.07
 """So much sooner or later than it should be after the others a change may come, on the average."""
 
 LATEST_S = 0.15
@@ -31,7 +31,8 @@ def seen(edges: Sequence[Edge], since: float, until: float) -> Pattern | None:
         return alike[0] if len(alike) == 1 else None
     if until - since < LOOK_S:
         return None
-    return LISTENING if any(edge.level for edge in edges if edge.at <= since) and edges[-1].level else READY
+    before = [edge for edge in edges if edge.at <= since]
+    return LISTENING if before and before[-1].level else READY
 
 
 def moments(edges: Sequence[Edge], since: float) -> list[tuple[float, Pattern]]:

@@ -38,8 +38,11 @@ class Edge(NamedTuple):
 
 
 class Machine:
-    def __init__(self, kernel: Path, work: Path) -> None:
-        """`kernel` holds `vmlinuz` and `initrd`; `work` holds the disks, `NAME.qcow2`, which are changed."""
+    def __init__(self, kernel: Path, work: Path, more: str = "") -> None:
+        """`kernel` holds `vmlinuz` and `initrd`; `work` holds the disks, `NAME.qcow2`, which are changed.
+
+        `more`: of the kernel's command line.
+        """
         self._work = work
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -47,7 +50,8 @@ class Machine:
         self.console = work / "console.log"
         self._command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         self._command += ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "2"]
-        self._command += ["-m", "1024", "-kernel", f"{kernel}/vmlinuz", "-initrd", f"{kernel}/initrd", "-append", BOOT]
+        self._command += ["-m", "1024", "-kernel", f"{kernel}/vmlinuz", "-initrd", f"{kernel}/initrd"]
+        self._command += ["-append", f"{BOOT} {more}"]
         for disk in DISKS:
             self._command += ["-drive", f"file={work}/{disk}.qcow2,if=virtio,format=qcow2,cache=none"]
         self._command += ["-chardev", f"file,id=console,path={self.console},append=on", "-serial", "chardev:console"]

@@ -48,7 +48,7 @@ def test_what_goes_on_is_seen_whenever_one_begins_to_look(pattern: Pattern) -> N
         assert seen(edges, since, since + LOOK_S + 2 * chance.random()) is pattern, (since, edges)
 
 
-@pytest.mark.parametrize("steps", [((1.0, 0.3), (0.0, 0.3)), ((1.0, 0.3), (0.0, 2.7)), ((1.0, 0.45), (0.0, 0.15)) * 3])
+@pytest.mark.parametrize("steps", [((1.0, 0.3), (0.0, 0.3)), ((1.0, 1.0), (0.0, 1.0)), ((1.0, 0.45), (0.0, 0.15)) * 3])
 def test_what_is_not_in_the_table_is_nothing(steps: tuple[tuple[float, float], ...]) -> None:
     edges = edges_of((Pattern("other", steps, WHITE, ""), 12.0), chance=random.Random(0))
     assert seen(edges, 1.0, 1.0 + 2 * LOOK_S) is None
@@ -57,6 +57,12 @@ def test_what_is_not_in_the_table_is_nothing(steps: tuple[tuple[float, float], .
 def test_a_change_from_one_to_the_other_is_neither() -> None:
     edges = edges_of((STARTING, 4.0), (WORKING, 8.0), chance=random.Random(0))
     assert seen(edges, 2.0, 2.0 + LOOK_S) is None
+
+
+@pytest.mark.parametrize("pattern", [READY, LISTENING], ids=lambda pattern: pattern.name)
+def test_what_is_steady_is_seen_between_others(pattern: Pattern) -> None:
+    edges = edges_of((WORKING, 1.0), (pattern, 5.0), (NO_BACKEND, 6.0), chance=random.Random(0))
+    assert seen(edges, 1.2, 1.2 + LOOK_S) is pattern
 
 
 def test_a_short_look_at_what_is_steady_tells_nothing() -> None:
