@@ -1,4 +1,4 @@
-"""The configuration that a person left on the card, at the next boot: a good one, a broken one, one that was cut off."""
+"""The configuration that a person left on the card, at the next boot: a good one, a broken one, one cut off."""
 
 import json
 from pathlib import Path
