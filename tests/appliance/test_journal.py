@@ -56,7 +56,7 @@ def test_a_dictation_can_be_found_and_not_read(verbose: Container, spoken: Path)
     assert "priority=7" in journal, "and also what DEBUG says"
     assert text["text"].lower() not in journal
     words = {word for word in re.findall(r"[a-z]+", text["text"].lower()) if len(word) > 4}
-    assert len(words) > 2
+    assert words
     assert not words & set(re.findall(r"[a-z]+", journal))
 
 
