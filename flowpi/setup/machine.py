@@ -85,7 +85,8 @@ def look(root: str, paths: Iterable[str]) -> Machine:
         libraries=libraries,
         files=files,
         command=os.readlink(command) if os.path.islink(command) else "" if os.path.lexists(command) else None,
-        user=_has_user(root),
+        user=user is not None and user < PERSONS,
+        person=user is not None and user >= PERSONS,
         config=_is_there(inside(root, CONFIG)),
         model=any(Path(root + environment).glob("lib/python3*/site-packages/moonshine_voice/assets/*/*.ort")),
         udev=not root and os.path.exists("/run/udev/control"),
@@ -172,7 +173,8 @@ def _is_there(path: str) -> bool:
     return True
 
 
-def _has_user(root: str) -> bool:
+def _user(root: str) -> int | None:
+    """The number of the user flowpi."""
     try:
         found = re.search(r"^flowpi:[^:]*:(\d+):", Path(inside(root, "/etc/passwd")).read_text(), re.M)
     except OSError:

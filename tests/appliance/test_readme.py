@@ -1,7 +1,7 @@
 """The README's chapter on installation, word by word, by a person with a clone and sudo, on a Debian with no network.
 
-What needs a network has a stand-in: `make deb` was run by the rig on the same release, apt has what it is asked for, and
-pip has a directory of wheels.
+What needs a network has a stand-in: `make deb` was run by the rig on the same release, apt has what it is asked for,
+and pip has a directory of wheels.
 """
 
 import json
