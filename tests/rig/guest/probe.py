@@ -326,7 +326,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "make a user namespace": in_a_child(lambda: checked(libc.unshare(CLONE_NEWUSER))),
     "make a mount namespace": in_a_child(lambda: checked(libc.unshare(CLONE_NEWNS))),
     "make a network namespace": in_a_child(lambda: checked(libc.unshare(CLONE_NEWNET))),
-    "mount": mounts,
+    "mount a file system": mounts,
     "mount for all to see": mounts_for_all,
     # RestrictRealtime, LockPersonality, SystemCallFilter, SystemCallArchitectures
     "real-time scheduling": in_a_child(real_time),
