@@ -31,7 +31,13 @@ def test_killed_at_each_call_it_leaves_one_configuration_and_the_next_run_ends_t
     killed = [life.before.split(" of ") for life in found[:-1]]
     kinds = Counter(what for what, _ in killed)
     if scenario == "bad":
-        assert {path for _, path in killed} == {"boot", "boot/flowpi-error.txt", "run", "run/.refused"}
+        assert {path for _, path in killed} == {
+            "boot",
+            "boot/flowpi-error.txt",
+            "etc/not-wiped.sha256",
+            "run",
+            "run/.refused",
+        }
         assert kinds["sync"] >= 2
         return
     assert {"open", "write", "sync", "rename", "unlink"} <= set(kinds)
