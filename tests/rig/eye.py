@@ -3,6 +3,7 @@
 By rhythm alone, with the patience that a busy machine needs: a change that comes late is followed by one in time.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import fmean, median
@@ -19,6 +20,9 @@ LATE_S = 0.07
 LATEST_S = 0.15
 """And any of them."""
 
+CLEARER = 2
+"""A short look may be like two patterns; it is taken for one that it is so many times more like."""
+
 
 def seen(edges: Sequence[Edge], since: float, until: float) -> Pattern | None:
     """What went on from `since` to `until`. None: nothing of the table, or it was too short to tell.
@@ -27,8 +31,10 @@ def seen(edges: Sequence[Edge], since: float, until: float) -> Pattern | None:
     """
     inside = [edge for edge in edges if since < edge.at <= until]
     if inside:
-        alike = [pattern for pattern in ALL if pattern not in MOMENTS and _goes_on(pattern, inside, since, until)]
-        return alike[0] if len(alike) == 1 else None
+        going_on = [pattern for pattern in ALL if pattern not in MOMENTS]
+        apart = {pattern.name: _apart(pattern, inside, since, until) for pattern in going_on}
+        best, next_best = sorted(going_on, key=lambda pattern: apart[pattern.name])[:2]
+        return best if apart[best.name] < LATE_S and CLEARER * apart[best.name] < apart[next_best.name] else None
     if until - since < LOOK_S:
         return None
     before = [edge for edge in edges if edge.at <= since]
@@ -63,24 +69,21 @@ def _flips(pattern: Pattern) -> tuple[list[Edge], float]:
     return flips, at
 
 
-def _goes_on(pattern: Pattern, edges: Sequence[Edge], since: float, until: float) -> bool:
-    """Whether it does, in whatever part of its cycle it was at the first edge."""
+def _apart(pattern: Pattern, edges: Sequence[Edge], since: float, until: float) -> float:
+    """How late or early the edges are for it on the average, in whatever part of its cycle it was at the first of them;
+    infinite if it cannot be what went on."""
     flips, cycle_s = _flips(pattern)
     turns = len(edges) // len(flips) + 3 if flips else 0
     due = [Edge(flip.at + turn * cycle_s, flip.level) for turn in range(turns) for flip in flips]
+    least = math.inf
     for first in range(1, len(flips) + 1):
         wanted = due[first : first + len(edges)]
         late = _late(edges, wanted)
         begun = median(late)
         before, after = begun + due[first - 1].at, begun + due[first + len(edges)].at
-        if (
-            wanted[0].level == edges[0].level
-            and fmean(abs(one - begun) for one in late) < LATE_S
-            and before < since + LATEST_S
-            and after > until - LATEST_S
-        ):
-            return True
-    return False
+        if wanted[0].level == edges[0].level and before < since + LATEST_S and after > until - LATEST_S:
+            least = min(least, fmean(abs(one - begun) for one in late))
+    return least
 
 
 def _late(edges: Sequence[Edge], due: Sequence[Edge]) -> list[float]:
