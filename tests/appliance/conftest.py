@@ -57,15 +57,8 @@ def bare(layers: list[Path], deb: Path, tmp_path: Path) -> Iterator[Container]:
 
 
 @pytest.fixture(scope="session")
-def installed_layers(layers: list[Path], deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
-    """The same with the package, installed while it ran."""
-    work = tmp_path_factory.mktemp("installed")
-    container = Container(layers, work)
-    with container:
-        container.put(deb, "/root/flowpi.deb")
-        container.sh("dpkg --install /root/flowpi.deb && rm /root/flowpi.deb && systemctl stop 'flowpi*' && sync")
-    yield [container.changes, *layers]
-    store.remove(work)
+def installed_layers(usable: None, suite: str) -> list[Path]:
+    return build.installed(suite)
 
 
 @pytest.fixture
@@ -85,15 +78,6 @@ def machine_work(usable: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def machine(machine_work: Path) -> Iterator[Machine]:
-    """A computer on which flowpi was installed, and is ready. Each test has it as if no other had been there."""
+    """A computer with flowpi, after its first boot. Each test has it as if no other had been there."""
     with Machine(kernel(), machine_work).start(image.READY) as machine:
         yield machine
-
-
-@pytest.fixture
-def new_machine(usable: None, tmp_path: Path) -> Iterator[Machine]:
-    """The same, switched off and never booted."""
-    image.copy(build.machine_disks(), tmp_path)
-    machine = Machine(kernel(), tmp_path)
-    yield machine
-    machine.power_cut()

@@ -6,8 +6,8 @@ from pathlib import Path
 from tests.rig.container import Container
 from tests.speech import Recording
 
-FINAL = "cat /var/lib/flowpi/transcripts/*.jsonl"
-"""Fails until there is a text."""
+FINAL = "grep --no-filename . /var/lib/flowpi/transcripts/*.jsonl"
+"""Fails until there is a text: the file is there a moment before its first line."""
 
 HEARS_FILE = """\
 audio: {source: wav, path: /etc/flowpi/spoken.wav, preroll_ms: 5000}

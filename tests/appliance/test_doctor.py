@@ -78,13 +78,14 @@ def shared(installed_layers: list[Path], deb: Path, tmp_path_factory: pytest.Tem
 
 @pytest.fixture
 def appliance(shared: Container) -> Iterator[Container]:
-    """One that runs. Each test mends what it breaks; its configuration and its drop-ins are taken back for it."""
+    """One that runs. Each test mends what it breaks; configuration, drop-ins and restarts are taken back for it."""
     shared.until(RUN)
     before = shared.path(CONFIG).read_text()
     yield shared
     if shared.path(CONFIG).read_text() != before or shared.path(DROP_INS).exists():
         shared.sh("rm -rf /etc/systemd/system/flowpi*.service.d; systemctl daemon-reload")
         configure(shared, before)
+        shared.sh("systemctl reset-failed flowpi flowpi-asr")
 
 
 def configure(container: Container, text: str) -> None:

@@ -11,13 +11,12 @@ from flowpi.config import Button
 from flowpi.core.lights import DELIVERED, LISTENING, READY, WORKING
 from tests.appliance.looking import wait_until_seen
 from tests.appliance.overhearing import heard, listen
+from tests.appliance.talking import FINAL
 from tests.rig.eye import moments, seen
 from tests.rig.machine import BUTTON_PIN, Machine
 from tests.speech import Recording, word_error_rate
 
 pytestmark = pytest.mark.vm
-
-TRANSCRIPTS = "cat /var/lib/flowpi/transcripts/*.jsonl"
 
 LATE_S = 1.5
 """So long after a press or a release the light may change, and speech may be under way to the microphone."""
@@ -47,7 +46,7 @@ def test_a_dictation_from_the_button_to_the_text(machine: Machine, sentence: Rec
     listen(machine, "transcript/final")
     wait_until_seen(machine, READY)
     pressed, released = dictate(machine, sentence)
-    (text,) = texts(machine.until(TRANSCRIPTS))
+    (text,) = texts(machine.until(FINAL))
     assert word_error_rate(sentence.text, text["text"]) <= 0.25
     assert not text["late"]
     assert text["backend"] == "local"
@@ -68,10 +67,10 @@ def test_a_dictation_from_the_button_to_the_text(machine: Machine, sentence: Rec
 def test_a_power_cut_while_it_works_loses_no_word(machine: Machine, sentence: Recording) -> None:
     _, released = dictate(machine, sentence)
     wait_until_seen(machine, WORKING, since=released)
-    assert machine.run(TRANSCRIPTS).code != 0, "the text came before the cut"
+    assert machine.run(FINAL).code != 0, "the text came before the cut"
     machine.power_cut()
     machine.start()
-    (text,) = texts(machine.until(TRANSCRIPTS, AFTER_A_BOOT_S))
+    (text,) = texts(machine.until(FINAL, AFTER_A_BOOT_S))
     assert word_error_rate(sentence.text, text["text"]) <= 0.25
     assert text["late"]
 

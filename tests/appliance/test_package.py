@@ -4,11 +4,13 @@ What an owner does to install it: `test_readme.py`.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.appliance.talking import FINAL, speak_from_file
+from tests.rig import build
 from tests.rig.container import Container
 from tests.rig.package import older
 from tests.speech import Recording, word_error_rate
@@ -33,10 +35,6 @@ def listing(container: Container) -> dict[str, str]:
         digest, _, path = line.partition("  ./")
         lines[path] += digest
     return lines
-
-
-def after_the_boot(container: Container) -> None:
-    container.until("systemctl is-active flowpi flowpi-asr")
 
 
 def test_nothing_is_left_behind(bare: Container) -> None:
@@ -73,11 +71,12 @@ def test_removal_keeps_what_is_the_owners(bare: Container) -> None:
 
 
 @pytest.fixture
-def earlier(bare: Container, suite: str) -> Container:
-    """With the version before, in use."""
-    bare.put(older(suite), "/root/older.deb")
-    bare.sh(f"{DPKG} --install /root/older.deb", 120)
-    return bare
+def earlier(usable: None, suite: str, deb: Path, tmp_path: Path) -> Iterator[Container]:
+    """With the version before, in use; the package is its /root/flowpi.deb."""
+    with Container(build.installed(suite, older), tmp_path / "container") as container:
+        container.put(deb, "/root/flowpi.deb")
+        container.until("systemctl is-active flowpi && systemctl is-active flowpi-asr")
+        yield container
 
 
 def test_an_upgrade_keeps_the_dictation_that_it_meets(earlier: Container, spoken: Path, sentence: Recording) -> None:

@@ -20,7 +20,6 @@ from flowpi.core.lights import (
 )
 from tests.appliance.looking import now, wait_until_lit, wait_until_seen
 from tests.rig.eye import moments, seen
-from tests.rig.image import SLOW
 from tests.rig.machine import BUTTON_PIN, Machine
 
 pytestmark = pytest.mark.vm
@@ -29,6 +28,8 @@ JUST_S = 0.05
 STARTED_S = sum(seconds for _, seconds in STARTED.steps)
 
 FULL = "/var/lib/flowpi/full"
+
+ITS_OWN = "device_id: panel\n"
 
 FAR = """\
 dictation: {backends: [far]}
@@ -69,7 +70,7 @@ def test_the_table(machine: Machine) -> None:
     assert machine.run("systemctl start flowpi").code != 0
     wait_until_seen(machine, CONFIGURATION, since=began)
 
-    configure(machine, SLOW)
+    configure(machine, ITS_OWN)
     machine.sh("systemctl stop flowpi-signal")
     began = now(machine)
     machine.sh("systemctl start flowpi")
@@ -92,10 +93,10 @@ def test_the_table(machine: Machine) -> None:
     ended = say_nothing(machine)
     wait_until_seen(machine, NO_NETWORK, since=ended)
 
-    reload(machine, SLOW + "audio: {device: nonesuch}\n")
+    reload(machine, ITS_OWN + "audio: {device: nonesuch}\n")
     wait_until_seen(machine, NO_MICROPHONE)
 
-    reload(machine, SLOW)
+    reload(machine, ITS_OWN)
     tap_and_hold = [(BUTTON_PIN, 0, 0.0), (BUTTON_PIN, 1, 0.1), (BUTTON_PIN, 0, 0.1), (BUTTON_PIN, 1, 10.5)]
     ended = machine.pull(tap_and_hold)[-1]
     wait_until_seen(machine, MUTED_LIGHT, since=ended)

@@ -1,13 +1,14 @@
 """The machine's disks: a root with the package installed as an owner does it, a data disk, a boot partition.
 
-Nothing of flowpi is in there but its package. The rig adds the kernel's modules, the simulated board and the way in.
+Nothing of flowpi is in there but its package, and a configuration on the boot partition. The rig adds the kernel's
+modules, the simulated board and the way in.
 """
 
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.rig import debian, store
+from tests.rig import boot_disk, debian, store
 from tests.rig.machine import Machine
 
 GUEST = Path(__file__).parent / "guest"
@@ -43,14 +44,19 @@ FSTAB = """\
 /dev/vdc /boot/firmware vfat rw,noatime 0 2
 """
 
-SLOW = """\
-# A recogniser at a tenth of its speed is not one that has failed.
-dictation: {first_result_timeout_s: 300}
+SECRET = "0123456789-a-key-of-this-house"
+
+CARD = f"""\
+# Written on a kitchen table. A recogniser at a tenth of its speed is not one that has failed.
+device_id: kitchen
+dictation: {{backends: [local], first_result_timeout_s: 300}}
+backends: {{local: {{kind: flow, url: "ws+unix:///run/flowpi/asr.sock", client_key: {SECRET}}}}}
+...
 """
-"""All of the machine's configuration."""
+"""All of the machine's configuration: what a person left on the boot partition before the first boot."""
 
 READY = "ready"
-"""The saved state: booted, and the daemon and the recogniser have said that they are ready."""
+"""The saved state: booted once, and the daemon and the recogniser have said that they are ready."""
 
 
 def disks(root: Path, kernel: Path, place: Path, install: Callable[[Path], None]) -> None:
@@ -63,6 +69,7 @@ def disks(root: Path, kernel: Path, place: Path, install: Callable[[Path], None]
     store.remove(work)
     _disk(place, "data", "64M", "mke2fs", "-q", "-t", "ext4")
     _disk(place, "boot", "32M", "mkfs.vfat", "-n", "bootfs")
+    boot_disk.copy_to(place, CARD, "flowpi.yaml")
 
 
 def _disk(place: Path, name: str, size: str, *make: str | Path) -> None:
@@ -82,7 +89,7 @@ def _furnish(tree: Path, kernel: Path) -> None:
     for name in ("channel.py", "room.py", "simulate.sh"):
         shutil.copy(GUEST / name, scripts)
     for service in tree.glob("lib/systemd/system/flowpi*.service"):
-        if "ProcSubset=pid" in service.read_text():
+        if "\nProcSubset=pid\n" in service.read_text():
             continue  # it looks at no board, and could not
         (units / f"{service.name}.d").mkdir(exist_ok=True)
         shutil.copy(GUEST / "board.conf", units / f"{service.name}.d")
@@ -96,7 +103,6 @@ def _furnish(tree: Path, kernel: Path) -> None:
     for directory in ("var/lib/flowpi", "boot/firmware"):
         (tree / directory).mkdir(parents=True, exist_ok=True)
     (tree / "etc/asound.conf").write_text(SOUND)
-    (tree / "etc/flowpi/flowpi.yaml").write_text(SLOW)
     (tree / "etc/fstab").write_text(FSTAB)
     (tree / "etc/hostname").write_text("front-desk\n")
     (tree / "etc/machine-id").write_text("")
@@ -107,7 +113,7 @@ def boot(kernel: Path, disks: Path, place: Path) -> None:
     copy(disks, place)
     with Machine(kernel, place) as machine:
         machine.sh("systemctl is-system-running --wait || true")
-        machine.until("systemctl is-active flowpi flowpi-asr")
+        machine.until("systemctl is-active flowpi && systemctl is-active flowpi-asr")
         machine.sh("sync")
         machine.save(READY)
     for name in ("channel", "qmp"):

@@ -173,8 +173,11 @@ class Machine:
 
     def edges(self, pin: int = LED_PIN, since: float = 0.0) -> list[Edge]:
         """What a line was set to, as its kernel noted it; only changes, and the first. 0 too when it is let go of."""
-        script = "cat /sys/devices/platform/gpio-sim.0/gpiochip0/../gpio/*/base; grep gpio_ /sys/kernel/tracing/trace"
-        base, _, trace = self.sh(f"{script} || true").partition("\n")
+        base = "cat /sys/devices/platform/gpio-sim.0/gpiochip0/../gpio/*/base"
+        found = self.run(f"{base} 2> /dev/null && grep gpio_ /sys/kernel/tracing/trace").out
+        if not found:
+            return []  # it boots, and has no chip yet
+        base, _, trace = found.partition("\n")
         number = int(base) + pin
         edges: list[Edge] = []
         for match in re.finditer(r" (\d+\.\d+): gpio_(?:value|direction): (\d+) +(?:set (\d)|in )", trace):
