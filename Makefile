@@ -47,15 +47,14 @@ test-long: $(VENV)/dev.stamp $(VENV)/node.stamp
 
 # Roots of Debian, containers and mounts are for root. What root writes here would be in its owner's way.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=HOME,XDG_CACHE_HOME )env PYTHONDONTWRITEBYTECODE=1
-rig: $(VENV)/dev.stamp
-	$(call need,$(RIG_PACKAGES))
+rig: $(VENV)/dev.stamp | rig-packages
 	$(AS_ROOT) $(BIN)/python -m tests.rig.build
 
-# The machine needs all that this computer has: its tests run alone, one after another.
+# Much of what they do is to wait. A machine needs more than a core of this computer.
 RIG_TEST := $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider --durations=10 --durations-min=5 tests/appliance --rig
 test-rig: rig
-	$(RIG_TEST) -m nspawn --numprocesses 2 --dist loadscope $(ARGS)
-	$(RIG_TEST) -m vm $(ARGS)
+	$(RIG_TEST) -m nspawn --numprocesses 4 --dist worksteal $(ARGS)
+	$(RIG_TEST) -m vm --numprocesses 2 --dist worksteal $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
@@ -111,9 +110,11 @@ $(VENV)/dev.stamp: $(VENV)/pip.stamp pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-.PHONY: test-packages
+.PHONY: test-packages rig-packages
 test-packages:
 	$(call need,$(TEST_PACKAGES))
+rig-packages:
+	$(call need,$(RIG_PACKAGES))
 
 # Debian has npm apart; where another nodejs brings it along, Debian's would conflict with that.
 $(VENV)/node.stamp: $(INTEROP)/package.json $(INTEROP)/package-lock.json | test-packages
@@ -128,7 +129,7 @@ $(VENV)/pip.stamp:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# Install the Debian packages that are missing. Neither root nor network when there is none.
+# Install the Debian packages that are missing, one target at a time. Neither root nor network when there is none.
 define need
 @missing=(); for package in $(1); do \
 	status=$$(dpkg-query --show --showformat='$${db:Status-Status}' "$$package" 2>/dev/null || true); \
@@ -136,6 +137,7 @@ define need
 done; \
 if (( $${#missing[@]} )); then \
 	sudo=(); [ "$$(id -u)" = 0 ] || sudo=(sudo); \
+	exec 9< Makefile; flock 9; \
 	echo "installing $${missing[*]}"; \
 	"$${sudo[@]}" apt-get -o DPkg::Lock::Timeout=600 --quiet update; \
 	"$${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \

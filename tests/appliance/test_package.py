@@ -52,22 +52,22 @@ def test_nothing_is_left_behind(bare: Container) -> None:
     assert bare.sh("find /var/lib/systemd /run /tmp /var/cache -name '*flowpi*'") == ""
 
 
-def test_removal_keeps_what_is_the_owners(bare: Container) -> None:
-    bare.sh(f"{DPKG} --install /root/flowpi.deb")
-    assert bare.sh("systemctl is-active flowpi flowpi-asr").split() == ["active", "active"]
-    assert bare.sh("systemctl is-enabled flowpi flowpi-asr").split() == ["enabled", "enabled"]
-    assert bare.sh("stat -c '%a %U:%G' /etc/flowpi/flowpi.yaml") == "640 root:flowpi\n"
-    bare.sh("echo 'device_id: mine' > /etc/flowpi/flowpi.yaml; echo kept > /var/lib/flowpi/kept")
-    bare.sh(f"{DPKG} --remove flowpi")
-    assert bare.run("systemctl is-active flowpi flowpi-asr").code != 0
-    assert bare.run("test -e /opt/flowpi -o -e /usr/bin/flowpi").code == 1
-    bare.sh(f"{DPKG} --install /root/flowpi.deb")
-    assert "device_id: mine" in bare.sh("flowpi config show")
-    assert bare.sh("cat /var/lib/flowpi/kept") == "kept\n"
-    assert bare.sh("systemctl is-active flowpi flowpi-asr").split() == ["active", "active"]
+def test_removal_keeps_what_is_the_owners(installed: Container, deb: Path) -> None:
+    installed.put(deb, "/root/flowpi.deb")
+    installed.until("systemctl is-active flowpi && systemctl is-active flowpi-asr")
+    assert installed.sh("systemctl is-enabled flowpi flowpi-asr").split() == ["enabled", "enabled"]
+    assert installed.sh("stat -c '%a %U:%G' /etc/flowpi/flowpi.yaml") == "640 root:flowpi\n"
+    installed.sh("echo 'device_id: mine' > /etc/flowpi/flowpi.yaml; echo kept > /var/lib/flowpi/kept")
+    installed.sh(f"{DPKG} --remove flowpi")
+    assert installed.run("systemctl is-active flowpi flowpi-asr").code != 0
+    assert installed.run("test -e /opt/flowpi -o -e /usr/bin/flowpi").code == 1
+    installed.sh(f"{DPKG} --install /root/flowpi.deb")
+    assert "device_id: mine" in installed.sh("flowpi config show")
+    assert installed.sh("cat /var/lib/flowpi/kept") == "kept\n"
+    assert installed.sh("systemctl is-active flowpi flowpi-asr").split() == ["active", "active"]
     # Also what a broken upgrade left can be purged.
-    bare.sh(f"{DPKG} --unpack /root/flowpi.deb && {DPKG} --purge flowpi", 120)
-    assert bare.run("getent passwd flowpi; systemctl is-active flowpi").out == "inactive\n"
+    installed.sh(f"{DPKG} --unpack /root/flowpi.deb && {DPKG} --purge flowpi", 120)
+    assert installed.run("getent passwd flowpi; systemctl is-active flowpi").out == "inactive\n"
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ UNWANTED = (
     "apt-daily-upgrade.timer",
     "dpkg-db-backup.timer",
     "e2scrub_all.timer",
+    "e2scrub_reap.service",
     "fstrim.timer",
     "proc-sys-fs-binfmt_misc.automount",
     "systemd-binfmt.service",

@@ -2,17 +2,13 @@
 # The hardware of a Raspberry Pi, as far as the daemon looks at it: the GPIO chip, an SPI bus, the board's revision, a
 # sound card.
 set -euo pipefail
-modprobe gpio-sim
-modprobe spi-sim
-modprobe snd-aloop
-modprobe uinput
+modprobe --all gpio-sim spi-sim snd-aloop uinput
 mountpoint --quiet /sys/kernel/config || mount -t configfs none /sys/kernel/config
 chip=/sys/kernel/config/gpio-sim/pi/bank0
-mkdir -p $chip
+mkdir -p $chip/line{0..27}
 echo 28 > $chip/num_lines
 echo pinctrl-bcm2711 > $chip/label
 for line in {0..27}; do
-	mkdir $chip/line"$line"
 	echo GPIO"$line" > $chip/line"$line"/name
 done
 echo 1 > /sys/kernel/config/gpio-sim/pi/live
