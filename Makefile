@@ -45,8 +45,10 @@ test: $(VENV)/dev.stamp $(VENV)/node.stamp
 test-long: $(VENV)/dev.stamp $(VENV)/node.stamp
 	$(BIN)/python -m tests.reliability --numprocesses 4 --dist worksteal $(ARGS)
 
-# Roots of Debian, containers and mounts are for root. What root writes here would be in its owner's way.
-AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=HOME,XDG_CACHE_HOME )env PYTHONDONTWRITEBYTECODE=1
+# Roots of Debian, containers and mounts are for root. What root writes here would be in its owner's way. The `make` in a
+# container has none of this one's jobs.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=HOME,XDG_CACHE_HOME )env --unset=MAKEFLAGS \
+	--unset=MFLAGS PYTHONDONTWRITEBYTECODE=1
 rig: $(VENV)/dev.stamp | rig-packages
 	$(AS_ROOT) $(BIN)/python -m tests.rig.build
 
