@@ -46,11 +46,11 @@ test-long: $(VENV)/dev.stamp $(VENV)/node.stamp
 	$(BIN)/python -m tests.reliability --numprocesses 4 --dist worksteal $(ARGS)
 
 # Roots of Debian, containers and mounts are for root. What root writes here would be in its owner's way. The `make` in a
-# container has none of this one's jobs.
+# container has none of this one's jobs. Building is nice to the tests that run beside it.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=HOME,XDG_CACHE_HOME )env --unset=MAKEFLAGS \
 	--unset=MFLAGS PYTHONDONTWRITEBYTECODE=1
 rig: $(VENV)/dev.stamp | rig-packages
-	$(AS_ROOT) $(BIN)/python -m tests.rig.build
+	nice $(AS_ROOT) $(BIN)/python -m tests.rig.build
 
 # Much of what they do is to wait. A machine needs more than a core of this computer.
 RIG_TEST := $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider --durations=10 --durations-min=5 tests/appliance --rig

@@ -27,7 +27,7 @@ AFTER_A_BOOT_S = 900.0
 AT_ONCE, PRESSES = 10, 100
 BOUNCE = (0, 1, 0, 1, 0)
 """The levels of a contact that closes."""
-DOWN_S, UP_S = 0.15, 0.25
+DOWN_S, UP_S = 0.1, 0.15
 
 
 def dictate(machine: Machine, sentence: Recording) -> tuple[float, float]:

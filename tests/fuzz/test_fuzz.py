@@ -9,7 +9,7 @@ from tests.fuzz.__main__ import CORPUS, NAMES, fuzz
 from tests.fuzz.seeds import SEEDS
 from tests.fuzz.targets import TARGETS
 
-RUNS = 20_000
+RUNS = 5_000
 
 
 @pytest.mark.parametrize("name", NAMES)
