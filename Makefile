@@ -53,7 +53,7 @@ rig: $(VENV)/dev.stamp | rig-packages
 	nice $(AS_ROOT) $(BIN)/python -m tests.rig.build
 
 # Much of what they do is to wait. A machine needs more than a core of this computer.
-RIG_TEST := $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider --durations=10 --durations-min=5 tests/appliance --rig
+RIG_TEST := $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider --durations=10 --durations-min=5 tests/system --rig
 test-rig: rig
 	$(RIG_TEST) -m nspawn --numprocesses 4 --dist worksteal $(ARGS)
 	$(RIG_TEST) -m vm --numprocesses 2 --dist worksteal $(ARGS)

@@ -2,6 +2,6 @@
 
 import sys
 
-from flowpi.cli import main
+from flowpi.cli.main import main
 
 sys.exit(main())

@@ -1,19 +1,17 @@
-"""The commands that talk to a running daemon over its local socket: record, listen, status.
+"""A conversation with a running daemon over its local socket, for the commands and the doctor.
 
-A plain blocking socket: these commands start in a tenth of a second because they load no event loop.
+The socket is a plain blocking one: commands start in a tenth of a second because they load no event loop.
 """
 
 import contextlib
 import json
 import socket
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, cast
 
-from flowpi.config import Config
-from flowpi.core import topics
+from flowpi.config.schema import Config
 from flowpi.core.errors import (
     DaemonUnavailable,
     FlowpiError,
@@ -23,7 +21,6 @@ from flowpi.core.errors import (
     TryAgainError,
     UsageError,
 )
-from flowpi.core.text import escaped
 from flowpi.host.paths import find_socket
 
 ANSWER_TIMEOUT_S = 15.0
@@ -43,11 +40,7 @@ ERRORS: dict[str, type[FlowpiError]] = {
 """What the daemon's error codes end a command with; any other: 70."""
 
 
-DEFAULT_FILTERS = ["availability", "state", "transcript/#", "event/#", "stats"]
-"""What `listen` shows: everything but `level`, which costs wake-ups and is made only for those who ask for it."""
-
-
-class Connection:
+class DaemonConnection:
     """One conversation with the daemon; closed when its context is left.
 
     Raises:
@@ -128,95 +121,3 @@ class Connection:
         while True:
             self._socket.settimeout(None if until is None else max(0.001, until - time.monotonic()))
             yield self.read()
-
-
-def record(config: Config, action: str) -> int:
-    """`flowpi record ACTION`: prints the state that the daemon is in then."""
-    with Connection(config) as connection:
-        answer = connection.ask({"command": "record", "action": action})
-        print(answer["state"])
-    if answer.get("recorded") is False:
-        raise SpoolError(
-            "the disk did not take the sound: it is in memory only", "see `flowpi status`; the text may come"
-        )
-    return 0
-
-
-def listen(config: Config, *, filters: Sequence[str], text_only: bool) -> int:
-    """`flowpi listen`: messages as JSON lines, or final texts, until the daemon or the reader goes away."""
-    wanted = [topics.FINAL] if text_only else list(filters) or DEFAULT_FILTERS
-    with Connection(config) as connection:
-        for message in connection.subscribe(wanted):
-            if not text_only:
-                _print(_json_line(message))
-            elif text := message["payload"]["text"]:
-                _print(" ".join(text.split()))
-    return 0
-
-
-def status(config: Config, *, as_json: bool, follow: bool) -> int:
-    """`flowpi status`: one screen for a person, or JSON; with `follow` again at every change."""
-    with Connection(config) as connection:
-        if not follow:
-            now = connection.ask({"command": "status"})["status"]
-            _print(json.dumps(now) if as_json else describe(connection.hello, now))
-            return 0
-        seen: dict[str, Any] = {}
-        shown = ""
-        for message in connection.subscribe([topics.STATE, topics.STATS]):
-            seen[message["topic"]] = message["payload"]
-            if topics.STATE in seen:
-                state, stats = seen[topics.STATE], seen.get(topics.STATS, {})
-                now = json.dumps({"state": state, "stats": stats}) if as_json else _line(state)
-                if now != shown:
-                    _print(now)
-                shown = now
-    return 0
-
-
-def describe(hello: dict[str, Any], now: dict[str, Any]) -> str:
-    """The screen."""
-    state, stats, backlog = now["state"], now["stats"], now["backlog"]
-    oldest = f", the oldest since {backlog['oldest_at']}" if backlog["oldest_at"] else ""
-    in_memory = f", {backlog['in_memory']} in memory only" if backlog["in_memory"] else ""
-    names = ("delivered", "cancelled", "dropped", "failed")
-    counted = [str(stats["dictations"]), *(f"{stats[name]} {name}" for name in names)]
-    rows = [
-        ("flowpi", f"{hello['flowpi']} on {hello['device_id']}, since {stats['started_at']}"),
-        ("state", f"{state['state']} since {state['since']}"),
-        ("utterance", state["utterance"] or "-"),
-        ("backend", state["backend"] or "none has answered yet"),
-        ("kept for later", f"{backlog['count']}{oldest}{in_memory}"),
-        ("dictations", ", ".join(counted)),
-        ("sound lost", f"{stats['lost_ms']} ms in {stats['gaps']} gaps"),
-    ]
-    last = [
-        f"{name.removesuffix('_ms').replace('_', ' ')} {value:g} ms"
-        for name, value in stats.items()
-        if name.endswith("_ms") and name != "lost_ms" and value is not None
-    ]
-    rows += [("last", ", ".join(last))] if last else []
-    rows += [("fault", f"{message} (since {since})") for message, since in _faults(state).items()]
-    return "\n".join(f"{name:<15} {value}" for name, value in rows)
-
-
-def _faults(state: dict[str, Any]) -> dict[str, str]:
-    """Message and since when. One thing can be two faults: that a backend refuses, and that there is no other."""
-    return {fault["message"]: fault["since"] for fault in reversed(state["faults"])}
-
-
-def _line(state: dict[str, Any]) -> str:
-    faults = "".join(f"; {message}" for message in _faults(state))
-    kept = f", {state['spooled']} kept for later" if state["spooled"] else ""
-    return f"{state['since']} {state['state']}{kept}{faults}"
-
-
-def _json_line(message: dict[str, Any]) -> str:
-    """Readable, and nothing in it that a terminal acts on."""
-    return escaped(json.dumps(message, ensure_ascii=False).encode()).decode()
-
-
-def _print(text: str) -> None:
-    """A line at once, safe for a terminal: what was dictated may hold control characters."""
-    sys.stdout.write("".join(c if c.isprintable() or c == "\n" else " " for c in text) + "\n")
-    sys.stdout.flush()

@@ -18,11 +18,11 @@ import logging
 import math
 from collections.abc import Callable
 
-from flowpi.audio.mask import Mask
-from flowpi.audio.mute import Mute
+from flowpi.audio.cue_mask import CueMask
+from flowpi.audio.device_probe import DeviceProbe, Ended
+from flowpi.audio.recorder import Following, Log, Recorder
+from flowpi.audio.silence_watch import SilenceWatch
 from flowpi.audio.source import Gap, Source
-from flowpi.audio.take import Following, Log, Take
-from flowpi.audio.trial import Ended, Trials
 from flowpi.core.errors import MicrophoneError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.level import Level, measure
@@ -65,7 +65,7 @@ class Capture:
         on_recovery: Callable[[], None],
         on_silence: Callable[[bool], None],
         on_level: Callable[[Level], None],
-        mask: Mask | None = None,
+        mask: CueMask | None = None,
     ) -> None:
         """
         Args:
@@ -83,25 +83,25 @@ class Capture:
         self._on_fault = on_fault
         self._on_recovery = on_recovery
         self._on_level = on_level
-        self._masking = mask or Mask()
+        self._masking = mask or CueMask()
         self._loop = asyncio.get_running_loop()
         self._ring_frames = math.ceil((preroll_s + LATE_S) * RATE_HZ) if preroll_s else 0
         self._ring = Ring(self._ring_frames)
-        self._takes: list[Take] = []
+        self._takes: list[Recorder] = []
         self._timer: asyncio.TimerHandle | None = None
         self._open = False
         self._closed = False
         """By `close`, until `start`."""
         self._stuck = False
         """Dead, and not closed yet: closing it could take for ever."""
-        self._trials = Trials(self._trial_ended)
+        self._trials = DeviceProbe(self._trial_ended)
         self._lost: MicrophoneError | None = None
         """Until sound comes again."""
         self._tries = 0
         self._heard_at = 0.0
         self._sounded = False
         """Something was heard since it was opened."""
-        self._mute = Mute(source.name, on_silence)
+        self._mute = SilenceWatch(source.name, on_silence)
         self._metering = False
         self.frames = 0
         """Heard since the start, gaps not counted."""
@@ -168,7 +168,7 @@ class Capture:
             self._open_at_once(self._try_open)
         if self._lost is not None:
             raise self._lost
-        take = Take(entry)
+        take = Recorder(entry)
         if self._preroll_s:
             late_s = max(0.0, self._loop.time() - at)
             take.hear(self._ring.newest(math.ceil((self._preroll_s + late_s) * RATE_HZ)))
@@ -206,23 +206,23 @@ class Capture:
             self._complete(take)
             self._rest()
 
-    def _find(self, entry: Log) -> Take | None:
+    def _find(self, entry: Log) -> Recorder | None:
         return next((take for take in self._takes if take.entry is entry), None)
 
-    def _cut(self, take: Take, following: Log) -> None:
+    def _cut(self, take: Recorder, following: Log) -> None:
         """The latest moment is there; a pause may have been earlier, and found by this very read."""
         self._read()
         if take.following is not None and take.following.entry is following:
             take.go_on(self._loop.time())
 
-    def _read_and_complete(self, take: Take) -> None:
+    def _read_and_complete(self, take: Recorder) -> None:
         if self._open:
             self._read()
         if take in self._takes:
             self._complete(take)
             self._rest()
 
-    def _complete(self, take: Take, *, partial: bool = False) -> None:
+    def _complete(self, take: Recorder, *, partial: bool = False) -> None:
         self._takes.remove(take)
         take.finish(self._loop.time(), partial=partial)
 
@@ -296,7 +296,7 @@ class Capture:
                 take.go_on(now)
 
     def _take_audio(self, pcm: bytes, heard_by: float, slack_s: float) -> None:
-        """`heard_by`, `slack_s`: as for `Mask.apply`."""
+        """`heard_by`, `slack_s`: as for `CueMask.apply`."""
         self.frames += len(pcm) // FRAME_BYTES
         masked = self._masking.apply(pcm, heard_by, slack_s)
         self._ring.push(masked)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 from flowpi.audio.alsalib import Playback
+from flowpi.audio.cue_mask import CueMask, Sound
 from flowpi.audio.cues import Cue
-from flowpi.audio.mask import Mask, Sound
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES, RATE_HZ
 from flowpi.dsp.wav import HEADER_BYTES
 
@@ -63,7 +63,7 @@ class AlsaCues:
     """The device is open only while a tone plays: others may want it."""
 
     def __init__(
-        self, device: str, volume: float, mask: Mask, open_player: Callable[[str], Player] | None = None
+        self, device: str, volume: float, mask: CueMask, open_player: Callable[[str], Player] | None = None
     ) -> None:
         """`device`: an ALSA PCM. `volume`: from 0 to 1. `open_player`: instead of ALSA."""
         self._device = device

@@ -140,7 +140,7 @@ def _names_key(words: str) -> bool:
 def rest_s(error: BackendError) -> float:
     """How long to leave the backend alone, whatever there is to send.
 
-    A wrong key costs nothing here: it is not sent again, and another is to be tried at once (`dictation/tokens.py`).
+    A wrong key costs nothing here: it is not sent again, and another is to be tried at once (`backends/tokens.py`).
     """
     if isinstance(error, CredentialError) or concerns_key(error):
         return 0.0

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 
-class Kind(enum.Enum):
+class GestureKind(enum.Enum):
     """As published on `event/button`. A press is always followed by one release; tap, hold and long qualify it."""
 
     PRESSED = "pressed"
@@ -34,7 +34,7 @@ class Gesture(Struct, frozen=True):
     follows a tap so soon that it makes a double tap if it is a tap too.
     """
 
-    kind: Kind
+    kind: GestureKind
     at: float
     tap: bool = False
     again: bool = False
@@ -96,10 +96,10 @@ class Gestures:
                 settled_at = now
             gestures += self._change(settled_at)
         if self._hold_at is not None and now >= self._hold_at:
-            gestures.append(Gesture(Kind.HOLD, self._hold_at))
+            gestures.append(Gesture(GestureKind.HOLD, self._hold_at))
             self._hold_at = None
         if self._long_at is not None and now >= self._long_at:
-            gestures.append(Gesture(Kind.LONG, self._long_at))
+            gestures.append(Gesture(GestureKind.LONG, self._long_at))
             self._long_at = None
         return gestures
 
@@ -120,14 +120,14 @@ class Gestures:
         self._hold_at = at + self._hold_s
         self._long_at = at + self._long_s if self._long_s else None
         self._again = self._tap_pressed_at is not None and at - self._tap_pressed_at <= self._double_s
-        return [Gesture(Kind.PRESSED, at, again=self._again)]
+        return [Gesture(GestureKind.PRESSED, at, again=self._again)]
 
     def _release(self, at: float) -> list[Gesture]:
         tap = self._hold_at is not None and at < self._hold_at
         self._hold_at = self._long_at = None
         double = tap and self._again
         self._tap_pressed_at = self._pressed_at if tap and not double else None
-        gestures = [Gesture(Kind.RELEASED, at, tap)]
+        gestures = [Gesture(GestureKind.RELEASED, at, tap)]
         if tap:
-            gestures.append(Gesture(Kind.DOUBLE if double else Kind.TAP, at))
+            gestures.append(Gesture(GestureKind.DOUBLE if double else GestureKind.TAP, at))
         return gestures

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from flowpi.client import Connection
-from flowpi.config import Config
+from flowpi.client import DaemonConnection
+from flowpi.config.schema import Config
 from flowpi.core import topics
 from flowpi.core.errors import FlowpiError
 from flowpi.setup.machine import owned_by_package
@@ -52,7 +52,7 @@ def faults_of(config: Config) -> dict[str, str] | None:
 def status_of(config: Config) -> dict[str, Any] | None:
     """The daemon's `status`; None if no daemon answers."""
     try:
-        with Connection(config) as connection:
+        with DaemonConnection(config) as connection:
             status: dict[str, Any] = connection.ask({"command": "status"})["status"]
             return status
     except (FlowpiError, OSError, KeyError):
@@ -65,7 +65,7 @@ def levels_of(config: Config, seconds: float) -> Iterator[dict[str, Any]]:
     Raises:
         FlowpiError: no daemon answers.
     """
-    with Connection(config) as connection:
+    with DaemonConnection(config) as connection:
         yield from _within(connection, topics.LEVEL, seconds)
 
 
@@ -73,12 +73,12 @@ def events_of(
     config: Config, topic: str, seconds: float, ready: Callable[[], None] = lambda: None
 ) -> Iterator[dict[str, Any]]:
     """The payloads of any topic, as `levels_of`. `ready` is called when the daemon has answered."""
-    with Connection(config) as connection:
+    with DaemonConnection(config) as connection:
         ready()
         yield from _within(connection, topic, seconds)
 
 
-def _within(connection: Connection, topic: str, seconds: float) -> Iterator[dict[str, Any]]:
+def _within(connection: DaemonConnection, topic: str, seconds: float) -> Iterator[dict[str, Any]]:
     deadline = time.monotonic() + seconds
     with contextlib.suppress(OSError, ValueError, FlowpiError):
         for message in connection.subscribe([topic], until=deadline):

@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flowpi.config import Config, FlowBackend, Secret, SukiBackend
-from flowpi.config_file import secrets
+from flowpi.backends.backend import Backend
+from flowpi.backends.chain import make_backends
+from flowpi.config.loading import secrets
+from flowpi.config.schema import Config, FlowSettings, Secret, SukiSettings
 from flowpi.core.errors import (
     BackendError,
     CredentialError,
@@ -18,8 +20,6 @@ from flowpi.core.errors import (
     TlsError,
 )
 from flowpi.core.failover import concerns_key
-from flowpi.dictation.backends import make_backends
-from flowpi.dictation.link import Attempt
 from flowpi.doctor.findings import Finding, skipped
 
 CREDENTIALS = Path("/run/credentials/flowpi.service")
@@ -46,7 +46,7 @@ async def examine_backends(config: Config) -> list[Finding]:
     return findings
 
 
-async def _examine(link: Attempt, backend: FlowBackend | SukiBackend) -> Finding:
+async def _examine(link: Backend, backend: FlowSettings | SukiSettings) -> Finding:
     part = f"backend {link.name}"
     if any(map(_is_the_services, secrets(backend))):
         return skipped(part, ONLY_THE_SERVICE)

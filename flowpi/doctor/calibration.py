@@ -2,11 +2,11 @@
 
 import sys
 
-from flowpi.config import Config
+from flowpi.config.schema import Config
 from flowpi.core.errors import UsageError
 from flowpi.doctor import microphone
 from flowpi.doctor.ask import faults_of, levels_of
-from flowpi.doctor.loudness import Verdict, assess, loudness
+from flowpi.doctor.loudness import Loudness, assess, loudness
 from flowpi.doctor.mixer import card_of, gain_of, line
 from flowpi.dsp.level import Level
 
@@ -15,7 +15,7 @@ QUIET_S, SPEAK_S = 2.0, 6.0
 BAR = 40
 """Columns, for -60 to 0 dBFS."""
 
-EXIT_CODES = {Verdict.GOOD: 0, Verdict.NOISY: 1, Verdict.NOBODY: 1, Verdict.QUIET: 1, Verdict.CLIPPING: 1}
+EXIT_CODES = {Loudness.GOOD: 0, Loudness.NOISY: 1, Loudness.NOBODY: 1, Loudness.QUIET: 1, Loudness.CLIPPING: 1}
 """2 for any other: nothing is heard at all."""
 
 
@@ -33,7 +33,7 @@ def calibrate(config: Config) -> int:
         speech = _hear(config, SPEAK_S, f"Now speak for {SPEAK_S:.0f} s, as you will when you dictate ...")
         verdict = assess(noise, speech)
         print(say(verdict, loudness(noise, speech), config.audio.device), flush=True)
-        if verdict is Verdict.GOOD or not input("Again? y/n ").strip().lower().startswith("y"):
+        if verdict is Loudness.GOOD or not input("Again? y/n ").strip().lower().startswith("y"):
             return EXIT_CODES.get(verdict, 2)
 
 
@@ -62,21 +62,21 @@ def meter(level: Level) -> str:
     return f"[{drawn}] {level.dbfs:6.1f} dBFS{'  too loud' if level.clipped else ''}"
 
 
-def say(verdict: Verdict, measured_dbfs: tuple[float, float], device: str) -> str:
+def say(verdict: Loudness, measured_dbfs: tuple[float, float], device: str) -> str:
     """What came of it, and the line that mends it. `measured_dbfs`: noise and speech, see `loudness`."""
     noise, speech = measured_dbfs
     measured = f"speech {speech:.0f} dBFS, noise {noise:.0f} dBFS"
     card = card_of(device)
     match verdict:
-        case Verdict.GOOD:
+        case Loudness.GOOD:
             return f"good: {measured}"
-        case Verdict.QUIET:
+        case Loudness.QUIET:
             return f"too quiet ({measured}): {line(card, gain_of(card), louder=True)}"
-        case Verdict.CLIPPING:
+        case Loudness.CLIPPING:
             return f"too loud, it hits the rail ({measured}): {line(card, gain_of(card), louder=False)}"
-        case Verdict.NOISY:
+        case Loudness.NOISY:
             return f"noisy ({measured}): come nearer to the microphone, or away from what makes the noise"
-        case Verdict.NOBODY:
+        case Loudness.NOBODY:
             return f"nobody spoke, or hardly ({measured}): speak, or come nearer"
         case _:
             return f"{verdict.value}: `flowpi doctor` says what is wrong with the microphone"

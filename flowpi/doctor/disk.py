@@ -6,14 +6,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from flowpi.config import Config
+from flowpi.config.schema import Config
 from flowpi.core import lights
 from flowpi.core.ulid import ulid_unix_ms
-from flowpi.dictation.spool_quarantine import QUARANTINE, part_of
 from flowpi.doctor.ask import status_of
 from flowpi.doctor.findings import Finding, fine, skipped
 from flowpi.host import paths
 from flowpi.host.folders import FOLDER, write_and_delete
+from flowpi.spool.quarantine import QUARANTINE, part_of
 
 PART = "disk"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from flowpi.dsp.level import SILENCE_DBFS, Level
 
 
-class Verdict(enum.Enum):
+class Loudness(enum.Enum):
     NOTHING = "no sound comes"
     SILENCE = "digital silence"
     NOBODY = "nobody spoke"
@@ -40,17 +40,17 @@ def _at(levels: Sequence[Level], share: float) -> float:
     return ranked[int(share * (len(ranked) - 1))] if ranked else SILENCE_DBFS
 
 
-def assess(noise: Sequence[Level], speech: Sequence[Level]) -> Verdict:
+def assess(noise: Sequence[Level], speech: Sequence[Level]) -> Loudness:
     """Of ten levels a second: while somebody was asked to be quiet, and then to speak."""
     if not speech:
-        return Verdict.NOTHING
+        return Loudness.NOTHING
     if all(level.peak_dbfs <= SILENCE_DBFS for level in speech):
-        return Verdict.SILENCE
+        return Loudness.SILENCE
     if sum(level.clipped for level in speech) >= CLIPPED:
-        return Verdict.CLIPPING
+        return Loudness.CLIPPING
     quiet, loud = loudness(noise, speech)
     if loud - quiet < ABOVE_NOISE_DB:
-        return Verdict.NOBODY
+        return Loudness.NOBODY
     if loud < SPEECH_DBFS:
-        return Verdict.QUIET
-    return Verdict.NOISY if loud - quiet < NOISE_DB else Verdict.GOOD
+        return Loudness.QUIET
+    return Loudness.NOISY if loud - quiet < NOISE_DB else Loudness.GOOD

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from flowpi.config import Config
+from flowpi.config.schema import Config
 from flowpi.core.appliance import MICROPHONE, MUTED
 from flowpi.core.errors import FlowpiError, MicrophoneError
 from flowpi.core.lights import SILENCE
@@ -80,7 +80,7 @@ def told(faults: dict[str, str]) -> Finding | None:
 
 
 def _file(config: Config) -> Finding:
-    from flowpi.parts import make_source
+    from flowpi.appliance.factory import make_source
 
     source = make_source(config)
     try:
@@ -164,7 +164,7 @@ def listen(config: Config, seconds: float, tell: Callable[[Level], None] = lambd
     Raises:
         MicrophoneError: it cannot be opened, or was lost.
     """
-    from flowpi.parts import make_source
+    from flowpi.appliance.factory import make_source
 
     source = make_source(config)
     # What blocks here blocks this thread only; `open` would hold the interpreter.

@@ -1,6 +1,6 @@
 """The recogniser's model, where a backend in use is the recogniser of this machine. That it answers: `backends.py`."""
 
-from flowpi.config import Config, FlowBackend
+from flowpi.config.schema import Config, FlowSettings
 from flowpi.core.errors import EngineUnavailable
 from flowpi.doctor.ask import install_again
 from flowpi.doctor.findings import Finding, fine
@@ -14,7 +14,7 @@ PIP = "sudo /opt/flowpi/bin/pip install '/opt/flowpi/src[local]' && sudo systemc
 def is_wanted(config: Config) -> bool:
     used = (config.backends[name] for name in config.dictation.backends)
     return config.server.engine == "moonshine" and any(
-        isinstance(backend, FlowBackend) and backend.url.startswith("ws+unix:") for backend in used
+        isinstance(backend, FlowSettings) and backend.url.startswith("ws+unix:") for backend in used
     )
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from flowpi.config import Config
+from flowpi.config.schema import Config
 from flowpi.core import lights, topics
 from flowpi.core.errors import FlowpiError, PanelError, UsageError
 from flowpi.doctor.ask import events_of, faults_of

@@ -7,8 +7,8 @@ import re
 
 from msgspec import Struct
 
-from flowpi.config import Config
-from flowpi.config_file import warnings
+from flowpi.config.loading import warnings
+from flowpi.config.schema import Config
 from flowpi.doctor import units
 from flowpi.doctor.findings import Finding, fine
 

@@ -7,8 +7,8 @@ import pwd
 import stat
 
 from flowpi import __version__
-from flowpi.client import Connection
-from flowpi.config import Config, SocketSink
+from flowpi.client import DaemonConnection
+from flowpi.config.schema import Config, SocketSettings
 from flowpi.core.errors import FlowpiError, NoPermissionError
 from flowpi.doctor.findings import Finding, fine
 from flowpi.host.paths import SYSTEM_RUNTIME, find_socket
@@ -26,7 +26,7 @@ ANOTHER_GROUP = (
 
 def examine(config: Config) -> list[Finding]:
     try:
-        with Connection(config) as connection:
+        with DaemonConnection(config) as connection:
             running = str(connection.hello["flowpi"])
     except NoPermissionError as error:
         return [Finding(PART, "failure", "forbidden", error.message, _how_to_join(config.publish.socket.group))]
@@ -63,7 +63,7 @@ def _permissions(config: Config) -> list[Finding]:
         wanted = grp.getgrnam(group or "").gr_gid
         owner = pwd.getpwuid(status.st_uid)
     except KeyError:
-        if group in (None, SocketSink().group):
+        if group in (None, SocketSettings().group):
             return []  # one's own daemon needs none
         what = f"there is no group {group!r} that could use {path}"
         hint = f"sudo groupadd --system {group} && sudo systemctl restart flowpi"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flowpi.config import LOCAL_URL, Config, FlowBackend
+from flowpi.config.schema import LOCAL_URL, Config, FlowSettings
 from flowpi.doctor.ask import install_again, said
 from flowpi.doctor.findings import Finding, fine, skipped
 
@@ -40,7 +40,7 @@ def examine(config: Config) -> list[Finding]:
 def wanted(config: Config) -> list[str]:
     """The units that this configuration needs."""
     used = (config.backends[name] for name in config.dictation.backends)
-    local = any(isinstance(backend, FlowBackend) and backend.url == LOCAL_URL for backend in used)
+    local = any(isinstance(backend, FlowSettings) and backend.url == LOCAL_URL for backend in used)
     return ["flowpi.service", *(["flowpi-asr.service"] if local else [])]
 
 

@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path
 
-from flowpi.config import Config
+from flowpi.config.schema import Config
 from flowpi.core.errors import CannotCreateError, NoPermissionError
 
 SYSTEM_STATE = Path("/var/lib/flowpi")

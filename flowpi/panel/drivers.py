@@ -1,6 +1,6 @@
 """From the configuration to the driver that it asks for. Each is imported only when it is wanted."""
 
-from flowpi import config
+from flowpi.config import schema
 from flowpi.panel.button import Button, NoButton, OnTrouble
 from flowpi.panel.led import Led, NoLed
 
@@ -8,7 +8,7 @@ GPIO_KINDS = ("gpio", "rgb")
 """Kinds of button and LED that need a GPIO chip."""
 
 
-def make_led(led: config.Led) -> Led:
+def make_led(led: schema.LedSettings) -> Led:
     """Not open yet."""
     match led.kind:
         case "gpio":
@@ -28,7 +28,7 @@ def make_led(led: config.Led) -> Led:
             return NoLed()
 
 
-def make_button(button: config.Button, on_trouble: OnTrouble) -> Button:
+def make_button(button: schema.ButtonSettings, on_trouble: OnTrouble) -> Button:
     """Not open yet. `on_trouble`: called by one that can be unplugged."""
     match button.kind:
         case "gpio":

@@ -28,7 +28,7 @@ EVIOCSCLOCKID = 0x400445A0
 RELEASED, PRESSED = 0, 1  # and 2 is the keyboard's own repeat
 
 
-class Event(Protocol):
+class InputEvent(Protocol):
     """An `evdev.InputEvent`."""
 
     @property
@@ -40,20 +40,20 @@ class Event(Protocol):
     def timestamp(self) -> float: ...
 
 
-class Device(Protocol):
+class InputDevice(Protocol):
     """What is used of an `evdev.InputDevice`. All may raise OSError."""
 
     fd: int
 
     def grab(self) -> None: ...
-    def read(self) -> Iterable[Event]: ...
+    def read(self) -> Iterable[InputEvent]: ...
     def active_keys(self) -> list[int]: ...
     def close(self) -> None: ...
 
 
 class EvdevButton:
     def __init__(
-        self, path: str, key: str, on_trouble: OnTrouble, open_device: Callable[[str], Device] | None = None
+        self, path: str, key: str, on_trouble: OnTrouble, open_device: Callable[[str], InputDevice] | None = None
     ) -> None:
         """`path`: best one of /dev/input/by-id. `key`: a name of `linux/input-event-codes.h`. `open_device`: instead of
         the kernel's."""
@@ -63,7 +63,7 @@ class EvdevButton:
         self._open_device = open_device or open_kernels
         self._on_edge: OnEdge | None = None
         self._code = 0
-        self._device: Device | None = None
+        self._device: InputDevice | None = None
         self._pressed = False
         self._lost = False
         self._timer: asyncio.TimerHandle | None = None
@@ -178,9 +178,9 @@ def key_code(name: str) -> int:
     return code
 
 
-def open_kernels(path: str) -> Device:
+def open_kernels(path: str) -> InputDevice:
     """Raises OSError."""
     device = _library().InputDevice(path)
     fcntl.ioctl(device.fd, EVIOCSCLOCKID, struct.pack("i", time.CLOCK_MONOTONIC))
-    opened: Device = device
+    opened: InputDevice = device
     return opened

@@ -62,7 +62,7 @@ def always() -> float:
     return 1.0
 
 
-class Lamp:
+class LedPlayer:
     """Plays the current pattern on an LED. A steady pattern wakes nobody up.
 
     An LED that fails is told once and then left alone until it is replaced: it never hurts a dictation.

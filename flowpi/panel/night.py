@@ -2,10 +2,10 @@
 
 from datetime import time
 
-from flowpi.config import Led
+from flowpi.config.schema import LedSettings
 
 
-def brightness(led: Led, now: time) -> float:
+def brightness(led: LedSettings, now: time) -> float:
     """From 0 to 1. `now`: the time of day on the wall."""
     night = led.night
     if night is None:

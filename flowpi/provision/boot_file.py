@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from flowpi.config import MAX_SECRET_BYTES, Config, Secret
-from flowpi.config_file import literals, masked, parse, read_tree, to_yaml
+from flowpi.config.loading import literals, masked, parse, read_tree, to_yaml
+from flowpi.config.schema import MAX_SECRET_BYTES, Config, Secret
 from flowpi.core.errors import ConfigError
 from flowpi.host.folders import FOLDER, open_regular
 
 if TYPE_CHECKING:
     import yaml
 
-    from flowpi.config_check import Key, Place
+    from flowpi.config.checks import Key, Place
 
 MAX_BYTES = 256 * 1024
 END = "..."

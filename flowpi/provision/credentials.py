@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowpi.config import Config
-from flowpi.config_file import secrets
+from flowpi.config.loading import secrets
+from flowpi.config.schema import Config
 from flowpi.core.errors import ConfigError
 from flowpi.host.folders import FOLDER, make_folder, replace_file, sync_names
 from flowpi.provision.boot_file import RECOGNISER, Literal
 
 if TYPE_CHECKING:
-    from flowpi.config_check import Key
+    from flowpi.config.checks import Key
 
 PREFIX = "flowpi_"
 """systemd joins the name in LoadCredential= and that of the file with `_`."""

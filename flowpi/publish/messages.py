@@ -28,7 +28,7 @@ class FaultPayload(Struct):
     since: str
 
 
-class State(Struct):
+class StatePayload(Struct):
     """`utterance`: the one that is recorded, or whose text is awaited. `spooled`: how many wait for a backend."""
 
     state: str
@@ -82,11 +82,11 @@ class Failed(Struct):
     retry: bool
 
 
-class Button(Struct):
+class ButtonPayload(Struct):
     kind: str
 
 
-class Backlog(Struct):
+class BacklogPayload(Struct):
     """What waits for its text. `oldest_at`: when the oldest was said; None if there is none."""
 
     count: int

@@ -1,8 +1,9 @@
 """The transcription server: both services' endpoints in front of an engine, on every address that it listens on.
 
-Theory of operation. `Guard` stands before every request, `Access` knows the keys, `FlowEndpoints` and `SukiEndpoints`
-read what is asked and in whose name, `Sockets` carries a dictation from its upgrade to its end. One connection is one
-utterance: a `Session` hands frames to a pure dialect and audio to a `Transcription`, whose work is done by `Workers`.
+Theory of operation. `Middleware` stands before every request, `Authenticator` checks the keys, `FlowEndpoints` and
+`SukiEndpoints` read what is asked and in whose name, `Connections` carries a dictation from its upgrade to its end. One
+connection is one utterance: a `Connection` hands frames to a pure dialect and audio to a `Transcription`, whose work
+is done by `Workers`.
 """
 
 import asyncio
@@ -15,13 +16,20 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from flowpi.core.errors import UsageError
-from flowpi.server.access import Access
+from flowpi.server.auth import Authenticator
+from flowpi.server.connection import CLOSE_S, IDLE_S, MAX_UTTERANCE_S
+from flowpi.server.connections import Connections
 from flowpi.server.engines import Engine, load_engine
 from flowpi.server.flow import FlowEndpoints
-from flowpi.server.guard import KEEP_ALIVE_S, MAX_BODY_BYTES, MAX_HEADERS, MAX_LINE_BYTES, REQUEST_S, Guard
 from flowpi.server.listeners import Listener, TcpAddress, parse_address
-from flowpi.server.session import CLOSE_S, IDLE_S, MAX_UTTERANCE_S
-from flowpi.server.sockets import Sockets
+from flowpi.server.middleware import (
+    KEEP_ALIVE_S,
+    MAX_BODY_BYTES,
+    MAX_HEADERS,
+    MAX_LINE_BYTES,
+    REQUEST_S,
+    Middleware,
+)
 from flowpi.server.suki import SukiEndpoints
 
 if TYPE_CHECKING:
@@ -54,21 +62,21 @@ class Server:
         listen: Sequence[str],
         engine: Engine,
         *,
-        access: Access | None = None,
+        access: Authenticator | None = None,
         tls: "ssl.SSLContext | None" = None,
         strict: bool = False,
         max_sessions: int = 16,
         idle_s: float = IDLE_S,
         max_utterance_s: float = MAX_UTTERANCE_S,
     ) -> None:
-        access = access or Access()
+        access = access or Authenticator()
         check_addresses(listen, access)
         self._addresses = [parse_address(text) for text in listen]
         self._tls = tls
         self._listeners: list[Listener] = []
         self._accepting: list[asyncio.Server] = []
-        self._sockets = Sockets(engine, max_sessions=max_sessions, idle_s=idle_s, max_utterance_s=max_utterance_s)
-        self._local, self._remote = (_Door(keys, self._sockets, strict=strict) for keys in (Access(), access))
+        self._sockets = Connections(engine, max_sessions=max_sessions, idle_s=idle_s, max_utterance_s=max_utterance_s)
+        self._local, self._remote = (_Door(keys, self._sockets, strict=strict) for keys in (Authenticator(), access))
 
     @property
     def urls(self) -> list[str]:
@@ -132,8 +140,8 @@ class Server:
 class _Door:
     """The endpoints for who needs these keys."""
 
-    def __init__(self, access: Access, sockets: Sockets, *, strict: bool) -> None:
-        self.guard = Guard(is_open=access.is_open)
+    def __init__(self, access: Authenticator, sockets: Connections, *, strict: bool) -> None:
+        self.guard = Middleware(is_open=access.is_open)
         app = web.Application(middlewares=[self.guard.middleware], client_max_size=MAX_BODY_BYTES)
         for endpoints in (FlowEndpoints, SukiEndpoints):
             app.add_routes(endpoints(access, sockets, strict=strict).routes())
@@ -149,7 +157,7 @@ class _Door:
         )
 
 
-def check_addresses(listen: Sequence[str], access: Access) -> None:
+def check_addresses(listen: Sequence[str], access: Authenticator) -> None:
     """Raises UsageError: an address cannot be read, or is open to other machines where no keys are checked."""
     for text in listen:
         address = parse_address(text)
@@ -164,7 +172,7 @@ async def serve(
     listen: Sequence[str],
     engine_name: str,
     *,
-    access: Access | None = None,
+    access: Authenticator | None = None,
     tls: "ssl.SSLContext | None" = None,
     strict: bool = False,
     max_sessions: int = 16,
@@ -182,7 +190,7 @@ async def serve(
         EngineUnavailable: the engine cannot be loaded here.
         AlreadyRunning, CannotCreateError, NoPermissionError: an address cannot be had.
     """
-    access = access or Access()
+    access = access or Authenticator()
     check_addresses(listen, access)  # a slip of the pen is told before the engine takes its second
     engine = await asyncio.to_thread(load_engine, engine_name)
     async with Server(listen, engine, access=access, tls=tls, strict=strict, max_sessions=max_sessions) as server:

@@ -15,9 +15,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from flowpi.server.access import Access, KeyRefused
-from flowpi.server.guard import FlowRefusal, json_response, read_body
-from flowpi.server.sockets import Sockets
+from flowpi.server.auth import Authenticator, KeyRefused
+from flowpi.server.connections import Connections
+from flowpi.server.middleware import FlowRefusal, json_response, read_body
 from flowpi.wire.codec import DecodeError, decode
 from flowpi.wire.flow import FlowServer
 
@@ -41,7 +41,7 @@ class TokenAnswer(Struct):
 
 
 class FlowEndpoints:
-    def __init__(self, access: Access, sockets: Sockets, *, strict: bool) -> None:
+    def __init__(self, access: Authenticator, sockets: Connections, *, strict: bool) -> None:
         self._access = access
         self._sockets = sockets
         self._strict = strict

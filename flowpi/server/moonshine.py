@@ -56,7 +56,7 @@ class Model:
             if put.name != "logits"
         ]
 
-    def transcribe(self, pcm: bytes, run: "Run | None" = None) -> str | None:
+    def transcribe(self, pcm: bytes, run: "DecodeRun | None" = None) -> str | None:
         """Turn one segment of speech into text.
 
         Args:
@@ -102,7 +102,7 @@ class Model:
         return tokens
 
 
-class Run:
+class DecodeRun:
     """What stops a decode from another thread, within 20 ms wherever it is."""
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ class UtteranceDecoder:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._run = Run()
+        self._run = DecodeRun()
 
     def decode(self, pcm: bytes) -> str:
         return self._model.transcribe(pcm) or ""

@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import signal
 
-from flowpi.config import Server
+from flowpi.config.schema import ServerSettings
 from flowpi.core.errors import EngineUnavailable
 from flowpi.host.systemd import Notifier
 
 
-def serve(config: Server, notifier: Notifier) -> int:
+def serve(config: ServerSettings, notifier: Notifier) -> int:
     """Returns the exit code.
 
     Raises:
@@ -18,13 +18,13 @@ def serve(config: Server, notifier: Notifier) -> int:
         UsageError, CannotCreateError: an address is wrong, or cannot be had.
     """
     try:
-        from flowpi.server import access, app, tls
+        from flowpi.server import app, auth, tls
     except ImportError as error:
         raise EngineUnavailable(
             f"the server's packages are not installed ({error.name})", "pip install 'flowpi[local]'"
         ) from None
 
-    keys = access.Access(
+    keys = auth.Authenticator(
         [secret.resolve() for secret in config.api_keys],
         {partner_id: secret.resolve() for partner_id, secret in config.partners.items()},
     )

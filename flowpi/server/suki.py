@@ -22,23 +22,13 @@ import uuid
 from aiohttp import web
 
 from flowpi.core.ulid import UlidFactory
-from flowpi.server.access import Access, KeyRefused
-from flowpi.server.guard import json_response, read_body
-from flowpi.server.sockets import Sockets
+from flowpi.server.auth import Authenticator, KeyRefused
+from flowpi.server.connections import Connections
+from flowpi.server.middleware import json_response, read_body
 from flowpi.wire.suki import SukiServer
-from flowpi.wire.suki_messages import (
-    CreateSession,
-    GrpcCode,
-    LoggedIn,
-    Login,
-    Refusal,
-    SessionCreated,
-    SessionEnded,
-)
-from flowpi.wire.suki_messages import (
-    read_body as read_message,
-)
-from flowpi.wire.suki_sessions import Owner, Sessions
+from flowpi.wire.suki_messages import CreateSession, GrpcCode, LoggedIn, Login, Refusal, SessionCreated, SessionEnded
+from flowpi.wire.suki_messages import read_body as read_message
+from flowpi.wire.suki_sessions import Partner, SukiSessions
 
 TOKEN_S = 3600
 """K8, K9."""
@@ -53,11 +43,11 @@ PROVIDER_HEADER = "sdp_provider_id"
 
 
 class SukiEndpoints:
-    def __init__(self, access: Access, sockets: Sockets, *, strict: bool) -> None:
+    def __init__(self, access: Authenticator, sockets: Connections, *, strict: bool) -> None:
         self._access = access
         self._sockets = sockets
         self._strict = strict
-        self._sessions = Sessions()
+        self._sessions = SukiSessions()
         self._ulids = UlidFactory()
 
     def routes(self) -> list[web.RouteDef]:
@@ -109,7 +99,7 @@ class SukiEndpoints:
             raise Refusal(GrpcCode.INVALID_ARGUMENT, "Content-Type: application/json")
         return body
 
-    def _owner(self, request: web.Request, token: str | None) -> Owner:
+    def _owner(self, request: web.Request, token: str | None) -> Partner:
         """Who it is by the token, and by the provider id where the login named one."""
         if self._strict and token is None:
             raise Refusal(GrpcCode.UNAUTHENTICATED, f"{TOKEN_HEADER}: is missing")
@@ -117,7 +107,7 @@ class SukiEndpoints:
             claims = self._access.check_token("suki", token)
         except KeyRefused as refused:
             raise Refusal(GrpcCode.UNAUTHENTICATED, f"{TOKEN_HEADER}: {refused}") from None
-        owner = Owner(claims.get("partner_id", ""), claims.get("provider_id"))
+        owner = Partner(claims.get("partner_id", ""), claims.get("provider_id"))
         provider_id = request.headers.get(PROVIDER_HEADER)
         browser = "Sec-WebSocket-Protocol" in request.headers
         if owner.provider_id is not None and provider_id is None and self._strict and not browser:

@@ -4,11 +4,11 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from flowpi.config import Tls
+from flowpi.config.schema import TlsSettings
 from flowpi.core.errors import ConfigError
 
 
-def load_tls(config: Tls) -> ssl.SSLContext | None:
+def load_tls(config: TlsSettings) -> ssl.SSLContext | None:
     """What HOST:PORT speaks: TLS 1.2 or newer; None where no certificate is set.
 
     Raises:

@@ -4,7 +4,7 @@ import os
 
 from flowpi.core.errors import UsageError
 from flowpi.setup import plan
-from flowpi.setup.carry_out import carry_out
+from flowpi.setup.apply import carry_out
 from flowpi.setup.files import place, read_default_config, read_shipped
 from flowpi.setup.machine import check_rights, look, owned_by_package
 from flowpi.setup.steps import describe

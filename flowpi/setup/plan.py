@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from flowpi.core.errors import UsageError
 from flowpi.setup.files import enabled, installed, is_ours, place
 from flowpi.setup.machine import COMMAND, CONFIG, Machine
-from flowpi.setup.steps import Delete, DeleteFolder, Link, Run, Say, Step, Write
+from flowpi.setup.steps import Delete, DeleteFolder, Link, RunProgram, Say, Step, Write
 
 NOT_DEBIANS = ("/etc/sysusers.d", "/etc/systemd/catalog")
 """Folders that some release of Debian does not have until a file is put into them."""
@@ -47,8 +47,8 @@ def install(here: Machine, shipped: Mapping[str, bytes], config: bytes) -> list[
     if not here.config:
         steps.append(Write(CONFIG, config))
     steps += [
-        Run(("systemd-sysusers", *_root(here), "flowpi.conf")),
-        Run(("systemd-tmpfiles", *_root(here), "--create", "flowpi.conf")),
+        RunProgram(("systemd-sysusers", *_root(here), "flowpi.conf")),
+        RunProgram(("systemd-tmpfiles", *_root(here), "--create", "flowpi.conf")),
     ]
     program = f"{here.environment}/bin/flowpi"
     if here.command is None:
@@ -64,11 +64,11 @@ def install(here: Machine, shipped: Mapping[str, bytes], config: bytes) -> list[
             Say(f"no recogniser in {here.environment}, so {RECOGNISER} stays off: install 'flowpi[local]' to have it")
         )
     if here.root:
-        steps.append(Run(("systemctl", *_root(here), "enable", *units)))
+        steps.append(RunProgram(("systemctl", *_root(here), "enable", *units)))
     else:
-        steps.append(Run(("systemctl", "enable", *units)))
+        steps.append(RunProgram(("systemctl", "enable", *units)))
         # What runs already goes on, unless it was told something new.
-        steps.append(Run(("systemctl", "restart" if changed else "start", *units)))
+        steps.append(RunProgram(("systemctl", "restart" if changed else "start", *units)))
     steps.append(Say("who may use it without sudo is in the group flowpi: usermod --append --groups flowpi NAME"))
     return steps
 
@@ -79,9 +79,9 @@ def remove(here: Machine, shipped: Mapping[str, bytes], *, purge: bool) -> list[
     paths = [path for path in map(place, shipped) if path in here.files]
     units = [unit for unit in enabled(shipped) if any(path.endswith(f"/{unit}") for path in paths)]
     if units:
-        steps.append(Run(("systemctl", *_root(here), "disable", *units), may_fail=True))
+        steps.append(RunProgram(("systemctl", *_root(here), "disable", *units), may_fail=True))
     if not here.root:
-        steps.append(Run(("systemctl", "stop", "flowpi*.service"), may_fail=True))
+        steps.append(RunProgram(("systemctl", "stop", "flowpi*.service"), may_fail=True))
     for path in paths:
         if _ours(here, path):
             steps.append(Delete(path))
@@ -98,7 +98,10 @@ def remove(here: Machine, shipped: Mapping[str, bytes], *, purge: bool) -> list[
         if here.user:
             prefix = ("--prefix", here.root) if here.root else ()
             # userdel takes the group along on a machine that runs, and leaves it in an image.
-            steps += [Run(("userdel", *prefix, "flowpi")), Run(("groupdel", *prefix, "flowpi"), may_fail=True)]
+            steps += [
+                RunProgram(("userdel", *prefix, "flowpi")),
+                RunProgram(("groupdel", *prefix, "flowpi"), may_fail=True),
+            ]
     else:
         steps.append(Say("keep /etc/flowpi and /var/lib/flowpi: `flowpi setup --remove --purge` deletes them"))
     steps.append(Say(f"flowpi itself is in {here.environment}"))
@@ -114,15 +117,17 @@ def _reload(here: Machine) -> Sequence[Step]:
     """Let those who read the files do so."""
     steps = list[Step]()
     if here.catalog:
-        steps.append(Run(("journalctl", *_root(here), "--update-catalog"), may_fail=True))
+        steps.append(RunProgram(("journalctl", *_root(here), "--update-catalog"), may_fail=True))
     if here.root:
         return steps
     if here.udev:
-        steps.append(Run(("udevadm", "control", "--reload"), may_fail=True))
+        steps.append(RunProgram(("udevadm", "control", "--reload"), may_fail=True))
         steps.append(
-            Run(("udevadm", "trigger", "--settle", "--subsystem-match=gpio", "--subsystem-match=spidev"), may_fail=True)
+            RunProgram(
+                ("udevadm", "trigger", "--settle", "--subsystem-match=gpio", "--subsystem-match=spidev"), may_fail=True
+            )
         )
-    return [*steps, Run(("systemctl", "daemon-reload"))]
+    return [*steps, RunProgram(("systemctl", "daemon-reload"))]
 
 
 def _root(here: Machine) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ class DeleteFolder(msgspec.Struct, frozen=True):
     if_empty: bool = False
 
 
-class Run(msgspec.Struct, frozen=True):
+class RunProgram(msgspec.Struct, frozen=True):
     """A program of the machine that does the work, with the root in its arguments.
 
     Attributes:
@@ -52,7 +52,7 @@ class Say(msgspec.Struct, frozen=True):
     text: str
 
 
-Step = Write | Link | Delete | DeleteFolder | Run | Say
+Step = Write | Link | Delete | DeleteFolder | RunProgram | Say
 
 
 def describe(step: Step) -> str:
@@ -68,7 +68,7 @@ def describe(step: Step) -> str:
             return f"delete {path} if it is empty"
         case DeleteFolder(path):
             return f"delete {path} and everything in it"
-        case Run(arguments):
+        case RunProgram(arguments):
             return f"run {shlex.join(arguments)}"
         case Say(text):
             return text

@@ -16,7 +16,7 @@ Positions and totals count packets. All packets of a session have the same durat
 with silence. A text replaces the one before.
 
 The pages of the service contradict each other. Lenient, a role takes every form that has one meaning
-(`flow_forms.py`); `strict` takes the current documented form alone.
+(`flow_lenient.py`); `strict` takes the current documented form alone.
 """
 
 import enum
@@ -30,9 +30,9 @@ from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.level import rms
 from flowpi.dsp.wav import wav_header
 from flowpi.wire.codec import DecodeError, Encoding, Frame, encode
-from flowpi.wire.flow_forms import (
-    Audio,
-    Total,
+from flowpi.wire.flow_lenient import (
+    AppendedAudio,
+    CommittedTotal,
     check_answer,
     event_of,
     read,
@@ -60,7 +60,7 @@ from flowpi.wire.roles import (
     AudioCommitted,
     AudioReceived,
     ClientEvent,
-    Departure,
+    ClientProtocolError,
     FinalText,
     Notice,
     PartialText,
@@ -72,7 +72,7 @@ from flowpi.wire.roles import (
 # The client role.
 
 
-class ClientState(enum.Enum):
+class FlowClientState(enum.Enum):
     NEW = "new"
     AUTHENTICATING = "authenticating"
     STREAMING = "streaming"
@@ -111,7 +111,7 @@ class FlowClient:
             context=UNSET if context in (None, Context()) else context,
         )
         self.strict = strict
-        self.state = ClientState.NEW
+        self.state = FlowClientState.NEW
         self.position = 0
         """Packets sent so far."""
         self._answered = False
@@ -125,14 +125,14 @@ class FlowClient:
         return {"Encoding": self.encoding.value}
 
     def open(self) -> list[ClientEvent]:
-        assert self.state is ClientState.NEW
-        self.state = ClientState.AUTHENTICATING
+        assert self.state is FlowClientState.NEW
+        self.state = FlowClientState.AUTHENTICATING
         self._outbox.append(encode(self._auth, self.encoding))
         return []
 
     def append(self, pcm: bytes) -> None:
         """Send whole packets: `pcm` is int16 mono 16 kHz, a multiple of `packet_bytes` long."""
-        assert self.state is ClientState.STREAMING
+        assert self.state is FlowClientState.STREAMING
         assert len(pcm) % self.packet_bytes == 0
         packets, volumes = [], []
         for at in range(0, len(pcm), self.packet_bytes):
@@ -148,9 +148,9 @@ class FlowClient:
         """Send what is left, its last packet padded with silence, and close the audio."""
         if tail:
             self.append(tail + bytes(-len(tail) % self.packet_bytes))
-        assert self.state is ClientState.STREAMING
+        assert self.state is FlowClientState.STREAMING
         self._outbox.append(encode(Commit(self.position), self.encoding))
-        self.state = ClientState.COMMITTED
+        self.state = FlowClientState.COMMITTED
         self._last = None  # a text of less than all is no text
 
     def receive(self, frame: Frame) -> list[ClientEvent]:
@@ -170,7 +170,7 @@ class FlowClient:
                 check_answer(frame, self.encoding)
         except DecodeError as error:
             raise ProtocolError(f"the server sent no Flow message ({error})") from None
-        if self.state is ClientState.DONE:
+        if self.state is FlowClientState.DONE:
             return [self._departs("message: after the end")]
         if body is not None:
             return self._take(body, message.final if isinstance(message.final, bool) else body.final)
@@ -180,7 +180,7 @@ class FlowClient:
             case "info":
                 return self._learn(event_of(message))
             case "error":
-                self.state = ClientState.DONE
+                self.state = FlowClientState.DONE
                 raise RefusedError(f"the server refused: {reason_of(message)}")
             case _:  # W0 does not say that the list of statuses is closed
                 return [Notice("answer with an unknown status")]
@@ -192,11 +192,11 @@ class FlowClient:
         Raises:
             ClosedError: there is no text to take.
         """
-        if self.state is ClientState.DONE:
+        if self.state is FlowClientState.DONE:
             return []
-        if self.state is ClientState.COMMITTED and self._last is not None and code in NORMAL_CLOSES:
+        if self.state is FlowClientState.COMMITTED and self._last is not None and code in NORMAL_CLOSES:
             self._departs("text: no final one before the close")
-            self.state = ClientState.DONE
+            self.state = FlowClientState.DONE
             return [FinalText(self._last.text, self._last.language, confirmed=False)]
         raise ClosedError(code, reason)
 
@@ -205,9 +205,9 @@ class FlowClient:
         return frames
 
     def _ready(self) -> list[ClientEvent]:
-        if self.state is not ClientState.AUTHENTICATING:
+        if self.state is not FlowClientState.AUTHENTICATING:
             return [self._departs("auth: a second one")]
-        self.state = ClientState.STREAMING
+        self.state = FlowClientState.STREAMING
         return [SessionReady()]
 
     def _learn(self, event: str | None) -> list[ClientEvent]:
@@ -215,7 +215,7 @@ class FlowClient:
             case "session_started":  # observed: one service calls "auth" so
                 return self._ready()
             case "commit_received":
-                if self._commit_received or self.state is not ClientState.COMMITTED:
+                if self._commit_received or self.state is not FlowClientState.COMMITTED:
                     return [self._departs("info: commit_received, but there was no commit, or it is answered")]
                 self._commit_received = True
                 return [Notice("info")]
@@ -223,19 +223,19 @@ class FlowClient:
                 return [Notice("info")]
 
     def _take(self, body: AnyBody, final: bool | None) -> list[ClientEvent]:
-        if self.state is ClientState.AUTHENTICATING:
+        if self.state is FlowClientState.AUTHENTICATING:
             self._departs("text: before auth")
         language = body.detected_language if isinstance(body.detected_language, str) else None
         if final is not True:
             self._last = PartialText(body.text, language)
             return [self._last]
-        if self.state is not ClientState.COMMITTED:
+        if self.state is not FlowClientState.COMMITTED:
             # Before the commit no text is final, whatever it says: the rest of the speech would be lost.
             self._departs("text.final: before the commit")
             return [PartialText(body.text, language)]
         if not self._commit_received:
             self._departs("info: no commit_received before the final text")
-        self.state = ClientState.DONE
+        self.state = FlowClientState.DONE
         return [FinalText(body.text, language)]
 
     def _departs(self, rule: str) -> Notice:
@@ -252,7 +252,7 @@ def _subtags(language: list[str]) -> list[str]:
 # The server role.
 
 
-class ServerState(enum.Enum):
+class FlowServerState(enum.Enum):
     NEW = "new"
     ASKED = "asked"
     """The auth came; it is not answered."""
@@ -274,7 +274,7 @@ class FlowServer:
     def __init__(self, *, encoding: Encoding | None = None, strict: bool = False) -> None:
         self.encoding = encoding or Encoding.JSON
         self.strict = strict
-        self.state = ServerState.NEW
+        self.state = FlowServerState.NEW
         self.position = 0
         """Packets received so far."""
         self._by_first_frame = encoding is None and not strict
@@ -300,33 +300,33 @@ class FlowServer:
         Raises:
             Departure: see there.
         """
-        if self.state is ServerState.FAILED:
+        if self.state is FlowServerState.FAILED:
             return []
         if self._by_first_frame:
             self._by_first_frame = False
             self.encoding = Encoding.JSON if isinstance(frame, str) else Encoding.MSGPACK
         try:
             if isinstance(frame, str) is (self.encoding is Encoding.MSGPACK):
-                raise Departure(f"frame: a session in {self.encoding.value} takes no such frame")
+                raise ClientProtocolError(f"frame: a session in {self.encoding.value} takes no such frame")
             message = read_strictly(frame, self.encoding) if self.strict else read(frame)
             match message:
                 case None:
                     return []
                 case SessionRequested():
                     return self._receive_auth(message)
-                case Audio():
+                case AppendedAudio():
                     return self._receive_audio(message)
-                case Total(packets):
+                case CommittedTotal(packets):
                     return self._receive_commit(packets)
                 case _:
                     assert_never(message)
-        except Departure as departure:
+        except ClientProtocolError as departure:
             self.fail(str(departure))
             raise
 
     def accept(self) -> None:
-        if self.state is ServerState.ASKED:
-            self.state = ServerState.OPEN
+        if self.state is FlowServerState.ASKED:
+            self.state = FlowServerState.OPEN
         self._send(Authenticated())
 
     def partial(self, text: str, language: str) -> None:
@@ -338,7 +338,7 @@ class FlowServer:
 
     def fail(self, reason: str) -> None:
         """The end: send what is due, then close."""
-        self.state = ServerState.FAILED
+        self.state = FlowServerState.FAILED
         self._send(Error(error=reason, message=reason))
 
     def data_to_send(self) -> list[Frame]:
@@ -346,23 +346,23 @@ class FlowServer:
         return frames
 
     def _receive_auth(self, request: SessionRequested) -> list[ServerEvent]:
-        if self.state is not ServerState.NEW:
-            raise Departure("auth: only once, as the first message")
-        self.state = ServerState.ASKED
+        if self.state is not FlowServerState.NEW:
+            raise ClientProtocolError("auth: only once, as the first message")
+        self.state = FlowServerState.ASKED
         return [request]
 
-    def _receive_audio(self, audio: Audio) -> list[ServerEvent]:
+    def _receive_audio(self, audio: AppendedAudio) -> list[ServerEvent]:
         self._check_open("append")
-        if self.state is ServerState.COMMITTED:
-            raise Departure("append: after the commit")
+        if self.state is FlowServerState.COMMITTED:
+            raise ClientProtocolError("append: after the commit")
         hashes = array("q", map(hash, audio.packets))
         if audio.position != self.position:
             again = self._hashes[audio.position : audio.position + len(hashes)] if audio.position >= 0 else None
             if again != hashes or self.strict:
-                raise Departure(f"append.position: {audio.position}, expected {self.position}")
+                raise ClientProtocolError(f"append.position: {audio.position}, expected {self.position}")
             return []
         if self.strict and audio.duration_s != (self._packet_s or audio.duration_s):
-            raise Departure("append.audio_packets.packet_duration: differs from the first message's")
+            raise ClientProtocolError("append.audio_packets.packet_duration: differs from the first message's")
         self._packet_s = audio.duration_s
         self._hashes += hashes
         self.position += len(hashes)
@@ -370,19 +370,19 @@ class FlowServer:
 
     def _receive_commit(self, packets: int) -> list[ServerEvent]:
         self._check_open("commit")
-        if self.state is ServerState.COMMITTED:
-            raise Departure("commit: only once")
+        if self.state is FlowServerState.COMMITTED:
+            raise ClientProtocolError("commit: only once")
         if packets != self.position:
-            raise Departure(f"commit.total_packets: {packets}, but {self.position} arrived")
-        self.state = ServerState.COMMITTED
+            raise ClientProtocolError(f"commit.total_packets: {packets}, but {self.position} arrived")
+        self.state = FlowServerState.COMMITTED
         self._send(Info(CommitReceived()))
         return [AudioCommitted()]
 
     def _check_open(self, name: str) -> None:
-        if self.state is ServerState.NEW:
-            raise Departure(f"{name}: auth comes first")
-        if self.strict and self.state is ServerState.ASKED:
-            raise Departure(f"{name}: before the answer to auth")
+        if self.state is FlowServerState.NEW:
+            raise ClientProtocolError(f"{name}: auth comes first")
+        if self.strict and self.state is FlowServerState.ASKED:
+            raise ClientProtocolError(f"{name}: before the answer to auth")
 
     def _send(self, message: ServerMessage) -> None:
         self._outbox.append(encode(message, self.encoding))

@@ -182,7 +182,7 @@ class AnyBody(Struct):
     final: Any = None
 
 
-class AnyServerMessage(Struct):
+class AnyFlowServerMessage(Struct):
     """Every member in which a server may answer. What `message` and `body` hold depends on the status."""
 
     status: str

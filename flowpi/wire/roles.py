@@ -44,7 +44,7 @@ class Notice(Struct, frozen=True):
 ClientEvent = SessionReady | PartialText | FinalText | Notice
 
 
-class Client(Protocol):
+class ClientRole(Protocol):
     """The client's side of one utterance.
 
     Call `open`, then `append` and `commit` once `SessionReady` was returned; hand over every frame and the close.
@@ -105,7 +105,7 @@ class AudioCommitted(Struct, frozen=True):
 ServerEvent = SessionRequested | AudioReceived | AudioCommitted
 
 
-class Departure(Exception):
+class ClientProtocolError(Exception):
     """The client left the dialect. `str()` names the rule and the field; the session is over.
 
     Attributes:
@@ -117,10 +117,10 @@ class Departure(Exception):
         self.close_code = close_code
 
 
-class Server(Protocol):
+class ServerRole(Protocol):
     """The server's side of one utterance.
 
-    After a `Departure`, send what `data_to_send` holds (the error is in it) and close with its code.
+    After a `ClientProtocolError`, send what `data_to_send` holds (the error is in it) and close with its code.
     """
 
     def open(self) -> list[ServerEvent]:

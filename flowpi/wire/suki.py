@@ -32,7 +32,7 @@ from flowpi.wire.roles import (
     AudioCommitted,
     AudioReceived,
     ClientEvent,
-    Departure,
+    ClientProtocolError,
     FinalText,
     Notice,
     PartialText,
@@ -44,13 +44,13 @@ from flowpi.wire.suki_messages import (
     AMBIENT_END,
     AUDIO_END,
     END_OF_TRANSCRIPT,
-    AnyClientMessage,
-    AnyServerMessage,
-    Audio,
-    AudioAsData,
+    AnySukiClientMessage,
+    AnySukiServerMessage,
+    AudioAsDataMessage,
+    AudioMessage,
     ClientMessage,
     ErrorFrame,
-    Event,
+    EventMessage,
     GrpcCode,
     Status,
     Transcript,
@@ -67,7 +67,7 @@ all of them."""
 # The client role.
 
 
-class ClientState(enum.Enum):
+class SukiClientState(enum.Enum):
     NEW = "new"
     STREAMING = "streaming"
     ENDED = "ended"
@@ -102,22 +102,22 @@ class SukiClient:
         audio_key: Literal["audioData", "data"] = "audioData",
         strict: bool = False,
     ) -> None:
-        self.state = ClientState.NEW
+        self.state = SukiClientState.NEW
         self.strict = strict
         self._language = language
-        self._audio = AudioAsData if audio_key == "data" else Audio
+        self._audio = AudioAsDataMessage if audio_key == "data" else AudioMessage
         self._segments: dict[str | int, _Segment] = {}
         """In the order of arrival. Those without an id have a number."""
         self._outbox: list[Frame] = []
 
     def open(self) -> list[ClientEvent]:
-        assert self.state is ClientState.NEW
-        self.state = ClientState.STREAMING
+        assert self.state is SukiClientState.NEW
+        self.state = SukiClientState.STREAMING
         return [SessionReady()]
 
     def append(self, pcm: bytes) -> None:
         """Send whole chunks: `pcm` is a multiple of `packet_bytes` long."""
-        assert self.state is ClientState.STREAMING
+        assert self.state is SukiClientState.STREAMING
         assert len(pcm) % CHUNK_BYTES == 0
         for at in range(0, len(pcm), CHUNK_BYTES):
             self._outbox.append(encode(self._audio(pcm[at : at + CHUNK_BYTES]), Encoding.JSON))
@@ -125,8 +125,8 @@ class SukiClient:
     def commit(self, tail: bytes = b"") -> None:
         """Send what is left, its last chunk padded with silence, and AUDIO_END."""
         self.append(tail + bytes(-len(tail) % CHUNK_BYTES))
-        self._outbox.append(encode(Event(), Encoding.JSON))
-        self.state = ClientState.ENDED
+        self._outbox.append(encode(EventMessage(), Encoding.JSON))
+        self.state = SukiClientState.ENDED
 
     def receive(self, frame: Frame) -> list[ClientEvent]:
         """Take one frame of the server.
@@ -140,7 +140,7 @@ class SukiClient:
         if isinstance(frame, bytes):
             raise ProtocolError("the server sent a binary frame where the dialect is JSON in text frames")
         try:
-            message = decode(frame, AnyServerMessage)
+            message = decode(frame, AnySukiServerMessage)
         except DecodeError as error:
             raise ProtocolError(f"the server sent no Suki message ({error})") from None
         if self.strict:
@@ -148,7 +148,7 @@ class SukiClient:
         while message.result is not None:
             message = message.result
         if message.error is not None or (message.transcript is None and message.message is not None):
-            self.state = ClientState.DONE
+            self.state = SukiClientState.DONE
             raise RefusedError(f"the server refused: {_reason(message)}")
         match message.transcript:
             case None:
@@ -169,12 +169,12 @@ class SukiClient:
         Raises:
             ClosedError: there is no text to take.
         """
-        if self.state is ClientState.DONE:
+        if self.state is SukiClientState.DONE:
             return []
         any_final = any(segment.final for segment in self._segments.values())
-        if self.state is ClientState.ENDED and any_final and code in NORMAL_CLOSES:
+        if self.state is SukiClientState.ENDED and any_final and code in NORMAL_CLOSES:
             self._departs("EOF: before the close")
-            self.state = ClientState.DONE
+            self.state = SukiClientState.DONE
             return [FinalText(self._text(), self._language, confirmed=False)]
         raise ClosedError(code, reason)
 
@@ -183,7 +183,7 @@ class SukiClient:
         return frames
 
     def _take(self, text: str, is_final: bool | None, transcript_id: str | None) -> list[ClientEvent]:
-        if self.state is ClientState.DONE:
+        if self.state is SukiClientState.DONE:
             return [self._departs("transcript: after EOF")]
         if text == END_OF_TRANSCRIPT and is_final is None and not transcript_id:  # else somebody said it
             return self._finish()
@@ -199,12 +199,12 @@ class SukiClient:
         return [PartialText(self._text(), self._language)]
 
     def _finish(self) -> list[ClientEvent]:
-        if self.state is not ClientState.ENDED:
+        if self.state is not SukiClientState.ENDED:
             self._departs("EOF: before AUDIO_END")
             raise ClosedError(None, "it said EOF before the end of the audio")
         if not all(segment.final for segment in self._segments.values()):
             self._departs("is_final: a segment never became final")
-        self.state = ClientState.DONE
+        self.state = SukiClientState.DONE
         return [FinalText(self._text(), self._language)]
 
     def _without_id(self) -> int:
@@ -238,7 +238,7 @@ class SukiClient:
                 self._departs("transcript: only a final one has more members")
 
 
-def _reason(message: AnyServerMessage) -> str:
+def _reason(message: AnySukiServerMessage) -> str:
     """Code and words of an error, wherever they stand; at most 200 characters, with no control characters.
 
     The older form of grpc-gateway writes `grpc_code` (assumed).
@@ -283,16 +283,16 @@ class SukiServer:
         """
         try:
             if isinstance(frame, bytes):
-                raise Departure("frame: binary, but the dialect is JSON in text frames", 1003)
+                raise ClientProtocolError("frame: binary, but the dialect is JSON in text frames", 1003)
             message = self._read_strictly(frame) if self.strict else _read(frame)
             match message:
-                case Audio(pcm):
+                case AudioMessage(pcm):
                     return self._receive_audio(pcm)
-                case Event(event):
+                case EventMessage(event):
                     return self._receive_event(event)
                 case _:
                     assert_never(message)
-        except Departure as departure:
+        except ClientProtocolError as departure:
             self._send_error(GrpcCode.INVALID_ARGUMENT, str(departure))
             raise
 
@@ -318,23 +318,25 @@ class SukiServer:
         try:
             message: ClientMessage = decode(frame, ClientMessage)
         except DecodeError as error:
-            raise Departure(f"frame: one JSON object of the documented form ({error})") from None
+            raise ClientProtocolError(f"frame: one JSON object of the documented form ({error})") from None
         match message:
-            case Audio(pcm) if len(pcm) != CHUNK_BYTES:
-                raise Departure(f"audioData: {len(pcm)} bytes of PCM, but every chunk is 100 ms, {CHUNK_BYTES} bytes")
-            case Event(event) if event != AUDIO_END:
-                raise Departure("event: only AUDIO_END is documented for dictation")
-            case Event() if self._ended:
-                raise Departure("event: AUDIO_END only once")
+            case AudioMessage(pcm) if len(pcm) != CHUNK_BYTES:
+                raise ClientProtocolError(
+                    f"audioData: {len(pcm)} bytes of PCM, but every chunk is 100 ms, {CHUNK_BYTES} bytes"
+                )
+            case EventMessage(event) if event != AUDIO_END:
+                raise ClientProtocolError("event: only AUDIO_END is documented for dictation")
+            case EventMessage() if self._ended:
+                raise ClientProtocolError("event: AUDIO_END only once")
         return message
 
     def _receive_audio(self, pcm: bytes) -> list[ServerEvent]:
         if pcm == AMBIENT_END:
             return self._receive_event(AUDIO_END)
         if self._ended:
-            raise Departure("audioData: after AUDIO_END")
+            raise ClientProtocolError("audioData: after AUDIO_END")
         if len(pcm) % FRAME_BYTES:
-            raise Departure("audioData: half a sample")
+            raise ClientProtocolError("audioData: half a sample")
         return [AudioReceived(pcm)] if pcm else []
 
     def _receive_event(self, event: str) -> list[ServerEvent]:
@@ -358,34 +360,36 @@ def _read(frame: str) -> ClientMessage:
         Departure: it is none of them.
     """
     try:
-        message = decode(frame, AnyClientMessage)
+        message = decode(frame, AnySukiClientMessage)
     except DecodeError as error:
-        raise Departure(f"frame: one JSON object ({error})") from None
+        raise ClientProtocolError(f"frame: one JSON object ({error})") from None
     audio = {key: getattr(message, key) for key in ("audioData", "data", "audio_data")}
     audio = {key: text for key, text in audio.items() if text is not None}
     match message.type:
         case "end_of_stream":
-            return Event()
+            return EventMessage()
         case _ if message.end_of_stream or "end_of_stream" in (message.event, message.data):
-            return Event()
+            return EventMessage()
         case "EVENT" | "START_TIME":
             # START_TIME opens a stream of /ws/stream; its data is a time.
-            return Event(message.event or message.data or "")
+            return EventMessage(message.event or message.data or "")
         case None if message.event is not None and not audio:
-            return Event(message.event)
+            return EventMessage(message.event)
         case None | "AUDIO":
-            return Audio(_pcm(audio))
+            return AudioMessage(_pcm(audio))
         case _ if audio.keys() - {"data"}:  # the pages name this member, and not the type of its frame
-            return Audio(_pcm(audio))
+            return AudioMessage(_pcm(audio))
         case _:
-            raise Departure("type: AUDIO or EVENT")
+            raise ClientProtocolError("type: AUDIO or EVENT")
 
 
 def _pcm(audio: dict[str, str]) -> bytes:
     if len(audio) != 1:
-        raise Departure(f"audioData: {'is missing' if not audio else 'and ' + list(audio)[1] + ' in one frame'}")
+        raise ClientProtocolError(
+            f"audioData: {'is missing' if not audio else 'and ' + list(audio)[1] + ' in one frame'}"
+        )
     ((key, text),) = audio.items()
     try:
         return msgspec.convert(text, bytes)
     except msgspec.ValidationError:
-        raise Departure(f"{key}: not base64 (RFC 4648, with padding)") from None
+        raise ClientProtocolError(f"{key}: not base64 (RFC 4648, with padding)") from None

@@ -23,29 +23,29 @@ AMBIENT_END = b"EOF"
 # Messages of the client: text frames of JSON, one object a frame (K0, K1).
 
 
-class Audio(Struct, tag_field="type", tag="AUDIO", forbid_unknown_fields=True):
+class AudioMessage(Struct, tag_field="type", tag="AUDIO", forbid_unknown_fields=True):
     """K2 names the member `audioData`; that the type is AUDIO, as on /ws/stream, is assumed. int16 mono 16 kHz."""
 
     pcm: bytes = msgspec.field(name="audioData")
 
 
-class AudioAsData(Struct, tag_field="type", tag="AUDIO", forbid_unknown_fields=True):
+class AudioAsDataMessage(Struct, tag_field="type", tag="AUDIO", forbid_unknown_fields=True):
     """The form of /ws/stream (K2)."""
 
     pcm: bytes = msgspec.field(name="data")
 
 
-class Event(Struct, tag_field="type", tag="EVENT", forbid_unknown_fields=True):
+class EventMessage(Struct, tag_field="type", tag="EVENT", forbid_unknown_fields=True):
     """K0, K2. AUDIO_END is the only one documented for dictation; /ws/stream knows more."""
 
     event: str = AUDIO_END
 
 
-ClientMessage = Audio | Event
+ClientMessage = AudioMessage | EventMessage
 """In the documented form."""
 
 
-class AnyClientMessage(Struct):
+class AnySukiClientMessage(Struct):
     """Every member that a client of any edition of the pages sends: K2 (`event`), K7 (`data`), K10 (`end_of_stream`).
 
     `audio_data` is assumed.
@@ -123,13 +123,13 @@ class ErrorFrame(Struct):
     error: Status
 
 
-class AnyServerMessage(Struct):
+class AnySukiServerMessage(Struct):
     """Every member in which a server may answer: nested, flat, and what grpc-gateway wraps around either (assumed)."""
 
     transcript: Transcript | str | None = None
     is_final: bool | None = None
     transcript_id: str | None = None
-    result: "AnyServerMessage | None" = None
+    result: "AnySukiServerMessage | None" = None
     error: Any = None
     code: Any = None
     message: Any = None

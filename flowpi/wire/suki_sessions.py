@@ -19,7 +19,7 @@ FORGET_S = 3600.0
 """A session that no stream used for so long is forgotten: as long as a token lasts (K8)."""
 
 
-class State(enum.Enum):
+class SukiSessionState(enum.Enum):
     """K0, K1."""
 
     READY = "READY"
@@ -28,7 +28,7 @@ class State(enum.Enum):
     COMPLETED = "COMPLETED"
 
 
-class Owner(Struct, frozen=True):
+class Partner(Struct, frozen=True):
     """Who made a session: to others it does not exist."""
 
     partner_id: str
@@ -36,12 +36,12 @@ class Owner(Struct, frozen=True):
 
 
 class _Session(Struct):
-    owner: Owner
-    state: State
+    owner: Partner
+    state: SukiSessionState
     used_at: float
 
 
-class Sessions:
+class SukiSessions:
     """All sessions of a server."""
 
     def __init__(self, *, max_sessions: int = MAX_SESSIONS, forget_s: float = FORGET_S) -> None:
@@ -53,12 +53,12 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def state(self, session_id: str) -> State | None:
+    def state(self, session_id: str) -> SukiSessionState | None:
         """None where there is no such session."""
         session = self._sessions.get(session_id)
         return session.state if session else None
 
-    def create(self, owner: Owner, request: CreateSession, fresh_id: str, now: float) -> str:
+    def create(self, owner: Partner, request: CreateSession, fresh_id: str, now: float) -> str:
         """Make a session and return its id: the client's, or else `fresh_id`, a UUID that was never used.
 
         Raises:
@@ -73,14 +73,14 @@ class Sessions:
         if session_id in self._sessions:
             raise Refusal(GrpcCode.ALREADY_EXISTS, "transcription_session_id: there is such a session")
         if len(self._sessions) >= self._max_sessions:  # the oldest one that has ended makes room
-            ended = (each for each, session in self._sessions.items() if session.state is State.COMPLETED)
+            ended = (each for each, session in self._sessions.items() if session.state is SukiSessionState.COMPLETED)
             self._sessions.pop(next(ended, ""), None)
         if len(self._sessions) >= self._max_sessions:
             raise Refusal(GrpcCode.RESOURCE_EXHAUSTED, f"all {self._max_sessions} sessions are in use: end some")
-        self._sessions[session_id] = _Session(owner, State.READY, now)
+        self._sessions[session_id] = _Session(owner, SukiSessionState.READY, now)
         return session_id
 
-    def open(self, owner: Owner, session_id: str, now: float) -> None:
+    def open(self, owner: Partner, session_id: str, now: float) -> None:
         """A stream begins. `drop` must follow, however it ends.
 
         Raises:
@@ -88,36 +88,36 @@ class Sessions:
         """
         self._forget(now)
         session = self._find(owner, session_id)
-        if session.state not in (State.READY, State.IDLE):
+        if session.state not in (SukiSessionState.READY, SukiSessionState.IDLE):
             raise Refusal(
                 GrpcCode.FAILED_PRECONDITION,  # K0 and K1 have this text
                 f"transcript session is not accepting new speech sessions (state {session.state.value})",
             )
-        self._move(session_id, State.RUNNING, now)
+        self._move(session_id, SukiSessionState.RUNNING, now)
 
     def drop(self, session_id: str, now: float) -> None:
         """Its stream is over, with a text or without. Harmless if there is no such stream."""
-        if self.state(session_id) is State.RUNNING:
-            self._move(session_id, State.IDLE, now)
+        if self.state(session_id) is SukiSessionState.RUNNING:
+            self._move(session_id, SukiSessionState.IDLE, now)
 
-    def end(self, owner: Owner, session_id: str, now: float) -> None:
+    def end(self, owner: Partner, session_id: str, now: float) -> None:
         """It takes no more streams; one that runs goes on to its text.
 
         Raises:
             Refusal: there is no such session (5), or it has ended before (9).
         """
         self._forget(now)
-        if self._find(owner, session_id).state is State.COMPLETED:
+        if self._find(owner, session_id).state is SukiSessionState.COMPLETED:
             raise Refusal(GrpcCode.FAILED_PRECONDITION, "transcript session has ended before")
-        self._move(session_id, State.COMPLETED, now)
+        self._move(session_id, SukiSessionState.COMPLETED, now)
 
-    def _find(self, owner: Owner, session_id: str) -> _Session:
+    def _find(self, owner: Partner, session_id: str) -> _Session:
         session = self._sessions.get(session_id)
         if session is None or session.owner != owner:
             raise Refusal(GrpcCode.NOT_FOUND, "there is no such transcription session")
         return session
 
-    def _move(self, session_id: str, state: State, now: float) -> None:
+    def _move(self, session_id: str, state: SukiSessionState, now: float) -> None:
         session = self._sessions.pop(session_id)
         self._sessions[session_id] = _Session(session.owner, state, now)
 
@@ -126,7 +126,7 @@ class Sessions:
         for session_id, session in list(self._sessions.items()):
             if now - session.used_at < self._forget_s:
                 break
-            if session.state is State.RUNNING:
-                self._move(session_id, State.RUNNING, now)
+            if session.state is SukiSessionState.RUNNING:
+                self._move(session_id, SukiSessionState.RUNNING, now)
             else:
                 del self._sessions[session_id]

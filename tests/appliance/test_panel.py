@@ -1,102 +1,242 @@
-"""The panel's table on a real line: each pattern is brought about by what it stands for, and read from the LED's edges.
+"""Button, LED and tones of the daemon as a process: whatever is wrong with them, a dictation goes its way."""
 
-Those of a dictation that goes well are in `test_machine.py`.
-"""
+import asyncio
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flowpi.core.lights import (
-    CONFIGURATION,
-    KEPT,
-    MUTED_LIGHT,
-    NO_BACKEND,
-    NO_MICROPHONE,
-    NO_NETWORK,
-    READY,
-    SHUTTING_DOWN,
-    STARTED,
-    STARTING,
-    TROUBLE,
-)
-from tests.appliance.looking import now, wait_until_lit, wait_until_seen
-from tests.rig.eye import moments, seen
-from tests.rig.machine import BUTTON_PIN, Machine
+from flowpi.appliance.daemon import Daemon
+from flowpi.audio.cues import Cue
+from flowpi.audio.tones import tone
+from flowpi.backends import transport
+from flowpi.config.loading import load
+from flowpi.core.lights import CONFIGURATION, DARK, DELIVERED, READY, SHUTTING_DOWN, STARTING, Color, light
+from flowpi.host import boot_config_status
+from flowpi.panel.button import ScriptedButton
+from flowpi.panel.led import RecordingLed
+from tests.audio.listening import wait_until
+from tests.rig.appliance import PATIENCE_S, Appliance, Process
+from tests.rig.microphone import Microphone
+from tests.waiting import until
 
-pytestmark = pytest.mark.vm
-
-JUST_S = 0.05
-STARTED_S = sum(seconds for _, seconds in STARTED.steps)
-
-FULL = "/var/lib/flowpi/full"
-
-ITS_OWN = "device_id: panel\n"
-
-FAR = """\
-dictation: {backends: [far]}
-backends: {far: {kind: flow, url: "wss://192.0.2.1/api/v1/dash/ws", api_key: a-key}}
-"""
+Make = Callable[..., tuple[Appliance, Process]]
 
 
-def configure(machine: Machine, content: str) -> None:
-    machine.sh(f"cat > /etc/flowpi/flowpi.yaml <<'END'\n{content}END")
+@pytest.fixture
+def make(tmp_path: Path, microphone: Microphone) -> Iterator[Make]:
+    """A daemon that runs, with its recogniser."""
+    made: list[Appliance] = []
+
+    def make(*settings: str) -> tuple[Appliance, Process]:
+        made.append(Appliance(tmp_path, "audio.device=clock", *settings))
+        made[-1].serve("echo")
+        return made[-1], made[-1].start()
+
+    yield make
+    for appliance in made:
+        appliance.__exit__(None, None, None)
 
 
-def reload(machine: Machine, content: str) -> None:
-    """Returns when it is in use."""
-    configure(machine, content)
-    done = "journalctl --no-pager --unit=flowpi | grep --count 'configuration reloaded'"
-    before = int(machine.run(done).out)
-    machine.sh("systemctl reload flowpi")
-    machine.until(f"[ $({done}) -gt {before} ]")
+def wait_for(condition: Callable[[], object]) -> None:
+    """Of a file nobody is told that it has changed."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        select.select([], [], [], 0.01)
 
 
-def say_nothing(machine: Machine) -> float:
-    """A dictation of a second; when it ended."""
-    return machine.pull([(BUTTON_PIN, 0, 0.0), (BUTTON_PIN, 1, 1.0)])[-1]
+def dictate(appliance: Appliance, seconds: float = 0.5) -> dict[str, Any]:
+    """The final, once the appliance is idle again."""
+    client = appliance.connect().subscribe("transcript/final", "state")
+    assert client.record("start")["ok"]
+    wait_until(time.monotonic() + seconds)
+    assert client.record("stop")["recorded"]
+    final: dict[str, Any] = client.wait("transcript/final")
+    client.wait("state", lambda state: state["state"] == "idle")
+    client.close()
+    return final
 
 
-def test_the_table(machine: Machine) -> None:
-    """One thing after the other goes wrong, and is put right again."""
-    machine.sh("systemctl mask --runtime --now flowpi-asr")
-    wait_until_seen(machine, READY)
+def test_the_led_tells_the_end_of_a_dictation_and_of_the_daemon(make: Make) -> None:
+    appliance, daemon = make()
+    dictate(appliance)
+    rest = [brightness for brightness, _ in DELIVERED.steps] + [0.0]
 
-    began = now(machine)
-    machine.sh("systemctl stop flowpi")
-    stopping = machine.edges(since=began)
-    lit, *_, dark = stopping
-    assert seen(stopping, lit.at - JUST_S, dark.at - JUST_S) is SHUTTING_DOWN
+    def levels() -> list[float]:
+        return [brightness for _, brightness in appliance.lights()]
 
-    configure(machine, "led: {pinn: 27}\n")
-    assert machine.run("systemctl start flowpi").code != 0
-    wait_until_seen(machine, CONFIGURATION, since=began)
+    wait_for(lambda: levels()[-len(rest) :] == rest)
+    shown = len(levels())
+    assert daemon.end() == 0
+    stopping = levels()[shown:]
+    twice = [brightness for brightness, _ in SHUTTING_DOWN.steps] * 2
+    assert stopping[: len(twice)] == twice
+    assert stopping[-1] == 0.0
 
-    configure(machine, ITS_OWN)
-    machine.sh("systemctl stop flowpi-signal")
-    began = now(machine)
-    machine.sh("systemctl start flowpi")
-    lit = wait_until_lit(machine, since=began)
-    wait_until_seen(machine, READY, since=lit.at + STARTED_S)
-    assert seen(machine.edges(), lit.at - JUST_S, lit.at + STARTED_S - JUST_S) is STARTING
 
-    ended = say_nothing(machine)
-    wait_until_seen(machine, NO_BACKEND, since=ended)
-    assert [moment for _, moment in moments(machine.edges(), since=ended)] == [KEPT]
+def test_the_tones_are_played_and_not_recorded(make: Make, microphone: Microphone, tmp_path: Path) -> None:
+    played = tmp_path / "played.raw"
+    with microphone.config_path.open("a") as file:
+        file.write(f'\npcm.cues {{ type plug slave.pcm {{ type file file "{played}" format raw slave.pcm null }} }}\n')
+    appliance, _ = make("cues={kind: alsa, device: cues, volume: 1.0}", "spool.keep_audio=true")
+    final = dictate(appliance, 1.0)
+    wait_for(lambda: played.exists() and played.read_bytes().startswith(tone(Cue.STOP)))  # each tone writes it anew
+    pcm = appliance.kept()
+    assert len(pcm) / 32_000 == pytest.approx(final["duration_s"], abs=0.001)
+    silent = pcm.count(bytes(2 * 160)) * 160 / 16_000  # in pieces of 10 ms
+    assert 0.1 < silent < 0.6
 
-    machine.sh(f"cat /dev/zero > {FULL} 2> /dev/null || true")
-    ended = say_nothing(machine)
-    wait_until_seen(machine, TROUBLE, since=ended)
-    machine.sh(f"rm {FULL}")
-    ended = say_nothing(machine)
-    wait_until_seen(machine, NO_BACKEND, since=ended)
 
-    reload(machine, FAR)
-    ended = say_nothing(machine)
-    wait_until_seen(machine, NO_NETWORK, since=ended)
+def test_a_cue_device_that_is_missing_costs_a_warning_and_no_dictation(make: Make) -> None:
+    appliance, daemon = make("cues={kind: alsa, device: nonesuch}")
+    for _ in range(2):
+        assert dictate(appliance)["duration_s"] > 0.5
+    assert daemon.log.read_text().count("no tones from 'nonesuch'") == 1
 
-    reload(machine, ITS_OWN + "audio: {device: nonesuch}\n")
-    wait_until_seen(machine, NO_MICROPHONE)
 
-    reload(machine, ITS_OWN)
-    tap_and_hold = [(BUTTON_PIN, 0, 0.0), (BUTTON_PIN, 1, 0.1), (BUTTON_PIN, 0, 0.1), (BUTTON_PIN, 1, 10.5)]
-    ended = machine.pull(tap_and_hold)[-1]
-    wait_until_seen(machine, MUTED_LIGHT, since=ended)
+def test_a_pedal_that_is_missing_is_a_fault_and_costs_no_dictation(make: Make) -> None:
+    appliance, _ = make("button={kind: evdev, device: /dev/input/by-id/nonesuch, key: KEY_F13}")
+    client = appliance.connect().subscribe("state")
+    state = client.wait("state", lambda state: state["faults"])
+    (fault,) = state["faults"]
+    assert fault["code"] == "button"
+    assert fault["message"].startswith(
+        "the button /dev/input/by-id/nonesuch cannot be used (No such file or directory)"
+    )
+    assert dictate(appliance)["duration_s"] > 0.5
+
+
+def settings(tmp_path: Path, *more: str) -> list[str]:
+    """Of a daemon in this process."""
+    return [
+        f"publish.socket={{path: {tmp_path}/flowpi.sock, group: null}}",
+        f"publish.files.directory={tmp_path}/transcripts",
+        f"spool.directory={tmp_path}/spool",
+        "audio={source: wav, path: flowpi/data/demo.wav}",
+        *more,
+    ]
+
+
+async def test_a_configuration_that_was_refused_at_boot_is_a_fault_until_it_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = "flowpi.yaml, line 2: led.pinn is not a known key"
+    monkeypatch.setattr(boot_config_status, "read", lambda: wrong)
+    config = load(None, settings(tmp_path))
+    led = RecordingLed(lambda level: None)
+    daemon = Daemon(config, reload=lambda: config, button=ScriptedButton(), led=led)
+    running = asyncio.create_task(daemon.run())
+    await daemon.ready.wait()
+    assert ("configuration", wrong) in [(fault.code, fault.message) for fault in daemon.state.faults]
+    assert light(daemon.state) is CONFIGURATION
+    monkeypatch.setattr(boot_config_status, "read", lambda: None)
+    daemon.reload()
+    await until(lambda: not daemon.state.has_fault("configuration"))
+    daemon.stop()
+    await running
+
+
+class OneAtATime:
+    """A button and an LED that cannot be opened twice, as pins cannot."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.is_open = False
+        self.was_opened = threading.Event()
+
+    def open(self, on_edge: Any = None) -> None:
+        assert not self.is_open
+        self.is_open = True
+        self.was_opened.set()
+        self.opened += 1
+
+    def close(self) -> None:
+        self.is_open = False
+
+    def is_pressed(self) -> bool | None:
+        return None
+
+    def set(self, color: Color) -> None:
+        pass
+
+
+async def test_a_reload_that_comes_too_soon_waits_until_the_panel_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    button, led = OneAtATime(), OneAtATime()
+    other = load(None, settings(tmp_path, "led.brightness=0.5"))
+    monkeypatch.setattr(transport, "preload", lambda: led.was_opened.wait(5.0))
+    daemon = Daemon(load(None, settings(tmp_path)), reload=lambda: other, button=button, led=led)
+    daemon.reload()
+    running = asyncio.create_task(daemon.run())
+    await until(lambda: led.opened == 2)
+    await until(lambda: button.is_open)
+    assert daemon.state.faults == ()
+    daemon.stop()
+    await running
+    assert not led.is_open
+
+
+async def test_it_says_that_it_starts_until_the_button_is_there(tmp_path: Path) -> None:
+    shown: list[float] = []
+
+    class Button(ScriptedButton):
+        def open(self, on_edge: Any) -> None:
+            assert shown == [DARK.brightness, STARTING.steps[0][0]]
+            super().open(on_edge)
+
+    daemon = Daemon(load(None, settings(tmp_path)), button=Button(), led=RecordingLed(shown.append))
+    running = asyncio.create_task(daemon.run())
+    await daemon.settled.wait()
+    assert light(daemon.state) is READY
+    assert shown[2:] == [STARTING.steps[0][0]], "again, for as long as it takes to see it"
+    daemon.stop()
+    await running
+
+
+async def test_muted_the_microphone_stays_closed_through_a_reload(microphone: Microphone, tmp_path: Path) -> None:
+    """The daemon in this process: its button is pressed by hand."""
+    muting = settings(
+        tmp_path,
+        f"backends={{local: {{kind: flow, url: 'ws+unix://{tmp_path}/asr.sock'}}}}",
+        "audio={device: clock, idle_read_ms: 50}",
+        "button={kind: none, mode: toggle, hold_ms: 100, long_s: 0.3}",
+    )
+    other = load(None, [*muting, "audio.preroll_ms=100"])
+    button = ScriptedButton()
+    daemon = Daemon(load(None, muting), reload=lambda: other, button=button, led=RecordingLed(lambda level: None))
+    running = asyncio.create_task(daemon.run())
+    await daemon.settled.wait()
+
+    async def hold(muted: bool) -> None:
+        now = time.monotonic()
+        button.press(now - 0.5)
+        button.release(now)
+        await until(lambda: daemon.state.has_fault("muted") is muted)
+
+    async def is_open() -> bool:
+        """Whether the daemon notices that its microphone is gone."""
+        microphone.unplug()
+        started_at = time.monotonic()
+        await until(lambda: daemon.state.has_fault("microphone") or time.monotonic() > started_at + 1.0)
+        microphone.plug_in()
+        noticed = daemon.state.has_fault("microphone")
+        await until(lambda: not daemon.state.has_fault("microphone"))
+        return noticed
+
+    assert await is_open()
+    await hold(muted=True)
+    assert not await is_open()
+    daemon.reload()
+    await until(lambda: daemon._config is other)
+    assert not await is_open()
+    await until(lambda: daemon.state.name == "idle")
+    await hold(muted=False)
+    assert await is_open()
+    daemon.stop()
+    await running

@@ -8,12 +8,12 @@ from typing import Any
 
 from flowpi.audio.capture import Capture
 from flowpi.audio.source import Gap, Heard
+from flowpi.audio.utterance import Utterance
 from flowpi.core.errors import MicrophoneError
-from flowpi.dictation.utterance import Utterance
 from flowpi.dsp.format import RATE_HZ
 from flowpi.dsp.level import Level
 from tests import clock
-from tests.dictation.sound import beginning
+from tests.sound import beginning
 
 PERIOD_S = 0.02
 BUFFER_S = 1.0

@@ -13,8 +13,8 @@ from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from tests import clock
 from tests.audio.listening import missing
 from tests.audio.room import PERIOD_S, SLACK_S, FakeSource, Room, begins, ends, has_no_seam, numbers, stage
-from tests.dictation.sound import beginning
 from tests.rig.microphone import Microphone
+from tests.sound import beginning
 from tests.waiting import until
 
 

@@ -6,10 +6,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowpi.dictation.utterance import Utterance
+from flowpi.audio.utterance import Utterance
 from tests import clock
-from tests.audio.room import PERIOD_S, SLACK_S, TURN_S, FakeSource, Room, begins, ends, has_no_seam, numbers, stage
-from tests.dictation.sound import beginning
+from tests.audio.room import (
+    PERIOD_S,
+    SLACK_S,
+    TURN_S,
+    FakeSource,
+    Room,
+    begins,
+    ends,
+    has_no_seam,
+    numbers,
+    stage,
+)
+from tests.sound import beginning
 
 NEAR_S = 0.25
 """How near to a multiple of `TURN_S` the saw tooth is a pause."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.audio.house import BLOCKED_S, House
-from tests.dictation.sound import beginning
+from tests.audio.harness import BLOCKED_S, CaptureHarness
 from tests.rig.soundserver import SoundServer
+from tests.sound import beginning
 from tests.waiting import until
 
 
@@ -24,65 +24,69 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SoundSer
 
 
 @pytest.fixture
-async def house(server: SoundServer) -> AsyncIterator[House]:
-    house = House("server")
-    house.capture.start()
-    watching = asyncio.create_task(house.watch())
-    yield house
+async def harness(server: SoundServer) -> AsyncIterator[CaptureHarness]:
+    harness = CaptureHarness("server")
+    harness.capture.start()
+    watching = asyncio.create_task(harness.watch())
+    yield harness
     watching.cancel()
-    house.capture.close()
+    harness.capture.close()
 
 
 @pytest.mark.promise("P28")
-async def test_it_dies_and_comes_back(house: House, server: SoundServer, measured: Callable[..., None]) -> None:
-    await house.hear(1600)
+async def test_it_dies_and_comes_back(
+    harness: CaptureHarness, server: SoundServer, measured: Callable[..., None]
+) -> None:
+    await harness.hear(1600)
     entry = beginning()
-    house.capture.begin(entry, time.monotonic())
+    harness.capture.begin(entry, time.monotonic())
     died = time.monotonic()
     server.kill()
-    await until(lambda: house.faults)
+    await until(lambda: harness.faults)
     seen = time.monotonic() - died
     assert seen <= 1.5
     assert entry.partial
-    await until(lambda: len(house.faults) == 2)
-    assert [fault.reason for fault in house.faults] == ["Input/output error", "Connection refused"]
-    assert "start it" in house.faults[1].hint
+    await until(lambda: len(harness.faults) == 2)
+    assert [fault.reason for fault in harness.faults] == ["Input/output error", "Connection refused"]
+    assert "start it" in harness.faults[1].hint
     server.start()
     back = time.monotonic()
-    await until(lambda: house.recoveries)
+    await until(lambda: harness.recoveries)
     # 1.5 s for the wait, and two that the server takes to wake its device.
-    assert house.recoveries[0] - back <= 4
-    await house.hear(1600)
-    assert len(house.recoveries) == 1
-    measured(deaths=1, seen_within_s=round(seen, 2), back_within_s=round(house.recoveries[0] - back, 2))
+    assert harness.recoveries[0] - back <= 4
+    await harness.hear(1600)
+    assert len(harness.recoveries) == 1
+    measured(deaths=1, seen_within_s=round(seen, 2), back_within_s=round(harness.recoveries[0] - back, 2))
 
 
 @pytest.mark.promise("P28")
-async def test_it_stands_still_and_goes_on(house: House, server: SoundServer, measured: Callable[..., None]) -> None:
-    await house.hear(1600)
-    house.blocked_s = 0.0
+async def test_it_stands_still_and_goes_on(
+    harness: CaptureHarness, server: SoundServer, measured: Callable[..., None]
+) -> None:
+    await harness.hear(1600)
+    harness.blocked_s = 0.0
     stopped = time.monotonic()
     server.stop()
-    await until(lambda: house.faults)
+    await until(lambda: harness.faults)
     seen = time.monotonic() - stopped
     assert seen <= 1.5 + BLOCKED_S
-    assert house.faults[0].reason == "it delivers no sound"
+    assert harness.faults[0].reason == "it delivers no sound"
     await asyncio.sleep(1.5)
-    assert house.blocked_s < BLOCKED_S
-    assert house.capture.is_alive(time.monotonic())
+    assert harness.blocked_s < BLOCKED_S
+    assert harness.capture.is_alive(time.monotonic())
     server.go_on()
-    await until(lambda: house.recoveries)
-    await house.hear(1600)
-    measured(stopped_s=2.5, seen_within_s=round(seen, 2), loop_stood_still_ms=round(house.blocked_s * 1000))
+    await until(lambda: harness.recoveries)
+    await harness.hear(1600)
+    measured(stopped_s=2.5, seen_within_s=round(seen, 2), loop_stood_still_ms=round(harness.blocked_s * 1000))
 
 
 async def test_it_is_not_there_at_the_start(server: SoundServer) -> None:
     server.kill()
-    house = House("server")
-    house.capture.start()
-    assert [fault.reason for fault in house.faults] == ["Connection refused"]
-    assert "start it" in house.faults[0].hint
+    harness = CaptureHarness("server")
+    harness.capture.start()
+    assert [fault.reason for fault in harness.faults] == ["Connection refused"]
+    assert "start it" in harness.faults[0].hint
     server.start()
-    await until(lambda: house.recoveries)
-    await house.hear(1600)
-    house.capture.close()
+    await until(lambda: harness.recoveries)
+    await harness.hear(1600)
+    harness.capture.close()

@@ -16,13 +16,13 @@ import pytest
 from flowpi.audio.alsa import AlsaSource
 from flowpi.audio.alsalib import Playback
 from flowpi.audio.capture import Capture
+from flowpi.audio.cue_mask import CueMask
 from flowpi.audio.cues import Cue
-from flowpi.audio.mask import Mask
 from flowpi.audio.tones import DATA, TAIL_S, AlsaCues, tone
 from flowpi.dsp.format import BYTES_PER_S, RATE_HZ
 from tests import cue_sounds
-from tests.dictation.sound import beginning
 from tests.rig.microphone import Microphone
+from tests.sound import beginning
 from tests.waiting import ticks, until
 
 SLACK_S = 0.25
@@ -88,7 +88,7 @@ class Loudspeaker:
 class Hall:
     def __init__(self) -> None:
         self.speaker = Loudspeaker()
-        self.mask = Mask()
+        self.mask = CueMask()
         self.cues = AlsaCues("hall", 1.0, self.mask, self.speaker.open)
 
     async def asked(self, times: int) -> None:
@@ -219,7 +219,7 @@ def card(microphone: Microphone, tmp_path: Path) -> Callable[[], bytes]:
 
 
 async def test_alsa_plays_the_tones(card: Callable[[], bytes]) -> None:
-    mask = Mask()
+    mask = CueMask()
     cues = AlsaCues("cues", 0.5, mask)
     cues.play(Cue.KEPT)
     await until(lambda: mask._sounds and mask._sounds[0].until < math.inf)
@@ -237,7 +237,7 @@ async def test_the_tones_are_never_in_the_recording_and_no_frame_is_missing(
 ) -> None:
     """A microphone each of whose samples tells when it was heard: what was not taken out is as it would have been."""
     loop = asyncio.get_running_loop()
-    mask = Mask()
+    mask = CueMask()
     capture = Capture(
         AlsaSource("live"),
         on_fault=lambda error: None,

@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 20.0
 T1 = Path(__file__).with_name("t1.py")
 RELAY = Path(__file__).with_name("relay.py")
-FLOWPI = "import sys; from flowpi.cli import main; sys.exit(main())"
+FLOWPI = "import sys; from flowpi.cli.main import main; sys.exit(main())"
 """What the installed `flowpi` does."""
 
 

@@ -14,7 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from flowpi.wire.flow import FlowServer
-from flowpi.wire.roles import AudioCommitted, AudioReceived, Departure, SessionRequested
+from flowpi.wire.roles import AudioCommitted, AudioReceived, ClientProtocolError, SessionRequested
 from tests.audio.listening import missing, samples
 
 FINAL_AFTER_S = 0.05
@@ -96,7 +96,7 @@ async def handle(socket: ServerConnection) -> None:
             await flush()
             if session.final_at:
                 break
-    except Departure as departure:
+    except ClientProtocolError as departure:
         print(f"{session.path}: {departure}", file=sys.stderr)
         await flush()
     except ConnectionClosed:  # a floor that was killed

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from flowpi.config import Config, FilesSink, Publish, SocketSink, Spool
+from flowpi.config.schema import Config, FilesSettings, PublishSettings, SocketSettings, SpoolSettings
 from flowpi.doctor import sockets
 from flowpi.doctor.disk import examine, look_at
 from flowpi.doctor.findings import Finding
@@ -26,10 +26,12 @@ NOBODY = 65534
 def findings(place: Path) -> Iterator[tuple[str, Finding | None]]:
     with memory(place / "a", size="8m") as disk:
         yield "full", look_at("sound", disk / "spool", 1)
-        publish = Publish(socket=SocketSink(path=f"{disk}/sock"), files=FilesSink(directory=f"{disk}/texts"))
+        publish = PublishSettings(
+            socket=SocketSettings(path=f"{disk}/sock"), files=FilesSettings(directory=f"{disk}/texts")
+        )
         for folder in ("spool", "texts"):
             (disk / folder).mkdir()
-        (one,) = examine(Config(publish=publish, spool=Spool(directory=f"{disk}/spool")))
+        (one,) = examine(Config(publish=publish, spool=SpoolSettings(directory=f"{disk}/spool")))
         yield "both full", one
     with memory(place / "b", size="64m") as disk:
         yield "low", look_at("sound", disk / "spool", 512)
@@ -58,7 +60,10 @@ def findings(place: Path) -> Iterator[tuple[str, Finding | None]]:
         path.chmod(0o600)
         listener.listen()
         os.setresuid(NOBODY, NOBODY, 0)
-        yield "a private socket", sockets.examine(Config(publish=Publish(socket=SocketSink(path=str(path)))))[0]
+        yield (
+            "a private socket",
+            sockets.examine(Config(publish=PublishSettings(socket=SocketSettings(path=str(path)))))[0],
+        )
         yield "the service's", look_at("sound", SYSTEM_STATE / "spool", 1)
         yield "another's", look_at("sound", private / "spool", 1)
         yield "another's own", look_at("sound", private, 1)

@@ -8,18 +8,18 @@ from typing import Literal
 
 import pytest
 
-from flowpi.config import Config, Dictation, FlowBackend, Secret
+from flowpi.config.schema import Config, DictationSettings, FlowSettings, Secret
 from flowpi.doctor import backends
 from flowpi.doctor.backends import examine_backends
 from flowpi.doctor.findings import Finding
-from tests.dictation.backend import FakeBackend, refuses
-from tests.dictation.network import alone
+from tests.backends.fake_backend import FakeBackend, refuses
+from tests.backends.network import alone
 
 
 def config_of(*urls: str, key: str | None = None) -> Config:
     secret = Secret("literal", key) if key else None
-    backends = {f"b{number}": FlowBackend(url, api_key=secret) for number, url in enumerate(urls)}
-    return Config(dictation=Dictation(backends=tuple(backends)), backends=dict(backends))
+    backends = {f"b{number}": FlowSettings(url, api_key=secret) for number, url in enumerate(urls)}
+    return Config(dictation=DictationSettings(backends=tuple(backends)), backends=dict(backends))
 
 
 async def finding_of(url: str, key: str | None = None) -> Finding:
@@ -113,8 +113,8 @@ async def test_a_key_that_only_the_service_has(
     monkeypatch.setattr(backends, "CREDENTIALS", tmp_path / "flowpi.service")
     async with FakeBackend() as backend:
         config = Config(
-            dictation=Dictation(backends=("b0",)),
-            backends={"b0": FlowBackend(backend.url, api_key=Secret(kind, "KEY"))},
+            dictation=DictationSettings(backends=("b0",)),
+            backends={"b0": FlowSettings(backend.url, api_key=Secret(kind, "KEY"))},
         )
         (finding,) = await examine_backends(config)
         assert (finding.level, finding.code) == ("ok", "skipped")
@@ -129,8 +129,8 @@ async def test_a_key_that_only_the_service_has(
 
 async def test_a_key_that_is_not_there() -> None:
     config = Config(
-        dictation=Dictation(backends=("b0",)),
-        backends={"b0": FlowBackend("ws://127.0.0.1:1/ws", api_key=Secret("file", "/no/such/file"))},
+        dictation=DictationSettings(backends=("b0",)),
+        backends={"b0": FlowSettings("ws://127.0.0.1:1/ws", api_key=Secret("file", "/no/such/file"))},
     )
     (finding,) = await examine_backends(config)
     assert finding.code == "key"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config import Config
+from flowpi.config.schema import Config
 from flowpi.core.errors import UsageError
 from flowpi.doctor.calibration import calibrate, meter
-from flowpi.doctor.loudness import Verdict, assess, loudness
+from flowpi.doctor.loudness import Loudness, assess, loudness
 from flowpi.doctor.mixer import Gain, card_of, line, parse
 from flowpi.dsp.level import Level
 from tests.rig.appliance import Appliance
@@ -30,21 +30,21 @@ def spoken(dbfs: float, *, clipped: int = 0) -> list[Level]:
 @pytest.mark.parametrize(
     ("noise", "speech", "verdict"),
     [
-        ([], [], Verdict.NOTHING),
-        (quiet(-96), [Level(-96.0, -96.0, False)] * 60, Verdict.SILENCE),
-        (quiet(-60), spoken(-25), Verdict.GOOD),
-        (quiet(-70), spoken(-40), Verdict.GOOD),
-        (quiet(-70), spoken(-43), Verdict.QUIET),
-        (quiet(-90), spoken(-60), Verdict.QUIET),
-        (quiet(-50), spoken(-10, clipped=1), Verdict.GOOD),
-        (quiet(-50), spoken(-10, clipped=2), Verdict.CLIPPING),
-        (quiet(-8), spoken(-5, clipped=20), Verdict.CLIPPING),
-        (quiet(-44), spoken(-30), Verdict.NOISY),
-        (quiet(-60), quiet(-60), Verdict.NOBODY),
-        (quiet(-60), quiet(-60) * 3 + [Level(-20.0, -10.0, False)], Verdict.NOBODY),
+        ([], [], Loudness.NOTHING),
+        (quiet(-96), [Level(-96.0, -96.0, False)] * 60, Loudness.SILENCE),
+        (quiet(-60), spoken(-25), Loudness.GOOD),
+        (quiet(-70), spoken(-40), Loudness.GOOD),
+        (quiet(-70), spoken(-43), Loudness.QUIET),
+        (quiet(-90), spoken(-60), Loudness.QUIET),
+        (quiet(-50), spoken(-10, clipped=1), Loudness.GOOD),
+        (quiet(-50), spoken(-10, clipped=2), Loudness.CLIPPING),
+        (quiet(-8), spoken(-5, clipped=20), Loudness.CLIPPING),
+        (quiet(-44), spoken(-30), Loudness.NOISY),
+        (quiet(-60), quiet(-60), Loudness.NOBODY),
+        (quiet(-60), quiet(-60) * 3 + [Level(-20.0, -10.0, False)], Loudness.NOBODY),
     ],
 )
-def test_the_verdict(noise: list[Level], speech: list[Level], verdict: Verdict) -> None:
+def test_the_verdict(noise: list[Level], speech: list[Level], verdict: Loudness) -> None:
     assert assess(noise, speech) is verdict
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config import Config, FilesSink, Publish, SocketSink, Spool
+from flowpi.config.schema import Config, FilesSettings, PublishSettings, SocketSettings, SpoolSettings
 from flowpi.core.ulid import UlidFactory
 from flowpi.doctor import disk
 from flowpi.doctor.findings import Finding
@@ -16,11 +16,11 @@ NOW_MS = int(time.time() * 1000)
 
 
 def config_of(place: Path) -> Config:
-    publish = Publish(
-        socket=SocketSink(path=str(place / "flowpi.sock")),
-        files=FilesSink(directory=str(place / "transcripts")),
+    publish = PublishSettings(
+        socket=SocketSettings(path=str(place / "flowpi.sock")),
+        files=FilesSettings(directory=str(place / "transcripts")),
     )
-    return Config(publish=publish, spool=Spool(directory=str(place / "spool"), max_mb=1))
+    return Config(publish=publish, spool=SpoolSettings(directory=str(place / "spool"), max_mb=1))
 
 
 def test_all_is_well_also_before_the_first_start(tmp_path: Path) -> None:

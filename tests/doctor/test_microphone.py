@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from flowpi.config import Audio, Config, Publish, SocketSink
+from flowpi.config.schema import AudioSettings, Config, PublishSettings, SocketSettings
 from flowpi.doctor import microphone as doctor
 from flowpi.doctor.findings import Finding
 from flowpi.dsp.level import Level
@@ -19,7 +19,10 @@ DEMO = Path("flowpi/data/demo.wav")
 
 def config_of(place: Path, device: str = "live") -> Config:
     """`place`: of the daemon's socket, if there is one."""
-    return Config(audio=Audio(device=device), publish=Publish(socket=SocketSink(path=str(place / "flowpi.sock"))))
+    return Config(
+        audio=AudioSettings(device=device),
+        publish=PublishSettings(socket=SocketSettings(path=str(place / "flowpi.sock"))),
+    )
 
 
 def finding_of(place: Path, device: str = "live") -> Finding:
@@ -79,15 +82,17 @@ def test_one_that_stands_still(microphone: Microphone, tmp_path: Path) -> None:
 
 def test_a_file_instead(tmp_path: Path) -> None:
     def finding_of(path: str) -> Finding:
-        socket = SocketSink(path=str(tmp_path / "flowpi.sock"))
-        (found,) = doctor.examine(Config(audio=Audio(source="wav", path=path), publish=Publish(socket=socket)))
+        socket = SocketSettings(path=str(tmp_path / "flowpi.sock"))
+        (found,) = doctor.examine(
+            Config(audio=AudioSettings(source="wav", path=path), publish=PublishSettings(socket=socket))
+        )
         return found
 
     assert finding_of(str(DEMO)).code == "works"
     missing = finding_of("/no/such.wav")
     assert (missing.level, missing.code) == ("failure", "broken")
     assert "No such file" in missing.message
-    assert finding_of("flowpi/config.py").hint.startswith("convert it")
+    assert finding_of("flowpi/config/schema.py").hint.startswith("convert it")
 
 
 @pytest.fixture

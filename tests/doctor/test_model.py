@@ -2,11 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config import Config, Dictation, FlowBackend, Server
+from flowpi.config.schema import Config, DictationSettings, FlowSettings, ServerSettings
 from flowpi.doctor import model
 from flowpi.server import model_files
 
-HOUSE = Config(dictation=Dictation(backends=("house",)), backends={"house": FlowBackend("ws://house.example/ws")})
+HOUSE = Config(
+    dictation=DictationSettings(backends=("house",)), backends={"house": FlowSettings("ws://house.example/ws")}
+)
 
 
 def test_the_model_that_is_installed() -> None:
@@ -29,7 +31,7 @@ def test_the_packages_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert finding.message.endswith("(no_such_package)")
 
 
-@pytest.mark.parametrize("config", [HOUSE, Config(server=Server(engine="echo"))])
+@pytest.mark.parametrize("config", [HOUSE, Config(server=ServerSettings(engine="echo"))])
 def test_where_no_model_is_used_none_is_missed(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLOWPI_MODEL", "/no/such/directory")
     assert model.examine(config) == []

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config import Button, Config, Led
+from flowpi.config.schema import ButtonSettings, Config, LedSettings
 from flowpi.core.errors import PanelError, UsageError
 from flowpi.doctor import panel
 from flowpi.doctor.findings import Finding
-from tests.test_client import Daemon
+from tests.cli.test_daemon_commands import Daemon
 
 TAKEN = "the button on GPIO 17 cannot be used (GPIOPinInUse): check the pin number"
 
@@ -32,7 +32,7 @@ def devices(tmp_path: Path) -> Path:
 def test_no_chip(tmp_path: Path) -> None:
     (finding,) = panel.look(Config(), None, tmp_path)
     assert (finding.level, finding.code) == ("warning", "no_chip")
-    assert panel.look(Config(button=Button(kind="none"), led=Led(kind="none")), None, tmp_path) == []
+    assert panel.look(Config(button=ButtonSettings(kind="none"), led=LedSettings(kind="none")), None, tmp_path) == []
 
 
 def test_a_chip(devices: Path) -> None:
@@ -45,7 +45,10 @@ def test_a_chip(devices: Path) -> None:
 
 @pytest.mark.parametrize("faults", [None, {}])
 def test_each_kind_needs_its_own_device(devices: Path, faults: dict[str, str] | None) -> None:
-    config = Config(button=Button(kind="evdev", device=str(devices / "pedal"), key="KEY_F13"), led=Led(kind="apa102"))
+    config = Config(
+        button=ButtonSettings(kind="evdev", device=str(devices / "pedal"), key="KEY_F13"),
+        led=LedSettings(kind="apa102"),
+    )
     assert [finding.code for finding in panel.look(config, faults, devices)] == ["absent", "no_chip"]
     (devices / "pedal").touch()
     (devices / "spidev0.1").touch()  # another one

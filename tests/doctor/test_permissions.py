@@ -2,13 +2,24 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config import Audio, Button, Config, FlowBackend, Led, Publish, Secret, SocketSink
+from flowpi.config.schema import (
+    AudioSettings,
+    ButtonSettings,
+    Config,
+    FlowSettings,
+    LedSettings,
+    PublishSettings,
+    Secret,
+    SocketSettings,
+)
 from flowpi.doctor import permissions
 from flowpi.doctor.permissions import Accounts
 
 UNIT = {"LoadState": "loaded", "User": "flowpi", "SupplementaryGroups": "audio gpio"}
 KNOWN = Accounts({"root", "pi", "flowpi"}, {"flowpi": {"flowpi"}, "audio": {"pi"}, "gpio": set(), "input": {"flowpi"}})
-PEDAL = Config(button=Button(kind="evdev", device="/no/such/device", key="KEY_F13"), led=Led(kind="none"))
+PEDAL = Config(
+    button=ButtonSettings(kind="evdev", device="/no/such/device", key="KEY_F13"), led=LedSettings(kind="none")
+)
 
 
 def test_the_groups_of_the_unit_are_enough() -> None:
@@ -37,14 +48,14 @@ def test_those_of_the_user_are_enough() -> None:
             "sudo groupadd --system gpio && sudo udevadm control --reload && sudo udevadm trigger",
         ),
         (
-            Config(button=Button(kind="none"), led=Led(kind="none")),
+            Config(button=ButtonSettings(kind="none"), led=LedSettings(kind="none")),
             {**UNIT, "SupplementaryGroups": ""},
             KNOWN,
             "not_member",
             "sudo usermod -aG audio flowpi && sudo systemctl restart flowpi",
         ),
         (
-            Config(led=Led(kind="apa102"), audio=Audio(source="wav", path="x")),
+            Config(led=LedSettings(kind="apa102"), audio=AudioSettings(source="wav", path="x")),
             UNIT,
             KNOWN,
             "no_group",
@@ -66,7 +77,9 @@ def test_what_the_service_lacks(config: Config, unit: dict[str, str], known: Acc
 
 def test_a_pedal_may_be_of_the_services_own_group(tmp_path: Path) -> None:
     (tmp_path / "pedal").touch()
-    config = Config(button=Button(kind="evdev", device=str(tmp_path / "pedal"), key="KEY_F13"), led=Led(kind="none"))
+    config = Config(
+        button=ButtonSettings(kind="evdev", device=str(tmp_path / "pedal"), key="KEY_F13"), led=LedSettings(kind="none")
+    )
     mine = (tmp_path / "pedal").group()
     assert permissions.needed(config) == ["audio", mine]
     nobodys = Accounts(KNOWN.users, {**KNOWN.groups, mine: set()})
@@ -78,8 +91,8 @@ def test_a_pedal_may_be_of_the_services_own_group(tmp_path: Path) -> None:
 def test_a_key_that_all_can_read(tmp_path: Path) -> None:
     file = tmp_path / "flowpi.yaml"
     file.touch(mode=0o644)
-    cloud = FlowBackend("wss://cloud.example/ws", api_key=Secret("literal", "canary"))
-    config = Config(backends={"cloud": cloud}, publish=Publish(socket=SocketSink(path=str(tmp_path / "s"))))
+    cloud = FlowSettings("wss://cloud.example/ws", api_key=Secret("literal", "canary"))
+    config = Config(backends={"cloud": cloud}, publish=PublishSettings(socket=SocketSettings(path=str(tmp_path / "s"))))
     (finding,) = permissions.examine(config, str(file))
     assert (finding.level, finding.code) == ("warning", "exposed")
     assert finding.message == f"{file}: backends.cloud.api_key can be read by every user of this machine"

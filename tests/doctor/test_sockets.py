@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config import Config, Publish, SocketSink
+from flowpi.config.schema import Config, PublishSettings, SocketSettings
 from flowpi.doctor import sockets
 from tests.rig.appliance import Appliance
 from tests.rig.disks import alone
@@ -15,7 +15,7 @@ from tests.rig.microphone import Microphone
 
 
 def config_of(path: Path, group: str | None = None) -> Config:
-    return Config(publish=Publish(socket=SocketSink(path=str(path), group=group)))
+    return Config(publish=PublishSettings(socket=SocketSettings(path=str(path), group=group)))
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
-"""Units, by what systemd 252 and 257 print. `tests/appliance/test_doctor.py` shows the same of real units."""
+"""Units, by what systemd 252 and 257 print. `tests/system/test_doctor.py` shows the same of real units."""
 
 import pytest
 
-from flowpi.config import Config, Dictation, FlowBackend
+from flowpi.config.schema import Config, DictationSettings, FlowSettings
 from flowpi.doctor import units
 from flowpi.doctor.findings import Finding
 
@@ -116,7 +116,7 @@ def test_one_finding_for_each_fault() -> None:
 def test_the_recogniser_counts_where_it_is_used() -> None:
     assert units.wanted(Config()) == BOTH
     elsewhere = Config(
-        dictation=Dictation(backends=("house",)), backends={"house": FlowBackend("ws://house.example/ws")}
+        dictation=DictationSettings(backends=("house",)), backends={"house": FlowSettings("ws://house.example/ws")}
     )
     assert units.wanted(elsewhere) == ["flowpi.service"]
 

@@ -17,14 +17,14 @@ from flowpi.wire.flow_messages import Authenticated, ServerMessage
 from flowpi.wire.roles import (
     AudioCommitted,
     AudioReceived,
-    Client,
     ClientEvent,
-    Departure,
+    ClientProtocolError,
+    ClientRole,
     FinalText,
     Notice,
     PartialText,
-    Server,
     ServerEvent,
+    ServerRole,
     SessionReady,
     SessionRequested,
 )
@@ -38,13 +38,13 @@ REASON_CHARS = 400
 
 
 class ClientRun:
-    """The client's end, as `dictation/session.py` drives it.
+    """The client's end, as `backends/session.py` drives it.
 
     Args:
         stage: what has happened by then: 0 nothing, 1 the session is open, 2 audio was sent, 3 all of it.
     """
 
-    def __init__(self, client: Client, stage: int, ready: Frame | None) -> None:
+    def __init__(self, client: ClientRole, stage: int, ready: Frame | None) -> None:
         """`ready`: the frame that opens the session; None where the upgrade does."""
         self._client = client
         self._open = False
@@ -118,9 +118,9 @@ class ClientRun:
 
 
 class ServerRun:
-    """The server's end, as `server/session.py` drives it. `stage`: as of `ClientRun`."""
+    """The server's end, as `server/connection.py` drives it. `stage`: as of `ClientRun`."""
 
-    def __init__(self, server: Server, judge: Callable[[Frame], object]) -> None:
+    def __init__(self, server: ServerRole, judge: Callable[[Frame], object]) -> None:
         """`judge`: takes what the server says as its client would."""
         self._server = server
         self._judge = judge
@@ -139,7 +139,7 @@ class ServerRun:
         self._received += len(arrival.frame)
         try:
             self._see(self._server.receive(arrival.frame))
-        except Departure as departure:
+        except ClientProtocolError as departure:
             _check_words(departure)
             self._flush(refused=True)
             self.over = True

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config import Config, FilesSink, Publish, SocketSink, Spool
+from flowpi.config.schema import Config, FilesSettings, PublishSettings, SocketSettings, SpoolSettings
 from flowpi.core.errors import CannotCreateError, NoPermissionError
 from flowpi.host import paths
 
@@ -56,8 +56,8 @@ def test_a_person_has_the_directories_of_xdg(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_the_configuration_goes_first() -> None:
-    publish = Publish(socket=SocketSink(path="/a/s.sock"), files=FilesSink(directory="/a/texts"))
-    config = Config(publish=publish, spool=Spool(directory="/a/spool"))
+    publish = PublishSettings(socket=SocketSettings(path="/a/s.sock"), files=FilesSettings(directory="/a/texts"))
+    config = Config(publish=publish, spool=SpoolSettings(directory="/a/spool"))
     assert paths.daemon_socket(config) == paths.find_socket(config) == Path("/a/s.sock")
     assert paths.transcripts_directory(config) == Path("/a/texts")
     assert paths.spool_directory(config) == Path("/a/spool")

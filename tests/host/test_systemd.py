@@ -73,7 +73,7 @@ def test_watchdog_interval(environ: dict[str, str], interval: float | None) -> N
     assert Notifier(environ).watchdog_interval_s == interval
 
 
-def record(level: int, message: str, name: str = "flowpi.daemon") -> logging.LogRecord:
+def record(level: int, message: str, name: str = "flowpi.appliance.daemon") -> logging.LogRecord:
     return logging.LogRecord(name, level, "", 0, message, (), None)
 
 
@@ -94,8 +94,8 @@ def untouched_logging() -> Iterator[None]:
 @pytest.mark.usefixtures("untouched_logging")
 def test_a_service_logs_its_life(capfd: pytest.CaptureFixture[str]) -> None:
     setup_logging(0, service=True)
-    logging.getLogger("flowpi.daemon").debug("no")
-    logging.getLogger("flowpi.daemon").info("idle")
+    logging.getLogger("flowpi.appliance.daemon").debug("no")
+    logging.getLogger("flowpi.appliance.daemon").info("idle")
     assert capfd.readouterr() == ("", "info: idle\n")
 
 
@@ -103,8 +103,8 @@ def test_a_service_logs_its_life(capfd: pytest.CaptureFixture[str]) -> None:
 def test_each_v_says_more(capfd: pytest.CaptureFixture[str]) -> None:
     for verbosity, expected in ((0, ""), (1, "info: idle\n"), (2, "debug: frame\ninfo: idle\n")):
         setup_logging(verbosity)
-        logging.getLogger("flowpi.daemon").debug("frame")
-        logging.getLogger("flowpi.daemon").info("idle")
+        logging.getLogger("flowpi.appliance.daemon").debug("frame")
+        logging.getLogger("flowpi.appliance.daemon").info("idle")
         assert capfd.readouterr().err == expected
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from evdev import InputEvent, ecodes
 
-from flowpi.panel.evdev import Device
+from flowpi.panel.evdev import InputDevice
 
 PEDAL = "/dev/input/by-id/pedal"
 KEY = "KEY_F13"
@@ -26,7 +26,7 @@ class Keyboard:
         self._held: set[int] = set()
         self._device: _Device | None = None
 
-    def open(self, path: str) -> Device:
+    def open(self, path: str) -> InputDevice:
         assert path == PEDAL
         self.opened += 1
         if not self.plugged_in:

@@ -20,7 +20,7 @@ from flowpi.core.lights import (
     Color,
     Pattern,
 )
-from flowpi.panel.led import Lamp, NoLed, RecordingLed
+from flowpi.panel.led import LedPlayer, NoLed, RecordingLed
 from tests import clock
 
 
@@ -49,7 +49,7 @@ class Bulb:
             raise self.broken
 
 
-Scene = Callable[[Lamp, Bulb], Coroutine[Any, Any, None]]
+Scene = Callable[[LedPlayer, Bulb], Coroutine[Any, Any, None]]
 
 
 def play(scene: Scene) -> tuple[Bulb, list[Exception]]:
@@ -57,7 +57,7 @@ def play(scene: Scene) -> tuple[Bulb, list[Exception]]:
     bulb, failures = Bulb(), list[Exception]()
 
     async def main() -> None:
-        lamp = Lamp(failures.append)
+        lamp = LedPlayer(failures.append)
         lamp.use(bulb)
         await scene(lamp, bulb)
 
@@ -66,7 +66,7 @@ def play(scene: Scene) -> tuple[Bulb, list[Exception]]:
 
 
 def test_a_pattern_is_played_over_and_over() -> None:
-    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
         lamp.show(NO_MICROPHONE)
         await asyncio.sleep(4.1)
 
@@ -79,7 +79,7 @@ def test_a_pattern_is_played_over_and_over() -> None:
 
 @pytest.mark.parametrize("pattern", [pattern for pattern in ALL if len(pattern.steps) == 1])
 def test_a_steady_pattern_wakes_nobody_up(pattern: Pattern) -> None:
-    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
         lamp.show(WORKING)
         lamp.show(pattern)
         assert clock.timers() == 0
@@ -90,7 +90,7 @@ def test_a_steady_pattern_wakes_nobody_up(pattern: Pattern) -> None:
 
 
 def test_the_same_pattern_again_does_not_begin_it_again() -> None:
-    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
         lamp.show(NO_BACKEND)
         await asyncio.sleep(1)
         lamp.show(NO_BACKEND)
@@ -101,7 +101,7 @@ def test_the_same_pattern_again_does_not_begin_it_again() -> None:
 
 
 def test_another_pattern_begins_at_once() -> None:
-    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
         lamp.show(NO_BACKEND)
         await asyncio.sleep(1)
         lamp.show(LISTENING)
@@ -112,7 +112,7 @@ def test_another_pattern_begins_at_once() -> None:
 
 
 def test_a_loop_that_was_late_does_not_shift_the_rhythm() -> None:
-    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
         lamp.show(WORKING)
         loop = asyncio.get_running_loop()
         assert isinstance(loop, clock.JumpingLoop)
@@ -125,7 +125,7 @@ def test_a_loop_that_was_late_does_not_shift_the_rhythm() -> None:
 
 
 def test_brightness_scales_every_pattern() -> None:
-    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
         level = 0.25
         lamp.use(bulb, lambda: level)
         lamp.show(LISTENING)
@@ -138,7 +138,7 @@ def test_brightness_scales_every_pattern() -> None:
 
 
 def test_an_led_with_colors_gets_that_of_the_pattern() -> None:
-    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
         lamp.use(bulb, lambda: 0.5)
         lamp.show(LISTENING)
         lamp.show(READY)
@@ -148,7 +148,7 @@ def test_an_led_with_colors_gets_that_of_the_pattern() -> None:
 
 
 def test_a_moment_is_played_once_and_then_what_is() -> None:
-    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
         lamp.show(READY, once=DELIVERED)
         await asyncio.sleep(10)
         assert clock.timers() == 0
@@ -158,7 +158,7 @@ def test_a_moment_is_played_once_and_then_what_is() -> None:
 
 
 def test_what_can_wait_comes_after_the_moment_and_what_cannot_cuts_it_short() -> None:
-    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
         lamp.show(READY, once=KEPT)
         await asyncio.sleep(0.5)
         lamp.show(NO_NETWORK, at_once=False)
@@ -177,7 +177,7 @@ def test_what_can_wait_comes_after_the_moment_and_what_cannot_cuts_it_short() ->
 
 
 def test_the_pattern_that_was_shown_before_a_moment_comes_back_when_it_is_cut_short() -> None:
-    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
         lamp.show(LISTENING, once=DELIVERED)
         await asyncio.sleep(0.1)
         lamp.show(LISTENING)
@@ -190,7 +190,7 @@ def test_the_pattern_that_was_shown_before_a_moment_comes_back_when_it_is_cut_sh
 def test_another_led_goes_on_with_the_pattern_and_the_first_is_closed() -> None:
     other = Bulb()
 
-    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
         lamp.show(LISTENING)
         lamp.use(other)
 
@@ -201,7 +201,7 @@ def test_another_led_goes_on_with_the_pattern_and_the_first_is_closed() -> None:
 
 @pytest.mark.parametrize("pattern", ALL)
 def test_closed_it_is_dark_and_wakes_nobody_up(pattern: Pattern) -> None:
-    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
         lamp.show(pattern)
         lamp.close()
         assert clock.timers() == 0
@@ -213,7 +213,7 @@ def test_closed_it_is_dark_and_wakes_nobody_up(pattern: Pattern) -> None:
 
 @pytest.mark.parametrize("error", [PanelError("gone"), OSError(5, "Input/output error"), ValueError()])
 def test_an_led_that_fails_is_told_once_closed_and_left_alone(error: Exception) -> None:
-    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
         lamp.show(WORKING)
         bulb.broken = error
         await asyncio.sleep(1)
@@ -230,7 +230,7 @@ def test_an_led_that_fails_is_told_once_closed_and_left_alone(error: Exception) 
 def test_after_a_failure_a_new_led_works() -> None:
     other = Bulb()
 
-    async def scene(lamp: Lamp, bulb: Bulb) -> None:
+    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
         bulb.broken = PanelError("gone")
         lamp.show(READY)
         lamp.use(other)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from gpiozero.pins.mock import MockFactory
 
-from flowpi import config
+from flowpi.config import schema
 from flowpi.core.errors import PanelError
 from flowpi.core.lights import ALL, BLUE, DARK, ORANGE, WHITE, Color
 from flowpi.panel.apa102 import Apa102Led, stream
@@ -172,7 +172,7 @@ def test_the_stream_is_that_of_the_data_sheet(color: Color, count: int, wanted: 
 
 
 def test_the_configuration_chooses() -> None:
-    assert isinstance(make_led(config.Led()), GpioLed)
-    assert isinstance(make_led(config.Led(kind="rgb", pins=(5, 6, 13))), GpioRgbLed)
-    assert isinstance(make_led(config.Led(kind="apa102", spi=(0, 1), count=3)), Apa102Led)
-    assert isinstance(make_led(config.Led(kind="none")), NoLed)
+    assert isinstance(make_led(schema.LedSettings()), GpioLed)
+    assert isinstance(make_led(schema.LedSettings(kind="rgb", pins=(5, 6, 13))), GpioRgbLed)
+    assert isinstance(make_led(schema.LedSettings(kind="apa102", spi=(0, 1), count=3)), Apa102Led)
+    assert isinstance(make_led(schema.LedSettings(kind="none")), NoLed)

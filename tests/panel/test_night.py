@@ -4,10 +4,10 @@ from datetime import time
 
 import pytest
 
-from flowpi.config import Led, Night
+from flowpi.config.schema import LedSettings, NightSettings
 from flowpi.panel.night import brightness
 
-NIGHT, AFTERNOON = Night("22:00", "07:00", 0.1), Night("12:30", "14:00", 0.0)
+NIGHT, AFTERNOON = NightSettings("22:00", "07:00", 0.1), NightSettings("12:30", "14:00", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,9 @@ NIGHT, AFTERNOON = Night("22:00", "07:00", 0.1), Night("12:30", "14:00", 0.0)
         (AFTERNOON, time(12, 29), 0.8),
         (AFTERNOON, time(12, 30), 0.0),
         (AFTERNOON, time(14), 0.8),
-        (Night("22:00", "22:00", 0.1), time(22), 0.8),
-        (Night("22:00", "07:00", 1.0), time(23), 0.8),
+        (NightSettings("22:00", "22:00", 0.1), time(22), 0.8),
+        (NightSettings("22:00", "07:00", 1.0), time(23), 0.8),
     ],
 )
-def test_brightness(night: Night | None, now: time, wanted: float) -> None:
-    assert brightness(Led(brightness=0.8, night=night), now) == wanted
+def test_brightness(night: NightSettings | None, now: time, wanted: float) -> None:
+    assert brightness(LedSettings(brightness=0.8, night=night), now) == wanted

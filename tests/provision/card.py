@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from flowpi.config import Config
-from flowpi.config_file import load
-from flowpi.provision.take_over import CONFIG, ERROR, TAKEN, provision
+from flowpi.config.loading import load
+from flowpi.config.schema import Config
+from flowpi.provision.apply import CONFIG, ERROR, TAKEN, provision
 
 SECRETS = ("canary-cloud-1f9a", "canary-clinic-77b2", "canary-house-c3d4", "canary-partner-e5f6", "canary-org-0718")
 

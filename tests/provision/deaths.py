@@ -118,8 +118,8 @@ def copy(card: Path, to: Path) -> Card:
 
 
 if __name__ == "__main__":
-    import flowpi.daemon
-    import flowpi.dictation.backends
+    import flowpi.appliance.daemon
+    import flowpi.backends.chain
     import flowpi.provision.credentials  # noqa: F401  # imported once, not in each life
 
     sys.stdout.write(msgspec.json.encode(lives(Path(sys.argv[1]), sys.argv[2])).decode())

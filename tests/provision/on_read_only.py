@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from flowpi.core.errors import FlowpiError
-from flowpi.host import refusal
+from flowpi.host import boot_config_status
 from tests.provision.card import GOOD, Card
 from tests.rig.disks import memory, sh
 
@@ -34,7 +34,7 @@ def main() -> list[object]:
             with (card.etc / "flowpi.yaml").open("a") as file:
                 file.write("# edited\n")
         said.append([card.taken, sorted(path.name for path in card.etc.iterdir())])
-        said.append([log.getvalue().replace(directory, "CARD").splitlines(), refusal.read(card.run)])
+        said.append([log.getvalue().replace(directory, "CARD").splitlines(), boot_config_status.read(card.run)])
     return said
 
 

@@ -9,8 +9,8 @@ import yaml
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from flowpi.config import Config, Secret
-from flowpi.config_file import parse, secrets
+from flowpi.config.loading import parse, secrets
+from flowpi.config.schema import Config, Secret
 from flowpi.core.errors import ConfigError
 from tests.provision.card import Card
 

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from flowpi.cli import main
+from flowpi.cli.main import main
 from flowpi.core.errors import ConfigError
-from flowpi.host import refusal
+from flowpi.host import boot_config_status
 from flowpi.provision import boot_file
 from tests.provision.card import GOOD, SECRETS, Card, meant
 
@@ -23,7 +23,7 @@ def refused(card: Card) -> str:
         card.provision()
     assert caught.value.exit_code == 78
     assert rest() == before
-    assert refusal.read(card.run) == str(caught.value)
+    assert boot_config_status.read(card.run) == str(caught.value)
     assert card.error is not None
     lines = card.error.split("\r\n")
     assert lines[0] == "flowpi cannot use the configuration on this card, and has changed nothing."
@@ -152,7 +152,7 @@ def test_a_mistake_of_flowpi_itself_is_told_too(card: Card, monkeypatch: pytest.
         card.provision()
     assert card.error is not None
     assert "flowpi made a mistake of its own (ZeroDivisionError)" in card.error
-    assert refusal.read(card.run) is not None
+    assert boot_config_status.read(card.run) is not None
     assert "canary" not in card.error
 
 
@@ -161,7 +161,7 @@ def test_the_command_says_it_and_ends_with_78(card: Card, capsys: pytest.Capture
     assert main(["provision", "--boot", str(card.boot), "--etc", str(card.etc)]) == 78
     said = "flowpi: flowpi.yaml, line 1: led.pin must be a whole number from 0 to 27, not 99\n"
     assert capsys.readouterr() == ("", said)
-    assert refusal.read(card.run) is None  # another machine's configuration is nothing to this one's daemon
+    assert boot_config_status.read(card.run) is None  # another machine's configuration is nothing to this one's daemon
 
 
 @pytest.mark.parametrize("name", ["flowpi.yaml.rtf", "Flowpi.YAML.yaml", "flowpi-boot.yaml"])
@@ -186,7 +186,7 @@ def test_the_note_of_a_mistake_goes_with_the_mistake(card: Card) -> None:
     refused(card)
     card.leave(GOOD)
     assert card.provision() == 0
-    assert (card.error, refusal.read(card.run)) == (None, None)
+    assert (card.error, boot_config_status.read(card.run)) == (None, None)
 
 
 def test_the_note_of_a_mistake_goes_with_the_file(card: Card) -> None:
@@ -194,4 +194,4 @@ def test_the_note_of_a_mistake_goes_with_the_file(card: Card) -> None:
     refused(card)
     (card.boot / "flowpi.yaml").unlink()
     assert card.provision() == 0
-    assert (card.error, refusal.read(card.run)) == (None, None)
+    assert (card.error, boot_config_status.read(card.run)) == (None, None)

@@ -23,7 +23,7 @@ from tests.waiting import PATIENCE_S, ticks, until
 HELLO = {"hello": {"flowpi": __version__, "protocol": 1, "device_id": "desk"}}
 
 
-class House:
+class SocketHarness:
     """A hub, its socket, and commands that can be made to wait."""
 
     def __init__(self, path: Path) -> None:
@@ -91,28 +91,28 @@ class Client:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    house = House(tmp_path / "flowpi.sock")
-    await house.socket.open()
-    yield house
-    await house.socket.close()
+async def harness(tmp_path: Path) -> AsyncIterator[SocketHarness]:
+    harness = SocketHarness(tmp_path / "flowpi.sock")
+    await harness.socket.open()
+    yield harness
+    await harness.socket.close()
 
 
 @pytest.fixture
-async def clients(house: House) -> AsyncIterator["Clients"]:
-    clients = Clients(house)
+async def clients(harness: SocketHarness) -> AsyncIterator["Clients"]:
+    clients = Clients(harness)
     yield clients
     for client in clients.all:
         client.writer.close()
         with contextlib.suppress(OSError):
             await client.writer.wait_closed()
-    await until(lambda: not house.socket._clients)
+    await until(lambda: not harness.socket._clients)
     await ticks()
 
 
 class Clients:
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, harness: SocketHarness) -> None:
+        self._house = harness
         self.all: list[Client] = []
 
     async def connect(self) -> Client:
@@ -127,26 +127,26 @@ async def client(clients: Clients) -> Client:
 
 
 class TestSubscribe:
-    async def test_messages_in_the_form_of_the_contract(self, house: House, client: Client) -> None:
-        house.hub.publish("state", {"state": "idle"})
+    async def test_messages_in_the_form_of_the_contract(self, harness: SocketHarness, client: Client) -> None:
+        harness.hub.publish("state", {"state": "idle"})
         await client.subscribe("transcript/#", "state")
         assert await client.read() == {"topic": "state", "payload": {"state": "idle"}, "retained": True}
-        house.hub.publish("level", {"dbfs": -3.0})
-        house.hub.publish("transcript/final", {"text": "a"})
+        harness.hub.publish("level", {"dbfs": -3.0})
+        harness.hub.publish("transcript/final", {"text": "a"})
         assert await client.read() == {"topic": "transcript/final", "payload": {"text": "a"}}
 
-    async def test_a_second_one_adds_to_the_first(self, house: House, client: Client) -> None:
+    async def test_a_second_one_adds_to_the_first(self, harness: SocketHarness, client: Client) -> None:
         await client.subscribe("state")
         await client.subscribe("level", "state")
-        house.hub.publish("state", 1)
-        house.hub.publish("level", 2)
+        harness.hub.publish("state", 1)
+        harness.hub.publish("level", 2)
         assert [(await client.read())["payload"] for _ in range(2)] == [1, 2]
-        assert house.listeners == 1
+        assert harness.listeners == 1
 
-    async def test_adding_a_filter_never_looks_like_leaving(self, house: House, client: Client) -> None:
+    async def test_adding_a_filter_never_looks_like_leaving(self, harness: SocketHarness, client: Client) -> None:
         await client.subscribe("level")
         wanted: list[bool] = []
-        house.hub.on_interest = lambda: wanted.append(house.hub.wants("level"))
+        harness.hub.on_interest = lambda: wanted.append(harness.hub.wants("level"))
         await client.subscribe("state")
         assert set(wanted) == {True}
 
@@ -160,31 +160,33 @@ class TestSubscribe:
             ("a\0b", "'a\\x00b': a filter has no NUL and at most 65535 bytes"),
         ],
     )
-    async def test_a_bad_filter_changes_nothing(self, house: House, client: Client, one: str, problem: str) -> None:
+    async def test_a_bad_filter_changes_nothing(
+        self, harness: SocketHarness, client: Client, one: str, problem: str
+    ) -> None:
         await client.subscribe("state")
         assert await client.ask({"subscribe": ["level", one]}) == {"error": {"code": "bad_filter", "message": problem}}
-        house.hub.publish("level", 1)
-        house.hub.publish("state", 2)
+        harness.hub.publish("level", 1)
+        harness.hub.publish("state", 2)
         assert (await client.read())["payload"] == 2
 
-    async def test_filters_have_a_bound(self, house: House, client: Client) -> None:
+    async def test_filters_have_a_bound(self, harness: SocketHarness, client: Client) -> None:
         await client.subscribe(*(f"t/{number}" for number in range(MAX_FILTERS)))
         await client.subscribe("t/0")
         error = (await client.ask({"subscribe": ["one more"]}))["error"]
         assert error == {"code": "bad_filter", "message": f"a client has at most {MAX_FILTERS} filters"}
 
-    async def test_who_leaves_is_forgotten(self, house: House, client: Client) -> None:
+    async def test_who_leaves_is_forgotten(self, harness: SocketHarness, client: Client) -> None:
         await client.subscribe("#")
         client.writer.close()
-        await until(lambda: not house.listeners)
-        house.hub.publish("state", 1)
+        await until(lambda: not harness.listeners)
+        harness.hub.publish("state", 1)
 
 
 class TestCommands:
-    async def test_an_answer(self, house: House, client: Client) -> None:
+    async def test_an_answer(self, harness: SocketHarness, client: Client) -> None:
         answer = await client.ask({"command": "record", "action": "start", "context": {"a": 1}, "request": 7})
         assert answer == {"response": 7, "ok": True, "state": "recording"}
-        assert house.commands == [Request(command="record", action="start", context={"a": 1}, request=7)]
+        assert harness.commands == [Request(command="record", action="start", context={"a": 1}, request=7)]
 
     async def test_an_error(self, client: Client) -> None:
         answer = await client.ask({"command": "dance", "request": [1, {"any": None}]})
@@ -200,36 +202,36 @@ class TestCommands:
         assert (await client.ask({"command": "record"}))["ok"]
 
     async def test_one_that_waits_does_not_hold_up_the_next_client(
-        self, house: House, client: Client, clients: Clients
+        self, harness: SocketHarness, client: Client, clients: Clients
     ) -> None:
-        house.go_on.clear()
+        harness.go_on.clear()
         client.send({"command": "record", "request": 1})
-        await until(lambda: house.commands)
+        await until(lambda: harness.commands)
         other = await clients.connect()
         await other.subscribe("state")
-        house.hub.publish("state", 1)
+        harness.hub.publish("state", 1)
         assert (await other.read())["payload"] == 1
-        house.go_on.set()
+        harness.go_on.set()
         assert (await client.read())["response"] == 1
 
     async def test_many_in_a_row(self, client: Client) -> None:
         for number in range(300):
             assert (await client.ask({"command": "record", "request": number}))["response"] == number
 
-    async def test_too_many_at_once(self, house: House, client: Client) -> None:
-        house.go_on.clear()
+    async def test_too_many_at_once(self, harness: SocketHarness, client: Client) -> None:
+        harness.go_on.clear()
         client.send(*({"command": "record"} for _ in range(MAX_REQUESTS + 1)))
         error = {"code": "too_many_requests", "message": f"{MAX_REQUESTS} are not answered yet"}
         assert await client.read_all() == [{"error": error}]
         client.writer.close()
-        house.go_on.set()
+        harness.go_on.set()
 
-    async def test_who_leaves_takes_its_commands_along(self, house: House, client: Client) -> None:
-        house.go_on.clear()
+    async def test_who_leaves_takes_its_commands_along(self, harness: SocketHarness, client: Client) -> None:
+        harness.go_on.clear()
         client.send({"command": "record"})
-        await until(lambda: house.commands)
+        await until(lambda: harness.commands)
         client.writer.close()
-        await until(lambda: not house.socket._clients)
+        await until(lambda: not harness.socket._clients)
 
 
 class TestRubbish:
@@ -286,29 +288,31 @@ class TestHalfClose:
     """`printf ... | socat - UNIX-CONNECT:...`: all is said, and the end of the writing is closed."""
 
     @pytest.mark.parametrize("newline", [b"\n", b""])
-    async def test_the_answer_still_comes_and_then_the_end(self, house: House, client: Client, newline: bytes) -> None:
-        house.go_on.clear()
+    async def test_the_answer_still_comes_and_then_the_end(
+        self, harness: SocketHarness, client: Client, newline: bytes
+    ) -> None:
+        harness.go_on.clear()
         client.send(b'{"command": "record", "request": 1}' + newline)
         client.writer.write_eof()
-        await until(lambda: house.commands)
-        house.go_on.set()
+        await until(lambda: harness.commands)
+        harness.go_on.set()
         assert await client.read_all() == [{"response": 1, "ok": True, "state": "recording"}]
 
-    async def test_who_leaves_after_that_is_forgotten(self, house: House, client: Client) -> None:
+    async def test_who_leaves_after_that_is_forgotten(self, harness: SocketHarness, client: Client) -> None:
         client.send({"subscribe": ["state"]})
         client.writer.write_eof()
         assert await client.read() == {"subscribed": ["state"]}
         await ticks()
-        assert house.listeners == 1
+        assert harness.listeners == 1
         client.writer.close()
-        await until(lambda: not house.listeners)
+        await until(lambda: not harness.listeners)
 
-    async def test_a_subscriber_goes_on_listening(self, house: House, client: Client) -> None:
+    async def test_a_subscriber_goes_on_listening(self, harness: SocketHarness, client: Client) -> None:
         client.send({"subscribe": ["state"]})
         client.writer.write_eof()
         assert await client.read() == {"subscribed": ["state"]}
         await ticks()
-        house.hub.publish("state", 1)
+        harness.hub.publish("state", 1)
         assert (await client.read())["payload"] == 1
 
     async def test_who_says_nothing_at_all_is_let_go(self, client: Client) -> None:
@@ -323,7 +327,7 @@ class TestHalfClose:
 
 class TestSlowClients:
     async def test_who_does_not_read_is_dropped_and_the_others_go_on(
-        self, house: House, client: Client, clients: Clients
+        self, harness: SocketHarness, client: Client, clients: Clients
     ) -> None:
         await client.subscribe("#")
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -331,9 +335,9 @@ class TestSlowClients:
         await other.subscribe("#")
         text = "x" * 1000
         for number in range(2000):
-            house.hub.publish("transcript/final", {"number": number, "text": text})
+            harness.hub.publish("transcript/final", {"number": number, "text": text})
             assert (await other.read())["payload"]["number"] == number
-        assert house.listeners == 1
+        assert harness.listeners == 1
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
         heard = await client.read_all()
         message = f"more than {MAX_QUEUE_BYTES} bytes are waiting for you"
@@ -341,70 +345,72 @@ class TestSlowClients:
         assert [one["payload"]["number"] for one in heard[:-1]] == list(range(len(heard) - 1))
         assert len(heard) > MAX_QUEUE_BYTES // 1100
 
-    async def test_who_asks_and_does_not_read_leaves_nothing_behind(self, house: House, client: Client) -> None:
-        house.hub.publish("state", "x" * 30_000)
+    async def test_who_asks_and_does_not_read_leaves_nothing_behind(
+        self, harness: SocketHarness, client: Client
+    ) -> None:
+        harness.hub.publish("state", "x" * 30_000)
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         for _ in range(100):
             client.send({"subscribe": ["#"]})
-        await until(lambda: not house.socket._clients)
-        assert not house.listeners
+        await until(lambda: not harness.socket._clients)
+        assert not harness.listeners
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
         assert (await client.read_all())[-1]["error"]["code"] == "too_slow"
 
 
 class TestTheFile:
-    async def test_its_mode(self, house: House) -> None:
-        assert house.path.stat().st_mode & 0o777 == 0o660
+    async def test_its_mode(self, harness: SocketHarness) -> None:
+        assert harness.path.stat().st_mode & 0o777 == 0o660
 
-    async def test_a_second_daemon_is_refused(self, house: House) -> None:
+    async def test_a_second_daemon_is_refused(self, harness: SocketHarness) -> None:
         with pytest.raises(AlreadyRunning) as caught:
-            await house.another_socket().open()
+            await harness.another_socket().open()
         assert str(caught.value) == (
-            f"another flowpi listens on '{house.path}': stop it, or set publish.socket.path and spool.directory"
+            f"another flowpi listens on '{harness.path}': stop it, or set publish.socket.path and spool.directory"
         )
-        assert house.path.exists()
+        assert harness.path.exists()
 
     async def test_what_a_killed_daemon_left_is_replaced(self, tmp_path: Path) -> None:
-        house = House(tmp_path / "flowpi.sock")
+        harness = SocketHarness(tmp_path / "flowpi.sock")
         with socket.socket(socket.AF_UNIX) as left:
-            left.bind(str(house.path))
-        await house.socket.open()
-        assert house.path.stat().st_mode & 0o777 == 0o660
-        await house.socket.close()
-        assert not house.path.exists()
+            left.bind(str(harness.path))
+        await harness.socket.open()
+        assert harness.path.stat().st_mode & 0o777 == 0o660
+        await harness.socket.close()
+        assert not harness.path.exists()
 
     @pytest.mark.parametrize("kind", ["file", "directory", "link"])
     async def test_what_is_no_socket_stays(self, tmp_path: Path, kind: str) -> None:
-        house = House(tmp_path / "flowpi.sock")
+        harness = SocketHarness(tmp_path / "flowpi.sock")
         match kind:
             case "file":
-                house.path.touch()
+                harness.path.touch()
             case "directory":
-                house.path.mkdir()
+                harness.path.mkdir()
             case _:
-                house.path.symlink_to("nowhere")
+                harness.path.symlink_to("nowhere")
         with pytest.raises(CannotCreateError) as caught:
-            await house.socket.open()
-        assert str(caught.value) == f"'{house.path}' is in the way and no socket: remove it"
-        assert house.path.lstat()
+            await harness.socket.open()
+        assert str(caught.value) == f"'{harness.path}' is in the way and no socket: remove it"
+        assert harness.path.lstat()
 
     @pytest.mark.parametrize("name", ["absent/flowpi.sock", "x" * 120])
     async def test_where_it_cannot_be_made_that_is_said(self, tmp_path: Path, name: str) -> None:
-        house = House(tmp_path / name)
+        harness = SocketHarness(tmp_path / name)
         with pytest.raises(CannotCreateError, match=r"^the socket '.*' cannot be made \(.+\): set publish\.socket"):
-            await house.socket.open()
+            await harness.socket.open()
 
-    async def test_closing_tells_those_who_listen(self, house: House, client: Client) -> None:
+    async def test_closing_tells_those_who_listen(self, harness: SocketHarness, client: Client) -> None:
         await client.subscribe("state")
-        await house.socket.close()
+        await harness.socket.close()
         error = {"code": "shutting_down", "message": "the daemon stops"}
         assert await client.read_all() == [{"error": error}]
-        assert not house.path.exists()
+        assert not harness.path.exists()
 
-    async def test_closing_twice_or_unopened_is_harmless(self, house: House) -> None:
-        await house.socket.close()
-        await house.socket.close()
-        await house.another_socket().close()
+    async def test_closing_twice_or_unopened_is_harmless(self, harness: SocketHarness) -> None:
+        await harness.socket.close()
+        await harness.socket.close()
+        await harness.another_socket().close()
 
 
 VISITOR = """
@@ -431,18 +437,18 @@ class TestWhoMayConnect:
     GROUP = grp.getgrgid(1).gr_name
 
     @pytest.fixture
-    async def visited(self) -> AsyncIterator[House]:
+    async def visited(self) -> AsyncIterator[SocketHarness]:
         with tempfile.TemporaryDirectory() as directory:
             os.chmod(directory, 0o755)
-            house = House(Path(directory) / "flowpi.sock")
-            house.socket = house.another_socket(self.GROUP)
-            await house.socket.open()
-            yield house
-            await until(lambda: not house.socket._clients)
-            await house.socket.close()
+            harness = SocketHarness(Path(directory) / "flowpi.sock")
+            harness.socket = harness.another_socket(self.GROUP)
+            await harness.socket.open()
+            yield harness
+            await until(lambda: not harness.socket._clients)
+            await harness.socket.close()
 
-    async def visit(self, house: House, gid: int) -> str:
-        command = [sys.executable, "-W", "ignore", "-c", VISITOR, str(house.path), str(self.OTHER), str(gid)]
+    async def visit(self, harness: SocketHarness, gid: int) -> str:
+        command = [sys.executable, "-W", "ignore", "-c", VISITOR, str(harness.path), str(self.OTHER), str(gid)]
         done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
         assert done.stderr == ""
         return done.stdout
@@ -450,26 +456,26 @@ class TestWhoMayConnect:
     def expected(self, as_root: str) -> str:
         return as_root if os.geteuid() == 0 else json.dumps(HELLO, separators=(",", ":")) + "\n"
 
-    async def test_another_user_is_kept_out_by_the_mode(self, visited: House) -> None:
+    async def test_another_user_is_kept_out_by_the_mode(self, visited: SocketHarness) -> None:
         assert await self.visit(visited, self.OTHER) == self.expected("refused by the kernel\n")
 
-    async def test_and_by_the_kernels_word_on_who_it_is(self, visited: House) -> None:
+    async def test_and_by_the_kernels_word_on_who_it_is(self, visited: SocketHarness) -> None:
         visited.path.chmod(0o666)
         message = "only root, the daemon's user and members of its group may connect"
         refusal = {"error": {"code": "not_permitted", "message": message}}
         answer = await self.visit(visited, self.OTHER)
         assert answer == self.expected(json.dumps(refusal, separators=(",", ":")) + "\n")
 
-    async def test_a_member_of_the_group_may(self, visited: House) -> None:
+    async def test_a_member_of_the_group_may(self, visited: SocketHarness) -> None:
         if os.geteuid() == 0:
             assert visited.path.stat().st_gid == 1
         assert json.loads(await self.visit(visited, 1)) == HELLO
 
     async def test_a_group_that_does_not_exist_is_nobody(self, tmp_path: Path) -> None:
-        house = House(tmp_path / "flowpi.sock")
-        house.socket = house.another_socket("flowpi-no-such-group")
-        await house.socket.open()
-        client = await Client.connect(house.path)
+        harness = SocketHarness(tmp_path / "flowpi.sock")
+        harness.socket = harness.another_socket("flowpi-no-such-group")
+        await harness.socket.open()
+        client = await Client.connect(harness.path)
         client.writer.close()
-        await until(lambda: not house.socket._clients)
-        await house.socket.close()
+        await until(lambda: not harness.socket._clients)
+        await harness.socket.close()

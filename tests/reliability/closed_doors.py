@@ -12,10 +12,10 @@ import resource
 import sys
 from pathlib import Path
 
+from flowpi.audio.utterance import PartId
 from flowpi.core.errors import SpoolError
-from flowpi.dictation.spool import Spool
-from flowpi.dictation.utterance import PartId
-from tests.dictation.sound import noise, spoken, ulid
+from flowpi.spool.spool import Spool
+from tests.sound import noise, spoken, ulid
 
 NOBODY = 65534
 HOUR_S = 3600.0

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from flowpi import cli
+from flowpi.cli import main as cli
 from flowpi.server.engines import ENGINES, EchoRecognition
 from tests.audio.listening import missing, samples
 

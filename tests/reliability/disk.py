@@ -19,14 +19,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from flowpi.audio.utterance import PartId, Utterance
 from flowpi.core.errors import SpoolError
-from flowpi.dictation.spool import Spool
-from flowpi.dictation.utterance import PartId, Utterance
 from flowpi.host.preallocate import preallocate
 from flowpi.publish.files import Transcripts
-from tests.dictation.sound import beginning, noise, spoken, ulid
+from flowpi.spool.spool import Spool
 from tests.reliability.power_cut import NOON, Syncs, final
 from tests.rig.disks import make_ext4, memory, mounted, sh, shut_down
+from tests.sound import beginning, noise, spoken, ulid
 from tests.waiting import until
 
 LYING = "lying"
@@ -49,7 +49,7 @@ class Outcome(msgspec.Struct):
     ahead: float = 0.0
 
 
-class House:
+class DiskHarness:
     """A spool and the transcripts on a disk; what was promised, and whether it was kept."""
 
     def __init__(self, directory: Path) -> None:
@@ -129,36 +129,36 @@ async def full(directory: Path, step: int, inodes: bool) -> Outcome:
     pages = (PIECE * PIECES) // PAGE_BYTES + 6
     for free in range(0, 4 if inodes else pages, step):
         with memory(directory / "disk", size="1m", inodes="16") as disk:
-            house = House(disk)
-            house.open()
+            harness = DiskHarness(disk)
+            harness.open()
             before = spoken(noise(0.1, seed=99), ulid(1))
-            await house.speak(beginning(before.id), before.read(0, before.length))
-            await house.publish(ulid(1))
+            await harness.speak(beginning(before.id), before.read(0, before.length))
+            await harness.publish(ulid(1))
             ballast = disk / "ballast"
             ballast.mkdir()
             _fill(ballast, free, inodes)
             utterance = beginning(ulid(2))
-            durable = await house.speak(utterance, noise(0.1 * PIECES, seed=free))
-            published = await house.publish(ulid(2))
+            durable = await harness.speak(utterance, noise(0.1 * PIECES, seed=free))
+            published = await harness.publish(ulid(2))
             if not durable:
-                house.outcome.untrue += await _short(house, utterance)
+                harness.outcome.untrue += await _short(harness, utterance)
             for file in ballast.iterdir():
                 file.unlink()
             if not durable:
-                await house.keep_again(utterance)
+                await harness.keep_again(utterance)
             if not published:
-                await house.publish(ulid(2))
-            await house.speak(beginning(ulid(3)), noise(0.3, seed=3))
-            await house.publish(ulid(3))
-            house.check()
-            house.close()
-            _add(total, house.outcome)
+                await harness.publish(ulid(2))
+            await harness.speak(beginning(ulid(3)), noise(0.3, seed=3))
+            await harness.publish(ulid(3))
+            harness.check()
+            harness.close()
+            _add(total, harness.outcome)
     return total
 
 
-async def _short(house: House, utterance: Utterance) -> bool:
+async def _short(harness: DiskHarness, utterance: Utterance) -> bool:
     """Whether the file of one that was refused holds anything but a beginning that says so."""
-    kept = house.spool.load(utterance.part_id)
+    kept = harness.spool.load(utterance.part_id)
     said = utterance.read(0, utterance.length)
     return kept is not None and not (kept.partial and said.startswith(kept.read(0, kept.length)))
 
@@ -175,14 +175,14 @@ def _fill(ballast: Path, free: int, inodes: bool) -> None:
 async def room(directory: Path) -> Outcome:
     """A disk that is full of audio that was kept of what is delivered."""
     with memory(directory / "disk", size="1m") as disk:
-        house = House(disk)
-        house.open()
+        harness = DiskHarness(disk)
+        harness.open()
         (disk / "spool" / "kept").mkdir()
         _fill(disk / "spool" / "kept", 3, inodes=False)
-        assert await house.speak(beginning(ulid(1)), noise(0.1 * PIECES))
-        house.check()
-        house.close()
-        return house.outcome
+        assert await harness.speak(beginning(ulid(1)), noise(0.1 * PIECES))
+        harness.check()
+        harness.close()
+        return harness.outcome
 
 
 async def places(directory: Path, ahead: bool) -> Outcome:
@@ -196,23 +196,23 @@ async def places(directory: Path, ahead: bool) -> Outcome:
             reason = contextlib.nullcontext() if ahead else pytest.raises(OSError, match="not supported")
             with reason:
                 preallocate(probe.fileno(), 0, PAGE_BYTES)
-        house = House(disk)
-        house.open()
+        harness = DiskHarness(disk)
+        harness.open()
         free = _free_bytes(disk)
         utterance, pcm = beginning(), noise(0.1 * PIECES)
-        house._said[utterance.part_id] = pcm
-        keeping = asyncio.create_task(house.spool.keep(utterance))
+        harness._said[utterance.part_id] = pcm
+        keeping = asyncio.create_task(harness.spool.keep(utterance))
         file = disk / "spool" / f"{utterance.part_id}.utt"
         utterance.append(pcm[:PIECE])
         await until(lambda: file.exists() and file.stat().st_size > PIECE)
-        house.outcome.ahead = (free - _free_bytes(disk)) / free
+        harness.outcome.ahead = (free - _free_bytes(disk)) / free
         utterance.append(pcm[PIECE:])
         utterance.finish(0.0)
         await keeping
         assert file.stat().st_blocks * 512 < len(pcm) + 4 * PAGE_BYTES
-        house.check()
-        house.close()
-        return house.outcome
+        harness.check()
+        harness.close()
+        return harness.outcome
 
 
 def _free_bytes(disk: Path) -> int:
@@ -223,24 +223,24 @@ def _free_bytes(disk: Path) -> int:
 async def read_only(directory: Path) -> Outcome:
     with memory(directory / "disk") as disk:
         sh("mount", "-o", "remount,ro", disk)
-        house = House(disk)
-        assert not house.open()
+        harness = DiskHarness(disk)
+        assert not harness.open()
         early = beginning(ulid(0))
-        assert not await house.speak(early, noise(0.2))
+        assert not await harness.speak(early, noise(0.2))
         sh("mount", "-o", "remount,rw", disk)
-        assert house.open()
-        assert await house.keep_again(early)
-        assert await house.speak(beginning(ulid(1)), noise(0.2))
+        assert harness.open()
+        assert await harness.keep_again(early)
+        assert await harness.speak(beginning(ulid(1)), noise(0.2))
         sh("mount", "-o", "remount,ro", disk)
         late = beginning(ulid(2))
-        assert not await house.speak(late, noise(0.3))
-        assert not await house.publish(ulid(2))
+        assert not await harness.speak(late, noise(0.3))
+        assert not await harness.publish(ulid(2))
         sh("mount", "-o", "remount,rw", disk)
-        assert await house.keep_again(late)
-        assert await house.publish(ulid(2))
-        house.check()
-        house.close()
-        return house.outcome
+        assert await harness.keep_again(late)
+        assert await harness.publish(ulid(2))
+        harness.check()
+        harness.close()
+        return harness.outcome
 
 
 async def torn_out(directory: Path, times: int) -> Outcome:
@@ -248,34 +248,34 @@ async def torn_out(directory: Path, times: int) -> Outcome:
     make_ext4(directory / "card.img")
     total = Outcome()
     for number in range(times):
-        house = House(directory / "card")
+        harness = DiskHarness(directory / "card")
         with mounted(directory / "card.img", directory / "card"):
-            house.open()
-            durable = await house.speak(beginning(ulid(3 * number)), noise(0.2, seed=number))
-            published = await house.publish(ulid(3 * number))
+            harness.open()
+            durable = await harness.speak(beginning(ulid(3 * number)), noise(0.2, seed=number))
+            published = await harness.publish(ulid(3 * number))
             assert durable
             assert published
             utterance = beginning(ulid(3 * number + 1))
-            keeping = asyncio.create_task(house.speak(utterance, noise(0.5, seed=number)))
+            keeping = asyncio.create_task(harness.speak(utterance, noise(0.5, seed=number)))
             await utterance.wait(number % 6 * PIECE)
             shut_down(directory / "card")
             durable = await keeping
-            published = await house.publish(utterance.id)
+            published = await harness.publish(utterance.id)
             late = beginning(ulid(3 * number + 2))
-            assert not await house.speak(late, noise(0.1))
-            house.spool._folder.close()  # as umount wants it: the card is pulled out
+            assert not await harness.speak(late, noise(0.1))
+            harness.spool._folder.close()  # as umount wants it: the card is pulled out
         with mounted(directory / "card.img", directory / "card"):
-            assert house.open()
+            assert harness.open()
             if durable:
-                house.outcome.lost += not house._is_whole(utterance.part_id)
-            assert await house.keep_again(utterance)
-            assert await house.keep_again(late)
-            assert await house.publish(utterance.id)
-            house.check()
-            house.close()
+                harness.outcome.lost += not harness._is_whole(utterance.part_id)
+            assert await harness.keep_again(utterance)
+            assert await harness.keep_again(late)
+            assert await harness.publish(utterance.id)
+            harness.check()
+            harness.close()
             for path in (directory / "card" / "spool").glob("*.utt"):
                 path.unlink()
-        _add(total, house.outcome)
+        _add(total, harness.outcome)
     return total
 
 
@@ -298,19 +298,19 @@ async def minute(directory: Path) -> Outcome:
 
 async def work(directory: Path, utterances: int) -> Outcome:
     """Keep and publish until each is durable, for a tracer that makes syncs fail."""
-    house = House(directory)
-    while not house.open():
+    harness = DiskHarness(directory)
+    while not harness.open():
         pass
     for number in range(utterances):
         utterance = beginning(ulid(number))
-        durable = await house.speak(utterance, noise(0.25, seed=number))
+        durable = await harness.speak(utterance, noise(0.25, seed=number))
         while not durable:
-            durable = await house.keep_again(utterance)
-        while not await house.publish(utterance.id):
+            durable = await harness.keep_again(utterance)
+        while not await harness.publish(utterance.id):
             pass
-    house.check()
-    house.close()
-    return house.outcome
+    harness.check()
+    harness.close()
+    return harness.outcome
 
 
 def _add(total: Outcome, one: Outcome) -> None:

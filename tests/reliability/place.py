@@ -22,10 +22,10 @@ from msgspec import Struct
 
 from flowpi.dsp.format import RATE_HZ
 from tests.audio.listening import missing, samples, wait_until
-from tests.dictation.sound import echo
 from tests.rig.appliance import Appliance, Process, Socket
 from tests.rig.microphone import Microphone
 from tests.rig.netem import Network
+from tests.sound import echo
 
 PORT = 8477
 KEY = "canary-of-the-house"

@@ -12,10 +12,10 @@ import random
 import sys
 from pathlib import Path
 
+from flowpi.audio.utterance import PartId
 from flowpi.core.errors import FlowpiError
-from flowpi.dictation.spool import Spool
-from flowpi.dictation.utterance import PartId
-from tests.dictation.sound import noise, spoken, ulid
+from flowpi.spool.spool import Spool
+from tests.sound import noise, spoken, ulid
 
 
 def plant(name: str, home: Path, secret: Path, chance: random.Random) -> None:

@@ -23,14 +23,14 @@ from pathlib import Path
 
 import msgspec
 
-from flowpi.dictation.spool import Spool
-from flowpi.dictation.utterance import PartId, Utterance
+from flowpi.audio.utterance import PartId, Utterance
 from flowpi.dsp.format import BYTES_PER_S
 from flowpi.publish.files import Transcripts
 from flowpi.publish.messages import Final
-from tests.dictation.sound import beginning, noise, ulid
+from flowpi.spool.spool import Spool
 from tests.rig.blocklog import MARK, WRITE, Replay, read_log
 from tests.rig.disks import logged, memory, mounted
+from tests.sound import beginning, noise, ulid
 from tests.waiting import until
 
 SYNC_S = 1.0

@@ -30,11 +30,21 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from flowpi import daemon, parts
+from flowpi.appliance import daemon, factory
 from flowpi.audio.capture import LATE_S
 from flowpi.audio.source import Heard
 from flowpi.audio.wav import WavSource
-from flowpi.config import Audio, Button, Config, Dictation, FilesSink, FlowBackend, Publish, SocketSink, Spool
+from flowpi.config.schema import (
+    AudioSettings,
+    ButtonSettings,
+    Config,
+    DictationSettings,
+    FilesSettings,
+    FlowSettings,
+    PublishSettings,
+    SocketSettings,
+    SpoolSettings,
+)
 from flowpi.core import topics
 from flowpi.core.appliance import Recording
 from flowpi.core.errors import MicrophoneError
@@ -161,17 +171,18 @@ class Soak:
         # The wall clock that everybody sees: as fast as the loop, and it leaps.
         time.time = lambda: began_s + self._loop.time() + self._leap_s
         # The one driver that is not handed to the daemon.
-        parts.make_source = lambda config: self._microphone
+        factory.make_source = lambda config: self._microphone
         config = Config(
             device_id="soak",
-            audio=Audio(source="wav", path="counting"),
-            button=Button(kind="none", mode="hold"),
-            dictation=Dictation(backends=("house",)),
-            backends={"house": FlowBackend(f"ws://{ADDRESS}/api/v1/dash/client_ws")},
-            publish=Publish(
-                socket=SocketSink(str(self._socket)), files=FilesSink(str(directory / "transcripts"), keep_days=36_500)
+            audio=AudioSettings(source="wav", path="counting"),
+            button=ButtonSettings(kind="none", mode="hold"),
+            dictation=DictationSettings(backends=("house",)),
+            backends={"house": FlowSettings(f"ws://{ADDRESS}/api/v1/dash/client_ws")},
+            publish=PublishSettings(
+                socket=SocketSettings(str(self._socket)),
+                files=FilesSettings(str(directory / "transcripts"), keep_days=36_500),
             ),
-            spool=Spool(str(directory / "spool")),
+            spool=SpoolSettings(str(directory / "spool")),
         )
         self._daemon = daemon.Daemon(config, button=self._button, led=RecordingLed(lambda brightness: None))
 

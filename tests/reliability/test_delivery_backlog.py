@@ -7,25 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config import FlowBackend
-from flowpi.dictation.delivery import Delivery
-from flowpi.dictation.link import FlowLink
-from flowpi.dictation.spool import Spool
-from flowpi.dictation.transport import Patience
-from flowpi.dictation.utterance import PartId
+from flowpi.audio.utterance import PartId
+from flowpi.backends.flow import FlowBackend
+from flowpi.backends.transport import Patience
+from flowpi.config.schema import FlowSettings
+from flowpi.delivery.delivery import Delivery
+from flowpi.spool.spool import Spool
 from flowpi.wire.flow_messages import Context
-from tests.dictation.backend import FakeBackend
-from tests.dictation.sound import beginning, echo, noise, spoken, ulid
+from tests.backends.fake_backend import FakeBackend
 from tests.reliability import one_thread
-from tests.reliability.household import Household, speak
+from tests.reliability.harness import ApplianceHarness, speak
+from tests.sound import beginning, echo, noise, spoken, ulid
 
 SIX_HOURS_S = 6 * 3600.0
 PERIOD_S = 0.1
 """Of the microphone in these tests."""
 
 
-def link_to(port: int) -> FlowLink:
-    return FlowLink("house", FlowBackend(f"ws://127.0.0.1:{port}/ws"), Context(), Patience())
+def link_to(port: int) -> FlowBackend:
+    return FlowBackend("house", FlowSettings(f"ws://127.0.0.1:{port}/ws"), Context(), Patience())
 
 
 def said(number: int) -> bytes:
@@ -37,34 +37,34 @@ def test_all_that_was_said_in_six_hours_is_delivered_in_order(
     tmp_path: Path, unused_tcp_port: int, times: Callable[[int, int], int], measured: Callable[..., None]
 ) -> None:
     count = times(200, 2000)
-    house = Household(tmp_path)
+    harness = ApplianceHarness(tmp_path)
     drained_s = 0.0
 
     async def main() -> None:
         nonlocal drained_s
         loop = asyncio.get_running_loop()
-        async with house.life(link_to(unused_tcp_port), pace_s=0.1) as delivery:
+        async with harness.life(link_to(unused_tcp_port), pace_s=0.1) as delivery:
             for number in range(count):
                 await speak(delivery, beginning(ulid(number)), said(number))
                 await asyncio.sleep(SIX_HOURS_S / count)
             assert delivery.spooled == count
-            assert house.lines() == []
+            assert harness.lines() == []
             back_at = loop.time()
             async with FakeBackend(port=unused_tcp_port):
                 for number in range(count, count + 10):  # nobody waits because of those
                     await asyncio.sleep(1)
                     await speak(delivery, beginning(ulid(number)), said(number))
                 async with asyncio.timeout(3600):
-                    while house.files():  # noqa: ASYNC110 (of the disk nobody sends an event)
+                    while harness.files():  # noqa: ASYNC110 (of the disk nobody sends an event)
                         await asyncio.sleep(1)
                 drained_s = loop.time() - back_at
 
     one_thread.run(main())
-    lines = house.lines()
+    lines = harness.lines()
     of_then = [line for line in lines if line[0] < PartId(ulid(count))]
     assert of_then == [(PartId(ulid(number)), echo(said(number))) for number in range(count)]
     assert sorted(lines) == [(PartId(ulid(number)), echo(said(number))) for number in range(count + 10)]
-    assert house.told.count(("deferred", PartId(ulid(count + 1)))) == 0
+    assert harness.told.count(("deferred", PartId(ulid(count + 1)))) == 0
     measured(utterances=count, lost=0, twice=0, out_of_order=0, simulated_hours=6, drained_in_s=round(drained_s))
 
 
@@ -77,10 +77,10 @@ async def test_who_speaks_meanwhile_does_not_wait(
     loop = asyncio.get_running_loop()
     backlog = [PartId(ulid(number)) for number in range(count)]
     await keep(tmp_path / "busy" / "spool", backlog)
-    idle, busy = Household(tmp_path / "idle"), Household(tmp_path / "busy")
-    waits_ms: dict[Household, list[float]] = {idle: [], busy: []}
+    idle, busy = ApplianceHarness(tmp_path / "idle"), ApplianceHarness(tmp_path / "busy")
+    waits_ms: dict[ApplianceHarness, list[float]] = {idle: [], busy: []}
 
-    async def dictate(house: Household, delivery: Delivery, number: int) -> None:
+    async def dictate(harness: ApplianceHarness, delivery: Delivery, number: int) -> None:
         utterance = beginning(ulid(number))
         began = loop.time()
         delivery.begin(utterance)
@@ -89,9 +89,9 @@ async def test_who_speaks_meanwhile_does_not_wait(
             await asyncio.sleep(0.02)
         utterance.finish(loop.time())
         async with asyncio.timeout(10):
-            while ("delivered", utterance.part_id) not in house.told:  # noqa: ASYNC110
+            while ("delivered", utterance.part_id) not in harness.told:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
-        waits_ms[house].append(1000 * (house.first_packet_at[utterance.part_id] - began))
+        waits_ms[harness].append(1000 * (harness.first_packet_at[utterance.part_id] - began))
 
     async with (
         FakeBackend() as backend,
@@ -108,7 +108,7 @@ async def test_who_speaks_meanwhile_does_not_wait(
                 await asyncio.sleep(0.01)
     texts = [part for part, _ in busy.lines() if part in set(backlog)]
     assert texts == backlog
-    without, beside = (statistics.median(waits_ms[house]) for house in (idle, busy))
+    without, beside = (statistics.median(waits_ms[harness]) for harness in (idle, busy))
     assert beside < without + 100
     measured(
         backlog=count,

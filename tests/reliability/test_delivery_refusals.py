@@ -8,20 +8,18 @@ from typing import cast
 
 import pytest
 
-from flowpi.config import FlowBackend, Secret, Token
+from flowpi.backends.chain import BackendChain
+from flowpi.backends.flow import FlowBackend
+from flowpi.backends.transport import Patience
+from flowpi.config.schema import FlowSettings, Secret, TokenSettings
 from flowpi.core.errors import BackendError, ClosedError, HttpError, LinkError
 from flowpi.core.failover import Verdict, verdict
-from flowpi.dictation.backends import Backends
-from flowpi.dictation.delivery import Delivery
-from flowpi.dictation.link import FlowLink
-from flowpi.dictation.spool import Spool
-from flowpi.dictation.transport import Patience
+from flowpi.delivery.delivery import Delivery
+from flowpi.spool.spool import Spool
 from flowpi.wire.flow_messages import Context
 from tests import clock
-from tests.dictation.backend import Call, FakeBackend, works
-from tests.dictation.sound import beginning, echo, ulid
-from tests.dictation.test_delivery import House, speak
-from tests.dictation.test_failures import (
+from tests.backends.fake_backend import Call, FakeBackend, works
+from tests.backends.test_failures import (
     CODES,
     ERRORS,
     PACKETS,
@@ -35,6 +33,8 @@ from tests.dictation.test_failures import (
     desk_with,
     knows,
 )
+from tests.delivery.test_delivery import DeliveryHarness, speak
+from tests.sound import beginning, echo, ulid
 
 Times = Callable[[int, int], int]
 Measured = Callable[..., None]
@@ -49,9 +49,9 @@ async def test_the_text_comes_once_whatever_a_server_closes_with_and_when(
     each = times(1, 20)
     for code in [None, *CODES]:
         for number in range(each):
-            house = House(tmp_path / f"{code}-{number}")
+            harness = DeliveryHarness(tmp_path / f"{code}-{number}")
             async with FakeBackend([closes(code, CHANCE.randint(1, PACKETS)), works]) as backend:
-                await delivered_after(house, backend, verdict(ClosedError(code)))
+                await delivered_after(harness, backend, verdict(ClosedError(code)))
     measured(close_codes=len(CODES) + 1, times_each=each, lost=0, twice=0)
 
 
@@ -62,12 +62,12 @@ async def test_the_text_comes_once_whatever_status_a_server_answers(
     each = times(1, 20)
     for status in STATUSES:
         for number in range(each):
-            house = House(tmp_path / f"{status}-{number}")
+            harness = DeliveryHarness(tmp_path / f"{status}-{number}")
             async with FakeBackend(status=status) as backend:
                 expected = verdict(HttpError("x", status=status))
                 if expected is not Verdict.STOP_AND_TELL:
                     backend.statuses, backend.status = [status] * 3, None
-                await delivered_after(house, backend, expected)
+                await delivered_after(harness, backend, expected)
     measured(statuses=len(STATUSES), times_each=each, lost=0, twice=0)
 
 
@@ -94,7 +94,7 @@ def test_several_backends_that_never_work_are_each_asked_ten_times_a_minute_at_m
         for at, link in enumerate(links):
             link.name, link.opens = f"backend-{at}", opens
         audience = Listener(cast(Spool, None))
-        delivery = Delivery(Backends(links), cast(Spool, Memory()), audience, rewrite_s=3600.0)
+        delivery = Delivery(BackendChain(links), cast(Spool, Memory()), audience, rewrite_s=3600.0)
         delivery.start([])
         loop = asyncio.get_running_loop()
         for at in range(4):
@@ -130,16 +130,18 @@ async def test_a_key_that_expires_at_any_packet_costs_one_new_one(
     each = times(2, 20)
     for code in (None, 4001, 3000):
         for number in range(each):
-            house, after = House(tmp_path / f"{code}-{number}"), CHANCE.randint(1, PACKETS)
+            harness, after = DeliveryHarness(tmp_path / f"{code}-{number}"), CHANCE.randint(1, PACKETS)
             async with (
                 FakeBackend([knows("new", after=after, code=code)]) as backend,
                 desk_with("old", "new") as (desk, url),
             ):
-                link = FlowLink("cloud", FlowBackend(backend.url, token=Token(url=url)), Context(), Patience())
-                async with house.life(link, pause_s=3600) as delivery:
+                link = FlowBackend(
+                    "cloud", FlowSettings(backend.url, token=TokenSettings(url=url)), Context(), Patience()
+                )
+                async with harness.life(link, pause_s=3600) as delivery:
                     speak(delivery, pcm=SOUND)
-                    await house.audience.hears("delivered", ulid(1))
-                assert [text.text for text in house.audience.texts] == [echo(SOUND)]
+                    await harness.audience.hears("delivered", ulid(1))
+                assert [text.text for text in harness.audience.texts] == [echo(SOUND)]
                 assert len(desk.requests) == 2
                 assert [call.session.access_token for call in backend.calls if call.session] == ["old", "new"]
     measured(ways_to_say_so=3, times_each=each, lost_packets=0, new_keys_each=1)
@@ -161,12 +163,12 @@ async def test_a_key_that_is_rotated_while_one_speaks_is_used_at_once(
             file.write_text("new")
             await call.socket.close(4001)
 
-        house = House(tmp_path / f"{number}")
+        harness = DeliveryHarness(tmp_path / f"{number}")
         async with FakeBackend([rotates, knows("new")]) as backend:
-            config = FlowBackend(backend.url, client_key=Secret("file", str(file)))
-            async with house.life(FlowLink("cloud", config, Context(), Patience()), pause_s=3600) as delivery:
+            config = FlowSettings(backend.url, client_key=Secret("file", str(file)))
+            async with harness.life(FlowBackend("cloud", config, Context(), Patience()), pause_s=3600) as delivery:
                 speak(delivery, pcm=SOUND)
-                await house.audience.hears("delivered", ulid(1))
+                await harness.audience.hears("delivered", ulid(1))
             assert len(backend.calls) == 2
-        assert [text.text for text in house.audience.texts] == [echo(SOUND)]
+        assert [text.text for text in harness.audience.texts] == [echo(SOUND)]
     measured(times=each, lost_packets=0, attempts_each=2)

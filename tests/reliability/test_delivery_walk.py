@@ -15,16 +15,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from flowpi.audio.utterance import About, PartId, Utterance
+from flowpi.backends.chain import BackendChain
+from flowpi.backends.result import Timings
 from flowpi.core.errors import BackendError, ClosedError, HttpError, LinkError, NoText, ProtocolError
-from flowpi.dictation.backends import Backends
-from flowpi.dictation.delivery import Delivery
-from flowpi.dictation.session import Timings
-from flowpi.dictation.spool import Spool
-from flowpi.dictation.utterance import About, PartId, Utterance
+from flowpi.delivery.delivery import Delivery
+from flowpi.spool.spool import Spool
 from flowpi.wire.roles import FinalText, PartialText
-from tests.dictation.sound import echo, noise, ulid
-from tests.reliability.household import Household
+from tests.reliability.harness import ApplianceHarness
 from tests.reliability.one_thread import OneThreadLoop
+from tests.sound import echo, noise, ulid
 from tests.waiting import ticks
 
 MOODS: dict[str, Callable[[], BackendError] | None] = {
@@ -85,7 +85,7 @@ class Walk(RuleBasedStateMachine):
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(prefix="flowpi-walk-"))
         self.runner = asyncio.Runner(loop_factory=OneThreadLoop)
-        self.house = Household(self.directory)
+        self.harness = ApplianceHarness(self.directory)
         self.first, self.second = Moody("first"), Moody("second")
         self.full = False
         self.number = 0
@@ -98,16 +98,16 @@ class Walk(RuleBasedStateMachine):
 
     async def _open(self) -> None:
         def make(spool: Spool) -> Delivery:
-            return Delivery(Backends([self.first, self.second]), spool, self.house)
+            return Delivery(BackendChain([self.first, self.second]), spool, self.harness)
 
-        self.delivery, self.spool = await self.house.open(make)
+        self.delivery, self.spool = await self.harness.open(make)
 
     async def _close(self) -> None:
         if self.speaking is not None:
             self.speaking.finish(0.0, partial=True)
             self.speaking = None
         await self.delivery.close()
-        self.house.close(self.spool)
+        self.harness.close(self.spool)
 
     def act(self, *actions: Callable[[], object], seconds: float = 0.0) -> None:
         async def main() -> None:
@@ -219,8 +219,8 @@ class Walk(RuleBasedStateMachine):
     @invariant()
     def nothing_is_nowhere(self) -> None:
         self._note()
-        lines = Counter(part for part, _ in self.house.lines())
-        files = set(self.house.files())
+        lines = Counter(part for part, _ in self.harness.lines())
+        files = set(self.harness.files())
         waiting = {one.part: one for one in self.delivery.waiting()}
         assert all(times == 1 for times in lines.values()), lines
         for part in self.recorded - self.dropped - set(lines):
@@ -229,7 +229,7 @@ class Walk(RuleBasedStateMachine):
         for part in set(self.begun) - self.dropped - set(lines):
             assert part in waiting, part
         assert all(one.reason for one in waiting.values())
-        for part, text in self.house.lines():
+        for part, text in self.harness.lines():
             if part in self.begun and part not in self.dropped:
                 utterance = self.begun[part]
                 assert text == echo(utterance.read(0, utterance.length))
@@ -245,13 +245,13 @@ class Walk(RuleBasedStateMachine):
             self.act(self.delivery.retry, seconds=200.0 + 3 * len(self.delivery.waiting()))
             self.nothing_is_nowhere()
             assert not self.delivery.waiting()
-            assert not self.house.files()
-            published = [part for part, _ in self.house.lines()]
+            assert not self.harness.files()
+            published = [part for part, _ in self.harness.lines()]
             assert self.recorded - self.dropped <= set(published)
             self.did["published"] += len(published)
-            self.did["parked"] += sum(told == "parked" for told, _ in self.house.told)
-            self.did["deferred"] += sum(told == "deferred" for told, _ in self.house.told)
-            parked = {part.utterance for told, part in self.house.told if told == "parked"}
+            self.did["parked"] += sum(told == "parked" for told, _ in self.harness.told)
+            self.did["deferred"] += sum(told == "deferred" for told, _ in self.harness.told)
+            parked = {part.utterance for told, part in self.harness.told if told == "parked"}
             for number in range(1, self.number + 1):
                 mine = [part for part in published if part.utterance == ulid(number)]
                 assert mine == sorted(mine) or ulid(number) in parked

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from flowpi.audio.utterance import PartId
 from flowpi.core.errors import SpoolError
-from flowpi.dictation.spool import Spool
-from flowpi.dictation.utterance import PartId
 from flowpi.dsp.format import BYTES_PER_S
-from tests.dictation.sound import noise, spoken, ulid
+from flowpi.spool.spool import Spool
 from tests.reliability import disk
 from tests.rig.disks import alone
 from tests.rig.trace import count, synced_again, traced
+from tests.sound import noise, spoken, ulid
 
 Measured = Callable[..., None]
 Times = Callable[[int, int], int]

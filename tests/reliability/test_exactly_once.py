@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config import FlowBackend
-from flowpi.dictation.backends import Backends
-from flowpi.dictation.delivery import Delivery
-from flowpi.dictation.link import FlowLink
-from flowpi.dictation.spool import Spool
-from flowpi.dictation.transport import Patience
-from flowpi.dictation.utterance import PartId
+from flowpi.audio.utterance import PartId
+from flowpi.backends.chain import BackendChain
+from flowpi.backends.flow import FlowBackend
+from flowpi.backends.transport import Patience
+from flowpi.config.schema import FlowSettings
+from flowpi.delivery.delivery import Delivery
+from flowpi.spool.spool import Spool
 from flowpi.wire.flow_messages import Context
-from tests.dictation.backend import Call, FakeBackend, Script, hangs_up_after_commit, hangs_up_in_the_middle, works
-from tests.dictation.sound import beginning, echo, noise, ulid
+from tests.backends.fake_backend import Call, FakeBackend, Script, hangs_up_after_commit, hangs_up_in_the_middle, works
 from tests.reliability import one_thread
-from tests.reliability.household import Household, speak
+from tests.reliability.harness import ApplianceHarness, speak
+from tests.sound import beginning, echo, noise, ulid
 from tests.waiting import ticks
 
 SOUND = noise(0.35)
@@ -52,11 +52,11 @@ OURS = ("<coroutine object Delivery.", "<coroutine object Keeper.")
 """Whose tasks die in a kill; the server lives on."""
 
 
-async def lives_on(house: Household, backend: FakeBackend) -> None:
+async def lives_on(harness: ApplianceHarness, backend: FakeBackend) -> None:
     """A last life, in which all goes well."""
-    async with house.life(FlowLink("house", FlowBackend(backend.url), Context(), Patience())):
+    async with harness.life(FlowBackend("house", FlowSettings(backend.url), Context(), Patience())):
         async with asyncio.timeout(600):
-            while house.files():  # noqa: ASYNC110 (of the disk nobody sends an event)
+            while harness.files():  # noqa: ASYNC110 (of the disk nobody sends an event)
                 await asyncio.sleep(0.01)
 
 
@@ -67,31 +67,31 @@ def test_a_text_is_in_the_file_once_wherever_the_link_breaks_and_the_daemon_stop
     stops = times(50, 500)
     ends = Counter[str]()
 
-    async def turns_of(script: Script, house: Household) -> int:
+    async def turns_of(script: Script, harness: ApplianceHarness) -> int:
         """How many turns of the loop it takes from the press until all is done."""
         async with FakeBackend([script, works]) as backend:
-            link = FlowLink("house", FlowBackend(backend.url), Context(), Patience())
-            async with house.life(link, retry_s=lambda failures: 0.0) as delivery:
+            link = FlowBackend("house", FlowSettings(backend.url), Context(), Patience())
+            async with harness.life(link, retry_s=lambda failures: 0.0) as delivery:
                 await speak(delivery, beginning(ulid(1)), SOUND)
                 turns = 0
-                while house.files() or not house.lines():
+                while harness.files() or not harness.lines():
                     await ticks(1)
                     turns += 1
                 return turns
 
-    async def stopped(script: Script, house: Household, lines: int, turns: int, kill: bool) -> None:
+    async def stopped(script: Script, harness: ApplianceHarness, lines: int, turns: int, kill: bool) -> None:
         """Stopped so many turns after so many lines are in the file; `kill`: with no time for anything."""
         async with FakeBackend([script, works]) as backend:
-            link = FlowLink("house", FlowBackend(backend.url), Context(), Patience())
+            link = FlowBackend("house", FlowSettings(backend.url), Context(), Patience())
 
             def make(spool: Spool) -> Delivery:
-                backends = Backends([link], max_failures=1_000_000)
-                return Delivery(backends, spool, house, retry_s=lambda failures: 0.0)
+                backends = BackendChain([link], max_failures=1_000_000)
+                return Delivery(backends, spool, harness, retry_s=lambda failures: 0.0)
 
-            delivery, spool = await house.open(make)
+            delivery, spool = await harness.open(make)
             utterance = beginning(ulid(1))
             await speak(delivery, utterance, SOUND)
-            while len(house.lines()) < lines:  # noqa: ASYNC110 (of the disk nobody sends an event)
+            while len(harness.lines()) < lines:  # noqa: ASYNC110 (of the disk nobody sends an event)
                 await asyncio.sleep(0)
             await ticks(turns)
             recorded = utterance.durable is not None and utterance.durable.done()
@@ -101,31 +101,31 @@ def test_a_text_is_in_the_file_once_wherever_the_link_breaks_and_the_daemon_stop
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
             await delivery.close()
-            house.close(spool)
-            ends["stopped with the text in the file"] += bool(house.lines())
-            ends["and the audio still in the spool"] += bool(house.lines() and house.files())
+            harness.close(spool)
+            ends["stopped with the text in the file"] += bool(harness.lines())
+            ends["and the audio still in the spool"] += bool(harness.lines() and harness.files())
             ends["recorded"] += recorded
             if recorded:
-                assert house.lines() or house.files()
-            await lives_on(house, backend)
-        assert len(house.lines()) <= 1
+                assert harness.lines() or harness.files()
+            await lives_on(harness, backend)
+        assert len(harness.lines()) <= 1
         if kill and not recorded:
             return
-        assert house.lines() == [(PartId(ulid(1)), echo(SOUND))]
-        assert set(house.said) == {(PartId(ulid(1)), echo(SOUND))}
+        assert harness.lines() == [(PartId(ulid(1)), echo(SOUND))]
+        assert set(harness.said) == {(PartId(ulid(1)), echo(SOUND))}
         ends["published"] += 1
-        ends["said twice"] += len(house.said) > 1
+        ends["said twice"] += len(harness.said) > 1
 
     async def main() -> None:
         for at, script in enumerate(SCRIPTS):
-            whole = await turns_of(script, Household(tmp_path / f"{at}"))
+            whole = await turns_of(script, ApplianceHarness(tmp_path / f"{at}"))
             each = stops // len(SCRIPTS)
             for number in range(each):
-                house = Household(tmp_path / f"{at}-{number}")
+                harness = ApplianceHarness(tmp_path / f"{at}-{number}")
                 if number % 2:
-                    await stopped(script, house, 1, number // 2 % 4, kill=True)
+                    await stopped(script, harness, 1, number // 2 % 4, kill=True)
                 else:
-                    await stopped(script, house, 0, round((number + 0.5) * whole / each), kill=number % 4 == 2)
+                    await stopped(script, harness, 0, round((number + 0.5) * whole / each), kill=number % 4 == 2)
 
     one_thread.run(main())
     assert ends["published"] >= ends["recorded"] > stops / 4

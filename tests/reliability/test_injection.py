@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from flowpi.audio.utterance import About, Utterance
 from flowpi.core.ulid import UlidFactory
-from flowpi.dictation.spool import Spool
-from flowpi.dictation.utterance import About, Utterance
-from tests.dictation.backend import Call, FakeBackend
+from flowpi.spool.spool import Spool
+from tests.backends.fake_backend import Call, FakeBackend
 from tests.reliability.lives import SPEECH_S, Lives
 from tests.rig.microphone import Microphone
 from tests.waiting import PATIENCE_S, until

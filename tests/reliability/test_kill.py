@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from flowpi.audio.utterance import About, Utterance
 from flowpi.core.ulid import UlidFactory
-from flowpi.dictation.spool import Spool
-from flowpi.dictation.utterance import About, Utterance
+from flowpi.spool.spool import Spool
 from tests.reliability.lives import SPEECH_S, Lives
 from tests.rig.fatal import killed_at
 from tests.rig.microphone import Microphone

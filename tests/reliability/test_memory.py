@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flowpi.audio.utterance import About, Utterance
 from flowpi.core.ulid import UlidFactory
-from flowpi.dictation.spool import Spool
-from flowpi.dictation.utterance import About, Utterance
 from flowpi.dsp.format import RATE_HZ
+from flowpi.spool.spool import Spool
 from tests.reliability.lives import SPEECH_S, Lives
 from tests.rig.appliance import PATIENCE_S
 from tests.rig.cgroup import MemoryLimit

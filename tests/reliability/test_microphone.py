@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from flowpi.dictation.utterance import Utterance
+from flowpi.audio.utterance import Utterance
 from flowpi.dsp.format import RATE_HZ
-from tests.audio.house import House
+from tests.audio.harness import CaptureHarness
 from tests.audio.listening import missing, samples
-from tests.dictation.sound import beginning
 from tests.rig.appliance import Appliance, Socket
 from tests.rig.microphone import Microphone
+from tests.sound import beginning
 from tests.waiting import until
 
 Times = Callable[[int, int], int]
@@ -36,13 +36,13 @@ SLACK_S = 0.3
 
 
 @contextlib.asynccontextmanager
-async def living(*devices: str) -> AsyncIterator[list[House]]:
-    houses = [House(device) for device in devices]
-    for house in houses:
-        house.capture.start()
+async def living(*devices: str) -> AsyncIterator[list[CaptureHarness]]:
+    houses = [CaptureHarness(device) for device in devices]
+    for harness in houses:
+        harness.capture.start()
     yield houses
-    for house in houses:
-        house.capture.close()
+    for harness in houses:
+        harness.capture.close()
 
 
 def descriptors() -> int:
@@ -59,8 +59,8 @@ async def test_unplugged_at_any_moment(microphone: Microphone, times: Times, mea
     dice = random.Random(28)
     seen, back, losses = [0.0], [0.0], 0
     async with living("clock", "array", "clock", "array") as houses:
-        for house in houses:
-            await house.hear(RATE_HZ // 5)
+        for harness in houses:
+            await harness.hear(RATE_HZ // 5)
         open_descriptors = descriptors()
         for turn in range(times(3, 50)):
             recorder = houses[turn % 4]
@@ -69,7 +69,7 @@ async def test_unplugged_at_any_moment(microphone: Microphone, times: Times, mea
             await asyncio.sleep(dice.random() * 0.7)
             unplugged_at = time.monotonic()
             microphone.unplug()
-            await until(lambda: all(house.faults for house in houses))
+            await until(lambda: all(harness.faults for harness in houses))
             seen.append(time.monotonic() - unplugged_at)
             assert entry.complete
             assert entry.partial
@@ -86,43 +86,43 @@ async def test_unplugged_at_any_moment(microphone: Microphone, times: Times, mea
                 case _:
                     microphone.take()
                     microphone.plug_in()
-                    await until(lambda: all(house.faults[-1].reason == BUSY for house in houses))
+                    await until(lambda: all(harness.faults[-1].reason == BUSY for harness in houses))
                     microphone.give_back()
             back_at = time.monotonic()
-            await until(lambda: all(house.recoveries for house in houses))
-            for house in houses:
-                back.append(house.recoveries.pop() - back_at)
-                house.faults.clear()
+            await until(lambda: all(harness.recoveries for harness in houses))
+            for harness in houses:
+                back.append(harness.recoveries.pop() - back_at)
+                harness.faults.clear()
                 losses += 1
             assert descriptors() == open_descriptors
-        before = [house.capture.frames for house in houses]
-        await until(lambda: all(house.capture.frames > n for house, n in zip(houses, before, strict=True)))
+        before = [harness.capture.frames for harness in houses]
+        await until(lambda: all(harness.capture.frames > n for harness, n in zip(houses, before, strict=True)))
     assert max(seen) <= SEEN_S + SLACK_S
     assert max(back) <= BACK_S + SLACK_S
     measured(losses=losses, seen_within_s=round(max(seen), 2), back_within_s=round(max(back), 2), descriptors_more=0)
 
 
-async def storm(microphone: Microphone, seconds: float) -> tuple[House, float, float]:
+async def storm(microphone: Microphone, seconds: float) -> tuple[CaptureHarness, float, float]:
     """Record through it. Gives the house, the error of the recording's length, and the share of a core that it took."""
-    async with living("clock") as (house,):
-        await house.hear(RATE_HZ // 5)
+    async with living("clock") as (harness,):
+        await harness.hear(RATE_HZ // 5)
         entry = beginning()
-        house.capture.begin(entry, time.monotonic())
+        harness.capture.begin(entry, time.monotonic())
         began, worked = time.monotonic(), time.process_time()
         microphone.storm()
         await asyncio.sleep(seconds)
         microphone.calm()
         passed, worked = time.monotonic() - began, time.process_time() - worked
-        house.capture.end(entry, time.monotonic())
+        harness.capture.end(entry, time.monotonic())
         await entry.wait_complete()
-        assert house.faults == []
+        assert harness.faults == []
         assert not entry.partial
     numbers = samples(heard(entry))
     # The clock tells to a sample how far the last is from the first, but for turns of 65536.
     wanted = (numbers[-1] - numbers[0]) % 65_536 + 1
     wanted += round((len(numbers) - wanted) / 65_536) * 65_536
     assert abs(wanted / RATE_HZ - passed) < 2  # it is the right turn
-    return house, abs(len(numbers) - wanted) / wanted, worked / passed
+    return harness, abs(len(numbers) - wanted) / wanted, worked / passed
 
 
 @pytest.fixture
@@ -139,13 +139,13 @@ def busy_machine(times: Times) -> Iterator[None]:
 @pytest.mark.promise("P29")
 @pytest.mark.usefixtures("busy_machine")
 async def test_a_storm_of_overruns(microphone: Microphone, times: Times, measured: Measured) -> None:
-    house, error, share = await storm(microphone, times(3, 60))
-    assert house.capture.gaps >= times(10, 200)
+    harness, error, share = await storm(microphone, times(3, 60))
+    assert harness.capture.gaps >= times(10, 200)
     assert error < 0.01
     assert share < 0.3
     measured(
-        overruns=house.capture.gaps,
-        lost_ms=house.capture.lost_frames // 16,
+        overruns=harness.capture.gaps,
+        lost_ms=harness.capture.lost_frames // 16,
         length_wrong_by=f"{error:.3%}",
         of_a_core=f"{share:.0%}",
     )
@@ -156,28 +156,28 @@ async def test_a_storm_of_overruns(microphone: Microphone, times: Times, measure
 @pytest.mark.parametrize("sample", [0, -300])
 @pytest.mark.parametrize("device", ["live", "usb48"])
 async def test_digital_silence(microphone: Microphone, measured: Measured, device: str, sample: int) -> None:
-    async with living(device) as (house,):
-        await house.hear(RATE_HZ // 5)
+    async with living(device) as (harness,):
+        await harness.hear(RATE_HZ // 5)
         muted_at = time.monotonic()
         microphone.mute(sample)
         async with asyncio.timeout(15):
-            while not house.silences:  # noqa: ASYNC110
+            while not harness.silences:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         seen = time.monotonic() - muted_at
         assert 9 <= seen <= 12
-        await house.hear(2 * RATE_HZ)  # it is open again, and nothing of a step at its start rings any more
+        await harness.hear(2 * RATE_HZ)  # it is open again, and nothing of a step at its start rings any more
         entry = beginning()
-        house.capture.begin(entry, time.monotonic())
+        harness.capture.begin(entry, time.monotonic())
         await entry.wait(2 * 2 * RATE_HZ)
-        house.capture.end(entry, time.monotonic())
+        harness.capture.end(entry, time.monotonic())
         await entry.wait_complete()
         assert entry.silent
         microphone.unmute()
         unmuted_at = time.monotonic()
-        await until(lambda: house.silences == [True, False])
+        await until(lambda: harness.silences == [True, False])
         cleared = time.monotonic() - unmuted_at
         assert cleared <= SEEN_S
-        assert house.faults == []
+        assert harness.faults == []
     measured(seen_after_s=round(seen, 1), cleared_after_s=round(cleared, 1))
 
 

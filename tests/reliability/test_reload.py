@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config_file import load
+from flowpi.appliance.factory import check_supported
+from flowpi.config.loading import load
 from flowpi.core.errors import ConfigError, FlowpiError
-from flowpi.parts import check_supported
 from tests.reliability.lives import Lives
 from tests.reliability.mutations import REFERENCE, mutated
 from tests.rig.microphone import Microphone

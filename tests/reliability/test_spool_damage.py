@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
+from flowpi.audio.utterance import PartId
 from flowpi.core.errors import SpoolError
-from flowpi.dictation.spool import Spool
-from flowpi.dictation.utterance import PartId
-from tests.dictation.sound import beginning, noise, spoken, ulid
+from flowpi.spool.spool import Spool
 from tests.reliability import closed_doors, planted
 from tests.rig.trace import Call, traced
+from tests.sound import beginning, noise, spoken, ulid
 from tests.waiting import PATIENCE_S
 
 Measured = Callable[..., None]

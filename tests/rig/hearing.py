@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from flowpi import cli
+from flowpi.cli import main as cli
 from flowpi.dsp.format import RATE_HZ
 from flowpi.server.engines import ENGINES
 

@@ -3,10 +3,10 @@
 import sys
 import time
 
-from flowpi import cli
-from flowpi.config import Config
-from flowpi.config_file import load
-from flowpi.daemon import run
+from flowpi.appliance.daemon import run
+from flowpi.cli import main as cli
+from flowpi.config.loading import load
+from flowpi.config.schema import Config
 from flowpi.host.systemd import Notifier, setup_logging
 from flowpi.panel.led import RecordingLed
 

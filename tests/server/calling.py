@@ -13,8 +13,8 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from flowpi.dsp.wav import wav_header
-from flowpi.server.access import Access
 from flowpi.server.app import Server
+from flowpi.server.auth import Authenticator
 from flowpi.server.engines import EchoEngine
 
 ORG_KEY = "fl-canary-organisation"
@@ -41,8 +41,8 @@ class Clock:
         return self.now
 
 
-def locked(clock: Clock | None = None) -> Access:
-    return Access([ORG_KEY, "fl-canary-other"], {PARTNER: PARTNER_TOKEN}, clock or Clock())
+def locked(clock: Clock | None = None) -> Authenticator:
+    return Authenticator([ORG_KEY, "fl-canary-other"], {PARTNER: PARTNER_TOKEN}, clock or Clock())
 
 
 def http(server: Server) -> str:
@@ -50,7 +50,7 @@ def http(server: Server) -> str:
 
 
 @asynccontextmanager
-async def serving(access: Access | None = None, **options: Any) -> AsyncIterator[Server]:
+async def serving(access: Authenticator | None = None, **options: Any) -> AsyncIterator[Server]:
     async with Server(["127.0.0.1:0"], EchoEngine(), access=access, **options) as server:
         yield server
 

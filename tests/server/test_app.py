@@ -24,8 +24,8 @@ from flowpi.core.errors import (
     RefusedError,
     UsageError,
 )
-from flowpi.server.access import Access
 from flowpi.server.app import Server, serve
+from flowpi.server.auth import Authenticator
 from flowpi.server.engines import EchoEngine, EchoRecognition, Recognition, load_engine
 from flowpi.wire.codec import Encoding
 from flowpi.wire.flow import FlowClient
@@ -102,7 +102,7 @@ async def free(server: Server) -> None:
 
 
 async def test_who_may_open_the_unix_socket_needs_no_key(tmp_path: Path) -> None:
-    access = Access(["key"])
+    access = Authenticator(["key"])
     async with Server([f"unix:{tmp_path}/asr.sock", "127.0.0.1:0"], EchoEngine(), access=access) as server:
         async with connected(server.urls[0]) as link:
             assert (await dictate(link, FlowClient(encoding=Encoding.JSON), PCM))[-1] == FinalText(echo_of(PCM), "en")
@@ -636,7 +636,7 @@ class TestListening:
         )
 
     async def test_address_that_others_reach_with_keys(self) -> None:
-        async with Server(["0.0.0.0:0"], EchoEngine(), access=Access(["key"])) as server:
+        async with Server(["0.0.0.0:0"], EchoEngine(), access=Authenticator(["key"])) as server:
             port = server.urls[0].rpartition(":")[2]
             with pytest.raises(websockets.InvalidStatus, match="401"):
                 await connected(f"ws://127.0.0.1:{port}", path="/api/v1/dash/ws?api_key=x")

@@ -8,8 +8,8 @@ from urllib.parse import quote
 import jwt
 import pytest
 
-from flowpi.server.access import Access
 from flowpi.server.app import Server
+from flowpi.server.auth import Authenticator
 from tests.server.calling import (
     CHUNK,
     DASH,
@@ -95,7 +95,7 @@ class TestTokens:
         assert await ask(strict, "POST", TOKENS, data=data, headers=headers) == (answer[0], {"detail": answer[1]})
 
     async def test_nobody_where_only_partners_are_known(self) -> None:
-        async with serving(Access([], {PARTNER: PARTNER_TOKEN})) as server:
+        async with serving(Authenticator([], {PARTNER: PARTNER_TOKEN})) as server:
             assert (await ask(server, "POST", TOKENS, WANTED, headers=BEARER))[0] == 401
             assert (await refusal(server, f"{DASH}/ws?api_key=Bearer%20x"))[0] == 401
 

@@ -14,10 +14,10 @@ from websockets.sync.client import connect
 from flowpi.wire.codec import Encoding
 from flowpi.wire.flow import FlowClient
 from flowpi.wire.roles import FinalText
-from tests.dictation.hostile import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, bomb, for_ever
-from tests.dictation.hostile import frame as any_frame
-from tests.dictation.sound import echo, noise
+from tests.backends.hostile import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, bomb, for_ever
+from tests.backends.hostile import frame as any_frame
 from tests.rig.appliance import Process
+from tests.sound import echo, noise
 
 TIMES = 3
 """Each kind, one after the other."""

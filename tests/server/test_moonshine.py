@@ -12,7 +12,7 @@ from flowpi.core.errors import EngineUnavailable, UsageError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.engines import Engine, load_engine
 from flowpi.server.model_files import ENCODER, MODEL_VARIABLE, model_directory
-from flowpi.server.moonshine import Model, Run, clean, read_vocabulary
+from flowpi.server.moonshine import DecodeRun, Model, clean, read_vocabulary
 from tests.speech import librivox, two_cities, word_error_rate
 
 SECOND = RATE_HZ * FRAME_BYTES
@@ -89,14 +89,14 @@ class TestNoWords:
 class TestModel:
     def test_halt_in_the_middle(self) -> None:
         """Halted from another thread once it is under way; unhalted it would take several times as long."""
-        model, run = Model(model_directory()), Run()
+        model, run = Model(model_directory()), DecodeRun()
         halting = threading.Timer(0.05, run.halt)
         halting.start()
         assert model.transcribe(two_cities().part(0, 25), run) is None
         halting.join()
 
     def test_halted_before(self) -> None:
-        run = Run()
+        run = DecodeRun()
         run.halt()
         assert Model(model_directory()).transcribe(two_cities().part(0, 3), run) is None
 

@@ -6,8 +6,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from flowpi.server.access import Access
 from flowpi.server.app import Server
+from flowpi.server.auth import Authenticator
 from tests.server.calling import (
     CHUNK,
     ORG_KEY,
@@ -47,7 +47,7 @@ class TestRest:
         assert answer == (401, {"code": 16, "message": "partner_token: not valid for this partner_id"})
 
     async def test_nobody_where_only_organisations_are_known(self) -> None:
-        async with serving(Access([ORG_KEY])) as server:
+        async with serving(Authenticator([ORG_KEY])) as server:
             assert (await ask(server, "POST", LOGIN, {"partner_id": PARTNER, "partner_token": PARTNER_TOKEN}))[0] == 401
             assert (await ask(server, "POST", f"{SESSION}/create"))[0] == 401
             assert (await refusal(server, SOCKET, **headers("a.b.c", "x")))[0] == 401
@@ -174,7 +174,7 @@ class TestRefusals:
         assert answer == (404, {"code": 5, "message": "there is no such transcription session"})
 
     async def test_session_of_somebody_else(self, clock: Clock) -> None:
-        async with serving(Access([], {PARTNER: PARTNER_TOKEN, "eve": "canary-eve"}, clock)) as server:
+        async with serving(Authenticator([], {PARTNER: PARTNER_TOKEN, "eve": "canary-eve"}, clock)) as server:
             session = await create(server, await log_in(server))
             eve = await log_in(server, partner_id="eve", partner_token="canary-eve")
             assert (await refusal(server, SOCKET, **headers(eve, session)))[0] == 404

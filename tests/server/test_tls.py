@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import websockets
 
-from flowpi.cli import main
-from flowpi.config import Tls
+from flowpi.cli.main import main
+from flowpi.config.schema import TlsSettings
 from flowpi.core.errors import ConfigError
 from flowpi.server.app import Server
 from flowpi.server.engines import EchoEngine
@@ -36,8 +36,8 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def tls(pem: Path) -> Tls:
-    return Tls(str(pem / "certificate.pem"), str(pem / "key.pem"))
+def tls(pem: Path) -> TlsSettings:
+    return TlsSettings(str(pem / "certificate.pem"), str(pem / "key.pem"))
 
 
 def trusting(pem: Path) -> ssl.SSLContext:
@@ -70,7 +70,7 @@ async def test_plain_http_to_it_ends_the_connection(pem: Path) -> None:
 
 
 def test_none_is_none() -> None:
-    assert load_tls(Tls()) is None
+    assert load_tls(TlsSettings()) is None
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_none_is_none() -> None:
 )
 def test_files_that_cannot_be_used(pem: Path, certificate: str, key: str, problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_tls(Tls(str(pem / certificate), str(pem / key)))
+        load_tls(TlsSettings(str(pem / certificate), str(pem / key)))
     assert str(caught.value).startswith("configuration: " + problem.format(pem))
     assert caught.value.hint
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from flowpi import cli
+from flowpi.cli import main as cli
 
 image = sys.argv[1]
 subprocess.run(["mount", "--bind", image, image], check=True)

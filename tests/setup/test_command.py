@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flowpi import cli
+from flowpi.cli import main as cli
 from tests.rig import disks
 
 ALWAYS = {"etc/.pwd.lock", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-"}

@@ -9,7 +9,7 @@ from flowpi.core.errors import UsageError
 from flowpi.setup import files, plan
 from flowpi.setup.files import installed, is_ours
 from flowpi.setup.machine import COMMAND, CONFIG, Machine, look
-from flowpi.setup.steps import Delete, DeleteFolder, Link, Run, Say, Step, Write
+from flowpi.setup.steps import Delete, DeleteFolder, Link, RunProgram, Say, Step, Write
 
 SHIPPED = {
     "flowpi.service": b"[Unit]\n[Service]\nExecStart=/opt/flowpi/bin/flowpi run\n"
@@ -43,7 +43,7 @@ def written(steps: list[Step]) -> dict[str, bytes]:
 
 
 def programs(steps: list[Step]) -> list[str]:
-    return [" ".join(step.arguments) for step in steps if isinstance(step, Run)]
+    return [" ".join(step.arguments) for step in steps if isinstance(step, RunProgram)]
 
 
 def said(steps: list[Step]) -> list[str]:
@@ -55,7 +55,7 @@ def test_the_files_are_there_before_the_user_that_they_name_and_this_before_what
     assert written(steps) == {**FILES, CONFIG: b"led: {}\n"}
     assert Link(COMMAND, "/opt/flowpi/bin/flowpi") in steps
     kinds = [type(step) for step in steps]
-    assert max(i for i, kind in enumerate(kinds) if kind is Write) < kinds.index(Run)
+    assert max(i for i, kind in enumerate(kinds) if kind is Write) < kinds.index(RunProgram)
     assert programs(steps) == [
         "systemd-sysusers flowpi.conf",
         "systemd-tmpfiles --create flowpi.conf",
@@ -145,8 +145,8 @@ def test_removing_stops_first_deletes_what_is_flowpis_and_keeps_the_data() -> No
     steps = plan.remove(after(install(EMPTY), EMPTY), SHIPPED, purge=False)
     deleted = [step.path for step in steps if isinstance(step, Delete)]
     assert set(deleted) == {*FILES, COMMAND}
-    stop = steps.index(Run(("systemctl", "stop", "flowpi*.service"), may_fail=True))
-    assert stop < steps.index(Delete(UNIT)) < steps.index(Run(("systemctl", "daemon-reload")))
+    stop = steps.index(RunProgram(("systemctl", "stop", "flowpi*.service"), may_fail=True))
+    assert stop < steps.index(Delete(UNIT)) < steps.index(RunProgram(("systemctl", "daemon-reload")))
     folders = [step.path for step in steps if isinstance(step, DeleteFolder) and not step.if_empty]
     assert folders == ["/run/flowpi", "/run/flowpi-provision"]
     assert any(text.startswith("keep /etc/flowpi and /var/lib/flowpi") for text in said(steps))
@@ -154,7 +154,7 @@ def test_removing_stops_first_deletes_what_is_flowpis_and_keeps_the_data() -> No
 
 def test_purging_deletes_the_data_before_its_user() -> None:
     steps = plan.remove(after(install(EMPTY), EMPTY), SHIPPED, purge=True)
-    assert steps.index(DeleteFolder("/var/lib/flowpi")) < steps.index(Run(("userdel", "flowpi")))
+    assert steps.index(DeleteFolder("/var/lib/flowpi")) < steps.index(RunProgram(("userdel", "flowpi")))
     assert DeleteFolder("/etc/flowpi") in steps
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.boards import BOARDS
-from flowpi.host import refusal
-from flowpi.light import NAMES as NAMES_OF_PATTERNS
-from flowpi.provision import credentials, take_over
+from flowpi.cli.light import NAMES as NAMES_OF_PATTERNS
+from flowpi.config.boards import BOARDS
+from flowpi.host import boot_config_status
+from flowpi.provision import apply, credentials
 
 UNITS = Path(__file__).parents[2] / "systemd"
 SERVICES = ["flowpi.service", "flowpi-asr.service", "flowpi-signal.service"]
@@ -114,9 +114,9 @@ def test_it_runs_where_there_is_something_to_do_and_only_there() -> None:
     def runs(path: str) -> bool:
         return any(fnmatch.fnmatch(path, pattern) for pattern in patterns)
 
-    for boot in take_over.BOOT:
-        assert all(runs(f"{boot}/{name}") for name in (*take_over.NAMES, take_over.ERROR))
-        assert not runs(f"{boot}/{take_over.TAKEN}")
+    for boot in apply.BOOT:
+        assert all(runs(f"{boot}/{name}") for name in (*apply.NAMES, apply.ERROR))
+        assert not runs(f"{boot}/{apply.TAKEN}")
 
 
 def test_it_may_write_to_its_three_places_and_nowhere_else() -> None:
@@ -124,7 +124,7 @@ def test_it_may_write_to_its_three_places_and_nowhere_else() -> None:
     names = ("ReadWritePaths", "StateDirectory", "RuntimeDirectory", "ConfigurationDirectory")
     assert [line for line in lines if line.partition("=")[0] in names] == [
         "ConfigurationDirectory=flowpi",
-        f"RuntimeDirectory={refusal.RUN.name}",
+        f"RuntimeDirectory={boot_config_status.RUN.name}",
         "ReadWritePaths=-/etc/flowpi -/boot/firmware -/boot",
     ]
     assert "ProtectSystem=strict" in lines

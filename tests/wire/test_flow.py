@@ -10,7 +10,7 @@ import pytest
 from flowpi.core.errors import AnsweredInText, BackendError, LinkError, ProtocolError, RefusedError
 from flowpi.dsp.wav import wav_header
 from flowpi.wire.codec import DecodeError, Encoding, Frame, decode, encode
-from flowpi.wire.flow import ClientState, FlowClient, FlowServer
+from flowpi.wire.flow import FlowClient, FlowClientState, FlowServer
 from flowpi.wire.flow_messages import (
     App,
     Append,
@@ -30,7 +30,7 @@ from flowpi.wire.flow_messages import (
 from flowpi.wire.roles import (
     AudioCommitted,
     AudioReceived,
-    Departure,
+    ClientProtocolError,
     FinalText,
     Notice,
     PartialText,
@@ -126,7 +126,7 @@ def append(
 def refusal(server: FlowServer, frame: Frame) -> str:
     """What the server says when it turns the frame down, to its driver and to the client alike."""
     server.data_to_send()
-    with pytest.raises(Departure) as caught:
+    with pytest.raises(ClientProtocolError) as caught:
         server.receive(frame)
     (answer,) = server.data_to_send()
     assert decode(answer, ServerMessage) == Error(error=str(caught.value), message=str(caught.value))
@@ -254,7 +254,7 @@ class TestClient:
         pair.server.partial("It was", "en")
         pair.to_client()
         assert pair.client.receive_close(1000) == [FinalText("It was", "en", confirmed=False)]
-        assert pair.client.state is ClientState.DONE
+        assert pair.client.state is FlowClientState.DONE
 
     @pytest.mark.parametrize("code", [None, 1001, 1006, 1011, 4000])
     def test_a_broken_connection_makes_no_text_final(self, code: int | None) -> None:

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from flowpi.core.errors import ClosedError, ProtocolError, RefusedError
 from flowpi.dsp.format import RATE_HZ
 from flowpi.wire.codec import Encoding, Frame
-from flowpi.wire.flow import ClientState, FlowClient, FlowServer, ServerState
+from flowpi.wire.flow import FlowClient, FlowClientState, FlowServer, FlowServerState
 from flowpi.wire.flow_messages import App, Context, TextboxContents
 from flowpi.wire.roles import (
     AudioCommitted,
     AudioReceived,
-    Departure,
+    ClientProtocolError,
     FinalText,
     PartialText,
     ServerEvent,
@@ -191,13 +191,13 @@ def test_a_server_survives_anything(seed: int, encoding: Encoding, strict: bool)
             pcm = heard(server.receive(stranger(draw, encoding)))
             assert len(pcm) % 2 == 0
             assert server.position >= position
-        except Departure as departure:
+        except ClientProtocolError as departure:
             refused = str(departure)
         answers = list(map(plain, server.data_to_send()))
         if refused is not None:
-            assert (server.position, server.state) == (position, ServerState.FAILED)
+            assert (server.position, server.state) == (position, FlowServerState.FAILED)
             assert answers[-1] == {"status": "error", "error": refused, "message": refused}
-        elif state is ServerState.FAILED:
+        elif state is FlowServerState.FAILED:
             assert (server.position, server.state, answers) == (position, state, [])
     server.partial("text", "en")
     server.final("text", "en")
@@ -215,13 +215,13 @@ def test_a_client_survives_anything(seed: int, encoding: Encoding, strict: bool)
     if draw.random() < 0.8:
         client.receive(vector("authenticated", encoding))
     for _ in range(6):
-        if client.state is ClientState.STREAMING and draw.random() < 0.4:
+        if client.state is FlowClientState.STREAMING and draw.random() < 0.4:
             client.commit()
         state = client.state
         try:
             client.receive(stranger(draw, encoding))
         except RefusedError:
-            assert client.state is ClientState.DONE is not state
+            assert client.state is FlowClientState.DONE is not state
         except ProtocolError:
             assert client.state is state
     with contextlib.suppress(ClosedError, ProtocolError):

@@ -17,7 +17,7 @@ from flowpi.wire.roles import (
     AudioCommitted,
     AudioReceived,
     ClientEvent,
-    Departure,
+    ClientProtocolError,
     FinalText,
     Notice,
     PartialText,
@@ -178,7 +178,7 @@ class TestClientMessages:
     ) -> None:
         server = ready_for(name, encoding)
         if isinstance(events, str):
-            with pytest.raises(Departure, match=events):
+            with pytest.raises(ClientProtocolError, match=events):
                 server.receive(vector(name, encoding))
         else:
             assert heard(server, name, encoding) == events
@@ -189,7 +189,7 @@ class TestClientMessages:
         if departure is None:
             assert heard(server, name, encoding) == events
             return
-        with pytest.raises(Departure, match=departure) as caught:
+        with pytest.raises(ClientProtocolError, match=departure) as caught:
             server.receive(vector(name, encoding))
         answer = plain(server.data_to_send()[-1])
         assert answer == {"status": "error", "error": str(caught.value), "message": str(caught.value)}

@@ -14,7 +14,7 @@ from flowpi.wire.roles import (
     AudioCommitted,
     AudioReceived,
     ClientEvent,
-    Departure,
+    ClientProtocolError,
     FinalText,
     Notice,
     PartialText,
@@ -85,7 +85,7 @@ def audio(pcm: bytes, key: str = "audioData", **more: Any) -> str:
 def refusal(server: SukiServer, frame: Frame, code: int = 1002) -> str:
     """What the server says when it turns the frame down, to its driver and to the client alike."""
     server.data_to_send()
-    with pytest.raises(Departure) as caught:
+    with pytest.raises(ClientProtocolError) as caught:
         server.receive(frame)
     (answer,) = server.data_to_send()
     assert isinstance(answer, str)

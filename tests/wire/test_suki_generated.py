@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from flowpi.core.errors import ClosedError, ProtocolError, RefusedError
 from flowpi.wire.codec import Frame
-from flowpi.wire.roles import AudioCommitted, AudioReceived, Departure, FinalText, PartialText, ServerEvent
+from flowpi.wire.roles import (
+    AudioCommitted,
+    AudioReceived,
+    ClientProtocolError,
+    FinalText,
+    PartialText,
+    ServerEvent,
+)
 from flowpi.wire.suki import CHUNK_BYTES, SukiClient, SukiServer
 from tests.wire.test_suki import ID, Ends, listening, streaming, take
 
@@ -123,7 +130,7 @@ def test_a_server_survives_anything(strict: bool, received: list[Frame]) -> None
     server = SukiServer(transcript_id=ID, strict=strict)
     for frame in received:
         server.data_to_send()
-        with contextlib.suppress(Departure):
+        with contextlib.suppress(ClientProtocolError):
             assert not len(heard(server.receive(frame))) % 2
             assert server.data_to_send() == []
     server.final("text", "en")

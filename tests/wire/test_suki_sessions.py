@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from flowpi.wire.suki_messages import AudioConfig, CreateSession, GrpcCode, Refusal
-from flowpi.wire.suki_sessions import Owner, Sessions, State
+from flowpi.wire.suki_sessions import Partner, SukiSessions, SukiSessionState
 
-CLINIC, OTHER = Owner("clinic"), Owner("clinic", "another provider")
+CLINIC, OTHER = Partner("clinic"), Partner("clinic", "another provider")
 NOT_ACCEPTING = "transcript session is not accepting new speech sessions"
 
 
@@ -21,25 +21,25 @@ def refusal(call: Any, *arguments: Any) -> tuple[GrpcCode, int, str]:
     return GrpcCode(caught.value.status.code), caught.value.http_status, str(caught.value)
 
 
-def one(sessions: Sessions, owner: Owner = CLINIC) -> str:
+def one(sessions: SukiSessions, owner: Partner = CLINIC) -> str:
     return sessions.create(owner, CreateSession(), "one", 0.0)
 
 
 def test_a_session_takes_one_utterance_after_the_other() -> None:
-    sessions = Sessions()
+    sessions = SukiSessions()
     session = one(sessions)
-    assert sessions.state(session) is State.READY
+    assert sessions.state(session) is SukiSessionState.READY
     for at in range(3):
         sessions.open(CLINIC, session, at)
-        assert sessions.state(session) is State.RUNNING
+        assert sessions.state(session) is SukiSessionState.RUNNING
         sessions.drop(session, at)
-        assert sessions.state(session) is State.IDLE
+        assert sessions.state(session) is SukiSessionState.IDLE
     sessions.end(CLINIC, session, 3.0)
-    assert sessions.state(session) is State.COMPLETED
+    assert sessions.state(session) is SukiSessionState.COMPLETED
 
 
 def test_one_stream_at_a_time() -> None:
-    sessions = Sessions()
+    sessions = SukiSessions()
     sessions.open(CLINIC, one(sessions), 0.0)
     assert refusal(sessions.open, CLINIC, "one", 0.0) == (
         GrpcCode.FAILED_PRECONDITION,
@@ -49,7 +49,7 @@ def test_one_stream_at_a_time() -> None:
 
 
 def test_after_its_end_it_takes_none() -> None:
-    sessions = Sessions()
+    sessions = SukiSessions()
     sessions.end(CLINIC, one(sessions), 0.0)
     assert refusal(sessions.open, CLINIC, "one", 0.0)[2] == f"{NOT_ACCEPTING} (state COMPLETED)"
     assert refusal(sessions.end, CLINIC, "one", 0.0) == (
@@ -60,26 +60,26 @@ def test_after_its_end_it_takes_none() -> None:
 
 
 def test_a_stream_goes_on_after_the_end_of_its_session() -> None:
-    sessions = Sessions()
+    sessions = SukiSessions()
     sessions.open(CLINIC, one(sessions), 0.0)
     sessions.end(CLINIC, "one", 0.0)
     sessions.drop("one", 1.0)
-    assert sessions.state("one") is State.COMPLETED
+    assert sessions.state("one") is SukiSessionState.COMPLETED
 
 
-@pytest.mark.parametrize("owner", [CLINIC, OTHER, Owner("another partner")])
-def test_to_others_it_does_not_exist(owner: Owner) -> None:
-    sessions = Sessions()
-    one(sessions, Owner("its own"))
+@pytest.mark.parametrize("owner", [CLINIC, OTHER, Partner("another partner")])
+def test_to_others_it_does_not_exist(owner: Partner) -> None:
+    sessions = SukiSessions()
+    one(sessions, Partner("its own"))
     unknown = GrpcCode.NOT_FOUND, 404, "there is no such transcription session"
     for call in (sessions.open, sessions.end):
         assert refusal(call, owner, "one", 0.0) == unknown
         assert refusal(call, owner, "two", 0.0) == unknown
-    assert sessions.state("one") is State.READY
+    assert sessions.state("one") is SukiSessionState.READY
 
 
 def test_the_client_may_choose_the_id() -> None:
-    sessions = Sessions()
+    sessions = SukiSessions()
     chosen = CreateSession("0B7D6B1E-6a51-4f0e-9c0e-3d6f3f6a2b11")
     assert sessions.create(CLINIC, chosen, "fresh", 0.0) == chosen.transcription_session_id
     for owner in (CLINIC, OTHER):
@@ -100,11 +100,11 @@ def test_the_client_may_choose_the_id() -> None:
 )
 def test_other_audio(audio: AudioConfig, problem: str) -> None:
     request = CreateSession(audio_config=audio)
-    assert refusal(Sessions().create, CLINIC, request, "one", 0.0) == (GrpcCode.INVALID_ARGUMENT, 400, problem)
+    assert refusal(SukiSessions().create, CLINIC, request, "one", 0.0) == (GrpcCode.INVALID_ARGUMENT, 400, problem)
 
 
 def test_there_is_an_end_to_their_number() -> None:
-    sessions = Sessions(max_sessions=2)
+    sessions = SukiSessions(max_sessions=2)
     sessions.create(CLINIC, CreateSession(), "one", 0.0)
     sessions.create(CLINIC, CreateSession(), "two", 1.0)
     assert refusal(sessions.create, CLINIC, CreateSession(), "three", 2.0) == (
@@ -114,11 +114,15 @@ def test_there_is_an_end_to_their_number() -> None:
     )
     sessions.end(CLINIC, "two", 3.0)
     sessions.create(CLINIC, CreateSession(), "three", 4.0)
-    assert [sessions.state(each) for each in ("one", "two", "three")] == [State.READY, None, State.READY]
+    assert [sessions.state(each) for each in ("one", "two", "three")] == [
+        SukiSessionState.READY,
+        None,
+        SukiSessionState.READY,
+    ]
 
 
 def test_what_nobody_uses_is_forgotten() -> None:
-    sessions = Sessions(forget_s=10.0)
+    sessions = SukiSessions(forget_s=10.0)
     sessions.create(CLINIC, CreateSession(), "unused", 0.0)
     sessions.create(CLINIC, CreateSession(), "streaming", 0.0)
     sessions.create(CLINIC, CreateSession(), "used", 0.0)
@@ -126,7 +130,11 @@ def test_what_nobody_uses_is_forgotten() -> None:
     sessions.open(CLINIC, "used", 1.0)
     sessions.drop("used", 5.0)
     sessions.create(CLINIC, CreateSession(), "new", 10.0)
-    assert [sessions.state(each) for each in ("unused", "streaming", "used")] == [None, State.RUNNING, State.IDLE]
+    assert [sessions.state(each) for each in ("unused", "streaming", "used")] == [
+        None,
+        SukiSessionState.RUNNING,
+        SukiSessionState.IDLE,
+    ]
     sessions.drop("unused", 10.0)
     assert refusal(sessions.open, CLINIC, "used", 15.0)[0] is GrpcCode.NOT_FOUND
 
@@ -140,24 +148,24 @@ class Model(RuleBasedStateMachine):
     @initialize(max_sessions=st.integers(1, 4))
     def begin(self, max_sessions: int) -> None:
         self.max_sessions = max_sessions
-        self.sessions = Sessions(max_sessions=max_sessions, forget_s=10.0)
-        self.known: dict[str, tuple[Owner, State, float]] = {}
+        self.sessions = SukiSessions(max_sessions=max_sessions, forget_s=10.0)
+        self.known: dict[str, tuple[Partner, SukiSessionState, float]] = {}
         self.now = 0.0
         self.made = 0
 
     def forget(self) -> None:
         for each, (owner, state, used_at) in list(self.known.items()):
             if self.now - used_at >= 10.0:
-                if state is State.RUNNING:
+                if state is SukiSessionState.RUNNING:
                     self.move(each, state, owner)
                 else:
                     del self.known[each]
 
-    def move(self, session: str, state: State, owner: Owner) -> None:
+    def move(self, session: str, state: SukiSessionState, owner: Partner) -> None:
         self.known.pop(session, None)
         self.known[session] = owner, state, self.now
 
-    def expect(self, owner: Owner, session: str, *states: State) -> GrpcCode | None:
+    def expect(self, owner: Partner, session: str, *states: SukiSessionState) -> GrpcCode | None:
         known = self.known.get(session)
         if known is None or known[0] != owner:
             return GrpcCode.NOT_FOUND
@@ -175,40 +183,42 @@ class Model(RuleBasedStateMachine):
         self.now += seconds
 
     @rule(target=sessions_made, owner=owners, chosen=st.booleans())
-    def create(self, owner: Owner, chosen: bool) -> str:
+    def create(self, owner: Partner, chosen: bool) -> str:
         self.made += 1
         session = str(uuid.UUID(int=self.made))
         self.forget()
         full = len(self.known) >= self.max_sessions
-        ended = [each for each, (_, state, _) in self.known.items() if state is State.COMPLETED]
+        ended = [each for each, (_, state, _) in self.known.items() if state is SukiSessionState.COMPLETED]
         request = CreateSession(session) if chosen else CreateSession()
         expected = GrpcCode.RESOURCE_EXHAUSTED if full and not ended else None
         if self.check(expected, self.sessions.create, owner, request, session, self.now):
             if full:
                 del self.known[ended[0]]
-            self.move(session, State.READY, owner)
+            self.move(session, SukiSessionState.READY, owner)
         return session
 
     @rule(owner=owners, session=sessions_made)
-    def open(self, owner: Owner, session: str) -> None:
+    def open(self, owner: Partner, session: str) -> None:
         self.forget()
-        expected = self.expect(owner, session, State.READY, State.IDLE)
+        expected = self.expect(owner, session, SukiSessionState.READY, SukiSessionState.IDLE)
         if self.check(expected, self.sessions.open, owner, session, self.now):
-            self.move(session, State.RUNNING, owner)
+            self.move(session, SukiSessionState.RUNNING, owner)
 
     @rule(session=sessions_made)
     def drop(self, session: str) -> None:
         self.sessions.drop(session, self.now)
-        if session in self.known and self.known[session][1] is State.RUNNING:
-            self.move(session, State.IDLE, self.known[session][0])
+        if session in self.known and self.known[session][1] is SukiSessionState.RUNNING:
+            self.move(session, SukiSessionState.IDLE, self.known[session][0])
 
     @rule(owner=owners, session=consumes(sessions_made), again=st.booleans())
-    def end(self, owner: Owner, session: str, again: bool) -> None:
+    def end(self, owner: Partner, session: str, again: bool) -> None:
         for _ in range(1 + again):
             self.forget()
-            expected = self.expect(owner, session, State.READY, State.IDLE, State.RUNNING)
+            expected = self.expect(
+                owner, session, SukiSessionState.READY, SukiSessionState.IDLE, SukiSessionState.RUNNING
+            )
             if self.check(expected, self.sessions.end, owner, session, self.now):
-                self.move(session, State.COMPLETED, owner)
+                self.move(session, SukiSessionState.COMPLETED, owner)
 
     @invariant()
     def they_agree(self) -> None:

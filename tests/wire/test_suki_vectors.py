@@ -9,7 +9,14 @@ import msgspec
 import pytest
 
 from flowpi.core.errors import ProtocolError, RefusedError
-from flowpi.wire.roles import AudioCommitted, AudioReceived, ClientEvent, Departure, FinalText, PartialText
+from flowpi.wire.roles import (
+    AudioCommitted,
+    AudioReceived,
+    ClientEvent,
+    ClientProtocolError,
+    FinalText,
+    PartialText,
+)
 from flowpi.wire.suki import SukiClient, SukiServer
 from flowpi.wire.suki_messages import (
     AudioConfig,
@@ -108,7 +115,7 @@ class TestClientMessages:
         if departure is None:
             assert server.receive(vector(name)) == events
         else:
-            with pytest.raises(Departure, match=departure):
+            with pytest.raises(ClientProtocolError, match=departure):
                 server.receive(vector(name))
 
     def test_the_client_writes_them(self) -> None:

@@ -1,0 +1,1 @@
+"""The running daemon: puts the parts together and drives them."""

@@ -1,0 +1,73 @@
+"""From the configuration to the parts that it asks for. What is heavy is imported only where it is wanted."""
+
+from flowpi.audio.cue_mask import CueMask
+from flowpi.audio.cues import Cues, NoCues
+from flowpi.audio.source import Source
+from flowpi.config.schema import Config
+from flowpi.core.appliance import Mode, Rules
+from flowpi.core.errors import ConfigError
+from flowpi.core.gestures import Gestures
+
+ENDING_S = 5.0
+"""Added to `first_result_timeout_s`: how long the appliance shows that it waits for a text."""
+
+
+def check_supported(config: Config) -> None:
+    """Raises ConfigError for what the contract knows and this version does not do yet: silence would lose words."""
+    publish = config.publish
+    not_yet = {
+        "publish.mqtt": publish.mqtt.url is not None,
+        "publish.command": publish.command.run is not None,
+        "publish.keyboard": publish.keyboard.kind != "none",
+    }
+    for key, wanted in not_yet.items():
+        if wanted:
+            raise ConfigError("configuration", None, key, "is not in this version of flowpi", "take it out")
+
+
+def rules(config: Config) -> Rules:
+    return Rules(
+        Mode(config.button.mode),
+        config.dictation.max_utterance_s,
+        config.dictation.first_result_timeout_s + ENDING_S,
+        config.button.long_s,
+    )
+
+
+def gestures(config: Config) -> Gestures:
+    button = config.button
+    return Gestures(
+        hold_s=button.hold_ms / 1000,
+        double_s=button.double_ms / 1000,
+        long_s=button.long_s,
+        debounce_s=button.debounce_ms / 1000,
+    )
+
+
+def make_source(config: Config) -> Source:
+    audio = config.audio
+    if audio.source == "wav":
+        from flowpi.audio.wav import WavSource
+
+        assert audio.path is not None
+        return WavSource(audio.path, period_ms=audio.period_ms)
+    from flowpi.audio.alsa import AlsaSource
+
+    return AlsaSource(
+        audio.device,
+        rate_hz=audio.rate,
+        channels=audio.channels,
+        channel=audio.channel,
+        period_ms=audio.period_ms,
+        # All of `buffer_ms` is for a machine that stalls: what a planned wait fills comes on top.
+        buffer_ms=audio.buffer_ms + max(audio.read_ms, audio.idle_read_ms),
+    )
+
+
+def make_cues(config: Config, mask: CueMask) -> Cues:
+    """`mask`: takes what they sound out of what the microphone hears. On the event loop."""
+    if config.cues.kind == "none":
+        return NoCues()
+    from flowpi.audio.tones import AlsaCues
+
+    return AlsaCues(config.cues.device, config.cues.volume, mask)

@@ -1,0 +1,243 @@
+"""The configured backends, and one round over them: each in turn, until one gives a text.
+
+One that failed is passed over: in a round it comes after those that did not. Where there are others to do its work, it
+is probed in the background with growing waits, until it opens a session or gives a text. Where it is the only one, the
+attempts of those who wait for their text are the probe.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, assert_never
+
+from flowpi.audio.utterance import Utterance
+from flowpi.backends.backend import Backend
+from flowpi.backends.flow import FlowBackend
+from flowpi.backends.health import MAX_FAILURES, Health
+from flowpi.backends.result import Timings
+from flowpi.backends.transport import Patience
+from flowpi.config.schema import Config, FlowSettings, SukiSettings
+from flowpi.core.errors import BackendError, LinkError
+from flowpi.core.failover import Verdict, retry_after_s, verdict
+from flowpi.host.logfields import fields
+from flowpi.wire.roles import FinalText, PartialText
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Heard = Callable[[PartialText, str], None]
+"""Is told interim texts, with the name of the backend."""
+
+Failed = Callable[[BackendError], None]
+"""Is told of each backend that was asked why it gave no text."""
+
+
+PROBE = "probe"
+"""In the place of an utterance's id."""
+
+
+def retry_s(failures: int) -> float:
+    """How long to wait after so many failures in a row."""
+    return retry_after_s(failures, random.random())
+
+
+class BackendChain:
+    """Best first. Never empty.
+
+    Attributes:
+        links: one a backend, best first.
+    """
+
+    def __init__(
+        self,
+        links: Sequence[Backend],
+        *,
+        max_failures: int = MAX_FAILURES,
+        probe_s: Callable[[int], float] = retry_s,
+    ) -> None:
+        """`max_failures`: of one backend in a row within a minute; then it has a rest. `probe_s`: how long to wait
+        before a probe, after so many failures in a row."""
+        self.links = links
+        self._health = {link.name: Health(max_failures) for link in links}
+        self._keys: dict[str, str | None] = {}
+        """Of those that failed for want of a key: their owner's key at that time."""
+        self._probe_s = probe_s
+        self._probing: dict[str, asyncio.Task[None]] = {}
+        self._on_well: Callable[[], None] = lambda: None
+        self._over = False
+        self._rounds = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why backends do not work until their owner does something; empty if there is none of these."""
+        errors = [health.error for health in self._health.values()]
+        return [str(error) for error in errors if error is not None and verdict(error) is Verdict.STOP_AND_TELL]
+
+    def start(self, on_well: Callable[[], None] = lambda: None) -> None:
+        """Get keys and sessions before the first press; in the background.
+
+        `on_well` is told when a probe shows that a backend works again.
+        """
+        self._on_well = on_well
+        for link in self.links:
+            link.start()
+
+    async def text_of(
+        self, utterance: Utterance, on_partial: Heard, on_failed: Failed = lambda error: None
+    ) -> tuple[FinalText, str, Timings]:
+        """The text, the name of the backend that gave it, and when things happened.
+
+        An utterance with no audio in it has no text, and no backend is asked.
+
+        Raises:
+            BackendError: no backend gave a text; the reason of the last one that was asked.
+        """
+        if utterance.complete and not utterance.length:
+            return FinalText("", None), self.links[0].name, Timings()
+        self._rounds += 1
+        self._idle.clear()
+        try:
+            return await self._round(utterance, on_partial, on_failed)
+        finally:
+            self._rounds -= 1
+            if not self._rounds:
+                self._idle.set()
+
+    def end_rests(self) -> None:
+        """The owner wants it tried now. What a service asked for still counts."""
+        for health in self._health.values():
+            health.end_rest()
+
+    async def retire(self) -> None:
+        """Close, once the rounds that have begun are over. No new one may begin."""
+        await self._end_probing()
+        await self._idle.wait()
+        await self.close()
+
+    async def close(self) -> None:
+        """End what `start` began, and wait for connections that are still being closed."""
+        await self._end_probing()
+        for link in self.links:
+            await link.close()
+
+    async def _round(
+        self, utterance: Utterance, on_partial: Heard, on_failed: Failed
+    ) -> tuple[FinalText, str, Timings]:
+        self._welcome_other_keys()
+        last: BackendError | None = None
+        for link in sorted(self.links, key=lambda link: self._health[link.name].failing):
+            if self._health[link.name].rests(asyncio.get_running_loop().time()):
+                continue
+            try:
+                return await self._text_from(link, utterance, on_partial)
+            except BackendError as error:
+                on_failed(error)
+                last = error
+        if last is None:  # all of them rest
+            errors = (health.error for health in reversed(self._health.values()) if health.error is not None)
+            last = next(errors, LinkError("all backends asked for a rest")).with_traceback(None)
+        raise last
+
+    def _welcome_other_keys(self) -> None:
+        """Who has just mended a key and dictates expects it to be used: that need not wait for the next probe."""
+        for link in self.links:
+            health = self._health[link.name]
+            if health.wants_key and link.owners_key() != self._keys[link.name]:
+                health.probed()
+                health.end_rest()
+
+    async def _text_from(
+        self, link: Backend, utterance: Utterance, on_partial: Heard
+    ) -> tuple[FinalText, str, Timings]:
+        async def deliver() -> tuple[FinalText, Timings]:
+            timings = Timings()  # of this connection alone
+            return await link.deliver(utterance, lambda partial: on_partial(partial, link.name), timings), timings
+
+        text, timings = await self._contact(link, deliver, utterance.id)
+        self._health[link.name].answered()
+        if probing := self._probing.pop(link.name, None):
+            probing.cancel()
+        return text, link.name, timings
+
+    async def _contact(self, link: Backend, action: Callable[[], Awaitable[T]], what: str) -> T:
+        """Raises BackendError. Again at once where that may help: see `Verdict.RETRY_NOW`."""
+        health, loop = self._health[link.name], asyncio.get_running_loop()
+        healed = False
+        while True:
+            try:
+                return await action()
+            except BackendError as error:
+                again = verdict(error) is Verdict.RETRY_NOW
+                if error.healed:
+                    again, healed = not healed, True
+                elif again:
+                    again = what != PROBE and health.may_retry(loop.time())
+                if not again:
+                    error.healed = False  # another key did not help
+                self._failed(link, what, error)
+                if not again:
+                    raise
+            except Exception as error:  # a bug here must not end the service of all that was said
+                log.exception("%s: the attempt on backend %r failed", what, link.name, extra=_about(what, link))
+                raise BackendError(f"the attempt on backend {link.name!r} failed ({type(error).__name__})") from error
+
+    def _failed(self, link: Backend, what: str, error: BackendError) -> None:
+        health = self._health[link.name]
+        # The first failure of a streak is news, and the last backend's is the caller's to tell.
+        told = health.error is not None or link is self.links[-1]
+        log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", what, error, extra=_about(what, link))
+        health.failed(error, asyncio.get_running_loop().time(), counted=what == PROBE)
+        if health.wants_key:
+            self._keys[link.name] = link.owners_key()
+        if health.failing and len(self.links) > 1 and not self._over and link.name not in self._probing:
+            self._probing[link.name] = asyncio.create_task(self._probe(link), name=f"probe {link.name}")
+
+    async def _probe(self, link: Backend) -> None:
+        """Until it is well again."""
+        health, loop = self._health[link.name], asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(max(self._probe_s(health.failures), health.rests_until - loop.time()))
+            if not health.may_probe(loop.time()):  # dictations have failed meanwhile
+                continue
+            with contextlib.suppress(BackendError):
+                await self._contact(link, link.probe, PROBE)
+                break
+        log.info("backend %r opens sessions again", link.name, extra=fields(backend=link.name))
+        del self._probing[link.name]
+        health.probed()
+        self._on_well()
+
+    async def _end_probing(self) -> None:
+        self._over = True
+        for probing in self._probing.values():
+            probing.cancel()
+        await asyncio.gather(*self._probing.values(), return_exceptions=True)
+        self._probing.clear()
+
+
+def _about(what: str, link: Backend) -> dict[str, Any]:
+    """`what`: the id of an utterance, or `PROBE`."""
+    return fields(utterance=None if what == PROBE else what, backend=link.name)
+
+
+def make_backends(config: Config) -> BackendChain:
+    patience = Patience(final_s=config.dictation.first_result_timeout_s)
+    device_id = config.device_id or socket.gethostname()
+    links: list[Backend] = []
+    for name in config.dictation.backends:
+        match config.backends[name]:
+            case FlowSettings() as flow:
+                links.append(FlowBackend(name, flow, config.context, patience, device_id))
+            case SukiSettings() as suki:
+                from flowpi.backends.suki import SukiBackend  # only who uses it pays for it
+
+                links.append(SukiBackend(name, suki, patience))
+            case other:
+                assert_never(other)
+    return BackendChain(links)

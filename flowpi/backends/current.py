@@ -1,0 +1,79 @@
+"""The backends in use now. Others may take their place at any time; attempts that have begun end where they began."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from flowpi.audio.utterance import Utterance
+from flowpi.backends.chain import BackendChain
+from flowpi.backends.result import Recognised
+from flowpi.core.errors import BackendError
+from flowpi.wire.roles import PartialText
+
+
+class BackendAudience(Protocol):
+    """Who is told what backends say. Called on the loop."""
+
+    def partial(self, utterance: Utterance, text: PartialText, backend: str) -> None: ...
+
+    def refusals_changed(self, refusals: list[str]) -> None:
+        """Why backends do not work until their owner does something, as of now."""
+
+
+class CurrentBackends:
+    """Attributes:
+    answered: set when a backend gives a text or works again, and when there are others; for its one waiter to clear.
+    texts: how many there have been.
+    last: the name of the backend that answered last.
+    """
+
+    def __init__(self, backends: BackendChain, audience: BackendAudience) -> None:
+        self.answered = asyncio.Event()
+        self.texts = 0
+        self.last: str | None = None
+        self._backends = backends
+        self._audience = audience
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._backends.links)
+
+    def start(self) -> None:
+        self._backends.start(self._is_well)
+
+    def replace(self, backends: BackendChain) -> None:
+        """From the next attempt on."""
+        retired, self._backends = self._backends, backends
+        self.start()
+        self._retiring.add(task := asyncio.create_task(retired.retire(), name="retire backends"))
+        task.add_done_callback(self._retiring.discard)
+        self._is_well()
+
+    def end_rests(self) -> None:
+        """As `BackendChain.end_rests`."""
+        self._backends.end_rests()
+
+    async def ask(self, utterance: Utterance, on_failed: Callable[[BackendError], None]) -> Recognised:
+        """As `BackendChain.text_of`. Raises BackendError."""
+        backends = self._backends
+        try:
+            text, backend, timings = await backends.text_of(
+                utterance, partial(self._audience.partial, utterance), on_failed
+            )
+        finally:
+            if backends is self._backends:
+                self._audience.refusals_changed(backends.refusals)
+        self.last = backend
+        self.texts += 1
+        self.answered.set()
+        return Recognised(utterance, text, backend, timings)
+
+    async def close(self) -> None:
+        """All attempts must be over."""
+        await asyncio.gather(*self._retiring)
+        await self._backends.close()
+
+    def _is_well(self) -> None:
+        self.answered.set()
+        self._audience.refusals_changed(self._backends.refusals)

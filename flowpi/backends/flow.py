@@ -1,0 +1,126 @@
+"""A backend that speaks Wispr Flow's dialect over a WebSocket."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from flowpi.audio.utterance import Utterance
+from flowpi.backends.backend import PROBE
+from flowpi.backends.errors import masked
+from flowpi.backends.result import Timings
+from flowpi.backends.session import Session
+from flowpi.backends.tokens import FetchedKey, Key, NoKey, SecretKey, as_it_is_now, fetch_token
+from flowpi.backends.transport import Patience, Transport
+from flowpi.backends.warmup import WarmUp
+from flowpi.config.schema import FlowSettings
+from flowpi.core.errors import AnsweredInText, BackendError
+from flowpi.core.failover import concerns_key
+from flowpi.wire.codec import Encoding
+from flowpi.wire.flow import FlowClient
+from flowpi.wire.flow_messages import Context
+from flowpi.wire.roles import FinalText, PartialText
+
+CLIENT_PATH = "/api/v1/dash/client_ws"
+"""What a Unix socket serves the dialect on; the URL of a TCP backend names its own path."""
+
+
+class FlowBackend:
+    """A backend that speaks Flow. One object a backend: it remembers a server that answers only in JSON."""
+
+    def __init__(
+        self, name: str, backend: FlowSettings, context: Context, patience: Patience, client_id: str = "flowpi"
+    ) -> None:
+        """`context`: sent with every dictation. `client_id`: what this appliance calls itself to get a token."""
+        self.name = name
+        self.encoding = Encoding(backend.encoding)
+        self._backend = backend
+        self._context = context
+        self._transport = Transport(name, patience, backend.ca_file)
+        self._patience = patience
+        self._key = self._make_key(client_id)
+        self._warm_up = WarmUp(self._transport, backend.url, backend.warm_up_s)
+
+    def start(self) -> None:
+        self._key.start()
+
+    async def deliver(
+        self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
+    ) -> FinalText:
+        self._warm_up.dictation_began()
+        key = await self._key.get()
+        client = self._client(key, utterance.about.context)
+        try:
+            with masked(key):
+                socket = await self._connect(client, key)
+                try:
+                    session = Session(client, socket, utterance, on_partial, timings, self._patience)
+                    return await session.run(client.packet_bytes * (self._backend.append_ms // self._backend.packet_ms))
+                finally:
+                    self._transport.close_soon(socket)
+        except BackendError as error:
+            await self._heal(error, key)
+            raise
+
+    async def probe(self) -> None:
+        key = await self._key.get()
+        client = self._client(key, Context())
+        try:
+            with masked(key):
+                socket = await self._connect(client, key)
+                try:
+                    session = Session(client, socket, Utterance(PROBE), lambda partial: None, Timings(), self._patience)
+                    await session.open()
+                finally:
+                    self._transport.close_soon(socket)
+        except BackendError as error:
+            await self._heal(error, key)
+            raise
+
+    def owners_key(self) -> str | None:
+        backend = self._backend
+        return as_it_is_now(backend.token.api_key if backend.token else backend.client_key or backend.api_key)
+
+    async def close(self) -> None:
+        await self._key.close()
+        await self._warm_up.close()
+        await self._transport.close()
+
+    def _client(self, key: str | None, context: Context) -> FlowClient:
+        return FlowClient(
+            encoding=self.encoding,
+            access_token=key,
+            language=list(self._backend.language),
+            context=context.over(self._context),
+            packet_ms=self._backend.packet_ms,
+            wav=self._backend.audio == "wav",
+        )
+
+    async def _connect(self, client: FlowClient, key: str | None) -> Any:
+        url, unix = urlsplit(self._backend.url), None
+        if url.scheme == "ws+unix":
+            unix, url = url.path, urlsplit(f"ws://localhost{CLIENT_PATH}")
+        if key is not None:
+            url = url._replace(query="&".join(filter(None, (url.query, self._credentials(key)))))
+        return await self._transport.connect(urlunsplit(url), headers=client.headers, unix=unix)
+
+    async def _heal(self, error: BackendError, key: str | None) -> None:
+        if isinstance(error, AnsweredInText):
+            self.encoding = Encoding.JSON
+            error.healed = True
+        elif concerns_key(error):
+            error.healed = await self._key.refused(key)
+
+    def _credentials(self, key: str) -> str:
+        """The query of the upgrade request (the vendor's page `client_side_auth_basics`)."""
+        name = "api_key" if self._backend.api_key else "client_key"
+        return f"{name}={quote(('Bearer ' if self._backend.bearer else '') + key, safe='')}"
+
+    def _make_key(self, client_id: str) -> Key:
+        backend = self._backend
+        if backend.token is not None:
+            desk = Transport(
+                self.name, self._patience, backend.ca_file, url_key="token.url", secret_key="token.api_key"
+            )
+            return FetchedKey(self.name, fetch_token(self.name, backend.token, desk, client_id))
+        secret = backend.client_key or backend.api_key
+        return SecretKey(self.name, secret) if secret else NoKey(self.name)

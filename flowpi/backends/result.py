@@ -1,0 +1,23 @@
+"""What an attempt produced: a text, which backend gave it, and when."""
+
+from msgspec import Struct
+
+from flowpi.audio.utterance import Utterance
+from flowpi.wire.roles import FinalText
+
+
+class Timings(Struct):
+    """Monotonic seconds at which things happened in an attempt; None until they do."""
+
+    first_packet_at: float | None = None
+    committed_at: float | None = None
+    final_at: float | None = None
+
+
+class Recognised(Struct, frozen=True):
+    """A text on its way out."""
+
+    utterance: Utterance
+    text: FinalText
+    backend: str
+    timings: Timings

@@ -1,0 +1,233 @@
+"""A backend that speaks Suki: log in, have a session, stream one utterance in it.
+
+Sources: the keys of `flowpi/wire/suki_messages.py`.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from flowpi.audio.utterance import Utterance
+from flowpi.backends.backend import PROBE
+from flowpi.backends.errors import masked
+from flowpi.backends.result import Timings
+from flowpi.backends.session import Session
+from flowpi.backends.suki_sessions import END_S, SukiSession, SukiSessionPool
+from flowpi.backends.tokens import Fetched, FetchedKey, as_it_is_now, resolve
+from flowpi.backends.transport import Patience, Transport
+from flowpi.config.schema import SukiSettings
+from flowpi.core.errors import (
+    BackendError,
+    ClosedError,
+    CredentialError,
+    HttpError,
+    LinkError,
+    ProtocolError,
+    RefusedError,
+)
+from flowpi.core.failover import concerns_key
+from flowpi.wire.roles import FinalText, PartialText
+from flowpi.wire.suki import SukiClient, SukiClientState
+from flowpi.wire.suki_messages import AudioConfig, CreateSession, GrpcCode, LoggedIn, Login, SessionCreated
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
+LOGIN_PATH = "/api/v1/auth/login"
+SESSION_PATH = "/api/v1/transcription/session"
+STREAM_PATH = "/ws/transcribe"
+
+TOKEN_LIFETIME_S = 3600.0
+"""K8, K9. The answer to a login does not say it."""
+
+BUSY_WORDS = re.compile(r"failed[ _]?precondition|not accepting new speech sessions", re.I)
+"""K0, K1. Where they stand is not documented: in the answer to the upgrade, an error frame, or the close."""
+
+T = TypeVar("T")
+Talk = Callable[[SukiClient, "ClientConnection"], Awaitable[T]]
+
+
+class SukiBackend:
+    """One object a backend: it keeps the token and the sessions."""
+
+    def __init__(self, name: str, backend: SukiSettings, patience: Patience) -> None:
+        self.name = name
+        self._backend = backend
+        self._patience = patience
+        self._transport = Transport(name, patience, backend.ca_file)
+        self._key = FetchedKey(name, self._log_in)
+        self.sessions = SukiSessionPool(self._create_session, self._end_session)
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        self._key.start()
+        self.sessions.start()
+
+    async def deliver(
+        self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
+    ) -> FinalText:
+        """As `Attempt.deliver`. A session that is busy costs no attempt: all audio goes to another, or to the same
+        a little later, until `Patience.connect_s` is over."""
+
+        async def talk(client: SukiClient, socket: "ClientConnection") -> FinalText:
+            session = Session(client, socket, utterance, on_partial, timings, self._patience)
+            return await session.run(client.packet_bytes)
+
+        return await self._stream(talk)
+
+    async def probe(self) -> None:
+        async def talk(client: SukiClient, socket: "ClientConnection") -> None:
+            session = Session(client, socket, Utterance(PROBE), lambda partial: None, Timings(), self._patience)
+            await session.open()
+
+        await self._stream(talk)
+
+    def owners_key(self) -> str | None:
+        return as_it_is_now(self._backend.partner_token)
+
+    async def close(self) -> None:
+        await self._transport.close()
+        await asyncio.gather(*self._closing)
+        await self.sessions.close()
+        await self._key.close()
+
+    async def _stream(self, talk: Talk[T]) -> T:
+        """Talk in a session that takes the stream."""
+        began = asyncio.get_running_loop().time()
+        may_create = True
+        while True:
+            key = await self._key.get()
+            session = await self._take(began + self._patience.connect_s, may_create=may_create)
+            try:
+                return await self._stream_in(session, key, talk)
+            except BackendError as error:
+                if _is_busy(error):
+                    # A service that refuses even a new session would refuse as many as there are.
+                    may_create = may_create and session.made_at < began
+                elif not _is_unknown(error) or session.made_at >= began:
+                    raise
+
+    async def _take(self, until: float, *, may_create: bool) -> SukiSession:
+        try:
+            async with asyncio.timeout_at(until):
+                return await self.sessions.take(may_create=may_create)
+        except TimeoutError:
+            raise self.sessions.error or LinkError(
+                f"backend {self.name!r} took no stream within {self._patience.connect_s:g} s: its sessions are busy",
+                "if it goes on, check whether something else uses the sessions of this partner",
+            ) from None
+
+    async def _stream_in(self, session: SukiSession, key: str, talk: Talk[T]) -> T:
+        """Whatever happens, the session goes back to the pool."""
+        client = SukiClient(language=self._backend.language, audio_key=self._backend.audio_key)
+        url = re.sub("^http", "ws", self._url) + STREAM_PATH
+        headers = {**self._headers(key), "transcription_session_id": session.id}
+        give_back: Callable[[SukiSession], None] = self.sessions.cool  # the service may go on to think that it runs
+        try:
+            with masked(key):
+                socket = await self._transport.connect(url, headers=headers)
+                try:
+                    result = await talk(client, socket)
+                    if client.state is SukiClientState.DONE:
+                        give_back = partial(self._give_back_once_closed, socket)
+                    return result
+                finally:
+                    self._transport.close_soon(socket)
+        except BackendError as error:
+            if _is_unknown(error):
+                give_back = self.sessions.forget
+            elif isinstance(error, HttpError) and not _is_busy(error):
+                give_back = self.sessions.give_back  # no stream began
+            if concerns_key(error) and not _is_busy(error):
+                error.healed = await self._key.refused(key)
+            raise
+        finally:
+            give_back(session)
+
+    def _give_back_once_closed(self, socket: "ClientConnection", session: SukiSession) -> None:
+        """K0, K1: the session takes the next stream once this one is over, and the text comes before that."""
+
+        async def wait() -> None:
+            await socket.wait_closed()
+            session.refusals = 0
+            self.sessions.give_back(session)
+
+        self._closing.add(task := asyncio.create_task(wait(), name=f"await the close of {self.name}"))
+        task.add_done_callback(self._closing.discard)
+
+    async def _log_in(self) -> Fetched:
+        """K8. The partner's token is read anew each time: a rotated one counts from the next login."""
+        backend = self._backend
+        token = resolve(self.name, backend.partner_token)
+        body = msgspec.to_builtins(Login(backend.partner_id, token, backend.provider_id))
+        with masked(token):
+            answer = await self._transport.request("POST", self._url + LOGIN_PATH, body=body)
+        try:
+            return Fetched(msgspec.convert(answer, LoggedIn).suki_token, TOKEN_LIFETIME_S)
+        except msgspec.ValidationError:
+            raise CredentialError(
+                f"the login at backend {self.name!r} gives no suki_token", f"check backends.{self.name}.url"
+            ) from None
+
+    async def _create_session(self) -> str:
+        """K4."""
+        request = CreateSession(audio_config=AudioConfig(audio_language=self._backend.language))
+        answer = await self._post("/create", msgspec.to_builtins(request))
+        try:
+            return msgspec.convert(answer, SessionCreated).transcription_session_id
+        except msgspec.ValidationError:
+            raise ProtocolError(
+                f"backend {self.name!r} made no session (no transcription_session_id in its answer)",
+                f"check backends.{self.name}.url",
+            ) from None
+
+    async def _end_session(self, session_id: str) -> None:
+        """K5."""
+        await self._post(f"/{session_id}/end", within_s=END_S)
+
+    async def _post(self, path: str, body: Any = None, within_s: float | None = None) -> Any:
+        key = await self._key.get()
+        try:
+            with masked(key):
+                return await self._transport.request(
+                    "POST", self._url + SESSION_PATH + path, headers=self._headers(key), body=body, within_s=within_s
+                )
+        except BackendError as error:
+            if concerns_key(error):
+                error.healed = await self._key.refused(key)
+            raise
+
+    @property
+    def _url(self) -> str:
+        return self._backend.url.rstrip("/")
+
+    def _headers(self, key: str) -> dict[str, str]:
+        """K3, K6, K9: of every call and of the upgrade. `sdp_provider_id`: of Single Auth Token partners only."""
+        provider = self._backend.provider_id
+        return {"sdp_suki_token": key} | ({"sdp_provider_id": provider} if provider else {})
+
+
+def _is_busy(error: BackendError) -> bool:
+    """Whether the session takes no stream now (K0, K1: FailedPrecondition). Its HTTP status is assumed."""
+    match error:
+        case HttpError(status=409 | 412) | HttpError(status=400, code=GrpcCode.FAILED_PRECONDITION):
+            return True
+        case HttpError(detail=words) | RefusedError(message=words) | ClosedError(reason=words):
+            return bool(BUSY_WORDS.search(words))
+        case _:
+            return False
+
+
+def _is_unknown(error: BackendError) -> bool:
+    """Whether the service knows no such session, perhaps any more (assumed)."""
+    match error:
+        case HttpError(status=404 | 410):
+            return True
+        case RefusedError(message=words):
+            return bool(re.search(r"\bNOT_FOUND\b", words))
+        case _:
+            return False

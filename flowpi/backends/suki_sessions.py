@@ -1,0 +1,187 @@
+"""The sessions of a Suki backend: made ahead of the press, each for one stream at a time, ended at the end.
+
+Theory of operation. The service tells the state of a session by the way that it answers the upgrade, and in no other
+(K0 lists no such call). So a session is free, in use, or cooling: after a stream that broke the service may go on to
+think that it runs, for a time that nobody knows. Who needs a session takes a free one; where there is none, it waits
+for one and has another made, whichever comes first.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct
+
+from flowpi.core.errors import BackendError
+from flowpi.core.failover import concerns_key, retry_after_s
+
+log = logging.getLogger(__name__)
+
+COOL_FIRST_S = 0.25
+COOL_LAST_S = 5.0
+"""How long a session is left alone after it was busy or broke: doubling, between these."""
+
+MAX_REFUSALS = 6
+"""In a row, over about 13 s; a session that still takes no stream then is given up."""
+
+END_S = 2.0
+"""How long the service has to take the ends of all sessions: nobody waits longer for a machine to shut down."""
+
+SLOW_FAILURES = 4
+"""Where the retries ahead of a press begin (`retry_after_s`): nobody waits for them, and the key has its own."""
+
+
+class SukiSession(Struct, eq=False):
+    """`made_at`: of the loop's clock. `refusals`: streams that it did not take or that broke, in a row."""
+
+    id: str
+    made_at: float
+    refusals: int = 0
+
+
+class SukiSessionPool:
+    """What `take` gives goes back by one of `give_back`, `cool` and `forget`, whatever happens."""
+
+    def __init__(self, create: Callable[[], Awaitable[str]], end: Callable[[str], Awaitable[None]]) -> None:
+        """`create` makes a session and returns its id, `end` ends it; both raise BackendError."""
+        self._create = create
+        self._end = end
+        self._sessions: set[SukiSession] = set()
+        self._free: list[SukiSession] = []
+        """The one that worked last is at the end, and goes first."""
+        self._cooling: dict[SukiSession, asyncio.TimerHandle] = {}
+        self._waiting: deque[asyncio.Future[SukiSession]] = deque()
+        self._creating: set[asyncio.Task[BackendError | None]] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        self._preparing: asyncio.Task[None] | None = None
+        self.error: BackendError | None = None
+        """Why the last one could not be made; None if it could."""
+
+    @property
+    def free(self) -> int:
+        """How many wait for a stream."""
+        return len(self._free)
+
+    def start(self) -> None:
+        """Make the first session, in the background, for as long as it takes."""
+        if self._preparing is None:
+            self._preparing = asyncio.create_task(self._prepare(), name="prepare a session")
+
+    async def take(self, *, may_create: bool) -> SukiSession:
+        """One for a stream. Waits for it without end; cancelling is safe at any time.
+
+        `may_create`: if none is free, have another made; where there is none to wait for, that is done anyway.
+
+        Raises:
+            BackendError: none can be made, and there is none to wait for, or the key is wrong.
+        """
+        if self._free:
+            return self._free.pop()
+        waiter: asyncio.Future[SukiSession] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        under_way = sum(not task.done() for task in self._creating)
+        if (may_create or not self._sessions) and under_way < len(self._waiting):
+            self._create_one()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self.give_back(waiter.result())  # it came in the same moment
+            raise
+        finally:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+
+    def give_back(self, session: SukiSession) -> None:
+        """It takes another stream."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(session)
+                return
+        self._free.append(session)
+
+    def cool(self, session: SukiSession) -> None:
+        """It may still be busy, or does not take streams any more."""
+        session.refusals += 1
+        if session.refusals > MAX_REFUSALS:
+            self.forget(session)
+            self._ending.add(task := asyncio.create_task(self._try_to_end(session), name="end a session"))
+            task.add_done_callback(self._ending.discard)
+            return
+        cool_s = min(COOL_LAST_S, COOL_FIRST_S * 2.0 ** (session.refusals - 1))
+        self._cooling[session] = asyncio.get_running_loop().call_later(cool_s, self._cooled, session)
+
+    def forget(self, session: SukiSession) -> None:
+        """The service does not know it, or there is no use for it."""
+        self._sessions.discard(session)
+
+    async def close(self) -> None:
+        """End all sessions, as far as the service takes it in a short time. Nothing may be taken any more."""
+        if self._preparing is not None:
+            self._preparing.cancel()
+        for handle in self._cooling.values():
+            handle.cancel()
+        try:
+            async with asyncio.timeout(END_S):
+                await asyncio.gather(*self._creating)  # one that is being made must be ended too
+                await asyncio.gather(*self._ending, *(self._try_to_end(session) for session in self._sessions))
+        except TimeoutError:
+            log.debug("the service did not take the end of all sessions in time")
+        finally:
+            tasks = [*self._creating, *self._ending, *([self._preparing] if self._preparing else [])]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _prepare(self) -> None:
+        failures = SLOW_FAILURES
+        while not self._sessions:
+            task = self._create_one()
+            # Whoever needs a session is told why there is none; here nobody does yet.
+            if (error := await asyncio.shield(task)) is not None:
+                failures += 1
+                log.debug("no session ahead of the press: %s", error)
+                await asyncio.sleep(retry_after_s(failures, random.random()))
+
+    def _create_one(self) -> "asyncio.Task[BackendError | None]":
+        """Goes on whoever is cancelled: a session that was made for nobody serves the next."""
+        task = asyncio.create_task(self._created(), name="create a session")
+        self._creating.add(task)
+        task.add_done_callback(self._creating.discard)
+        return task
+
+    async def _created(self) -> BackendError | None:
+        try:
+            session_id = await self._create()
+        except BackendError as error:
+            self.error = error
+            if concerns_key(error) or error.healed or not self._sessions:
+                self._fail(error)
+            return error
+        self.error = None
+        session = SukiSession(session_id, asyncio.get_running_loop().time())
+        self._sessions.add(session)
+        self.give_back(session)
+        return None
+
+    def _fail(self, error: BackendError) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(error)
+
+    def _cooled(self, session: SukiSession) -> None:
+        del self._cooling[session]
+        if self._waiting:
+            self.give_back(session)
+        else:
+            self._free.insert(0, session)
+
+    async def _try_to_end(self, session: SukiSession) -> None:
+        try:
+            await self._end(session.id)
+        except BackendError as error:
+            log.debug("a session is left to the service: %s", error)

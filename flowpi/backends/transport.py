@@ -1,0 +1,297 @@
+"""How a backend is reached: one way for all dialects, by WebSocket and by HTTP.
+
+Proxies come from the environment. Certificates are always checked, against the system's and an authority of the
+owner's. A redirect is never followed: it would carry the key to a stranger. What goes wrong is a `BackendError` that
+says which part of the way failed.
+
+A dead link does not fail by itself: the kernel takes a second and a half of audio and waits for a quarter of an hour.
+So there is always something on its way (audio, then pings), and the kernel gives up when none of it is acknowledged.
+Nobody waits for a pong: a server that is busy with a long text sends none, but its kernel acknowledges.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from flowpi.backends.errors import Endpoint, json_or_text
+from flowpi.core.errors import ClosedError, ProtocolError
+from flowpi.wire.codec import MAX_FRAME_BYTES
+
+if TYPE_CHECKING:
+    import ssl
+
+    from websockets.asyncio.client import ClientConnection, connect
+
+PING_S = 2.0
+UNACKNOWLEDGED_MS = 5000
+"""With a ping every 2 s a link that is dead is known after 8 s at the latest: the kernel rounds 5 s up to 5.7."""
+
+RECEIVE_BUFFER_BYTES = 16 * 1024
+"""The kernel's, which doubles it: as much as the loop may have to take apart at once. A frame can be two bytes, and a
+text is under 10 KB; the 256 KiB that asyncio reads at once would hold the loop for a second and take 40 MB."""
+
+HAPPY_EYEBALLS_S = 0.25
+"""RFC 8305: how long one address has before the next is tried beside it."""
+
+MAX_ANSWER_BYTES = 64 * 1024
+"""Of an HTTP request; a token is a few KB."""
+
+_silent = logging.getLogger("flowpi.websockets")
+# At DEBUG the library writes down what is said: URLs with keys, keys, and the words of a dictation.
+_silent.setLevel(logging.INFO)
+
+
+class Patience(Struct, frozen=True):
+    """How long a backend may take, in seconds.
+
+    `connect_s`: name, TCP, TLS, upgrade; or a whole HTTP request; third-party clients wait 8 to 30 s. `auth_s`: from
+    there to an open session. `send_s`: a link that takes no second of audio in ten is dead. `final_s`: from the end
+    of the audio to the text.
+    """
+
+    connect_s: float = 10.0
+    auth_s: float = 10.0
+    send_s: float = 10.0
+    final_s: float = 20.0
+    close_s: float = 2.0
+
+
+def preload() -> None:
+    """Import what the first connection needs, 60 ms and 6 MB. Any thread."""
+    import encodings.idna  # noqa: F401  the resolver spells every host name by it
+
+    import websockets.asyncio.client  # noqa: F401
+
+
+class Transport:
+    """The way to one backend. One object a backend: it keeps the certificates that it read."""
+
+    def __init__(
+        self, name: str, patience: Patience, ca_file: str | None = None, *, url_key: str = "url", secret_key: str = ""
+    ) -> None:
+        """`name`: of the backend, for messages. `ca_file`: PEM, trusted beside those of the system.
+
+        `url_key`, `secret_key`: where below the backend the owner wrote what this transport is called with.
+        """
+        self.name = name
+        self._way = Endpoint(
+            name, f"backends.{name}.{url_key}", f"backends.{name}" + (f".{secret_key}" if secret_key else "")
+        )
+        self.patience = patience
+        self._ca_file = ca_file
+        self._tls: ssl.SSLContext | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def connect(self, url: str, *, headers: Mapping[str, str], unix: str | None = None) -> "ClientConnection":
+        """Open a WebSocket. `url`: ws or wss, with its credentials. `unix`: through the socket of this path.
+
+        Raises:
+            BackendError: which part of the way failed.
+        """
+        from websockets.exceptions import (
+            InvalidHandshake,
+            InvalidProxy,
+            InvalidProxyStatus,
+            InvalidStatus,
+            ProxyError,
+            WebSocketException,
+        )
+
+        options: dict[str, Any] = {
+            "additional_headers": headers,
+            "compression": None,  # PCM does not compress, and a frame of zeros must not become a gigabyte
+            "max_size": MAX_FRAME_BYTES,
+            "max_queue": 2,  # frames that wait to be read; each may be as large as that
+            "open_timeout": self.patience.connect_s,
+            "close_timeout": self.patience.close_s,
+            "ping_interval": None,  # a session pings while it waits: while it sends, the audio does as well
+            "logger": _silent,
+        }
+        if unix:
+            options |= {"unix": True, "path": unix}
+        elif not _is_address(urlsplit(url).hostname or ""):
+            options["happy_eyeballs_delay"] = HAPPY_EYEBALLS_S
+        if urlsplit(url).scheme == "wss":
+            options["ssl"] = await self._tls_context()
+        try:
+            return await _connector()(url, **options)
+        except InvalidStatus as error:
+            response = error.response
+            raise self._way.http_error(response.status_code, response.headers, bytes(response.body or b"")) from None
+        except (InvalidProxyStatus, InvalidProxy, ProxyError) as error:
+            raise self._way.refused_by_proxy(error) from None
+        except ImportError as error:
+            raise self._way.no_socks(error) from None
+        except UnicodeError:
+            raise self._way.no_name() from None
+        except (InvalidHandshake, WebSocketException) as error:
+            if isinstance(error.__cause__, EOFError):  # no answer at all: the connection broke in the upgrade
+                raise ClosedError(None) from None
+            raise self._way.no_web_server("WebSocket", "wss") from None
+        except (TimeoutError, OSError) as error:
+            raise self._way.not_reached(error, unix=bool(unix)) from None
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        within_s: float | None = None,
+    ) -> Any:
+        """One HTTP request, with `body` as JSON. Returns the answer's JSON, its text where it is none, None if empty.
+
+        `within_s`: instead of `Patience.connect_s`.
+
+        Raises:
+            BackendError: which part of the way failed; HttpError for every status but 2xx.
+        """
+        context = await self._tls_context() if urlsplit(url).scheme == "https" else None
+        if within_s is None:
+            within_s = self.patience.connect_s
+        ask = (method, url, dict(headers or {}), body, context, within_s)
+        opened: list[socket.socket] = []
+        try:
+            async with asyncio.timeout(within_s):
+                return await asyncio.to_thread(self._request, *ask, opened)
+        except TimeoutError as error:
+            raise self._way.not_reached(error) from None
+        finally:
+            # Of a server that sends a byte now and then, the thread would wait for days.
+            for connection in opened:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: Any,
+        context: "ssl.SSLContext | None",
+        within_s: float,
+        opened: list[socket.socket],
+    ) -> Any:
+        """`opened`: takes the sockets, so that another thread can end this."""
+        from http.client import HTTPConnection, HTTPException, HTTPSConnection
+        from urllib.error import HTTPError, URLError
+        from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
+
+        class NoRedirect(HTTPRedirectHandler):
+            def redirect_request(self, *_: Any) -> None:
+                return None
+
+        def noting(kind: "type[HTTPConnection]") -> "type[HTTPConnection]":
+            class Noting(kind):  # type: ignore[valid-type,misc]
+                def connect(self) -> None:
+                    super().connect()
+                    opened.append(self.sock)
+
+            return Noting
+
+        class Plain(HTTPHandler):
+            def http_open(self, request: Request) -> Any:
+                return self.do_open(noting(HTTPConnection), request)
+
+        class Secure(HTTPSHandler):
+            def https_open(self, request: Request) -> Any:
+                return self.do_open(noting(HTTPSConnection), request, context=context)
+
+        opener = build_opener(NoRedirect, Plain, *([Secure(context=context)] if context else []))
+        headers["User-Agent"] = "flowpi"
+        data = None
+        if body is not None or method == "POST":
+            data = b"" if body is None else json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        try:
+            with opener.open(Request(url, data, headers, method=method), timeout=within_s) as answer:
+                content = answer.read(MAX_ANSWER_BYTES + 1)
+        except HTTPError as error:
+            with error:
+                try:
+                    content = error.read(MAX_ANSWER_BYTES)
+                except (OSError, HTTPException):  # it says how it fails, and fails at that
+                    content = b""
+                raise self._way.http_error(error.code, error.headers, content) from None
+        except URLError as error:
+            reason = error.reason if isinstance(error.reason, OSError) else OSError(str(error.reason))
+            raise self._way.not_reached(reason) from None
+        except OSError as error:
+            raise self._way.not_reached(error) from None
+        except (HTTPException, ValueError):
+            raise self._way.no_web_server("web", "https") from None
+        if len(content) > MAX_ANSWER_BYTES:
+            raise ProtocolError(f"backend {self.name!r} answered with more than {MAX_ANSWER_BYTES} bytes")
+        return json_or_text(content)
+
+    def close_soon(self, connection: "ClientConnection") -> None:
+        """Close it, and let nobody wait for that: a text that is there does not wait for a slow goodbye."""
+        closing = asyncio.create_task(self._close(connection), name=f"close {self.name}")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Wait for connections that are still being closed."""
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    async def _close(self, connection: "ClientConnection") -> None:
+        try:
+            async with asyncio.timeout(self.patience.close_s):  # its own timeout begins once all audio is sent
+                await connection.close()
+        except TimeoutError:
+            connection.transport.abort()
+
+    async def _tls_context(self) -> "ssl.SSLContext":
+        if self._tls is None:
+            try:
+                self._tls = await asyncio.to_thread(_read_certificates, self._ca_file)
+            except OSError as error:
+                raise self._way.no_authority(error) from None
+        return self._tls
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+@cache
+def _connector() -> "Callable[..., connect]":
+    from websockets.asyncio.client import ClientConnection, connect
+
+    class Connection(ClientConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            raw: socket.socket = transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+            if raw.family != socket.AF_UNIX:  # through a proxy it holds for the way to that
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
+            super().connection_made(transport)
+
+    class Connect(connect):
+        def process_redirect(self, exc: Exception) -> Exception:
+            return exc
+
+    return partial(Connect, create_connection=Connection)
+
+
+def _read_certificates(ca_file: str | None) -> "ssl.SSLContext":
+    """Reads all certificates of the system, 25 ms. Raises OSError for `ca_file`."""
+    import ssl
+
+    context = ssl.create_default_context()  # TLS 1.2 or newer
+    if ca_file:
+        context.load_verify_locations(ca_file)
+    return context

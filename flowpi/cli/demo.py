@@ -1,0 +1,322 @@
+"""`flowpi demo`: the whole appliance on this machine, with no hardware and no account.
+
+A transcription server and a daemon of its own, with private sockets and directories that are gone afterwards; the
+button is pressed by a program (or the space bar), the LED is drawn on the terminal, and a client of the local socket
+reads what any other program would read.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from flowpi.appliance.daemon import Daemon
+from flowpi.audio.wav import read_wav
+from flowpi.config.schema import AudioSettings, Config, FlowSettings
+from flowpi.core import topics
+from flowpi.core.errors import EngineUnavailable, FlowpiError, NoInputError, UsageError
+from flowpi.dsp.format import BYTES_PER_S
+from flowpi.host.paths import daemon_socket
+from flowpi.panel.button import ScriptedButton
+from flowpi.panel.led import RecordingLed
+
+SERVER_START_S = 60.0
+"""Loading the recogniser takes half a second here, and many times that from a slow SD card."""
+
+WAV_PREROLL_MS = 30_000
+"""The recording plays from the daemon's start on: a slow machine presses the button late and must still hear it all."""
+
+TAP_S = 0.05
+METER = "▁▂▃▄▅▆▇█"
+QUIET_DBFS, LOUD_DBFS = -60.0, -12.0
+
+
+def demo(config: Config, *, wav: str | None, microphone: bool) -> int:
+    """Returns 0 when the text came. `wav`: what to speak instead of the recording that flowpi ships.
+
+    Raises:
+        NoInputError, DataError: no such WAV, or no microphone.
+        EngineUnavailable: the recogniser does not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="flowpi-demo-") as directory:
+        if microphone:
+            if not sys.stdin.isatty():
+                raise UsageError("`demo --mic` needs a terminal, whose space bar is the button", "run it in one")
+            return asyncio.run(_with_microphone(_private(config, Path(directory), config.audio)))
+        path = wav or str(resources.files("flowpi") / "data" / "demo.wav")
+        duration_s = len(read_wav(path)) / BYTES_PER_S
+        audio = AudioSettings(source="wav", path=path, preroll_ms=WAV_PREROLL_MS)
+        return asyncio.run(_with_recording(_private(config, Path(directory), audio), path, duration_s))
+
+
+def _private(config: Config, directory: Path, audio: AudioSettings) -> Config:
+    """The configuration with every place in `directory`, and its own server as the only backend."""
+    backend = FlowSettings(f"ws+unix://{directory}/asr.sock")
+    return replace(
+        config,
+        audio=audio,
+        dictation=replace(config.dictation, backends=("demo",)),
+        backends={"demo": backend},
+        publish=replace(
+            config.publish,
+            socket=replace(config.publish.socket, path=str(directory / "flowpi.sock"), group=None),
+            files=replace(config.publish.files, directory=str(directory / "transcripts")),
+        ),
+        spool=replace(config.spool, directory=str(directory / "spool")),
+    )
+
+
+async def _with_recording(config: Config, path: str, duration_s: float) -> int:
+    screen = Screen()
+    screen.say(f"server  starting, on {_backend_path(config)}")
+    async with _running(config, screen) as (_, button, finals):
+        screen.say(f"speech  {Path(path).name}, {duration_s:.1f} s of it; the button is held as long as it lasts")
+        loop = asyncio.get_running_loop()
+        button.press(loop.time())
+        await asyncio.sleep(duration_s)
+        released_at = loop.time()
+        button.release(released_at)
+        final, received_at, stats = await _final(finals)
+    print(f"\ntext    {final['text'] or '(nothing was understood)'}\n")
+    final_at = released_at + stats["release_to_final_ms"] / 1000
+    rows = [
+        ("press to first packet", stats["press_to_first_packet_ms"]),
+        (f"release to commit (after {config.audio.postroll_ms} ms of post-roll)", stats["release_to_commit_ms"]),
+        ("release to final", stats["release_to_final_ms"]),
+        ("final to subscriber", (received_at - final_at) * 1000),
+    ]
+    width = max(len(name) for name, _ in rows)
+    for name, milliseconds in rows:
+        print(f"{name:<{width}}  {milliseconds:8.1f} ms")
+    return 0
+
+
+async def _with_microphone(config: Config) -> int:
+    screen = Screen()
+    screen.say("server  starting")
+    async with _running(config, screen) as (daemon, button, finals):
+        faults = [fault for fault in daemon.state.faults if fault.code == "microphone"]
+        if faults:
+            raise NoInputError(faults[0].message)
+        screen.say("press the space bar, talk, and press it again; q ends")
+        keys = asyncio.create_task(_keys(button))
+        try:
+            while not keys.done():
+                text = asyncio.create_task(_final(finals))
+                await asyncio.wait((keys, text), return_when=asyncio.FIRST_COMPLETED)
+                if text.done():
+                    screen.say(f"text    {text.result()[0]['text'] or '(nothing was understood)'}")
+                text.cancel()
+        finally:
+            keys.cancel()
+    return 0
+
+
+async def _keys(button: ScriptedButton) -> None:
+    """Taps the button at each space, until `q`. A terminal does not tell when a key is let go."""
+    loop = asyncio.get_running_loop()
+    pressed: asyncio.Queue[str] = asyncio.Queue()
+    with _single_keys(lambda: pressed.put_nowait(os.read(0, 1).decode(errors="replace"))):
+        while (key := await pressed.get()) not in ("q", "\x04", ""):
+            if key == " ":
+                button.press(loop.time())
+                await asyncio.sleep(TAP_S)
+                button.release(loop.time())
+
+
+@contextlib.contextmanager
+def _single_keys(on_key: Callable[[], None]) -> Iterator[None]:
+    import termios
+    import tty
+
+    before = termios.tcgetattr(0)
+    loop = asyncio.get_running_loop()
+    tty.setcbreak(0)
+    loop.add_reader(0, on_key)
+    try:
+        yield
+    finally:
+        loop.remove_reader(0)
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    config: Config, screen: "Screen"
+) -> AsyncIterator[tuple[Daemon, ScriptedButton, "asyncio.Queue[tuple[dict[str, Any], float]]"]]:
+    """A server and a daemon; what arrives on the local socket is drawn, and finals and stats are queued."""
+    async with _server(config):
+        button = ScriptedButton()
+        daemon = Daemon(config, button=button, led=RecordingLed(screen.light))
+        running = asyncio.create_task(daemon.run(), name="daemon")
+        try:
+            await _first(running, daemon.settled.wait())
+            reader, writer = await asyncio.open_unix_connection(str(daemon_socket(config)))
+            writer.write(b'{"subscribe": ["#"]}\n')
+            queue: asyncio.Queue[tuple[dict[str, Any], float]] = asyncio.Queue()
+            watching = asyncio.create_task(_watch(reader, screen, queue), name="watch")
+            yield daemon, button, queue
+            watching.cancel()
+            writer.close()
+        finally:
+            daemon.stop()
+            await running
+            screen.close()  # before anything else is written, such as why it failed
+
+
+@contextlib.asynccontextmanager
+async def _server(config: Config) -> AsyncIterator[None]:
+    """`flowpi serve` as a process of its own, as in real life. Ready when it tells its service manager so."""
+    directory = Path(_backend_path(config)).parent
+    notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    notify.bind(str(directory / "notify"))
+    command = [sys.executable, "-m", "flowpi", "serve", "-o", f"server.engine={config.server.engine}"]
+    with notify, tempfile.TemporaryFile("w+") as log:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            "--listen",
+            f"unix:{_backend_path(config)}",
+            env={**os.environ, "NOTIFY_SOCKET": str(directory / "notify"), "FLOWPI_CONFIG": "/dev/null"},
+            stdin=subprocess.DEVNULL,
+            stderr=log,
+        )
+        exited = asyncio.create_task(process.wait())
+        try:
+            async with asyncio.timeout(SERVER_START_S):
+                await _first(exited, _ready(notify))
+            if process.returncode is not None:
+                log.seek(0)
+                reason = log.read().strip().splitlines() or ["it said nothing"]
+                raise EngineUnavailable(f"the server ended at once: {reason[-1].removeprefix('flowpi: ')}")
+            yield
+        except TimeoutError:
+            raise EngineUnavailable("the server does not get ready") from None
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await exited
+
+
+async def _ready(notify: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    while b"READY=1" not in await loop.sock_recv(notify, 4096):
+        pass
+
+
+async def _first(task: "asyncio.Task[Any]", waiting: Any) -> None:
+    """Until `waiting` is over, or the task ends (its exception is raised)."""
+    other = asyncio.ensure_future(waiting)
+    await asyncio.wait((task, other), return_when=asyncio.FIRST_COMPLETED)
+    other.cancel()
+    if task.done() and not task.cancelled() and task.exception():
+        task.result()
+
+
+async def _watch(
+    reader: asyncio.StreamReader, screen: "Screen", queue: "asyncio.Queue[tuple[dict[str, Any], float]]"
+) -> None:
+    while line := await reader.readline():
+        received_at = time.monotonic()
+        message = json.loads(line)
+        payload = message.get("payload")
+        match message.get("topic"):
+            case topics.STATE:
+                screen.state(payload["state"])
+            case topics.LEVEL:
+                screen.level(payload["dbfs"])
+            case topics.PARTIAL:
+                screen.partial(payload["text"])
+            case topics.FINAL | topics.STATS | topics.FAILED:
+                await queue.put((message, received_at))
+
+
+async def _final(
+    queue: "asyncio.Queue[tuple[dict[str, Any], float]]",
+) -> tuple[dict[str, Any], float, dict[str, Any]]:
+    """The next final, when it arrived, and the stats that follow it."""
+    final: tuple[dict[str, Any], float] | None = None
+    while True:
+        message, received_at = await queue.get()
+        if message["topic"] == topics.FAILED:
+            raise FlowpiError(f"no text: {message['payload']['reason']}")
+        if message["topic"] == topics.FINAL:
+            final = message["payload"], received_at
+        elif final is not None:
+            return *final, message["payload"]
+
+
+def _backend_path(config: Config) -> str:
+    backend = config.backends["demo"]
+    assert isinstance(backend, FlowSettings)
+    return backend.url.removeprefix("ws+unix://")
+
+
+class Screen:
+    """One living line on a terminal: LED, level, state and the text so far. A line a change where it is none."""
+
+    def __init__(self) -> None:
+        self._live = sys.stdout.isatty()
+        self._lamp = "●" if os.environ.get("NO_COLOR") else "\x1b[31m●\x1b[0m"
+        self._lit = False
+        self._dbfs = QUIET_DBFS
+        self._state = ""
+        self._text = ""
+
+    def light(self, brightness: float) -> None:
+        changed, self._lit = self._lit != (brightness > 0), brightness > 0
+        self._draw()
+        if not self._live and changed:
+            print(f"led     {'on' if self._lit else 'off'}", flush=True)
+
+    def level(self, dbfs: float) -> None:
+        self._dbfs = dbfs
+        self._draw()
+
+    def state(self, state: str) -> None:
+        self._state = state
+        self._draw()
+        if not self._live:
+            print(f"state   {state}", flush=True)
+
+    def partial(self, text: str) -> None:
+        self._text = text
+        self._draw()
+        if not self._live:
+            print(f"partial {self._meter()} {text}", flush=True)
+
+    def say(self, line: str) -> None:
+        self._clear()
+        self._text = ""
+        print(line, flush=True)
+
+    def close(self) -> None:
+        self._clear()
+        self._live = False
+
+    def _clear(self) -> None:
+        if self._live:
+            print("\r\x1b[K", end="", flush=True)
+
+    def _meter(self) -> str:
+        share = (self._dbfs - QUIET_DBFS) / (LOUD_DBFS - QUIET_DBFS)
+        return METER[max(0, min(len(METER) - 1, int(share * len(METER))))]
+
+    def _draw(self) -> None:
+        if not self._live:
+            return
+        led = self._lamp if self._lit else "○"
+        room = max(2, shutil.get_terminal_size().columns - 18)
+        text = self._text if len(self._text) <= room else "…" + self._text[-room + 1 :]
+        print(f"\r\x1b[K{led} {self._meter()} {self._state:<10} {text}", end="", flush=True)

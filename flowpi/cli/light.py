@@ -1,0 +1,73 @@
+"""`flowpi light`: the patterns of the LED, drawn or shown.
+
+Shown, it holds the LED until a signal comes: for who wires one, and for `flowpi-signal.service`, which says by it that
+the daemon does not run.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Sequence
+from datetime import datetime
+
+from flowpi.config.loading import load_for_light
+from flowpi.config.schema import LedSettings
+from flowpi.core.errors import PanelError
+from flowpi.core.lights import ALL, Pattern, drawing
+from flowpi.panel import gpio
+from flowpi.panel.drivers import GPIO_KINDS, make_led
+from flowpi.panel.led import LedPlayer
+from flowpi.panel.night import brightness
+
+log = logging.getLogger(__name__)
+
+NAMES = tuple(pattern.name.replace(" ", "-") for pattern in ALL)
+
+
+def draw() -> int:
+    """All of them. Returns the exit code."""
+    width = max(map(len, NAMES))
+    for name, pattern in zip(NAMES, ALL, strict=True):
+        print(f"{name:<{width}}  {drawing(pattern)}  {pattern.meaning}")
+    return 0
+
+
+def show(name: str, path: str | None, overrides: Sequence[str]) -> int:
+    """`name`: one of `NAMES`. `path` and `overrides`: of the configuration, which may be wrong.
+
+    Raises:
+        PanelError: there is no LED, or somebody has it.
+    """
+    config, wrong = load_for_light(path, overrides)
+    if wrong is not None:
+        log.warning("%s", wrong)
+    asyncio.run(_show(ALL[NAMES.index(name)], config.led))
+    return 0
+
+
+async def _show(pattern: Pattern, led: LedSettings) -> None:
+    if led.kind == "none":
+        raise PanelError("there is no LED", "set led.kind")
+    if led.kind in GPIO_KINDS and not gpio.has_chip():
+        raise PanelError("there is no GPIO chip here", "set led.kind to what this machine has")
+    over = asyncio.get_running_loop().create_future()
+
+    def end(error: Exception | None = None) -> None:
+        if not over.done():
+            over.set_result(error)
+
+    driver = make_led(led)
+    try:
+        driver.open()
+    except PanelError as error:
+        hint = f"while the daemon runs it has the LED, so stop it (systemctl stop flowpi); or {error.hint}"
+        raise PanelError(error.message, hint) from error
+    lamp = LedPlayer(end)
+    lamp.use(driver, lambda: brightness(led, datetime.now().astimezone().time()))
+    lamp.show(pattern)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, end)
+    failure: Exception | None = await over
+    lamp.close()
+    if failure is not None:
+        raise failure

@@ -1,0 +1,371 @@
+"""What is wrong with a configuration, in the owner's words.
+
+`check` turns a plain tree into a `Config` or raises the one error that the owner should mend first. Types and ranges
+are those of `schema.py`; what two keys must have in common stands in `_contradictions`, and nowhere else.
+"""
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import inspect
+
+from flowpi.config.boards import BOARDS, with_board
+from flowpi.config.schema import LOCAL_URL, Backend, Config, FlowSettings, Secret, TokenSettings
+from flowpi.core.errors import ConfigError
+
+MAX_SOCKET_PATH = 107
+"""unix(7): 108 with the byte that ends it."""
+
+SECRETIVE = (("backends",), ("server",))
+"""Sections with keys in them: text in the wrong place there is perhaps one, and is not repeated."""
+
+SPI_PINS = (10, 11)
+"""Data and clock of SPI 0, in BCM numbers: what a row of LEDs is wired to."""
+
+Key = tuple[str, ...]
+"""A dotted key, in pieces; an item of a list is its index as text."""
+
+Place = tuple[str, int | None]
+"""The file, or what stands for one, and the 1-based line."""
+
+
+def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
+    """Make the configuration that `tree` describes; what is absent has its default.
+
+    Args:
+        tree: of str, int, float, bool, None, list and dict with str keys.
+        place: where a key was set.
+
+    Raises:
+        ConfigError: an unknown key, a bad value, or values that contradict each other.
+    """
+
+    def error(key: Key, problem: str, hint: str) -> ConfigError:
+        return ConfigError(*place(key), ".".join(_printable(key, tree)), problem, hint)
+
+    local = tree.get("backends", {}).get("local", {}) if isinstance(tree.get("backends", {}), dict) else {}
+    if isinstance(local, dict) and local and "kind" not in local:
+        # So that `--set backends.local.url=URL` is enough to point at another machine.
+        local = {"kind": "flow", "url": LOCAL_URL, **local}
+        tree = {**tree, "backends": {**tree["backends"], "local": local}}
+    board = tree.get("board")
+    if isinstance(board, str) and board in BOARDS:
+        tree = with_board(tree, board)
+    try:
+        config: Config = msgspec.convert(tree, Config, dec_hook=_decode)
+    except msgspec.ValidationError as fault:
+        raise error(*_explain(str(fault), tree)) from None
+    for contradiction in _contradictions(config):
+        raise error(*contradiction)
+    return config
+
+
+def _decode(kind: type, value: object) -> object:
+    assert kind is Secret
+    return Secret.parse(value)
+
+
+def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
+    """Key, problem and hint of every two settings that cannot both hold."""
+    audio, button, led = config.audio, config.button, config.led
+    if audio.source == "wav" and audio.path is None:
+        yield ("audio", "path"), "is missing", "audio.source wav plays a file: say which"
+    if isinstance(audio.channel, int) and audio.channel >= audio.channels:
+        hint = f"channels count from 0: set it below {audio.channels}, or raise audio.channels"
+        yield ("audio", "channel"), f"{audio.channel} does not exist with audio.channels {audio.channels}", hint
+    reads = {"period_ms": audio.period_ms * 2, "read_ms": audio.read_ms}
+    if audio.preroll_ms:
+        reads["idle_read_ms"] = audio.idle_read_ms
+    for name, ms in reads.items():
+        if ms * 2 > audio.buffer_ms:
+            least = f"set audio.buffer_ms to at least {ms * 2}"
+            yield ("audio", name), f"is too long for audio.buffer_ms {audio.buffer_ms}: sound would be lost", least
+    if button.kind == "evdev":
+        if button.device is None:
+            yield ("button", "device"), "is missing", "button.kind evdev needs one of /dev/input/by-id/*"
+        if button.key is None:
+            yield ("button", "key"), "is missing", "button.kind evdev needs a key: `evtest DEVICE` shows its name"
+    if led.kind == "rgb" and led.pins is None:
+        yield ("led", "pins"), "is missing", "led.kind rgb needs three pins: [red, green, blue]"
+    spi_pins = SPI_PINS if led.spi[0] == 0 else ()
+    lights = {"gpio": (led.pin,), "rgb": led.pins or (), "apa102": spi_pins}.get(led.kind, ())
+    if len(set(lights)) < len(lights):
+        yield ("led", "pins"), "names a pin twice", "each colour needs its own"
+    if button.kind == "gpio" and button.pin in lights:
+        name = {"gpio": "pin", "rgb": "pins"}.get(led.kind, "spi")
+        yield ("led", name), f"and button.pin are both {button.pin}", "wire them to two pins"
+    if button.long_s and button.long_s * 1000 <= button.hold_ms:
+        hint = f"more than button.hold_ms {button.hold_ms}, or 0 for none"
+        yield ("button", "long_s"), f"{button.long_s:g} is shorter than a press to talk", hint
+    for index, name in enumerate(config.dictation.backends):
+        if name not in config.backends:
+            key = ("dictation", "backends", str(index))
+            yield key, f"is {name!r}, which is not in backends", _nearest(name, config.backends)
+    for name, backend in config.backends.items():
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+            yield ("backends", name), "is not a good name", "use letters, digits, - and _"
+        for setting, problem, hint in _backend_contradictions(backend):
+            yield ("backends", name, setting), problem, hint
+    if config.publish.mqtt.url is not None:
+        for problem, hint in _bad_url(config.publish.mqtt.url, ("mqtt", "mqtts")):
+            yield ("publish", "mqtt", "url"), problem, hint
+    keys = config.server.api_keys or config.server.partners
+    for index, address in enumerate(config.server.listen):
+        if not address.startswith("unix:") and int(address.rpartition(":")[2]) > 65535:
+            yield ("server", "listen", str(index)), f"is {address!r}, but ports end at 65535", "choose a lower port"
+        elif not keys and not address.startswith("unix:") and not is_loopback(address.rpartition(":")[0]):
+            hint = "set server.api_keys or server.partners, or listen on 127.0.0.1"
+            yield ("server", "listen", str(index)), f"{address} is open to other machines, and no keys are set", hint
+    tls = config.server.tls
+    if (tls.certificate is None) != (tls.key is None):
+        missing, there = ("certificate", "key") if tls.certificate is None else ("key", "certificate")
+        yield ("server", "tls", missing), "is missing", f"server.tls.{there} needs it: name a PEM file"
+
+
+def _backend_contradictions(backend: Backend) -> Iterator[tuple[str, str, str]]:
+    if not isinstance(backend, FlowSettings):
+        for problem, hint in _bad_url(backend.url, ("https", "http")):
+            yield "url", problem, hint
+        return
+    for problem, hint in _bad_url(backend.url, ("ws", "wss", "ws+unix")):
+        yield "url", problem, hint
+    if backend.append_ms % backend.packet_ms:
+        yield "append_ms", f"is not a multiple of packet_ms {backend.packet_ms}", "an append is whole packets"
+    keys = [name for name in ("client_key", "api_key", "token") if getattr(backend, name) is not None]
+    if len(keys) > 1:
+        yield keys[1], f"and {keys[0]} exclude each other", "keep one"
+    if backend.token is not None:
+        for problem, hint in _token_contradictions(backend.token):
+            yield "token", problem, hint
+
+
+def _token_contradictions(token: TokenSettings) -> Iterator[tuple[str, str]]:
+    if (token.url is None) == (token.command is None):
+        yield "must have either url or command", "url asks a server, command runs a program"
+    elif token.command is not None and token.api_key is not None:
+        yield "has an api_key that the command never gets", "remove it"
+    elif token.url is not None:
+        yield from _bad_url(token.url, ("https", "http"))
+
+
+def _bad_url(url: str, schemes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Never shows the URL: people put keys into it."""
+    scheme, mark, rest = url.partition("://")
+    if not mark or scheme not in schemes:
+        yield f"must start with {_one_of([f'{name}://' for name in schemes])}", ""
+    elif scheme == "ws+unix":
+        if not rest.startswith("/"):
+            yield "must name an absolute path", "as in ws+unix:///run/flowpi/asr.sock"
+        elif len(rest.encode()) > MAX_SOCKET_PATH:
+            yield f"names a path of more than {MAX_SOCKET_PATH} bytes", "Linux takes no longer one for a socket"
+    elif not re.match(r"[^\s/?#]", rest) or re.search(r"\s", rest):
+        yield "names no host", f"as in {scheme}://host.example"
+    elif re.search(r"[?&][^=&]*(key|token|secret|password)[^=&]*=", rest, re.I):
+        yield "holds a key", "keys have keys of their own: client_key, api_key, token"
+    elif "@" in re.split(r"[/?#]", rest)[0]:
+        yield "holds a user name or password", "they have keys of their own"
+    else:
+        try:
+            port = urlsplit(url).port
+        except ValueError:
+            port = -1
+        if port is not None and not 0 < port < 65_536:
+            yield "is no address", f"as in {scheme}://host.example:443"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there. `host`: a name or address, IPv6 in brackets or not."""
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:
+    """Key, problem and hint for a ValidationError of `msgspec`, which ends in "at `$.audio.rate`"."""
+    said, path = _split(fault)
+    if path[1:2] == ("...",):  # msgspec does not name the key of a dict: find it
+        for name, backend in tree["backends"].items():
+            try:
+                msgspec.convert(backend, Backend, dec_hook=_decode)
+            except msgspec.ValidationError as inner:
+                said, rest = _split(str(inner))
+                path = ("backends", name, *rest)
+                break
+    if found := re.match(r"Object contains unknown field `(.*)`", said, re.DOTALL):
+        key = (*path, found[1])
+        return key, "is not a known key", _nearest_key(key, _fields(_type_at(path, tree)))
+    if found := re.match(r"Object missing required field `(.*)`", said):
+        key = (*path, found[1])
+        return key, "is missing", f"it must be {_expected(_type_at(key, tree))}"
+    kind, value = _type_at(path, tree), _value_at(path, tree)
+    shown = _shown(value, kind)
+    hint = _value_hint(value, kind)
+    meant = isinstance(_plain(kind), inspect.LiteralType) and hint
+    if isinstance(value, str) and value and path[:1] in SECRETIVE and path[1:2] != ("listen",) and not meant:
+        shown = "text"
+    return path, f"must be {_expected(kind)}, not {shown}", hint
+
+
+def _printable(key: Key, tree: dict[str, Any]) -> Key:
+    """Without a secret that became the name of a key, as in `{client_key"fl-1234"}`."""
+    if key[:1] not in SECRETIVE or len(key) < (2 if key[0] == "server" else 3) or key[:2] == ("server", "partners"):
+        return key
+    siblings = _fields(_type_at(key[:-1], tree))
+    if not siblings or key[-1] in siblings:
+        return key
+    like_a_key = re.fullmatch(r"[a-z_]{1,20}", key[-1]) and _value_at(key, tree) is not None
+    return key if like_a_key else (*key[:-1], "***")
+
+
+def _split(fault: str) -> tuple[str, Key]:
+    said, _, path = fault.rpartition(" - at `$")
+    if not said:
+        return fault, ()
+    return said, tuple(re.findall(r"[^.\[\]`]+|\.\.\.", path))
+
+
+def _value_at(key: Key, tree: Any) -> Any:
+    for name in key:
+        tree = tree[int(name)] if isinstance(tree, list) else tree.get(name)
+    return tree
+
+
+def _type_at(key: Key, tree: Any) -> inspect.Type:
+    """The type that `schema.py` gives to a key. `tree` decides which kind of backend it is."""
+    kind: inspect.Type = inspect.type_info(Config)
+    for name in key:
+        tree = tree.get(name) if isinstance(tree, dict) else None
+        match _plain(kind):
+            case inspect.StructType(fields=fields):
+                kind = next(field.type for field in fields if field.encode_name == name)
+            case inspect.DictType(value_type=value_type):
+                kind = value_type
+                if isinstance(value_type, inspect.UnionType) and isinstance(tree, dict) and "kind" in tree:
+                    tagged = [each for each in value_type.types if getattr(each, "tag", None) == tree["kind"]]
+                    kind = tagged[0] if tagged else kind
+            case inspect.VarTupleType(item_type=item_type):
+                kind = item_type
+            case inspect.TupleType(item_types=item_types):
+                kind = item_types[0]
+            case inspect.UnionType(types=types) if name == "kind":
+                return inspect.LiteralType(tuple(each.tag for each in types if isinstance(each, inspect.StructType)))
+    return kind
+
+
+def _plain(kind: inspect.Type) -> inspect.Type:
+    """Without description, and without the choice of null."""
+    if isinstance(kind, inspect.Metadata):
+        return _plain(kind.type)
+    if isinstance(kind, inspect.UnionType):
+        rest = [each for each in kind.types if not isinstance(each, inspect.NoneType)]
+        if len(rest) == 1:
+            return _plain(rest[0])
+    return kind
+
+
+def _fields(kind: inspect.Type) -> list[str]:
+    plain = _plain(kind)
+    return [field.encode_name for field in plain.fields] if isinstance(plain, inspect.StructType) else []
+
+
+def _all_keys(kind: inspect.Type, key: Key = ()) -> Iterator[Key]:
+    plain = _plain(kind)
+    if isinstance(plain, inspect.StructType):
+        for field in plain.fields:
+            yield (*key, field.encode_name)
+            yield from _all_keys(field.type, (*key, field.encode_name))
+
+
+def _nearest_key(key: Key, siblings: list[str]) -> str:
+    """A hint: a sibling with a similar name, else a key of the same name elsewhere, else what there is."""
+    near = difflib.get_close_matches(key[-1], siblings, n=1)
+    if near:
+        return f"did you mean {'.'.join((*key[:-1], near[0]))}?"
+    moved = [".".join(each) for each in _all_keys(inspect.type_info(Config)) if each[-1] == key[-1]]
+    if moved:
+        return f"did you mean {_one_of(moved)}?"
+    return f"known here: {', '.join(siblings)}"
+
+
+def _nearest(word: str, known: Any) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+
+
+def _one_of(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _expected(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.Metadata(extra_json_schema={"description": str(description)}):
+            return description
+        case inspect.Metadata(type=inner):
+            return _expected(inner)
+        case inspect.UnionType(types=types) if all(isinstance(each, inspect.StructType) for each in types):
+            return "a mapping"
+        case inspect.UnionType(types=types):
+            some = [each for each in types if not isinstance(each, inspect.NoneType)]
+            words = []
+            for each in sorted(some, key=_expected, reverse=True):
+                chosen = each.values if isinstance(each, inspect.LiteralType) else [_expected(each)]
+                words += [str(value) for value in chosen]
+            return _one_of(words + ["null"] * (len(some) < len(types)))
+        case inspect.LiteralType(values=values):
+            return _one_of([str(value) for value in values])
+        case inspect.IntType(ge=int(low), le=int(high)):
+            return f"a whole number from {low} to {high}"
+        case inspect.FloatType(ge=low, le=high):
+            return f"a number from {low} to {high}"
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.StrType():
+            return "text"
+        case inspect.BytesType():
+            return "base64"
+        case inspect.CustomType():
+            return "text, {credential: NAME}, {file: PATH} or {env: NAME}"
+        case inspect.VarTupleType(min_length=least, item_type=item):
+            return f"a list of {_expected(item)}" + (", not empty" if least else "")
+        case inspect.TupleType(item_types=items):
+            return f"a list of {len(items)} times {_expected(items[0])}"
+    return "a mapping"
+
+
+def _shown(value: object, kind: inspect.Type) -> str:
+    match value:
+        case None:
+            return "empty"
+        case str() if _expected(_plain(kind)) == "a mapping":
+            return "text"  # what was meant for a key in it is perhaps a secret
+        case dict():
+            return "a mapping"
+        case list():
+            return f"a list of {len(value)}"
+        case _ if isinstance(_plain(kind), inspect.CustomType):
+            return "this"  # a secret of the wrong kind is still a secret
+        case bool():
+            return str(value).lower()
+        case str() if not value:
+            return "empty text"
+    return repr(value) if len(repr(value)) <= 40 else repr(value)[:36] + "..."
+
+
+def _value_hint(value: object, kind: inspect.Type) -> str:
+    plain = _plain(kind)
+    if isinstance(plain, inspect.LiteralType) and isinstance(value, str):
+        near = difflib.get_close_matches(value, [str(each) for each in plain.values], n=1)
+        return f"did you mean {near[0]}?" if near else ""
+    if isinstance(plain, inspect.StrType | inspect.CustomType) and isinstance(value, bool | int | float):
+        return "put it in quotes, or YAML takes it for something else"
+    if isinstance(plain, inspect.VarTupleType) and isinstance(value, str):
+        return "write it as a list: [...]"
+    if isinstance(plain, inspect.StructType) and value is None:
+        return "remove the line, or set a key in it"
+    return ""

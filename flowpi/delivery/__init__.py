@@ -1,0 +1,1 @@
+"""The way from a recorded utterance to a published text, without loss."""

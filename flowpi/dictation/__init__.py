@@ -1,1 +1,0 @@
-"""From audio to text without loss: the utterance log, the spool, the attempts on a backend."""

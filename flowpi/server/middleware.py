@@ -1,0 +1,171 @@
+"""What stands before every request: whose page sent it, how large it may be, and how errors are worded.
+
+Whose page. A page of a stranger, open in somebody's browser, can send requests to this machine: what listens on
+127.0.0.1 is not out of its reach. Where keys are set they keep it out, as no browser adds them by itself. An open
+server takes requests of a page only if the page came from this machine; programs send no `Origin`. `null` is refused
+too: a page of a file has it, but so has any frame that a stranger's page puts into a sandbox. For pages that are let
+in, preflights of CORS are answered.
+
+Errors are in the form of the service whose path it is: `{"detail": ...}` for Flow (W2), `{"code": ..., "message": ...}`
+for Suki (grpc-gateway, assumed). They quote nothing of the request, which may hold keys; nor does the log.
+"""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+import msgspec
+from aiohttp import web
+
+from flowpi.config.checks import is_loopback
+from flowpi.wire.suki_messages import GrpcCode, Refusal, Status
+
+log = logging.getLogger(__name__)
+
+for name in ("aiohttp.server", "aiohttp.web", "aiohttp.websocket"):
+    # They write down parts of requests, keys among them. What matters of it is logged here.
+    logging.getLogger(name).disabled = True
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_LINE_BYTES = 8190
+"""Of the request line, with the key in its query, and of each header."""
+MAX_HEADERS = 100
+REQUEST_S = 10.0
+"""How long a client may take from its connection, TLS included, to its request, and then to the end of its body."""
+KEEP_ALIVE_S = 75.0
+"""W7: clients keep a connection for 60 s."""
+
+SUKI_PATHS = "/api/v1/auth/", "/api/v1/transcription/", "/ws/transcribe"
+
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "authorization, content-type, sdp_suki_token, sdp_provider_id",
+    "Access-Control-Max-Age": "600",
+}
+
+
+class FlowRefusal(Exception):
+    """What Flow's endpoints answer instead. `str()` is the detail."""
+
+    def __init__(self, http_status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.http_status = http_status
+
+
+def json_response(body: object, status: int = 200) -> web.Response:
+    """`body`: what msgspec encodes."""
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Raises HTTPException: too large, or not in time."""
+    try:
+        async with asyncio.timeout(REQUEST_S):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+
+
+class Middleware:
+    """`middleware` goes round every handler. `is_open`: the server takes any key."""
+
+    def __init__(self, *, is_open: bool) -> None:
+        self._is_open = is_open
+        self._told_at = float("-inf")
+        self._silent: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
+
+    def expect_request(self, connection: web.RequestHandler) -> None:
+        """A connection is there: it is closed if no request follows in time."""
+        timer = asyncio.get_running_loop().call_later(REQUEST_S, self._turn_out, connection)
+        self._silent[connection] = timer
+
+    def close(self) -> None:
+        for timer in self._silent.values():
+            timer.cancel()
+        self._silent.clear()
+
+    def _turn_out(self, connection: web.RequestHandler) -> None:
+        del self._silent[connection]
+        connection.force_close()
+
+    @web.middleware
+    async def middleware(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if timer := self._silent.pop(request.protocol, None):
+            timer.cancel()
+        origin = request.headers.get("Origin")
+        if origin is not None and not self._lets_in(origin):
+            self._tell(request, 403)
+            return _refused(request, 403, "Origin: this server takes no requests of pages from elsewhere")
+        if origin is not None and _is_preflight(request):
+            response: web.StreamResponse = web.Response(status=204, headers=PREFLIGHT)
+        else:
+            response = await _answer(request, handler)
+        if response.status >= 400 and not response.prepared:
+            self._tell(request, response.status)
+        if origin is not None and not response.prepared:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Vary"] = "Origin"
+        return response
+
+    def _tell(self, request: web.Request, status: int) -> None:
+        """One line a second at most. Of the request only what is ours: its path and query may hold anything."""
+        now = asyncio.get_running_loop().time()
+        resource = request.match_info.route.resource
+        level = logging.INFO if now - self._told_at >= 1.0 else logging.DEBUG
+        self._told_at = now
+        log.log(level, "refused a client: HTTP %d for %s", status, resource.canonical if resource else "another path")
+
+    def _lets_in(self, origin: str) -> bool:
+        if not self._is_open:
+            return True
+        try:
+            return is_loopback(urlsplit(origin).hostname or "")
+        except ValueError:
+            return False
+
+
+def _is_preflight(request: web.Request) -> bool:
+    asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+    return asks and isinstance(request.match_info.http_exception, web.HTTPMethodNotAllowed)
+
+
+async def _answer(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except FlowRefusal as refusal:
+        return _refused(request, refusal.http_status, str(refusal))
+    except Refusal as refusal:
+        return json_response(refusal.status, refusal.http_status)
+    except web.HTTPNotFound:
+        return _refused(request, 404, "path: not a documented one")
+    except web.HTTPMethodNotAllowed as error:
+        response = _refused(request, 405, "method: not the documented one of this path")
+        response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+        return response
+    except web.HTTPRequestEntityTooLarge:
+        return _refused(request, 413, f"body: more than {MAX_BODY_BYTES} bytes")
+    except web.HTTPRequestTimeout:
+        return _refused(request, 408, f"body: not complete within {REQUEST_S:g} s")
+    except web.HTTPBadRequest:
+        return _refused(request, 400, "upgrade: not the handshake of a WebSocket (RFC 6455)")
+    except ConnectionError:
+        raise  # nobody is there to be answered
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        # Without its message, which may quote the request.
+        log.error("a request failed: %s in %s, line %s", type(error).__name__, where.filename, where.lineno)
+        return _refused(request, 500, "internal")
+
+
+def _refused(request: web.Request, status: int, text: str) -> web.Response:
+    if not request.path.startswith(SUKI_PATHS):
+        return json_response({"detail": text}, status)
+    codes = {401: GrpcCode.UNAUTHENTICATED, 403: GrpcCode.PERMISSION_DENIED, 404: GrpcCode.NOT_FOUND}
+    codes |= {405: GrpcCode.UNIMPLEMENTED, 500: GrpcCode.INTERNAL}
+    return json_response(Status(codes.get(status, GrpcCode.INVALID_ARGUMENT), text), status)

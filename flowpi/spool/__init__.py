@@ -1,0 +1,1 @@
+"""The spool: recorded utterances on disk until their text has been delivered."""

@@ -1,0 +1,311 @@
+"""The file of an utterance: how its bytes are laid out, and how they are read back, whole or damaged.
+
+Version 2: a line `flowpi utterance 2`, then records. A record is
+
+    marker (4 bytes), length of the body (uint32), CRC-32 of both and of the body (uint32), body; little-endian
+    \\xf5upH  JSON of `About`, first
+    \\xf5upA  the frame at which it begins (uint64), then PCM, int16 mono 16 kHz: what one sync made durable
+    \\xf5upE  JSON of `Ending`, last: the utterance is complete
+
+Zeros may follow a record, up to the next block of the file: see `filler`. They mean nothing.
+
+Whatever happened to a file, reading goes on at the next marker whose record is whole. As a record of sound knows
+where it begins, what is missing before it becomes silence of the same length, and time stays true. Version 1 had
+records without marker and place: of those, what stands before the first damage is read.
+
+Pure but for the file that it is given; memory is that of the sound, and work is bounded by the size of the file.
+"""
+
+import io
+import logging
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Annotated, BinaryIO
+
+import msgspec
+
+from flowpi.audio.utterance import About, PartId, Utterance
+from flowpi.core.ulid import ulid_to_int
+from flowpi.dsp.format import FRAME_BYTES
+
+log = logging.getLogger(__name__)
+
+VERSION = 2
+MAGIC = b"flowpi utterance 2\n"
+MAGIC_1 = b"flowpi utterance 1\n"
+ANY_MAGIC = re.compile(rb"flowpi utterance ([1-9]\d{0,3})\n")
+MAGIC_BYTES = 32
+"""So many bytes of a file tell its version."""
+
+PREFIX = b"\xf5up"
+HEADER, AUDIO, ENDING = PREFIX + b"H", PREFIX + b"A", PREFIX + b"E"
+RECORD = struct.Struct("<4sII")
+RECORD_1 = struct.Struct("<cII")
+CHECKED = struct.Struct("<4sI")
+PLACE = struct.Struct("<Q")
+
+MAX_BODY_BYTES = 1 << 21
+"""What is written at once is less: `MAX_PIECE_BYTES`."""
+
+MAX_PIECE_BYTES = 1 << 20
+MAX_BODY_1_BYTES = 1 << 24
+MAX_FILE_BYTES = 1 << 27
+"""More than the longest utterance that can be configured, an hour."""
+
+BLOCK_BYTES = 4096
+"""What ext4 writes at once: a byte of it that is new costs all of it."""
+
+FILLER_SHARE = 8
+"""Filler is less than one part in so many of the write that it follows."""
+
+LOOK_BYTES = 4096
+"""How much is looked through at once for the next marker."""
+
+LAST_S = 253_402_300_799
+"""The end of the year 9999: later moments cannot be written as a date."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 40)]
+
+
+class Ending(msgspec.Struct, omit_defaults=True):
+    """`lost_frames`: of `frames`, how many are silence put in; `partial`: more was said than is in it."""
+
+    frames: Count
+    lost_frames: Count = 0
+    partial: bool = False
+
+
+class NewerVersion(Exception):
+    """The file is of a later flowpi, which will know what to do with it."""
+
+
+def version(beginning: bytes) -> int | None:
+    """Of a file that begins so; None if it does not say."""
+    match = ANY_MAGIC.match(beginning)
+    return int(match[1]) if match else None
+
+
+def header(about: About) -> bytes:
+    """What a file begins with."""
+    return MAGIC + _record(HEADER, msgspec.json.encode(about))
+
+
+def audio(frame: int, pcm: bytes) -> bytes:
+    """`frame`: at which of the utterance `pcm` begins."""
+    pieces = range(0, len(pcm), MAX_PIECE_BYTES)
+    bodies = ((frame + at // FRAME_BYTES, pcm[at : at + MAX_PIECE_BYTES]) for at in pieces)
+    return b"".join(_record(AUDIO, PLACE.pack(first) + body) for first, body in bodies)
+
+
+def ending(end: Ending) -> bytes:
+    return _record(ENDING, msgspec.json.encode(end))
+
+
+def filler(begin: int, end: int) -> bytes:
+    """What is written to a file behind its bytes from `begin` to `end`, if a record is to follow in another write.
+
+    Zeros up to the next block, so that what follows writes none again; nothing if those would be too many.
+    """
+    rest = -end % BLOCK_BYTES
+    return bytes(rest) if rest * FILLER_SHARE < end - begin else b""
+
+
+def _record(marker: bytes, body: bytes) -> bytes:
+    checked = CHECKED.pack(marker, len(body))
+    return checked + zlib.crc32(body, zlib.crc32(checked)).to_bytes(4, "little") + body
+
+
+def parse(data: bytes, part: PartId) -> Utterance | None:
+    """`read` of a file with this content."""
+    return read(io.BytesIO(data), part)
+
+
+def read(file: BinaryIO, part: PartId, *, any_id: bool = False) -> Utterance | None:
+    """What can be read of the utterance `part`; None if nothing in it is one, or it is another one.
+
+    `any_id`: also if it is another one, as of a file that somebody renamed.
+    `partial` if not all that was said is in it: it has no end, as a crash leaves it, or a piece is missing.
+    `damaged` if there is more in the file that cannot be read.
+
+    Raises:
+        NewerVersion: it can be read by a later version only.
+        OSError: of the file.
+    """
+    size = file.seek(0, io.SEEK_END)
+    if size > MAX_FILE_BYTES:
+        return None
+    file.seek(0)
+    found = version(file.read(MAGIC_BYTES))
+    if found is not None and found > VERSION:
+        raise NewerVersion(f"version {found}")
+    utterance = _read_1(file, size) if found == 1 else None
+    if utterance is None:  # also if the first line is damaged, or was made to say 1: the records speak for themselves
+        utterance = _read_2(file, size, part)
+    return utterance if utterance is not None and (any_id or utterance.part_id == part) else None
+
+
+def _read_2(file: BinaryIO, size: int, part: PartId) -> Utterance | None:
+    about: About | None = None
+    end: Ending | None = None
+    pcm = bytearray()
+    frames = 0  # by the records; of a hostile file more than `pcm` holds
+    expected = len(MAGIC)
+    missing = 0
+    lost = 0
+    damaged = False
+    for at, marker, body in _records(file, size):
+        damaged = damaged or not _is_filler(file, expected, at)
+        missing += max(0, at - expected)  # filler too: it may be what a lost block held before; `first` tells
+        expected = at + RECORD.size + len(body)
+        try:
+            if marker == HEADER and about is None and not pcm:
+                about = _about(body)
+                missing = 0
+            elif marker == AUDIO and len(body) > PLACE.size and len(body) % FRAME_BYTES == 0:
+                (first,) = PLACE.unpack_from(body)
+                if first < frames:
+                    damaged = True
+                    continue
+                # No more silence than bytes are missing in the file: a wrong number costs no memory.
+                hole = min(first - frames, missing // FRAME_BYTES)
+                pcm += bytes(hole * FRAME_BYTES)
+                pcm += memoryview(body)[PLACE.size :]
+                damaged = damaged or first > frames
+                frames = first + (len(body) - PLACE.size) // FRAME_BYTES
+                lost += hole
+                missing = 0
+            elif marker == ENDING:
+                end = msgspec.json.decode(body, type=Ending)
+                hole = min(max(end.frames - frames, 0), missing // FRAME_BYTES) if pcm else 0
+                pcm += bytes(hole * FRAME_BYTES)
+                lost += hole
+                break
+            else:
+                damaged = True
+        except (msgspec.MsgspecError, RecursionError):
+            damaged = True
+    if about is None:
+        if end is None and not pcm:
+            return None
+        about, damaged = About(part.utterance, _moment(part.utterance), part.part), True
+    whole = end is not None and end.frames == frames and not damaged
+    utterance = Utterance(about, pcm=pcm, complete=True, partial=not whole or (end is not None and end.partial))
+    utterance.lost_frames = min(lost + (end.lost_frames if end else 0), len(pcm) // FRAME_BYTES)
+    utterance.damaged = damaged or (end is not None and not whole) or (end is None and _is_damage(file, expected, size))
+    return utterance
+
+
+def _records(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, bytes]]:
+    """Where each whole record begins, its marker and its body.
+
+    The work is paid for from a budget: a file made of nothing but markers would cost its size squared.
+    """
+    budget = 4 * size + (1 << 20)
+    at = len(MAGIC)
+    file.seek(0)
+    if file.read(len(MAGIC)) != MAGIC:
+        at = _next_marker(file, 0, size)
+    while at < size and budget > 0:
+        file.seek(at)
+        head = file.read(RECORD.size)
+        if len(head) < RECORD.size:
+            return
+        marker, length, checksum = RECORD.unpack(head)
+        if marker in (HEADER, AUDIO, ENDING) and length <= MAX_BODY_BYTES and length <= size - at - RECORD.size:
+            budget -= length
+            body = file.read(length)
+            if len(body) == length and zlib.crc32(body, zlib.crc32(head[: CHECKED.size])) == checksum:
+                yield at, marker, body
+                at += RECORD.size + length
+                continue
+        budget -= LOOK_BYTES
+        at = _next_marker(file, at + 1, size)
+
+
+def _next_marker(file: BinaryIO, at: int, size: int) -> int:
+    """Where the next record may begin, from `at` on; `size` if nowhere."""
+    while at < size:
+        file.seek(at)
+        look = file.read(LOOK_BYTES)
+        if (found := look.find(PREFIX)) >= 0:
+            return at + found
+        if len(look) < LOOK_BYTES:
+            return size
+        at += LOOK_BYTES - len(PREFIX) + 1  # one may lie across the border
+    return size
+
+
+def _is_filler(file: BinaryIO, at: int, end: int) -> bool:
+    """Whether between two records lies what `filler` puts there: zeros to the end of the block, or nothing."""
+    file.seek(at)
+    return at == end or (end == at + -at % BLOCK_BYTES and not any(file.read(end - at)))
+
+
+def _is_damage(file: BinaryIO, at: int, size: int) -> bool:
+    """Whether what lies behind the last record that is whole is more than one that a crash cut off."""
+    block = min(at + -at % BLOCK_BYTES, size)
+    if _is_filler(file, at, block):
+        at = block
+    file.seek(at)
+    head = file.read(RECORD.size)
+    if len(head) < RECORD.size:
+        return False
+    marker, length, _ = RECORD.unpack(head)
+    if marker in (AUDIO, ENDING) and at + RECORD.size + length > size:
+        return False
+    file.seek(at)
+    while piece := file.read(1 << 16):
+        if piece.count(0) < len(piece):  # zeros: the length got to the disk, and not the sound
+            return True
+    return False
+
+
+def _read_1(file: BinaryIO, size: int) -> Utterance | None:
+    about: About | None = None
+    end: Ending | None = None
+    pcm = bytearray()
+    at = len(MAGIC_1)
+    file.seek(at)
+    while at + RECORD_1.size <= size and end is None:
+        kind, length, checksum = RECORD_1.unpack(file.read(RECORD_1.size))
+        at += RECORD_1.size + length
+        body = file.read(length) if length <= min(MAX_BODY_1_BYTES, size) else b""
+        if len(body) < length or zlib.crc32(body, zlib.crc32(kind)) != checksum:
+            break
+        try:
+            if kind == b"H" and about is None:
+                about = _about(body)
+            elif kind == b"A" and about is not None:
+                pcm += body
+            elif kind == b"E" and about is not None:
+                end = msgspec.json.decode(body, type=Ending)
+            else:
+                break
+        except (msgspec.MsgspecError, RecursionError):
+            break
+    if about is None:
+        return None
+    whole = end is not None and end.frames * FRAME_BYTES == len(pcm)
+    utterance = Utterance(about, pcm=pcm, complete=True, partial=not whole)
+    utterance.lost_frames = min(end.lost_frames, end.frames) if end else 0
+    utterance.damaged = end is None and at + RECORD_1.size <= size
+    return utterance
+
+
+def _about(body: bytes) -> About:
+    """Raises msgspec.MsgspecError. The context is left out where another version wrote it: the words matter more."""
+    try:
+        about = msgspec.json.decode(body, type=About)
+    except msgspec.ValidationError as error:
+        log.debug("without its context: %s", error)
+        about = msgspec.convert({**msgspec.json.decode(body, type=dict), "context": {}}, About)
+    if not 0 <= about.started_at <= LAST_S:
+        about = msgspec.structs.replace(about, started_at=0.0)
+    return about
+
+
+def _moment(utterance_id: str) -> float:
+    """Unix seconds at which the id was made."""
+    return min((ulid_to_int(utterance_id) >> 80) / 1000, LAST_S)

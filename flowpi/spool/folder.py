@@ -1,0 +1,407 @@
+"""The directory of the spool: who has it, what lies in it, how much that may be, and what becomes of bad files.
+
+    <ULID>.utt, <ULID>.<part>.utt   utterances; see `file_format.py`
+    quarantine/                     what could not be read; see `quarantine.py`
+    kept/<part>.wav                 the sound of what is delivered, if its owner wants it
+    *.new                           in the making; of no worth after a crash
+
+The lock is one on the directory itself, so it needs neither space nor a file that could be deleted. Names are made
+here and never come from a file; links, FIFOs, devices and directories among them are never opened. A hard link is
+read as the file that it is: what it says must be an utterance of that very name, and only our name for it is deleted.
+"""
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from flowpi.audio.utterance import PartId
+from flowpi.core.errors import AlreadyRunning, SpoolError
+from flowpi.core.retention import overdue
+from flowpi.host.folders import FOLDER, is_same, make_folder, open_regular, sync_names
+from flowpi.host.logfields import fields
+from flowpi.spool.errors import mend, unusable
+from flowpi.spool.listing import SpoolEntry, files, quarantined, size_of, waiting
+from flowpi.spool.quarantine import (
+    QUARANTINE,
+    SUFFIX,
+    free_name,
+    is_delivered,
+    part_of,
+    quarantined_file,
+    quarantined_part,
+    write_reason,
+)
+
+log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
+
+NEW = ".new"
+KEPT = "kept"
+
+
+class Folder:
+    """`open`, `close`, `check` and `handle` belong to one thread; the rest may be called on any."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int | None = None,
+        keep_days: int | None = None,
+        on_quarantine: Callable[[PartId, str], None] = lambda part, reason: None,
+    ) -> None:
+        self.path = path
+        self.quarantined = 0
+        """How many files are in quarantine."""
+        self._max_bytes = max_bytes
+        self._keep_days = keep_days
+        self._on_quarantine = on_quarantine
+        self._handle: int | None = None
+        self._taken = False
+        """It was open once: if it is lost, it is taken again."""
+        self._bytes = 0
+        """Of all that is in the directory; each change is counted, so that no write has to look."""
+        self._noted: dict[str, float] = {}
+        self._unseen: set[str] = set()
+        """Of `kept/` and `quarantine/`, what could not be looked at, and that is said."""
+        self._busy = threading.RLock()
+
+    def open(self) -> list[PartId]:
+        """Take the directory for this process alone; again after it failed, or to look again.
+
+        Returns:
+            The utterances in it, oldest first.
+
+        Raises:
+            AlreadyRunning: another daemon has it.
+            SpoolError: it cannot be made or written to.
+        """
+        try:
+            if self._handle is None:
+                self._handle = self._take()
+                self._taken = True
+            with self._busy:
+                self._count()
+            return sorted(part for name in os.listdir(self._handle) if (part := part_of(name)) is not None)
+        except BlockingIOError:
+            raise AlreadyRunning(
+                f"another flowpi has the spool {str(self.path)!r}", "stop it, or set spool.directory"
+            ) from None
+        except OSError as error:
+            self.close()
+            raise unusable(self.path, error) from error
+
+    def _take(self) -> int:
+        make_folder(self.path)
+        handle = os.open(self.path, FOLDER)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.access(self.path, os.W_OK | os.X_OK):
+                read_only = os.fstatvfs(handle).f_flag & os.ST_RDONLY
+                reason = errno.EROFS if read_only else errno.EACCES
+                raise OSError(reason, os.strerror(reason))
+            _sweep(handle)
+        except OSError:
+            os.close(handle)
+            raise
+        return handle
+
+    def close(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    @property
+    def handle(self) -> int:
+        """The directory that is ours."""
+        assert self._handle is not None
+        return self._handle
+
+    def check(self) -> None:
+        """Take the directory up again if it was deleted or replaced since, and the lock with it.
+
+        Raises:
+            SpoolError: there is none that can be used now, or it was never opened.
+        """
+        if self.is_there():
+            return
+        if not self._taken:
+            raise SpoolError(f"the spool {str(self.path)!r} is not open", "see what was said of it before")
+        log.warning("the spool %s was taken away; it is made again", self.path)
+        self.close()
+        try:
+            self.open()
+        except AlreadyRunning as error:
+            raise SpoolError(error.message, error.hint) from error
+
+    # How much there is.
+
+    def limit(self, max_bytes: int) -> None:
+        """Another `max_bytes` from now on."""
+        with self._busy:
+            self._max_bytes = max_bytes
+
+    def reserve(self, size: int) -> None:
+        """Count `size` bytes that are about to be written; to make room for them, what nobody waits for is deleted.
+
+        Raises:
+            SpoolError: with them there would be more than `max_bytes`.
+        """
+        with self._busy:
+            if self._max_bytes is not None and self._bytes + size > self._max_bytes:
+                self._count()  # files may have gone without us
+                if not self._make_room(self._bytes + size - self._max_bytes):
+                    raise SpoolError(
+                        f"the spool {str(self.path)!r} is full: spool.max_mb ({self._max_bytes // 1_000_000}) reached",
+                        "see `flowpi spool list`",
+                    )
+            self._bytes += size
+
+    def make_room(self, size: int) -> bool:
+        """Delete so much of what is delivered, the oldest of `kept/` first. False if there is less."""
+        with self._busy:
+            return self._make_room(size)
+
+    def forget(self, size: int) -> None:
+        """So many bytes were deleted, or not written after all."""
+        with self._busy:
+            self._bytes = max(0, self._bytes - size)
+
+    def _count(self) -> None:
+        with self._at() as handle:
+            self._bytes = sum(size_of(status) for _, status in files(handle))
+            for name in (KEPT, QUARANTINE):
+                found = self._look(name, files)
+                self._bytes += sum(size_of(status) for _, status in found or ())
+                if name == QUARANTINE and found is not None:
+                    self.quarantined = len(found)
+
+    def _make_room(self, size: int) -> bool:
+        for folder, name, status in self._delivered():
+            if size <= 0:
+                break
+            if self._delete(folder, name, status, "to make room"):
+                size -= size_of(status)
+        return size <= 0
+
+    def _delivered(self) -> list[tuple[str, str, os.stat_result]]:
+        """What nobody waits for: folder, name and status, the oldest of `kept/` first."""
+        return [
+            (folder, name, status)
+            for folder in (KEPT, QUARANTINE)
+            for name, status in sorted(self._look(folder, files) or (), key=lambda file: file[0])
+            if folder == KEPT or is_delivered(name)
+        ]
+
+    def _delete(self, folder: str, name: str, status: os.stat_result, why: str) -> bool:
+        try:
+            with self._at(folder) as handle:
+                os.unlink(name, dir_fd=handle)
+        except OSError as error:
+            log.debug("%s/%s stays (%s)", folder, name, error.strerror)
+            return False
+        log.info("deleted %s/%s %s", folder, name, why)
+        with self._busy:
+            self.forget(size_of(status))
+            self.quarantined -= folder == QUARANTINE
+        if folder == QUARANTINE and (part := quarantined_part(name)) is not None:
+            self._on_quarantine(part, "")
+        return True
+
+    def expire(self, unix_s: float, monotonic_s: float) -> None:
+        """Delete what is delivered and lies here for more than `keep_days`; see `retention.py`. Never raises."""
+        if self._keep_days is None:
+            return
+        found = {f"{one[0]}/{one[1]}": one for one in self._delivered()}
+        born = {key: max(status.st_mtime, status.st_ctime) for key, (_, _, status) in found.items()}
+        keep_s = self._keep_days * 86_400.0
+        due, self._noted = overdue(born, self._noted, keep_s=keep_s, unix_s=unix_s, monotonic_s=monotonic_s)
+        for key in due:
+            self._delete(*found[key], f"after {self._keep_days} days")
+
+    # What lies there.
+
+    def is_there(self) -> bool:
+        """Whether the directory that is ours still is the one of that name."""
+        return self._handle is not None and is_same(self._handle, self.path)
+
+    def clear_way(self, part: PartId) -> bool:
+        """Before a file of it is made: whether there is one. What is none, a planted link or FIFO, goes to quarantine.
+
+        Raises:
+            OSError: it cannot be looked at.
+        """
+        try:
+            status = os.stat(f"{part}{SUFFIX}", dir_fd=self.handle, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        if stat.S_ISREG(status.st_mode):
+            return True
+        self.quarantine(part, "not a regular file")
+        return False
+
+    def delete(self, part: PartId, *, sync: bool) -> None:
+        """An utterance. `sync`: so that it stays deleted. Harmless if it is gone. Raises OSError."""
+        name = f"{part}{SUFFIX}"
+        with contextlib.suppress(FileNotFoundError), self._at() as handle:
+            with contextlib.suppress(FileNotFoundError):
+                size = size_of(os.stat(name, dir_fd=handle, follow_symlinks=False))
+                os.unlink(name, dir_fd=handle)
+                self.forget(size)
+            if sync:  # also if it is gone: the sync after its deletion may have failed
+                sync_names(handle)
+
+    @contextlib.contextmanager
+    def within(self, folder: str, *, make: bool = False) -> Iterator[int]:
+        """A handle on `kept/` or `quarantine/`; `make`: even if there was none. Raises OSError."""
+        if make:
+            with self._at() as home, contextlib.suppress(FileExistsError):
+                os.mkdir(folder, 0o700, dir_fd=home)
+                sync_names(home)
+        with self._at(folder) as handle:
+            yield handle
+
+    def entries(self) -> list[SpoolEntry]:
+        """All that is not delivered, oldest first, then what can be seen in quarantine; also if another has the lock.
+
+        Raises:
+            SpoolError: the directory cannot be read.
+        """
+        try:
+            with self._at() as home:
+                found = waiting(home)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise unusable(self.path, error) from error
+        return found + (self._look(QUARANTINE, quarantined) or [])
+
+    def open_file(self, part: PartId) -> int:
+        """The file of an utterance, for reading.
+
+        Raises:
+            OSError: as of `open`; EINVAL for what is no regular file: a FIFO has no end, a link may lead anywhere.
+        """
+        with self._at() as directory:
+            return open_regular(f"{part}{SUFFIX}", directory)
+
+    def open_quarantined(self, name: str) -> int:
+        """By the name of its entry, for reading. Raises OSError."""
+        with self._at(QUARANTINE) as directory:
+            return open_regular(quarantined_file(name), directory)
+
+    def quarantine(self, part: PartId, reason: str, *, delivered: bool = False) -> None:
+        """Put a bad file aside. Never raises: if it cannot be moved, it stays.
+
+        `delivered`: a text of what could be read is published, and no reason is told.
+        """
+        name = f"{part}{SUFFIX}"
+        log.warning("%s is unreadable (%s) and goes to %s/", name, reason, QUARANTINE, extra=fields(part=part))
+        try:
+            with self._busy, self._at() as home, self.within(QUARANTINE, make=True) as away:
+                aside = free_name(part, away, delivered=delivered)
+                os.rename(name, aside, src_dir_fd=home, dst_dir_fd=away)
+                self.quarantined += 1
+                write_reason(aside, away, reason)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("%s stays where it is (%s)", name, error.strerror, extra=fields(part=part))
+        self._on_quarantine(part, "" if delivered else reason)
+
+    def restore(self, name: str) -> PartId:
+        """Bring a file back from quarantine, to be tried again.
+
+        Raises:
+            SpoolError: there is none of that name, its place is taken, or its text is out: it would be told twice.
+        """
+        if is_delivered(name):
+            raise SpoolError(f"the text of {name!r} is out already", "export it to hear it, or drop it")
+        try:
+            file = quarantined_file(name)
+            part = quarantined_part(name)
+            if part is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            with self._busy, self._at() as home, self._at(QUARANTINE) as away:
+                target = f"{part}{SUFFIX}"
+                if target in os.listdir(home):
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+                os.rename(file, target, src_dir_fd=away, dst_dir_fd=home)
+                sync_names(home)
+                self.quarantined -= 1
+            return part
+        except OSError as error:
+            raise SpoolError(
+                f"{name!r} cannot be brought back ({error.strerror})", "see `flowpi spool list`"
+            ) from error
+
+    def discard(self, name: str) -> None:
+        """Delete a file or an empty directory from quarantine. Harmless if it is gone. Raises SpoolError."""
+        try:
+            file = quarantined_file(name)
+            with self._busy, self._at(QUARANTINE) as away:
+                size = size_of(os.stat(file, dir_fd=away, follow_symlinks=False))
+                try:
+                    os.unlink(file, dir_fd=away)
+                except IsADirectoryError:
+                    os.rmdir(file, dir_fd=away)
+                self.forget(size)
+                self.quarantined -= 1
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            hint = "delete what is in it" if error.errno == errno.ENOTEMPTY else mend(error)
+            raise SpoolError(f"{name!r} cannot be deleted ({error.strerror})", hint) from error
+
+    @contextlib.contextmanager
+    def _at(self, folder: str = "") -> Iterator[int]:
+        """A handle on the directory, or on one in it. Raises OSError, also if that one is a link."""
+        home = os.open(self.path, FOLDER)
+        try:
+            if not folder:
+                yield home
+                return
+            handle = os.open(folder, FOLDER | os.O_NOFOLLOW, dir_fd=home)
+        finally:
+            os.close(home)
+        try:
+            yield handle
+        finally:
+            os.close(handle)
+
+    def _look(self, folder: str, read: Callable[[int], list[Found]]) -> list[Found] | None:
+        """What `read` finds in `kept/` or `quarantine/`; None if it cannot be looked at, which is said once."""
+        try:
+            with self._at(folder) as handle:
+                found = read(handle)
+        except (FileNotFoundError, NotADirectoryError):
+            found = []
+        except OSError as error:
+            if folder not in self._unseen:
+                log.warning("%s cannot be looked at (%s): %s", self.path / folder, error.strerror, mend(error))
+            self._unseen.add(folder)
+            return None
+        self._unseen.discard(folder)
+        return found
+
+
+def _sweep(handle: int) -> None:
+    """Delete what a crash left half made. What cannot be deleted does no harm."""
+    for folder in (".", KEPT):
+        with contextlib.suppress(OSError):
+            inside = os.open(folder, FOLDER | os.O_NOFOLLOW, dir_fd=handle)
+            try:
+                for name, _ in files(inside):
+                    if name.endswith(NEW):
+                        with contextlib.suppress(OSError):
+                            os.unlink(name, dir_fd=inside)
+            finally:
+                os.close(inside)

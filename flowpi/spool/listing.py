@@ -1,0 +1,90 @@
+"""What lies in the directory of the spool, by name and size; nothing here changes anything."""
+
+import contextlib
+import os
+import stat
+from typing import Literal
+
+import msgspec
+
+from flowpi.audio.utterance import PartId
+from flowpi.dsp.format import BYTES_PER_S
+from flowpi.host.folders import open_regular
+from flowpi.spool.file_format import MAGIC_BYTES, VERSION, version
+from flowpi.spool.quarantine import QUARANTINE, is_delivered, part_of, quarantined_part, read_reason
+
+
+class SpoolEntry(msgspec.Struct, frozen=True):
+    """A file that waits for something. `name`: the part, or `quarantine/` and the name of a file there.
+
+    `state`: `waiting` for its text; `quarantined`, for somebody who looks at it; `newer`, for a later flowpi.
+    `part`: None of a file in quarantine that is no utterance by its name. `duration_s` is what its size says.
+    Of what is in quarantine: `delivered`, the text of what could be read is out; `reason`, why it is there, or empty.
+    """
+
+    name: str
+    part: PartId | None
+    state: Literal["waiting", "quarantined", "newer"]
+    bytes: int
+    duration_s: float
+    delivered: bool = False
+    reason: str = ""
+
+
+def files(handle: int) -> list[tuple[str, os.stat_result]]:
+    """All in an open directory, whatever it is. Raises OSError."""
+    found = []
+    with os.scandir(handle) as entries:
+        for one in entries:
+            with contextlib.suppress(OSError):
+                found.append((one.name, one.stat(follow_symlinks=False)))
+    return found
+
+
+def size_of(status: os.stat_result) -> int:
+    """Bytes that count."""
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
+def waiting(handle: int) -> list[SpoolEntry]:
+    """The utterances in the directory, oldest first. Raises OSError."""
+    found = [
+        SpoolEntry(str(part), part, _state(handle, name), size_of(status), _duration_s(status))
+        for name, status in files(handle)
+        if (part := part_of(name)) is not None
+    ]
+    return sorted(found, key=lambda one: one.part or PartId(""))
+
+
+def quarantined(handle: int) -> list[SpoolEntry]:
+    """What lies in the open `quarantine/`, by name. Raises OSError."""
+    return [
+        SpoolEntry(
+            f"{QUARANTINE}/{name}",
+            quarantined_part(name),
+            "quarantined",
+            size_of(status),
+            _duration_s(status),
+            is_delivered(name),
+            read_reason(name, handle),
+        )
+        for name, status in sorted(files(handle), key=lambda file: file[0])
+    ]
+
+
+def _duration_s(status: os.stat_result) -> float:
+    return round(size_of(status) / BYTES_PER_S, 1)
+
+
+def _state(handle: int, name: str) -> Literal["waiting", "newer"]:
+    try:
+        file = open_regular(name, handle)
+    except OSError:
+        return "waiting"
+    try:
+        found = version(os.read(file, MAGIC_BYTES))
+        return "newer" if found is not None and found > VERSION else "waiting"
+    except OSError:
+        return "waiting"
+    finally:
+        os.close(file)

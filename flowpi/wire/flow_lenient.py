@@ -1,0 +1,232 @@
+"""Flow's messages in the forms that others give them, read into what the roles of `flow.py` work with.
+
+The pages of the service contradict each other, and clients took their pick: the lenient reading takes every form that
+has one meaning. The strict one takes the current documented form alone, so that two ends of the same hand do not agree
+on the same mistake.
+"""
+
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct, UnsetType
+
+from flowpi.core.text import printable
+from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
+from flowpi.dsp.wav import HEADER_BYTES, WavError, wav_header, wav_payload
+from flowpi.wire.codec import MAX_ITEMS, DecodeError, Encoding, Frame, decode
+from flowpi.wire.flow_messages import (
+    AnyAppend,
+    AnyAuth,
+    AnyBody,
+    AnyCommit,
+    AnyFlowServerMessage,
+    Append,
+    Auth,
+    ClientMessage,
+    Commit,
+    ServerMessage,
+)
+from flowpi.wire.roles import ClientProtocolError, SessionRequested
+
+T = TypeVar("T")
+
+PCM_NAMES = ("wav", "pcm", "raw", "linear16")
+"""How the names begin that clients may have for int16 PCM (the first observed, the others assumed). Anything else is
+refused: a compressed sound that is taken for PCM is noise."""
+
+
+class AppendedAudio(Struct):
+    """What an append carries. `duration_s`: of one packet; None where that does not matter."""
+
+    position: int
+    packets: list[bytes]
+    pcm: bytes
+    duration_s: float | None = None
+
+
+class CommittedTotal(Struct):
+    """What a commit says."""
+
+    packets: int
+
+
+def read(frame: Frame) -> SessionRequested | AppendedAudio | CommittedTotal | None:
+    """A message in any form that a client may have taken from some edition of the pages; None for one of a type that
+    nobody knows.
+
+    Raises:
+        Departure: it is no message, or there is no telling what it means.
+    """
+    message = _decode(frame, dict[str, Any])
+    match message.get("type"):
+        case "auth" | "start":
+            return _session(_convert("auth", message, AnyAuth))
+        case "append":
+            return _audio(_convert("append", message, AnyAppend))
+        case "commit":
+            return CommittedTotal(_convert("commit", message, AnyCommit).total_packets)
+        case str():
+            return None
+        case _:
+            raise ClientProtocolError("type: auth, append or commit")
+
+
+def read_strictly(frame: Frame, encoding: Encoding) -> SessionRequested | AppendedAudio | CommittedTotal:
+    """A message in the documented form.
+
+    Raises:
+        Departure: it is in another.
+    """
+    try:
+        message: ClientMessage = decode(frame, ClientMessage)
+    except DecodeError as error:
+        kind = _decode(frame, dict[str, Any]).get("type")
+        raise _departure(kind if kind in ("auth", "append", "commit") else "message", error) from None
+    match message:
+        case Auth(token, language):
+            return SessionRequested(
+                None if isinstance(token, UnsetType) else token,
+                [] if isinstance(language, UnsetType) else list(language),
+                _decode(frame, dict[str, Any]).get("context", {}),  # as it came, as in the lenient reading
+            )
+        case Append():
+            return _audio_strictly(message, encoding)
+        case Commit(total):
+            return CommittedTotal(total)
+
+
+def _session(auth: AnyAuth) -> SessionRequested:
+    language = [auth.language] if isinstance(auth.language, str) else auth.language or []
+    return SessionRequested(auth.access_token, language, auth.context if isinstance(auth.context, dict) else {})
+
+
+def _audio(append: AnyAppend) -> AppendedAudio:
+    if (append.audio_packets is None) is (append.audio is None):
+        raise ClientProtocolError("append: audio_packets, or audio")
+    if append.audio is not None:
+        packets, where = [append.audio], "append.audio"
+    else:
+        audio = append.audio_packets
+        assert audio is not None
+        packets, where = audio.packets, "append.audio_packets.packets"
+        if audio.volumes is not None:
+            _check_volumes(packets, audio.volumes)
+        if not audio.audio_encoding.lower().startswith(PCM_NAMES):
+            raise ClientProtocolError("append.audio_packets.audio_encoding: only wav")
+    _check_count(packets)
+    try:
+        pcm = b"".join(wav_payload(packet) for packet in packets)
+    except WavError as error:
+        raise ClientProtocolError(f"{where}: {error}") from None
+    if len(pcm) % FRAME_BYTES:
+        raise ClientProtocolError(f"{where}: half a sample")
+    return AppendedAudio(append.position, packets, pcm)
+
+
+def _audio_strictly(append: Append, encoding: Encoding) -> AppendedAudio:
+    audio = append.audio_packets
+    if (audio.byte_encoding == "binary") is not (encoding is Encoding.MSGPACK):
+        raise ClientProtocolError(f"append.audio_packets.byte_encoding: {audio.byte_encoding} in {encoding.value}")
+    _check_count(audio.packets)
+    _check_volumes(audio.packets, audio.volumes)
+    if not 0 < audio.packet_duration < 3600:  # NaN too
+        raise ClientProtocolError("append.audio_packets.packet_duration: seconds of one packet")
+    pcm_bytes = round(audio.packet_duration * RATE_HZ) * FRAME_BYTES
+    header = wav_header(pcm_bytes)
+    for number, packet in enumerate(audio.packets):
+        where = f"append.audio_packets.packets[{number}]"
+        try:
+            has_header = len(wav_payload(packet)) == len(packet) - HEADER_BYTES
+        except WavError as error:
+            raise ClientProtocolError(f"{where}: {error}") from None
+        if not has_header:
+            raise ClientProtocolError(f"{where}: a WAV with a header of {HEADER_BYTES} bytes")
+        if len(packet) != HEADER_BYTES + pcm_bytes:
+            raise ClientProtocolError(
+                f"{where}: {len(packet) - HEADER_BYTES} bytes of PCM; packet_duration makes it {pcm_bytes}"
+            )
+        if not packet.startswith(header):
+            raise ClientProtocolError(f"{where}: its header tells another length, or rate")
+    pcm = b"".join(packet[HEADER_BYTES:] for packet in audio.packets)
+    return AppendedAudio(append.position, audio.packets, pcm, audio.packet_duration)
+
+
+def _check_count(packets: list[bytes]) -> None:
+    if len(packets) > MAX_ITEMS:
+        raise ClientProtocolError(f"append.audio_packets.packets: {len(packets)}; at most {MAX_ITEMS} in a message")
+    if not all(packets):
+        raise ClientProtocolError("append.audio_packets.packets: an empty one")
+
+
+def _check_volumes(packets: list[bytes], volumes: list[float]) -> None:
+    if len(volumes) != len(packets):
+        problem = f"one number for each packet, but {len(volumes)} for {len(packets)}"
+        raise ClientProtocolError(f"append.audio_packets.volumes: {problem}")
+
+
+def _decode(frame: Frame, as_type: type[T]) -> T:
+    try:
+        message: T = decode(frame, as_type)
+    except DecodeError as error:
+        raise ClientProtocolError(f"message: {error}") from None
+    return message
+
+
+def _convert(name: str, message: dict[str, Any], as_type: type[T]) -> T:
+    """A `bytes` is base64 text or `bin`, whatever the encoding."""
+    try:
+        return msgspec.convert(message, as_type)
+    except msgspec.ValidationError as error:
+        raise _departure(name, error) from None
+
+
+def _departure(name: str, error: Exception) -> ClientProtocolError:
+    """`what - at `$.path`` of msgspec, as `name.path: what`."""
+    what, _, path = str(error).partition(" - at `$")
+    return ClientProtocolError(f"{name}{path.rstrip('`')}: {what}"[:200])
+
+
+# Answers of the server.
+
+
+def read_answer(frame: Frame) -> tuple[AnyFlowServerMessage, AnyBody | None]:
+    """An answer in any form, and what a text says.
+
+    Raises:
+        DecodeError: it is no answer.
+    """
+    message: AnyFlowServerMessage = decode(frame, AnyFlowServerMessage)
+    if message.status != "text":
+        return message, None
+    try:
+        return message, msgspec.convert(message.body, AnyBody)
+    except msgspec.ValidationError as error:
+        raise DecodeError(f"body: {error}"[:200]) from None
+
+
+def check_answer(frame: Frame, encoding: Encoding) -> None:
+    """Raises DecodeError: the answer is not in the documented form. Errors have none."""
+    if isinstance(frame, str) is (encoding is Encoding.MSGPACK):
+        raise DecodeError(f"frame: a session in {encoding.value} has no such frame")
+    if decode(frame, AnyFlowServerMessage).status != "error":
+        decode(frame, ServerMessage)
+
+
+def event_of(message: AnyFlowServerMessage) -> str | None:
+    """What an info tells."""
+    event = message.message.get("event") if isinstance(message.message, dict) else message.message
+    return event if isinstance(event, str) else None
+
+
+def reason_of(message: AnyFlowServerMessage) -> str:
+    """The first reason in words, from wherever it stands; at most 200 characters, with no control characters."""
+    for place in (message.error, message.message, message.detail, message.body):
+        words = place
+        if isinstance(place, dict):
+            words = next((word for key in _REASONS if isinstance(word := place.get(key), str) and word), None)
+        if isinstance(words, str) and words:
+            return printable(words)
+    return "no reason given"
+
+
+_REASONS = ("event", "detail", "message", "error", "text")

@@ -1,0 +1,296 @@
+"""Failures of a network that only a network has: `python -m tests.backends.network SCENARIO` prints what came of it.
+
+It wants to be started by `unshare --net --mount`, see `alone`: it makes a service at the other end of a cable, a name
+server, and a configuration of the resolver, all of which end with it.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+from flowpi.audio.utterance import Utterance
+from flowpi.backends.flow import FlowBackend
+from flowpi.backends.result import Timings
+from flowpi.backends.transport import Patience
+from flowpi.config.schema import Config, DictationSettings, FlowSettings
+from flowpi.core.errors import BackendError
+from flowpi.wire.flow_messages import Context
+from tests.backends.fake_backend import Call, FakeBackend
+from tests.sound import beginning, noise, spoken
+
+OURS, THEIRS = "10.9.0.1", "10.9.0.2"
+OURS_6, NOBODYS_6 = "fd09::1", "fd09::9"
+NAME = "service.example"
+SOUND = noise(1.0)
+
+
+def alone(scenario: str) -> dict[str, Any]:
+    """Run a scenario in a network of its own. Needs root, or a kernel that lets users make namespaces."""
+    command = ["unshare", "--net", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    command += [sys.executable, "-m", "tests.backends.network", scenario]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    outcome: dict[str, Any] = json.loads(done.stdout)
+    return outcome
+
+
+def sh(command: str) -> None:
+    subprocess.run(command.split(), check=True, stdin=subprocess.DEVNULL)
+
+
+class Cable:
+    """This end has `OURS` and `OURS_6`, the other one `THEIRS`."""
+
+    def __init__(self) -> None:
+        sh("ip link set lo up")
+        # Its own network lives as long as this process, which waits for an end of its input that comes with ours.
+        self._far = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE)
+        with open(f"/proc/{os.getpid()}/ns/net") as here:
+            ours = os.fstat(here.fileno()).st_ino
+        while os.stat(f"/proc/{self._far.pid}/ns/net").st_ino == ours:
+            os.sched_yield()
+        sh(f"ip link add name cable0 type veth peer name cable1 netns {self._far.pid}")
+        for address in (f"{OURS}/24 dev cable0", f"{OURS_6}/64 dev cable0 nodad"):
+            sh(f"ip address add {address}")
+        sh("ip link set cable0 up")
+        self.there(f"ip address add {THEIRS}/24 dev cable1")
+        self.there("ip link set cable1 up")
+
+    def far(self, *command: str) -> list[str]:
+        """The command that runs another one at the other end."""
+        return ["nsenter", f"--net=/proc/{self._far.pid}/ns/net", *command]
+
+    def there(self, command: str) -> None:
+        subprocess.run(self.far(*command.split()), check=True, stdin=subprocess.DEVNULL)
+
+    def cut(self) -> None:
+        """Silently: the other end answers nothing any more, not even that it does not."""
+        self.there(f"ip route add blackhole {OURS}/32")
+
+    @contextlib.asynccontextmanager
+    async def service(self) -> AsyncIterator[str]:
+        """A backend at the other end; gives its port."""
+        command = self.far(sys.executable, "-m", "tests.backends.network", "serve")
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+        try:
+            assert process.stdout
+            yield (await process.stdout.readline()).decode().strip()
+        finally:
+            process.kill()
+            await process.wait()
+
+
+class Names(asyncio.DatagramProtocol):
+    """A name server (RFC 1035) on 127.0.0.1 that knows one thing of all names: `records`, by type."""
+
+    A, AAAA = 1, 28
+    NXDOMAIN, SERVFAIL = 3, 2
+
+    def __init__(self, records: dict[int, bytes] | None = None, code: int = 0, mute: bool = False) -> None:
+        self._records = records or {}
+        self._code = code
+        self._mute = mute
+        self.asked = 0
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, peer: Any) -> None:
+        self.asked += 1
+        if self._mute:
+            return
+        end = data.index(b"\0", 12) + 5
+        record = self._records.get(int.from_bytes(data[end - 4 : end - 2], "big"))
+        answer = b""
+        if record:
+            answer = b"\xc0\x0c" + data[end - 4 : end] + bytes(4) + len(record).to_bytes(2, "big") + record
+        flags = (0x8180 | self._code).to_bytes(2, "big")
+        counts = b"\0\1" + (b"\0\1" if record else b"\0\0") + bytes(4)
+        self._transport.sendto(data[:2] + flags + counts + data[12:end] + answer, peer)
+
+    async def serve(self) -> None:
+        """On port 53; the resolver of this process is told to ask there."""
+        sh("ip link set lo up")
+        await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 53))
+        with tempfile.NamedTemporaryFile("w", prefix="flowpi-resolv-") as file:
+            file.write("nameserver 127.0.0.1\n")
+            file.flush()
+            sh(f"mount --bind {file.name} /etc/resolv.conf")
+
+
+async def attempt(
+    url: str, utterance: Utterance, patience: Patience | None = None, during: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """What a delivery to `url` ends with; `ticks`: how often the loop could do something else meanwhile."""
+    link = FlowBackend("house", FlowSettings(url), Context(), patience or Patience())
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.01)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
+    began = asyncio.get_running_loop().time()
+    try:
+        text = await link.deliver(utterance, lambda partial: during(), Timings())
+        outcome: dict[str, Any] = {"text": text.text}
+    except BackendError as error:
+        outcome = {"error": type(error).__name__, "message": str(error)}
+    took_s = asyncio.get_running_loop().time() - began
+    ticking.cancel()
+    await link.close()
+    return outcome | {"ticks": ticks, "took_s": took_s}
+
+
+async def no_such_name() -> dict[str, Any]:
+    await Names(code=Names.NXDOMAIN).serve()
+    return await attempt(f"ws://{NAME}:1/ws", spoken(SOUND))
+
+
+async def name_server_fails() -> dict[str, Any]:
+    await Names(code=Names.SERVFAIL).serve()
+    return await attempt(f"ws://{NAME}:1/ws", spoken(SOUND))
+
+
+async def name_server_is_mute() -> dict[str, Any]:
+    names = Names(mute=True)
+    await names.serve()
+    return await attempt(f"ws://{NAME}:1/ws", spoken(SOUND), Patience(connect_s=1)) | {"asked": names.asked}
+
+
+async def wrong_address() -> dict[str, Any]:
+    Cable()
+    await Names({Names.A: bytes(map(int, THEIRS.split(".")))}).serve()
+    return await attempt(f"ws://{NAME}:1/ws", spoken(SOUND))
+
+
+async def no_route() -> dict[str, Any]:
+    return await attempt(f"ws://{THEIRS}:1/ws", spoken(SOUND))
+
+
+async def version_6_leads_nowhere() -> dict[str, Any]:
+    """The name has two addresses, and the first one swallows all that is sent to it."""
+    cable = Cable()
+    nobody = bytes.fromhex("fd090000000000000000000000000009")
+    await Names({Names.A: bytes(map(int, THEIRS.split("."))), Names.AAAA: nobody}).serve()
+    async with cable.service() as port:
+        return await attempt(f"ws://{NAME}:{port}/ws", spoken(SOUND))
+
+
+async def dead_while_speaking() -> dict[str, Any]:
+    cable = Cable()
+    utterance = beginning()
+    utterance.append(SOUND)
+
+    async def speak() -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            utterance.append(SOUND[:3200])
+
+    async with cable.service() as port:
+        speaking = asyncio.create_task(speak())
+        cut_at: list[float] = []
+
+        def cut() -> None:
+            if not cut_at:
+                cable.cut()
+                cut_at.append(asyncio.get_running_loop().time())
+
+        outcome = await attempt(f"ws://{THEIRS}:{port}/ws", utterance, during=cut)
+        speaking.cancel()
+        return outcome | {"noticed_s": asyncio.get_running_loop().time() - cut_at[0]}
+
+
+async def dead_while_waiting() -> dict[str, Any]:
+    """All is sent and acknowledged; the text is awaited."""
+    cable = Cable()
+    utterance = beginning()
+    utterance.append(SOUND + SOUND)
+    async with cable.service() as port:
+        cut_at: list[float] = []
+
+        def heard() -> None:
+            if utterance.complete:
+                cable.cut()
+                cut_at.append(asyncio.get_running_loop().time())
+            else:
+                utterance.finish(0.0)
+
+        outcome = await attempt(f"ws://{THEIRS}:{port}/ws", utterance, during=heard)
+        return outcome | {"noticed_s": asyncio.get_running_loop().time() - cut_at[0]}
+
+
+async def examined(url: str) -> dict[str, Any]:
+    from flowpi.doctor.backends import examine_backends
+
+    config = Config(dictation=DictationSettings(backends=("b0",)), backends={"b0": FlowSettings(url)})
+    (finding,) = await examine_backends(config)
+    return {"code": finding.code, "level": finding.level, "message": finding.message}
+
+
+async def doctor_no_such_name() -> dict[str, Any]:
+    await Names(code=Names.NXDOMAIN).serve()
+    return await examined(f"wss://{NAME}/ws")
+
+
+async def doctor_mute_names() -> dict[str, Any]:
+    await Names(mute=True).serve()
+    return await examined(f"wss://{NAME}/ws")
+
+
+async def doctor_no_route() -> dict[str, Any]:
+    return await examined(f"ws://{THEIRS}:1/ws")
+
+
+async def serve() -> None:
+    """A backend that says a partial text when it hears something, and one after the commit, and the text never."""
+
+    async def listens(call: Call) -> None:
+        await call.authenticate()
+        await call.hear(1)
+        await call.say("it was")
+        await call.hear()
+        await call.say("it was the")
+        if call.pcm == SOUND:
+            await call.say("It was the best of times.", final=True)
+        await call.socket.wait_closed()
+
+    async with FakeBackend([listens], host=THEIRS) as backend:
+        print(backend.port, flush=True)
+        await until_killed()
+
+
+async def until_killed() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+SCENARIOS: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
+    function.__name__: function
+    for function in (
+        no_such_name,
+        name_server_fails,
+        name_server_is_mute,
+        wrong_address,
+        no_route,
+        version_6_leads_nowhere,
+        dead_while_speaking,
+        dead_while_waiting,
+        doctor_no_such_name,
+        doctor_mute_names,
+        doctor_no_route,
+        serve,
+    )
+}
+
+if __name__ == "__main__":
+    outcome = asyncio.run(SCENARIOS[sys.argv[1]]())
+    print(json.dumps(outcome), flush=True)
+    os._exit(0)  # a resolver that hangs in a thread is not waited for

@@ -1,0 +1,370 @@
+"""P21 and P22: a server that closes, refuses or no longer likes the key. It is not hammered, and the text comes."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from flowpi.audio.utterance import PartId, Utterance
+from flowpi.backends.chain import BackendChain
+from flowpi.backends.flow import FlowBackend
+from flowpi.backends.result import Timings
+from flowpi.backends.transport import Patience
+from flowpi.config.schema import FlowSettings, Secret, TokenSettings
+from flowpi.core.errors import (
+    BackendError,
+    ClosedError,
+    HttpError,
+    LinkError,
+    ProtocolError,
+    RefusedError,
+    SpoolError,
+    TlsError,
+)
+from flowpi.core.failover import Verdict, condemns_utterance, verdict
+from flowpi.delivery.delivery import Delivery
+from flowpi.spool.spool import Spool
+from flowpi.wire.flow_messages import Context
+from flowpi.wire.roles import FinalText, PartialText
+from tests import clock
+from tests.backends.fake_backend import Call, FakeBackend, Script, works
+from tests.backends.test_tokens import Desk
+from tests.delivery.test_delivery import Audience, DeliveryHarness, make_link, speak
+from tests.sound import beginning, echo, noise, spoken, ulid
+
+SOUND = noise(2.0)
+PACKETS = 20
+
+LIKES_NO_KEY = "backend 'first' answered HTTP 401 (no): check the key of backends.first"
+
+CODES = [1000, 1001, 1008, 1011, 1012, 1013, 3000, 4000, 4001, 4999]
+STATUSES = [400, 401, 402, 403, 404, 408, 413, 429, 500, 502, 503, 504]
+
+
+def closes(code: int | None, after: int) -> Script:
+    """With this code once so many packets came; all of them: after the commit. None: by an RST."""
+
+    async def script(call: Call) -> None:
+        await call.authenticate()
+        await call.hear(after if after < PACKETS else None)
+        if code is None:
+            call.socket.transport.abort()
+        else:
+            await call.socket.close(code, "so there")
+
+    return script
+
+
+@pytest.mark.parametrize("code", [None, *CODES])
+async def test_a_close_is_known_by_its_code_wherever_it_comes(code: int | None) -> None:
+    chance = random.Random(code)
+    scripts = [closes(code, chance.randint(1, PACKETS)) for _ in range(20)]
+    async with FakeBackend(scripts) as backend:
+        for _ in scripts:
+            link = make_link(backend.url)
+            with pytest.raises(ClosedError) as caught:
+                await link.deliver(spoken(SOUND), lambda partial: None, Timings())
+            assert caught.value.code == code
+            await link.close()
+    assert len(backend.calls) == len(scripts)
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> DeliveryHarness:
+    return DeliveryHarness(tmp_path / "spool")
+
+
+async def delivered_after(harness: DeliveryHarness, backend: FakeBackend, expected: Verdict) -> None:
+    """One dictation: what the owner is told, and that the text comes once."""
+    async with harness.life(make_link(backend.url)) as delivery:
+        speak(delivery, pcm=SOUND)
+        if expected is Verdict.STOP_AND_TELL:
+            await harness.audience.until(lambda: delivery.spooled)
+            assert len(harness.audience.refusals) == 1
+            attempts = len(backend.calls)
+            backend.status = None
+            delivery.use(BackendChain([make_link(backend.url)]))  # as a reload does, once the owner has acted
+            assert attempts <= 1
+        await harness.audience.hears("delivered", ulid(1))
+        assert harness.audience.refusals == []
+    assert [text.text for text in harness.audience.texts] == [echo(SOUND)]
+
+
+@pytest.mark.parametrize("code", [None, *CODES])
+async def test_the_text_comes_after_a_close(harness: DeliveryHarness, code: int | None) -> None:
+    async with FakeBackend([closes(code, 7), works]) as backend:
+        await delivered_after(harness, backend, verdict(ClosedError(code)))
+
+
+@pytest.mark.parametrize("status", STATUSES)
+async def test_the_text_comes_after_a_status(harness: DeliveryHarness, status: int) -> None:
+    async with FakeBackend(status=status) as backend:
+        expected = verdict(HttpError("x", status=status))
+        if expected is not Verdict.STOP_AND_TELL:
+            backend.statuses = [status] * 3
+            backend.status = None
+        await delivered_after(harness, backend, expected)
+
+
+async def test_a_service_that_asks_to_wait_is_left_alone_for_so_long(harness: DeliveryHarness) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with FakeBackend() as backend:
+        backend.statuses, backend.headers = [429], {"Retry-After": "1"}
+        async with harness.life(make_link(backend.url)) as delivery:
+            speak(delivery, pcm=SOUND)
+            await harness.audience.hears("delivered", ulid(1))
+    assert loop.time() - began >= 1.0
+    assert backend.asked == 2
+
+
+async def test_the_next_backend_has_its_turn_and_the_owner_is_told_of_the_first(harness: DeliveryHarness) -> None:
+    async with FakeBackend(status=401) as first, FakeBackend() as second:
+        links = make_link(first.url, "first"), make_link(second.url, "second")
+        async with harness.life(*links, pause_s=3600) as delivery:
+            for number in (1, 2, 3):
+                speak(delivery, ulid(number), SOUND)
+                await harness.audience.hears("delivered", ulid(number))
+            assert harness.audience.refusals == [LIKES_NO_KEY]
+        assert first.asked == 1
+    assert len(harness.audience.texts) == 3
+
+
+# How often a backend is asked that never works, in simulated time.
+
+
+class Refusing:
+    """A backend that ends every attempt with the same error, until `works`."""
+
+    def __init__(self, error: Callable[[], BackendError]) -> None:
+        self.name = "cloud"
+        self.works = False
+        self.attempts: list[float] = []
+        self._error = error
+
+    def start(self) -> None: ...
+
+    async def deliver(
+        self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
+    ) -> FinalText:
+        self.attempts.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(0.01)
+        if not self.works:
+            raise self._error()
+        await utterance.wait_complete()
+        return FinalText(echo(utterance.read(0, utterance.length)), "en")
+
+    async def probe(self) -> None: ...
+
+    def owners_key(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Listener(Audience):
+    async def publish(self, utterance: Utterance, text: FinalText, backend: str, timings: Timings, late: bool) -> None:
+        self.texts.append(text)
+
+
+class Memory:
+    """A full disk, and no threads, whose work would take no simulated time."""
+
+    async def keep(self, utterance: Utterance) -> None:
+        await utterance.wait_complete()
+        raise SpoolError("the disk is full")
+
+    async def remove(self, part: PartId, *, keep_audio: bool = False) -> None: ...
+
+
+ERRORS: list[Callable[[], BackendError]] = [
+    lambda: LinkError("no answer in time"),
+    lambda: ClosedError(None),
+    lambda: ClosedError(1012),
+    lambda: ClosedError(1011),
+    lambda: ClosedError(4001),
+    lambda: HttpError("x", status=503),
+    lambda: HttpError("x", status=429, retry_after_s=30.0),
+    lambda: HttpError("x", status=401),
+    lambda: HttpError("x", status=404),
+    lambda: TlsError("x"),
+    lambda: RefusedError("the server refused: the quota is used up"),
+    lambda: RefusedError("the server refused: no"),
+    lambda: ProtocolError("x"),
+]
+
+
+@pytest.mark.parametrize("make_error", ERRORS, ids=lambda make_error: repr(make_error()))
+def test_a_backend_that_never_works_is_asked_ten_times_a_minute_at_most(make_error: Callable[[], BackendError]) -> None:
+    async def main() -> None:
+        link = Refusing(make_error)
+        audience = Listener(cast(Spool, None))
+        delivery = Delivery(BackendChain([link]), cast(Spool, Memory()), audience)
+        delivery.start([])
+        loop = asyncio.get_running_loop()
+        utterance = beginning(ulid(1))
+        delivery.begin(utterance)
+        utterance.append(SOUND)
+        await asyncio.sleep(15)
+        utterance.finish(loop.time())
+        await asyncio.sleep(15 * 60)
+        worst = max(sum(at <= other < at + 60 for other in link.attempts) for at in link.attempts)
+        assert worst <= 10, link.attempts
+        assert delivery.spooled == 1
+        (waiting,) = delivery.waiting()
+        assert waiting.parked == condemns_utterance(make_error())
+        if waiting.parked:
+            assert "parked" in audience.of(ulid(1))
+            delivery.retry()
+        else:
+            assert link.attempts[-1] > loop.time() - 2 * 60
+            assert audience.of(ulid(1))
+        link.works = True
+        await asyncio.sleep(125)
+        assert delivery.spooled == 0
+        assert [text.text for text in audience.texts] == [echo(SOUND)]
+        await delivery.close()
+
+    clock.run(main())
+
+
+# P22: the key.
+
+
+def knows(*good: str, after: int = PACKETS, code: int | None = None) -> Script:
+    """Accepts these keys. Of any other it says so after some packets, by a close with `code` or by an error."""
+
+    async def script(call: Call) -> None:
+        await call.authenticate()
+        assert call.session is not None
+        if call.session.access_token in good:
+            await call.hear()
+            await call.say(echo(call.pcm), final=True)
+            return
+        await call.hear(after)
+        if code is not None:
+            await call.socket.close(code)
+        else:
+            call.flow.fail(f"access_token {call.session.access_token} has expired")
+            await call.flush()
+
+    return script
+
+
+@asynccontextmanager
+async def desk_with(*keys: str) -> AsyncIterator[tuple[Desk, str]]:
+    """Hands out these keys, one after the other; the last one for ever."""
+    from aiohttp import web
+
+    desk, left = Desk(), list(keys)
+    desk.answer = lambda: web.json_response({"access_token": left.pop(0) if len(left) > 1 else left[0]})
+    async with desk as url:
+        yield desk, url
+
+
+@pytest.mark.parametrize("code", [None, 4001, 3000])
+@pytest.mark.parametrize("after", [1, 7, 13, PACKETS])
+async def test_an_expired_token_costs_one_new_one_and_no_audio(
+    harness: DeliveryHarness, after: int, code: int | None
+) -> None:
+    async with FakeBackend([knows("new", after=after, code=code)]) as backend, desk_with("old", "new") as (desk, url):
+        link = FlowBackend("cloud", FlowSettings(backend.url, token=TokenSettings(url=url)), Context(), Patience())
+        async with harness.life(link, pause_s=3600) as delivery:
+            speak(delivery, pcm=SOUND)
+            await harness.audience.hears("delivered", ulid(1))
+            assert harness.audience.of(ulid(1))[-1] == "delivered"
+    assert [text.text for text in harness.audience.texts] == [echo(SOUND)]
+    assert len(desk.requests) == 2
+    assert [call.session.access_token for call in backend.calls if call.session] == ["old", "new"]
+
+
+async def test_a_token_that_is_refused_at_the_door(harness: DeliveryHarness) -> None:
+    async with FakeBackend() as backend, desk_with("old", "new") as (desk, url):
+        backend.statuses = [401]
+        link = FlowBackend("cloud", FlowSettings(backend.url, token=TokenSettings(url=url)), Context(), Patience())
+        async with harness.life(link, pause_s=3600) as delivery:
+            speak(delivery, pcm=SOUND)
+            await harness.audience.hears("delivered", ulid(1))
+    assert len(desk.requests) == 2
+    assert backend.asked == 2
+
+
+async def test_a_service_that_likes_no_token_is_not_asked_again_and_again(harness: DeliveryHarness) -> None:
+    async with FakeBackend(status=401) as backend, desk_with("a", "b") as (desk, url):
+        link = FlowBackend("cloud", FlowSettings(backend.url, token=TokenSettings(url=url)), Context(), Patience())
+        async with harness.life(link) as delivery:
+            for number in range(1, 6):
+                speak(delivery, ulid(number), SOUND)
+            await harness.audience.until(lambda: delivery.spooled == 5)
+            first = backend.asked, len(desk.requests)
+            assert first <= (10, 3)  # five at once, each of them again with another key, and then none
+
+
+async def test_a_rotated_credential_is_used_at_once(harness: DeliveryHarness, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("old")
+
+    async def rotates(call: Call) -> None:
+        await call.authenticate()
+        await call.hear(7)
+        file.write_text("new")
+        await call.socket.close(4001)
+
+    async with FakeBackend([rotates, knows("new")]) as backend:
+        config = FlowSettings(backend.url, client_key=Secret("file", str(file)))
+        async with harness.life(FlowBackend("cloud", config, Context(), Patience()), pause_s=3600) as delivery:
+            speak(delivery, pcm=SOUND)
+            await harness.audience.hears("delivered", ulid(1))
+        assert len(backend.calls) == 2
+    assert [text.text for text in harness.audience.texts] == [echo(SOUND)]
+
+
+async def test_a_mended_key_is_used_by_the_next_dictation_also_where_another_backend_stands_in(
+    harness: DeliveryHarness, tmp_path: Path
+) -> None:
+    file = tmp_path / "key"
+    file.write_text("wrong")
+    async with FakeBackend([knows("right", after=1, code=4001)]) as backend, FakeBackend() as other:
+        config = FlowSettings(backend.url, client_key=Secret("file", str(file)))
+        cloud = FlowBackend("cloud", config, Context(), Patience())
+        async with harness.life(cloud, make_link(other.url), pause_s=3600) as delivery:
+            for number in (1, 2):
+                speak(delivery, ulid(number), SOUND)
+                await harness.audience.hears("text", ulid(number), "house")
+            assert len(backend.calls) == 1
+            assert harness.audience.refusals
+            file.write_text("right")
+            speak(delivery, ulid(3), SOUND)
+            await harness.audience.hears("text", ulid(3), "cloud")
+            assert not harness.audience.refusals
+
+
+async def test_a_server_that_restarts_and_knows_no_old_token(harness: DeliveryHarness) -> None:
+    """The connection breaks, and the next one is refused: one new token, and the text at once."""
+    async with FakeBackend([closes(None, 7), works]) as backend, desk_with("old", "new") as (desk, url):
+        backend.statuses = [0, 401]
+        link = FlowBackend("cloud", FlowSettings(backend.url, token=TokenSettings(url=url)), Context(), Patience())
+        async with harness.life(link, pause_s=3600) as delivery:
+            speak(delivery, pcm=SOUND)
+            await harness.audience.hears("text", ulid(1), "cloud")
+    assert (backend.asked, len(desk.requests)) == (3, 2)
+    assert [text.text for text in harness.audience.texts] == [echo(SOUND)]
+
+
+async def test_a_mended_key_is_used_by_the_next_dictation(harness: DeliveryHarness, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("wrong")
+    async with FakeBackend([knows("right", after=1, code=4001)]) as backend:
+        config = FlowSettings(backend.url, api_key=Secret("file", str(file)))
+        async with harness.life(FlowBackend("cloud", config, Context(), Patience()), pause_s=3600) as delivery:
+            speak(delivery, ulid(1), SOUND)
+            await harness.audience.until(lambda: delivery.spooled)
+            assert len(backend.calls) == 1
+            file.write_text("right")
+            speak(delivery, ulid(2), SOUND)
+            await harness.audience.hears("text", ulid(2), "cloud")
+            await harness.audience.hears("late", ulid(1), "cloud")  # and the one before comes with it
+            assert harness.audience.refusals == []

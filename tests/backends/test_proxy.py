@@ -1,0 +1,101 @@
+"""Proxies from the environment, for WebSockets and for the requests that get keys."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from flowpi.backends.result import Timings
+from flowpi.backends.transport import Patience, Transport
+from flowpi.core.errors import NotReached
+from tests.backends.fake_backend import FakeBackend
+from tests.backends.test_tokens import Desk
+from tests.delivery.test_delivery import make_link
+from tests.sound import echo, noise, spoken
+
+SOUND = noise(0.5)
+
+
+class Proxy:
+    """HTTP CONNECT, and plain GET. `status`: what it answers instead."""
+
+    def __init__(self, status: int = 0) -> None:
+        self.asked: list[str] = []
+        self._status = status
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[str]:
+        async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as server:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, target, _ = head.decode().split(" ", 2)
+        self.asked.append(f"{method} {target}")
+        if self._status:
+            writer.write(f"HTTP/1.1 {self._status} No\r\nContent-Length: 0\r\n\r\n".encode())
+        else:
+            host, _, port = target.removeprefix("http://").partition("/")[0].partition(":")
+            far_reader, far_writer = await asyncio.open_connection(host, int(port))
+            if method == "CONNECT":
+                writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            else:
+                far_writer.write(head)
+            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+        writer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+    except OSError:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def no_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "ALL_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+async def test_a_dictation_goes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = Proxy()
+    async with FakeBackend() as backend, proxy.open() as url:
+        monkeypatch.setenv("https_proxy", url)
+        port = backend.port
+        link = make_link(backend.url)
+        assert (await link.deliver(spoken(SOUND), lambda partial: None, Timings())).text == echo(SOUND)
+        await link.close()
+    assert proxy.asked == [f"CONNECT 127.0.0.1:{port}"]
+
+
+async def test_one_that_is_not_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = Proxy(status=407)
+    async with FakeBackend() as backend, proxy.open() as url:
+        monkeypatch.setenv("https_proxy", url)
+        with pytest.raises(NotReached, match=r"the proxy does not let it through.*: check http_proxy, https_proxy"):
+            await make_link(backend.url).deliver(spoken(SOUND), lambda partial: None, Timings())
+        assert backend.calls == []
+
+
+async def test_what_is_excepted_goes_straight(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = Proxy()
+    async with FakeBackend() as backend, proxy.open() as url:
+        monkeypatch.setenv("https_proxy", url)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        link = make_link(backend.url)
+        assert (await link.deliver(spoken(SOUND), lambda partial: None, Timings())).text == echo(SOUND)
+        await link.close()
+    assert proxy.asked == []
+
+
+async def test_a_request_goes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = Proxy()
+    async with Desk() as desk, proxy.open() as url:
+        monkeypatch.setenv("http_proxy", url)
+        answer = await Transport("cloud", Patience()).request("GET", desk)
+    assert answer == {"access_token": "jwt", "expires_in": 60}
+    assert proxy.asked == [f"GET {desk}"]

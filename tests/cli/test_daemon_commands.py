@@ -1,0 +1,281 @@
+"""The commands that talk to the daemon, against a daemon that says what a test wants."""
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowpi.cli.listen import DEFAULT_FILTERS, listen
+from flowpi.cli.main import main
+from flowpi.cli.record import record
+from flowpi.cli.status import status
+from flowpi.config.schema import Config, PublishSettings, SocketSettings
+from flowpi.core.errors import (
+    DaemonUnavailable,
+    FlowpiError,
+    NoInputError,
+    NoPermissionError,
+    TryAgainError,
+    UsageError,
+)
+
+HELLO = {"hello": {"flowpi": "0.1.0", "protocol": 1, "device_id": "desk"}}
+STATE: dict[str, Any] = {
+    "state": "idle", "since": "2023-11-14T22:13:20.000Z", "utterance": None, "backend": "local", "faults": [],
+    "spooled": 0,
+}  # fmt: skip
+STATS = {
+    "started_at": "2023-11-14T12:00:00.000Z", "dictations": 3, "delivered": 2, "deferred": 0, "cancelled": 1,
+    "dropped": 0, "failed": 0, "quarantined": 0, "gaps": 0, "lost_ms": 0, "press_to_first_packet_ms": 1.5,
+    "release_to_commit_ms": None, "release_to_final_ms": 250.0, "final_to_published_ms": 0.25,
+}  # fmt: skip
+BACKLOG = {"count": 3, "oldest_at": "2023-11-14T21:00:00.000Z", "in_memory": 1}
+
+
+class Daemon:
+    """Answers each line of a client with the next of `answers`; with none left it goes away."""
+
+    def __init__(self, path: Path, *answers: Sequence[Any], hello: Any = HELLO) -> None:
+        self.config = Config(publish=PublishSettings(socket=SocketSettings(path=str(path))))
+        self.heard: list[Any] = []
+        self._answers = answers
+        self._hello = hello
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(path))
+        self._socket.listen()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        end, _ = self._socket.accept()
+        with end, end.makefile("rwb") as lines, contextlib.suppress(ConnectionError):
+
+            def say(message: Any) -> None:
+                lines.write(message if isinstance(message, bytes) else json.dumps(message).encode() + b"\n")
+                lines.flush()
+
+            if self._hello is not None:
+                say(self._hello)
+            for answer in self._answers:
+                if not (line := lines.readline()):
+                    break
+                self.heard.append(json.loads(line))
+                for message in answer:
+                    say(message)
+
+    def close(self) -> None:
+        self._thread.join()
+        self._socket.close()
+
+
+Start = Callable[..., Daemon]
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Start]:
+    started: list[Daemon] = []
+
+    def start(*answers: Sequence[Any], hello: Any = HELLO) -> Daemon:
+        started.append(Daemon(tmp_path / "flowpi.sock", *answers, hello=hello))
+        return started[0]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+def error(code: str, message: str = "why") -> dict[str, Any]:
+    return {"response": 1, "ok": False, "error": {"code": code, "message": message}}
+
+
+def message(topic: str, payload: Any) -> dict[str, Any]:
+    return {"topic": topic, "payload": payload}
+
+
+def test_record_prints_the_state(daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    one = daemon([{"response": 1, "ok": True, "state": "recording"}])
+    assert record(one.config, "start") == 0
+    assert one.heard == [{"command": "record", "action": "start", "request": 1}]
+    assert capsys.readouterr().out == "recording\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "exit_code"),
+    [
+        ("microphone", NoInputError, 66),
+        ("starting", TryAgainError, 75),
+        ("too_many_clients", TryAgainError, 75),
+        ("not_permitted", NoPermissionError, 77),
+        ("bad_filter", UsageError, 64),
+        ("shutting_down", DaemonUnavailable, 69),
+        ("anything else", FlowpiError, 70),
+    ],
+)
+def test_an_error_of_the_daemon_is_the_end(daemon: Start, code: str, kind: type[FlowpiError], exit_code: int) -> None:
+    with pytest.raises(kind, match=r"^why$") as caught:
+        record(daemon([error(code)]).config, "start")
+    assert caught.value.exit_code == exit_code
+
+
+def test_one_that_is_turned_out_is_told_why(daemon: Start) -> None:
+    with pytest.raises(NoPermissionError, match=r"^only members$"):
+        record(daemon(hello=error("not_permitted", "only members")).config, "start")
+
+
+def test_no_daemon(tmp_path: Path) -> None:
+    path = tmp_path / "flowpi.sock"
+    config = Config(publish=PublishSettings(socket=SocketSettings(path=str(path))))
+    hint = "start it with `systemctl start flowpi`, or `flowpi run`"
+    with pytest.raises(DaemonUnavailable) as caught:
+        record(config, "start")
+    assert str(caught.value) == f"no daemon answers on '{path}' (no such file or directory): {hint}"
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(path))
+    with pytest.raises(DaemonUnavailable) as caught:
+        record(config, "start")
+    assert str(caught.value) == f"no daemon answers on '{path}' (connection refused): {hint}"
+
+
+def test_a_socket_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the kernel says to a user outside the group, which root never hears."""
+
+    def refuse(self: socket.socket, address: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    class Refusing(socket.socket):
+        connect = refuse
+
+    monkeypatch.setattr(socket, "socket", Refusing)
+    with pytest.raises(NoPermissionError, match=r"^the socket '/x' is not for this user: join its group: sudo adduser"):
+        record(Config(publish=PublishSettings(socket=SocketSettings(path="/x"))), "start")
+
+
+@pytest.mark.parametrize("hello", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"[]\n", b"{}\n", b"7\n", b"\xff\n"])
+def test_something_else_answers_there(daemon: Start, hello: bytes) -> None:
+    with pytest.raises(DaemonUnavailable, match=r"' is no flowpi: check publish\.socket\.path$"):
+        record(daemon(hello=hello).config, "start")
+
+
+@pytest.mark.parametrize("answers", [[], [[]], [[b'{"response": 1, "ok"']]])
+def test_the_daemon_goes_away(daemon: Start, answers: list[Any]) -> None:
+    with pytest.raises(DaemonUnavailable, match=r"^the daemon went away: see `journalctl -u flowpi`$"):
+        record(daemon(*answers).config, "start")
+
+
+def test_the_daemon_goes_away_without_a_hello(daemon: Start) -> None:
+    with pytest.raises(DaemonUnavailable, match=r"^the daemon went away"):
+        record(daemon(hello=b"").config, "start")
+
+
+def test_the_daemon_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowpi.client.ANSWER_TIMEOUT_S", 0.05)
+    path = tmp_path / "flowpi.sock"
+    config = Config(publish=PublishSettings(socket=SocketSettings(path=str(path))))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        with pytest.raises(DaemonUnavailable, match=r"^no daemon answers on .* \(timed out\)"):
+            record(config, "start")
+        ends = []
+
+        def greet() -> None:
+            for _ in range(2):
+                end, _ = listener.accept()
+                ends.append(end)
+            end.sendall(json.dumps(HELLO).encode() + b"\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        with pytest.raises(DaemonUnavailable, match=r"^the daemon does not answer: see `journalctl -u flowpi`$"):
+            record(config, "start")
+        thread.join()
+        for end in ends:
+            end.close()
+
+
+class TestListen:
+    def run(self, daemon: Start, capsys: pytest.CaptureFixture[str], *said: Any, **options: Any) -> tuple[Daemon, str]:
+        one = daemon([{"subscribed": []}, *said], [])
+        with pytest.raises(DaemonUnavailable):
+            listen(one.config, **{"filters": [], "text_only": False, **options})
+        return one, capsys.readouterr().out
+
+    def test_messages_are_json_lines(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+        said = [message("state", STATE), message("transcript/final", {"text": "Grüße\n\u2028\u00a0\x1b[31m"})]
+        said.append(error("shutting_down", "the daemon stops"))
+        one, out = self.run(daemon, capsys, *said)
+        assert [json.loads(line) for line in out.splitlines()] == said[:-1]
+        assert "\x1b" not in out
+        assert "Grüße" in out
+        assert one.heard == [{"subscribe": DEFAULT_FILTERS}]
+
+    def test_filters(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+        one, _ = self.run(daemon, capsys, error("shutting_down"), filters=["level", "state"])
+        assert one.heard == [{"subscribe": ["level", "state"]}]
+
+    def test_a_bad_filter(self, daemon: Start) -> None:
+        with pytest.raises(UsageError, match=r"^why$"):
+            listen(daemon([error("bad_filter")]).config, filters=["a#"], text_only=False)
+
+    def test_texts_are_one_a_line_and_safe_for_a_terminal(
+        self, daemon: Start, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        texts = ["Two\nlines.", "", "\x1b]0;title\x07 and \udcff", "Ende."]
+        said = [message("transcript/final", {"text": text}) for text in texts]
+        one, out = self.run(daemon, capsys, *said, error("shutting_down"), text_only=True)
+        assert out.splitlines() == ["Two lines.", " ]0;title  and  ", "Ende."]
+        assert one.heard == [{"subscribe": ["transcript/final"]}]
+
+
+class TestStatus:
+    def test_for_a_person(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+        fault = {"code": "backend", "message": "no answer\x1b", "since": "2023-11-14T22:00:00.000Z"}
+        state = STATE | {"faults": [fault], "spooled": 2}
+        one = daemon([{"response": 1, "ok": True, "status": {"state": state, "stats": STATS, "backlog": BACKLOG}}])
+        assert status(one.config, as_json=False, follow=False) == 0
+        assert one.heard == [{"command": "status", "request": 1}]
+        assert capsys.readouterr().out == (
+            "flowpi          0.1.0 on desk, since 2023-11-14T12:00:00.000Z\n"
+            "state           idle since 2023-11-14T22:13:20.000Z\n"
+            "utterance       -\n"
+            "backend         local\n"
+            "kept for later  3, the oldest since 2023-11-14T21:00:00.000Z, 1 in memory only\n"
+            "dictations      3, 2 delivered, 1 cancelled, 0 dropped, 0 failed\n"
+            "sound lost      0 ms in 0 gaps\n"
+            "last            press to first packet 1.5 ms, release to final 250 ms, final to published 0.25 ms\n"
+            "fault           no answer  (since 2023-11-14T22:00:00.000Z)\n"
+        )
+
+    def test_for_a_program(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+        now = {"state": STATE, "stats": STATS, "backlog": BACKLOG}
+        status(daemon([{"response": 1, "ok": True, "status": now}]).config, as_json=True, follow=False)
+        assert json.loads(capsys.readouterr().out) == now
+
+    def test_followed(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+        recording = STATE | {"state": "recording", "spooled": 1}
+        said = [{"subscribed": []}, message("state", STATE), message("state", recording), error("shutting_down")]
+        one = daemon(said, [])
+        with pytest.raises(DaemonUnavailable):
+            status(one.config, as_json=False, follow=True)
+        assert one.heard == [{"subscribe": ["state", "stats"]}]
+        assert capsys.readouterr().out == (
+            "2023-11-14T22:13:20.000Z idle\n2023-11-14T22:13:20.000Z recording, 1 kept for later\n"
+        )
+
+    def test_followed_by_a_program(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+        said = [{"subscribed": []}, message("stats", STATS), message("state", STATE), error("shutting_down")]
+        with pytest.raises(DaemonUnavailable):
+            status(daemon(said, []).config, as_json=True, follow=True)
+        assert json.loads(capsys.readouterr().out) == {"state": STATE, "stats": STATS}
+
+
+def test_the_command_line_ends_with_the_exit_code(daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    one = daemon([error("microphone", "no sound from 'default'")])
+    path = one.config.publish.socket.path
+    assert main(["record", "start", "-o", f"publish.socket.path={path}"]) == 66
+    assert capsys.readouterr().err == "flowpi: no sound from 'default'\n"

@@ -1,0 +1,147 @@
+"""`flowpi light`: from the command line to the pin."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gpiozero import Device
+from gpiozero.pins.mock import MockFactory, MockPWMPin
+
+from flowpi.cli import main as cli
+from flowpi.config import loading
+from flowpi.config.loading import load_for_light
+from flowpi.config.schema import LedSettings
+from flowpi.core.errors import UsageError
+from flowpi.core.lights import ALL, drawing
+from flowpi.panel import gpio
+from flowpi.panel.gpio import GpioLed
+
+PATIENCE_S = 20.0
+
+
+@pytest.fixture(autouse=True)
+def _no_system_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("FLOWPI_CONFIG", raising=False)
+    monkeypatch.setattr(loading, "DEFAULT_PATH", str(tmp_path / "etc" / "flowpi.yaml"))
+
+
+@pytest.fixture
+def pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockFactory]:
+    """gpiozero's own driver for pins that are not there, on a machine with a chip."""
+    (tmp_path / "gpiochip0").touch()
+    monkeypatch.setattr(gpio, "CHIPS", f"{tmp_path}/gpiochip*")
+    Device.pin_factory = MockFactory(pin_class=MockPWMPin)
+    yield Device.pin_factory
+    Device.pin_factory.reset()
+    Device.pin_factory = None
+
+
+def ends(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = cli.main(["light", *arguments])
+    out, err = capfd.readouterr()
+    return code, out, err
+
+
+def test_without_a_name_all_are_drawn(capfd: pytest.CaptureFixture[str]) -> None:
+    code, out, err = ends(capfd)
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == len(ALL)
+    for line, pattern in zip(out.splitlines(), ALL, strict=True):
+        assert line.split()[:2] == [pattern.name.replace(" ", "-"), drawing(pattern)]
+        assert line.endswith(pattern.meaning)
+
+
+def test_a_pattern_that_there_is_not(capfd: pytest.CaptureFixture[str]) -> None:
+    assert ends(capfd, "disco") == (
+        64, "", "flowpi: there is no pattern 'disco': `flowpi light` shows what there is\n",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_shows_until_a_signal_comes_and_is_dark_then(
+    capfd: pytest.CaptureFixture[str], pins: MockFactory, number: signal.Signals
+) -> None:
+    pin, seen, nobody_tells = pins.pin(22), list[float](), threading.Event()
+
+    def look() -> None:
+        patience = time.monotonic() + PATIENCE_S
+        while not seen and time.monotonic() < patience:
+            if pin.state:
+                seen.append(float(pin.state))
+            nobody_tells.wait(0.005)
+        os.kill(os.getpid(), number)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    code, out, err = ends(capfd, "listening", "-o", "led={pin: 22, brightness: 0.5}")
+    watcher.join()
+    assert (code, out, err) == (0, "", "")
+    assert seen == [0.5]
+    assert pin.function == "input" or pin.state == 0
+
+
+def test_an_led_in_use_is_told(capfd: pytest.CaptureFixture[str], pins: MockFactory) -> None:
+    daemon = GpioLed(27)
+    daemon.open()
+    code, _, err = ends(capfd, "ready")
+    daemon.close()
+    assert code == 69
+    assert err.startswith("flowpi: the LED on GPIO 27 cannot be used (GPIOPinInUse: ")
+    assert "while the daemon runs it has the LED, so stop it (systemctl stop flowpi)" in err
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("led.kind=none", "flowpi: there is no LED: set led.kind\n"),
+        ("led.pin=22", "flowpi: there is no GPIO chip here: set led.kind to what this machine has\n"),
+    ],
+)
+def test_without_an_led_it_says_so(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, setting: str, message: str
+) -> None:
+    monkeypatch.setattr(gpio, "CHIPS", f"{tmp_path}/gpiochip*")
+    assert ends(capfd, "ready", "-o", setting) == (69, "", message)
+
+
+@pytest.mark.parametrize(
+    ("text", "led"),
+    [
+        ("led: {pin: 22}\naudio: {rate: fast}", LedSettings(pin=22)),
+        ("led: {pin: 17}\nbutton: {pin: 99}", LedSettings(pin=17)),  # the button was elsewhere, by intent
+        ("board: aiy-voice-kit\nspol: {}", LedSettings(pin=25)),
+        ("board: aiy-voice-kit\nled: {brightness: 0.5}\nspol: {}", LedSettings(pin=25, brightness=0.5)),
+        ("board: aiy-voice-kit\nled: {brightness: bright}", LedSettings(pin=25)),
+        ("board: nonesuch\nled: {pin: 22}", LedSettings(pin=22)),
+        ("led: {pin: 2200}", LedSettings()),
+        ("led: 3", LedSettings()),
+        ("\x00", LedSettings()),
+        ("{", LedSettings()),
+    ],
+)
+def test_a_wrong_configuration_may_still_say_where_the_led_is(tmp_path: Path, text: str, led: LedSettings) -> None:
+    file = tmp_path / "f.yaml"
+    file.write_text(text)
+    config, wrong = load_for_light(str(file))
+    assert config.led == led
+    assert wrong is not None
+    assert wrong.exit_code == 78
+
+
+def test_a_good_one_is_taken_as_it_is_and_one_that_is_not_there_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "f.yaml"
+    file.write_text("led: {pin: 22}\nspool: {max_mb: 7}")
+    config, wrong = load_for_light(str(file))
+    assert (config.led.pin, config.spool.max_mb, wrong) == (22, 7, None)
+    config, wrong = load_for_light(str(tmp_path / "absent"))
+    assert config.led == LedSettings()
+    assert str(wrong).startswith("there is no configuration file ")
+
+
+def test_what_is_wrong_on_the_command_line_is_no_matter_for_the_led() -> None:
+    with pytest.raises(UsageError):
+        load_for_light(None, ["led"])

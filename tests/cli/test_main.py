@@ -1,0 +1,287 @@
+"""The command line, as a program is run: what it prints where, and its exit code."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flowpi import __version__
+from flowpi.cli import main as cli
+from flowpi.config import loading
+from flowpi.config.schema import Config
+from flowpi.core.errors import DaemonUnavailable
+
+COMMANDS = ["run", "serve", "demo", "record", "listen", "status", "transcribe", "config"]
+QUIET: dict[str, object] = {"config": None, "overrides": [], "verbosity": 0}
+
+
+@pytest.fixture(autouse=True)
+def _no_system_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("FLOWPI_CONFIG", raising=False)
+    monkeypatch.setattr(loading, "DEFAULT_PATH", str(tmp_path / "etc" / "flowpi.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def _log_untouched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowpi.host.systemd.setup_logging", lambda verbosity, *, service: None)
+
+
+def ends(capfd: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    code = cli.main(argv)
+    return code, *capfd.readouterr()
+
+
+# Usage
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "the following arguments are required: COMMAND: see `flowpi --help`"),
+        (["status", "--josn"], "unrecognized arguments: --josn: see `flowpi --help`"),
+        (["run", "now"], "unrecognized arguments: now: see `flowpi --help`"),
+        (["config"], "the following arguments are required: ACTION: see `flowpi config --help`"),
+        (["record"], "the following arguments are required: action: see `flowpi record --help`"),
+        (["transcribe"], "the following arguments are required: FILE: see `flowpi transcribe --help`"),
+        (["status", "-c"], "argument -c/--config: expected one argument: see `flowpi status --help`"),
+        (["demo", "a.wav", "--mic"], "argument --mic: not allowed with argument WAV: see `flowpi demo --help`"),
+        (["config", "show", "-o", "led"], "led is not KEY=VALUE: as in --set audio.device=plughw:CARD=Device"),
+    ],
+)
+def test_usage_errors_end_with_64(capfd: pytest.CaptureFixture[str], argv: list[str], message: str) -> None:
+    assert ends(capfd, *argv) == (64, "", f"flowpi: {message}\n")
+
+
+@pytest.mark.parametrize("argv", [["bogus"], ["record", "again"], ["config", "fix"]])
+def test_an_unknown_word_is_answered_with_those_known(capfd: pytest.CaptureFixture[str], argv: list[str]) -> None:
+    code, out, err = ends(capfd, *argv)
+    assert (code, out) == (64, "")
+    assert err.startswith("flowpi: argument ")
+    assert "invalid choice" in err
+    assert "choose from" in err
+
+
+@pytest.mark.parametrize("argv", [["--version"], ["status", "--version"], ["config", "show", "--version"]])
+def test_version_before_and_after_the_command(capfd: pytest.CaptureFixture[str], argv: list[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main(argv)
+    assert capfd.readouterr() == (f"flowpi {__version__}\n", "")
+
+
+def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main(["--help"])
+    words = capfd.readouterr().out.split()
+    assert set(COMMANDS) <= set(words)
+
+
+def test_common_options_add_up_from_every_place() -> None:
+    arguments = cli.parse(
+        ["-v", "-o", "a=1", "-c", "x", "config", "-o", "b=2", "-v", "show", "-o", "c=3", "-c", "y", "-vv"]
+    )
+    assert arguments.overrides == ["a=1", "b=2", "c=3"]
+    assert arguments.verbosity == 4
+    assert arguments.config == "y"
+    assert cli.parse(["-c", "x", "status"]).config == "x"
+
+
+@pytest.mark.parametrize(
+    ("argv", "command", "options"),
+    [
+        (["run"], cli.run, {}),
+        (["serve"], cli.serve, {"listen": []}),
+        (
+            ["serve", "--listen", "0.0.0.0:8123", "--listen", "unix:/x"],
+            cli.serve,
+            {"overrides": ['server.listen=["0.0.0.0:8123", "unix:/x"]']},
+        ),
+        (["demo"], cli.demo, {"wav": None, "mic": False}),
+        (["demo", "a.wav"], cli.demo, {"wav": "a.wav"}),
+        (["demo", "--mic"], cli.demo, {"mic": True}),
+        (["record", "toggle"], cli.record, {"action": "toggle"}),
+        (["listen"], cli.listen, {"filters": [], "text": False}),
+        (
+            ["listen", "state", "transcript/#", "--text"],
+            cli.listen,
+            {"filters": ["state", "transcript/#"], "text": True},
+        ),
+        (["status", "--json", "--follow"], cli.status, {"json": True, "follow": True}),
+        (["transcribe", "a.wav"], cli.transcribe, {"file": "a.wav", "overrides": []}),
+        (["transcribe", "a.wav", "--backend", "x"], cli.transcribe, {"overrides": ['dictation.backends=["x"]']}),
+        (["config", "check"], cli.config_check, {"reads_config": True}),
+        (["config", "schema"], cli.config_schema, {"reads_config": False}),
+    ],
+)
+def test_what_is_asked(argv: list[str], command: cli.Command, options: dict[str, object]) -> None:
+    found = vars(cli.parse(argv))
+    assert found["command"] is command
+    assert {name: found[name] for name in options | QUIET} == QUIET | options
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["serve", "--listen", "x"], "--set: server.listen.0 must be HOST:PORT or unix:PATH, not 'x'"),
+        (
+            ["transcribe", "a.wav", "--backend", "loca"],
+            "--set: dictation.backends.0 is 'loca', which is not in backends: did you mean local?",
+        ),
+    ],
+)
+def test_short_options_are_checked_as_settings(
+    capfd: pytest.CaptureFixture[str], argv: list[str], message: str
+) -> None:
+    assert ends(capfd, *argv) == (78, "", f"flowpi: {message}\n")
+
+
+# How a command ends
+
+
+def instead(monkeypatch: pytest.MonkeyPatch, command: cli.Command) -> None:
+    monkeypatch.setattr(cli, "status", command)
+
+
+def test_the_exit_code_and_the_configuration_of_a_command(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def status(arguments: argparse.Namespace, config: Config) -> int:
+        return config.led.pin
+
+    instead(monkeypatch, status)
+    assert ends(capfd, "status", "--set", "led.pin=5") == (5, "", "")
+
+
+def test_with_a_bad_configuration_the_daemon_is_asked_all_the_same(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def status(arguments: argparse.Namespace, config: Config) -> int:
+        return 0 if config == Config() else 1
+
+    instead(monkeypatch, status)
+    bad = tmp_path / "flowpi.yaml"
+    bad.write_text("leds: {}")
+    monkeypatch.setenv("FLOWPI_CONFIG", str(bad))
+    code, out, err = ends(capfd, "status")
+    assert (code, out) == (0, "")
+    assert err.startswith(f"flowpi: warning: {bad}, line 1: leds is not a known key")
+    assert ends(capfd, "status", "--config", str(bad))[0] == 78
+    assert ends(capfd, "config", "check")[0] == 78
+
+
+def test_an_error_of_ours_is_one_line(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def status(arguments: argparse.Namespace, config: Config) -> int:
+        raise DaemonUnavailable("no daemon on /run/flowpi/flowpi.sock", "systemctl start flowpi")
+
+    instead(monkeypatch, status)
+    message = "flowpi: no daemon on /run/flowpi/flowpi.sock: systemctl start flowpi\n"
+    assert ends(capfd, "status") == (69, "", message)
+
+
+def test_ctrl_c_is_quiet(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def status(arguments: argparse.Namespace, config: Config) -> int:
+        raise KeyboardInterrupt
+
+    instead(monkeypatch, status)
+    assert ends(capfd, "status") == (130, "", "")
+
+
+def test_a_fault_of_ours_is_one_line_without_what_it_held(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def status(arguments: argparse.Namespace, config: Config) -> int:
+        raise ValueError("s3cret")
+
+    instead(monkeypatch, status)
+    code, out, err = ends(capfd, "status")
+    line = status.__code__.co_firstlineno + 1
+    assert (code, out) == (70, "")
+    assert err == (
+        f"flowpi: internal error (ValueError in test_main.py, line {line}): "
+        "please report it, with what you see when you run it again with -v\n"
+    )
+    code, out, err = ends(capfd, "status", "-v")
+    assert (code, out) == (70, "")
+    assert "Traceback" in err
+
+
+# config
+
+
+def test_config_check(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "f.yaml"
+    file.write_text("publish: {mqtt: {password: s3cret}}")
+    file.chmod(0o644)
+    assert ends(capfd, "config", "check", "-c", str(file)) == (
+        0,
+        f"{file}: ok\n",
+        f"flowpi: warning: {file}: publish.mqtt.password can be read by every user of this machine: "
+        f"chmod 640 {file}, or use {{credential: NAME}} or {{file: PATH}}\n",
+    )
+    file.write_text("audio:\n  ratee: 1")
+    message = f"flowpi: {file}, line 2: audio.ratee is not a known key: did you mean audio.rate?\n"
+    assert ends(capfd, "config", "check", "-c", str(file)) == (78, "", message)
+    assert ends(capfd, "config", "check") == (0, "built-in defaults: ok\n", "")
+
+
+@pytest.mark.parametrize(
+    ("setting", "what"),
+    [
+        ("publish.mqtt.url=mqtt://broker", "publish.mqtt"),
+    ],
+)
+def test_config_check_refuses_what_ends_the_daemon(capfd: pytest.CaptureFixture[str], setting: str, what: str) -> None:
+    code, out, err = ends(capfd, "config", "check", "-o", setting)
+    assert (code, out) == (78, "")
+    assert err.startswith(f"flowpi: configuration: {what} is not in this version of flowpi: ")
+
+
+def test_config_show(capfd: pytest.CaptureFixture[str]) -> None:
+    code, out, err = ends(capfd, "config", "show", "-o", "publish.mqtt.password=s3cret", "-o", "led.pin=5")
+    assert (code, err) == (0, "")
+    tree = yaml.safe_load(out)
+    assert tree["publish"]["mqtt"]["password"] == "***"
+    assert tree["led"]["pin"] == 5
+    assert "s3cret" not in out
+
+
+def test_config_schema_needs_no_good_configuration(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOWPI_CONFIG", "/absent")
+    code, out, err = ends(capfd, "config", "schema")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["title"] == "flowpi.yaml"
+
+
+# As a process
+
+
+def flowpi(*argv: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flowpi", *argv]
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    root = Path(__file__).parents[2]
+    return subprocess.run(
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60, check=False, cwd=root, env=environ
+    )
+
+
+@pytest.mark.parametrize("action", ["schema", "check"])  # more than the buffer of stdout holds, and less
+def test_a_reader_that_goes_away_is_no_error(action: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ended = flowpi("config", action, stdout=writer)
+    finally:
+        os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("module", ["yaml", "numpy", "asyncio", "websockets", "urllib.request"])
+def test_importing_the_command_line_is_cheap(module: str) -> None:
+    program = f"import sys, flowpi.cli.main, flowpi.config.loading; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False, cwd=Path(__file__).parents[2]).returncode == 0

@@ -1,0 +1,118 @@
+"""What a configuration is when it is made: secrets, and the backend that is always there."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flowpi.config import loading
+from flowpi.config.loading import load, masked, to_yaml
+from flowpi.config.schema import LOCAL_URL, Config, FlowSettings, MqttSettings, PublishSettings, Secret
+from flowpi.core.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _no_system_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("FLOWPI_CONFIG", raising=False)
+    monkeypatch.setattr(loading, "DEFAULT_PATH", str(tmp_path / "etc" / "flowpi.yaml"))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "f.yaml"
+
+
+# The local backend
+
+
+def test_local_stays_beside_the_backends_of_the_owner(file: Path) -> None:
+    file.write_text("backends: {x: {kind: flow, url: 'wss://h/ws'}}")
+    assert load(str(file)).backends["local"] == FlowSettings(LOCAL_URL)
+
+
+def test_one_key_of_local_can_be_changed() -> None:
+    config = load(None, ["backends.local.url=ws://pi:8123/api/v1/dash/ws"])
+    assert config.backends["local"] == FlowSettings("ws://pi:8123/api/v1/dash/ws")
+
+
+# Secrets
+
+LITERAL = "s3cret-of-ada"
+
+
+def test_a_secret_never_shows_itself(file: Path) -> None:
+    file.write_text(f"publish: {{mqtt: {{password: {LITERAL}}}}}")
+    config = load(str(file))
+    assert config.publish.mqtt.password is not None
+    assert config.publish.mqtt.password.resolve() == LITERAL
+    for shown in (repr(config), str(config.publish.mqtt.password), f"{config}", to_yaml(masked(config))):
+        assert LITERAL not in shown
+    with pytest.raises(TypeError):
+        json.dumps(config.publish.mqtt.password)
+
+
+def test_masked_names_the_places(file: Path) -> None:
+    config = Config(publish=PublishSettings(mqtt=MqttSettings(password=Secret("file", "/run/p"))))
+    assert masked(config)["publish"]["mqtt"]["password"] == {"file": "/run/p"}
+
+
+def test_secrets_compare_and_so_a_reload_sees_the_change() -> None:
+    assert Secret("literal", "a") == Secret("literal", "a") != Secret("literal", "b")
+    assert Secret("env", "a") != Secret("file", "a")
+    assert len({Secret("env", "a"), Secret("env", "a")}) == 1
+    assert Secret("env", "a") != "a"
+
+
+def test_resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "key").write_text("k3y\n")
+    monkeypatch.setenv("KEY", "k4y")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert Secret("file", str(tmp_path / "key")).resolve() == "k3y"
+    assert Secret("credential", "key").resolve() == "k3y"
+    assert Secret("env", "KEY").resolve() == "k4y"
+
+
+def test_resolve_of_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KEY", raising=False)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert unresolved(Secret("env", "KEY")) == "secret {env: KEY}: $KEY is not set: set it in the environment of flowpi"
+    assert unresolved(Secret("credential", "key")) == (
+        "secret {credential: key}: systemd passed no credentials ($CREDENTIALS_DIRECTORY is not set): "
+        "add LoadCredential=key:PATH to the unit, or use {file: PATH}"
+    )
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert unresolved(Secret("credential", "key")) == (
+        "secret {credential: key}: cannot read it (No such file or directory): add LoadCredential=key:PATH to the unit"
+    )
+    assert unresolved(Secret("credential", "flowpi_backends.cloud.api_key")).endswith(": restart flowpi")
+    assert unresolved(Secret("file", "/absent")) == (
+        "secret {file: /absent}: cannot read it (No such file or directory): "
+        "check that the path is right and the user of flowpi may read it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "it is empty: put the secret there"),
+        (b" \n", "it is empty: put the secret there"),
+        (b"a\r\nHost: evil", "it is not one line of text: put only the secret there"),
+        (b"\xff\xfe", "it is not one line of text: put only the secret there"),
+        (b"a" * 70_000, "the file is too large for a secret: put only the secret into it"),
+    ],
+)
+def test_resolve_of_what_is_no_secret(file: Path, content: bytes, problem: str) -> None:
+    file.write_bytes(content)
+    assert unresolved(Secret("file", str(file))) == f"secret {{file: {file}}}: {problem}"
+
+
+def unresolved(secret: Secret) -> str:
+    with pytest.raises(ConfigError) as caught:
+        secret.resolve()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["", 3, None, {}, {"env": ""}, {"env": "A", "file": "b"}, {"credential": "../a"}, []])
+def test_what_is_no_secret(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^not a secret$"):
+        Secret.parse(value)

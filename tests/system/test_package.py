@@ -1,0 +1,109 @@
+"""The Debian package on both suites, with a real dpkg and a real systemd: it comes, is renewed, and goes again.
+
+What an owner does to install it: `test_readme.py`.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.rig import build
+from tests.rig.container import Container
+from tests.rig.package import older
+from tests.speech import Recording, word_error_rate
+from tests.system.talking import FINAL, speak_from_file
+
+pytestmark = pytest.mark.nspawn
+
+ELSEWHERE = ("dev", "proc", "root", "run", "sys", "tmp", "var/cache", "var/lib/dpkg", "var/lib/systemd", "var/log")
+"""What the system writes on its own, whatever is installed; and where the package lies."""
+
+DPKG = "DEBIAN_FRONTEND=noninteractive dpkg"
+
+
+def listing(container: Container) -> dict[str, str]:
+    """All files: kind, rights, owner, and the content's hash or the link's target."""
+    pruned = " -o ".join(f"-path ./{path}" for path in ELSEWHERE)
+    script = f"cd /; find . -xdev \\( {pruned} \\) -prune -o -printf '%P|%y %m %u:%g %l\\n'"
+    lines = dict(line.split("|", 1) for line in container.sh(script).splitlines() if "|" in line)
+    hashes = container.sh(
+        f"cd /; find . -xdev \\( {pruned} \\) -prune -o -type f -print0 | xargs -0 md5sum --zero", 120
+    )
+    for line in filter(None, hashes.split("\0")):
+        digest, _, path = line.partition("  ./")
+        lines[path] += digest
+    return lines
+
+
+def test_nothing_is_left_behind(bare: Container) -> None:
+    bare.sh("rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-")
+    before = listing(bare)
+    bare.sh(f"{DPKG} --install /root/flowpi.deb && {DPKG} --purge flowpi")
+    bare.sh("rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow-")
+    after = listing(bare)
+    # Groups of devices are anybody's.
+    shared = {"etc/group", "etc/gshadow", "etc/.pwd.lock", "var/lib/dbus", "etc/ld.so.cache"}
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} - shared
+    assert changed == set()
+    assert bare.run("getent passwd flowpi; getent group flowpi").out == ""
+    assert "flowpi" not in bare.sh("systemctl list-unit-files --all; systemctl list-units --all --failed")
+    assert bare.sh("find /var/lib/systemd /run /tmp /var/cache -name '*flowpi*'") == ""
+
+
+def test_removal_keeps_what_is_the_owners(installed: Container, deb: Path) -> None:
+    installed.put(deb, "/root/flowpi.deb")
+    installed.until("systemctl is-active flowpi && systemctl is-active flowpi-asr")
+    assert installed.sh("systemctl is-enabled flowpi flowpi-asr").split() == ["enabled", "enabled"]
+    assert installed.sh("stat -c '%a %U:%G' /etc/flowpi/flowpi.yaml") == "640 root:flowpi\n"
+    installed.sh("echo 'device_id: mine' > /etc/flowpi/flowpi.yaml; echo kept > /var/lib/flowpi/kept")
+    installed.sh(f"{DPKG} --remove flowpi")
+    assert installed.run("systemctl is-active flowpi flowpi-asr").code != 0
+    assert installed.run("test -e /opt/flowpi -o -e /usr/bin/flowpi").code == 1
+    installed.sh(f"{DPKG} --install /root/flowpi.deb")
+    assert "device_id: mine" in installed.sh("flowpi config show")
+    assert installed.sh("cat /var/lib/flowpi/kept") == "kept\n"
+    assert installed.sh("systemctl is-active flowpi flowpi-asr").split() == ["active", "active"]
+    # Also what a broken upgrade left can be purged.
+    installed.sh(f"{DPKG} --unpack /root/flowpi.deb && {DPKG} --purge flowpi", 120)
+    assert installed.run("getent passwd flowpi; systemctl is-active flowpi").out == "inactive\n"
+
+
+@pytest.fixture
+def earlier(usable: None, suite: str, deb: Path, tmp_path: Path) -> Iterator[Container]:
+    """With the version before, in use; the package is its /root/flowpi.deb."""
+    with Container(build.installed(suite, older), tmp_path / "container") as container:
+        container.put(deb, "/root/flowpi.deb")
+        container.until("systemctl is-active flowpi && systemctl is-active flowpi-asr")
+        yield container
+
+
+def test_an_upgrade_keeps_the_dictation_that_it_meets(earlier: Container, spoken: Path, sentence: Recording) -> None:
+    speak_from_file(earlier, spoken)
+    earlier.sh("flowpi record start && sleep 2")
+    state = json.loads(earlier.sh("flowpi status --json"))["state"]
+    assert state["state"] == "recording"
+    earlier.sh(f"{DPKG} --install /root/flowpi.deb", 120)
+    assert earlier.sh("systemctl is-active flowpi flowpi-asr").split() == ["active", "active"]
+    assert earlier.sh("dpkg-query --show --showformat='${Version}' flowpi") != "0.0.1"
+    texts = [json.loads(line) for line in earlier.until(FINAL).splitlines()]
+    assert [text["id"] for text in texts] == [state["utterance"]]
+    assert word_error_rate(sentence.text, texts[0]["text"]) <= 0.25
+    assert json.loads(earlier.sh("flowpi status --json"))["state"]["spooled"] == 0
+
+
+def test_an_upgrade_keeps_a_changed_configuration_and_asks_nothing(earlier: Container) -> None:
+    """Also where the default has changed too, and nobody is there to answer."""
+    default = "/usr/share/flowpi/flowpi.yaml"
+    before = earlier.sh(f"cat {default}")
+    assert before == earlier.sh("cat /etc/flowpi/flowpi.yaml")
+    earlier.sh("echo 'device_id: mine' > /etc/flowpi/flowpi.yaml")
+    said = earlier.sh("dpkg --install /root/flowpi.deb < /dev/null", 120)
+    assert "onfiguration file" not in said
+    assert before != earlier.sh(f"cat {default}")
+    assert earlier.sh("cat /etc/flowpi/flowpi.yaml") == "device_id: mine\n"
+    assert earlier.sh("stat -c '%a %U:%G' /etc/flowpi/flowpi.yaml") == "640 root:flowpi\n"
+    # One that the owner deleted stays so: dpkg calls this at each upgrade.
+    earlier.sh("rm /etc/flowpi/flowpi.yaml; /var/lib/dpkg/info/flowpi.postinst configure 0.0.1")
+    assert earlier.run("test -e /etc/flowpi/flowpi.yaml").code == 1
