@@ -73,7 +73,6 @@ class Daemon:
         led: Led | None = None,
     ) -> None:
         """`reload` reads the configuration again, and raises FlowpiError if it is bad; on a thread."""
-        factory.check_supported(config)
         self._config = config
         self._read_config = reload
         self._notifier = notifier or Notifier({})
@@ -284,7 +283,6 @@ class Daemon:
         if self._read_config is None:
             return
         config = await asyncio.to_thread(self._read_config)
-        factory.check_supported(config)
         # Raised while the spool is full, a limit that counted from the next start would come too late.
         as_before = replace(config, spool=replace(config.spool, max_mb=self._config.spool.max_mb))
         for name in ("device_id", "publish", "spool"):

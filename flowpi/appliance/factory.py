@@ -5,24 +5,10 @@ from flowpi.audio.cues import Cues, NoCues
 from flowpi.audio.source import Source
 from flowpi.config.schema import Config
 from flowpi.core.appliance import Mode, Rules
-from flowpi.core.errors import ConfigError
 from flowpi.core.gestures import Gestures
 
 ENDING_S = 5.0
 """Added to `first_result_timeout_s`: how long the appliance shows that it waits for a text."""
-
-
-def check_supported(config: Config) -> None:
-    """Raises ConfigError for what the contract knows and this version does not do yet: silence would lose words."""
-    publish = config.publish
-    not_yet = {
-        "publish.mqtt": publish.mqtt.url is not None,
-        "publish.command": publish.command.run is not None,
-        "publish.keyboard": publish.keyboard.kind != "none",
-    }
-    for key, wanted in not_yet.items():
-        if wanted:
-            raise ConfigError("configuration", None, key, "is not in this version of flowpi", "take it out")
 
 
 def rules(config: Config) -> Rules:

@@ -34,6 +34,14 @@ Place = tuple[str, int | None]
 """The file, or what stands for one, and the 1-based line."""
 
 
+NOT_YET: dict[str, dict[str, object]] = {
+    "mqtt": {"url": None, "username": None, "password": None, "discovery": True},
+    "command": {"run": None, "timeout_s": 30},
+    "keyboard": {"kind": "none", "layout": "us"},
+}
+"""Sections of `publish` that the reference file of version 0.1.0 held, switched off. Files made from it still load."""
+
+
 def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
     """Make the configuration that `tree` describes; what is absent has its default.
 
@@ -56,6 +64,11 @@ def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
     board = tree.get("board")
     if isinstance(board, str) and board in BOARDS:
         tree = with_board(tree, board)
+    if isinstance(publish := tree.get("publish"), dict):
+        for name in NOT_YET.keys() & publish:
+            if not _is_off(publish[name], NOT_YET[name]):
+                raise error(("publish", name), "is not in this version of flowpi", "take it out")
+        tree = {**tree, "publish": {name: value for name, value in publish.items() if name not in NOT_YET}}
     try:
         config: Config = msgspec.convert(tree, Config, dec_hook=_decode)
     except msgspec.ValidationError as fault:
@@ -63,6 +76,11 @@ def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
     for contradiction in _contradictions(config):
         raise error(*contradiction)
     return config
+
+
+def _is_off(section: object, off: dict[str, object]) -> bool:
+    """Return whether a section asks for nothing: it is empty, or says no more than `off`."""
+    return section is None or (isinstance(section, dict) and section.items() <= off.items())
 
 
 def _decode(kind: type, value: object) -> object:
@@ -111,9 +129,6 @@ def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
             yield ("backends", name), "is not a good name", "use letters, digits, - and _"
         for setting, problem, hint in _backend_contradictions(backend):
             yield ("backends", name, setting), problem, hint
-    if config.publish.mqtt.url is not None:
-        for problem, hint in _bad_url(config.publish.mqtt.url, ("mqtt", "mqtts")):
-            yield ("publish", "mqtt", "url"), problem, hint
     keys = config.server.api_keys or config.server.partners
     for index, address in enumerate(config.server.listen):
         if not address.startswith("unix:") and int(address.rpartition(":")[2]) > 65535:

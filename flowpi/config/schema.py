@@ -249,29 +249,9 @@ class FilesSettings(Struct, frozen=True, forbid_unknown_fields=True):
     keep_days: Annotated[int, Meta(ge=1, le=36_500)] = 30
 
 
-class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    url: Text | None = None
-    username: Text | None = None
-    password: Secret | None = None
-    discovery: bool = True
-
-
-class CommandSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    run: Words | None = None
-    timeout_s: Annotated[float, Meta(ge=0.1, le=3600)] = 30
-
-
-class KeyboardSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    kind: Literal["none", "uinput", "hid"] = "none"
-    layout: Layout = "us"
-
-
 class PublishSettings(Struct, frozen=True, forbid_unknown_fields=True):
     socket: SocketSettings = SocketSettings()
     files: FilesSettings = FilesSettings()
-    mqtt: MqttSettings = MqttSettings()
-    command: CommandSettings = CommandSettings()
-    keyboard: KeyboardSettings = KeyboardSettings()
 
 
 class SpoolSettings(Struct, frozen=True, forbid_unknown_fields=True):

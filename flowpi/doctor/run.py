@@ -10,7 +10,6 @@ from typing import ParamSpec, TypeVar
 
 import msgspec
 
-from flowpi.appliance.factory import check_supported
 from flowpi.backends.chain import make_backends
 from flowpi.config.schema import Config
 from flowpi.core.errors import FlowpiError, NoPermissionError
@@ -58,8 +57,7 @@ def doctor(
     """
     try:
         config = read()
-        check_supported(config)  # what these do not take, the daemon does not
-        make_backends(config)
+        make_backends(config)  # what it does not accept, the daemon does not
     except FlowpiError as error:
         findings = [unusable(error), *asyncio.run(examine_without())]
     else:

@@ -167,13 +167,11 @@ def _take_over(path: Path, etc: Path) -> None:
 
 def _check(boot: "BootFile", etc: Path) -> None:
     """What ends the daemon must not pass here. Raises ConfigError."""
-    from flowpi.appliance.factory import check_supported
     from flowpi.backends.chain import make_backends
     from flowpi.provision.credentials import check_references
 
     try:
         check_references(etc, boot.config)
-        check_supported(boot.config)
         make_backends(boot.config)
     except ConfigError as error:
         raise boot.placed(error) from None

@@ -214,12 +214,12 @@ def test_a_fault_of_ours_is_one_line_without_what_it_held(
 
 def test_config_check(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "f.yaml"
-    file.write_text("publish: {mqtt: {password: s3cret}}")
+    file.write_text("server: {partners: {ward: s3cret}}")
     file.chmod(0o644)
     assert ends(capfd, "config", "check", "-c", str(file)) == (
         0,
         f"{file}: ok\n",
-        f"flowpi: warning: {file}: publish.mqtt.password can be read by every user of this machine: "
+        f"flowpi: warning: {file}: server.partners.ward can be read by every user of this machine: "
         f"chmod 640 {file}, or use {{credential: NAME}} or {{file: PATH}}\n",
     )
     file.write_text("audio:\n  ratee: 1")
@@ -237,14 +237,14 @@ def test_config_check(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None
 def test_config_check_refuses_what_ends_the_daemon(capfd: pytest.CaptureFixture[str], setting: str, what: str) -> None:
     code, out, err = ends(capfd, "config", "check", "-o", setting)
     assert (code, out) == (78, "")
-    assert err.startswith(f"flowpi: configuration: {what} is not in this version of flowpi: ")
+    assert err.startswith(f"flowpi: --set: {what} is not in this version of flowpi: ")
 
 
 def test_config_show(capfd: pytest.CaptureFixture[str]) -> None:
-    code, out, err = ends(capfd, "config", "show", "-o", "publish.mqtt.password=s3cret", "-o", "led.pin=5")
+    code, out, err = ends(capfd, "config", "show", "-o", "server.partners.ward=s3cret", "-o", "led.pin=5")
     assert (code, err) == (0, "")
     tree = yaml.safe_load(out)
-    assert tree["publish"]["mqtt"]["password"] == "***"
+    assert tree["server"]["partners"]["ward"] == "***"
     assert tree["led"]["pin"] == 5
     assert "s3cret" not in out
 

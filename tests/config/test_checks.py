@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from flowpi.config import loading
 from flowpi.config.loading import load
+from flowpi.config.schema import Config
 from flowpi.core.errors import ConfigError, UsageError
 
 REFERENCE = Path(__file__).parents[2] / "config" / "flowpi.yaml"
@@ -45,7 +46,7 @@ def refused(file: Path, text: str, *overrides: str) -> str:
     ("text", "message"),
     [
         ("audio:\n  ratee: 1", "line 2: audio.ratee is not a known key: did you mean audio.rate?"),
-        ("mqtt: {}", "line 1: mqtt is not a known key: did you mean publish.mqtt?"),
+        ("files: {}", "line 1: files is not a known key: did you mean publish.files?"),
         (
             "led: {zzz: 1}",
             "line 1: led.zzz is not a known key: known here: kind, pin, pins, spi, count, brightness, night",
@@ -102,13 +103,13 @@ def refused(file: Path, text: str, *overrides: str) -> str:
         ),
         ("server: {listen: [x]}", "line 1: server.listen.0 must be HOST:PORT or unix:PATH, not 'x'"),
         (
-            "publish:\n  mqtt:\n    password: 12345",
-            "line 3: publish.mqtt.password must be text, {credential: NAME}, {file: PATH} or {env: NAME} or null, "
+            CLOUD + "\n  client_key: 12345}}",
+            "line 2: backends.x.client_key must be text, {credential: NAME}, {file: PATH} or {env: NAME} or null, "
             "not this: put it in quotes, or YAML takes it for something else",
         ),
         (
-            "publish: {mqtt: {password: {credental: k}}}",
-            "line 1: publish.mqtt.password must be text, {credential: NAME}, {file: PATH} or {env: NAME} or null, "
+            CLOUD + "client_key: {credental: k}}}",
+            "line 1: backends.x.client_key must be text, {credential: NAME}, {file: PATH} or {env: NAME} or null, "
             "not a mapping",
         ),
         ("backends: 3", "line 1: backends must be a mapping, not 3"),
@@ -206,10 +207,6 @@ def test_one_bad_value(file: Path, text: str, message: str) -> None:
             "backends.local.url must name an absolute path: as in ws+unix:///run/flowpi/asr.sock",
         ),
         ("backends: {local: {url: 'wss:///ws'}}", "backends.local.url names no host: as in wss://host.example"),
-        (
-            "publish: {mqtt: {url: 'mqtt://ada:k3y@h'}}",
-            "publish.mqtt.url holds a user name or password: they have keys of their own",
-        ),
         (
             CLOUD + "packet_ms: 30}}",
             "backends.x.append_ms is not a multiple of packet_ms 30: an append is whole packets",
@@ -311,3 +308,26 @@ def test_any_override_is_taken_or_refused(override: str) -> None:
 def test_a_url_that_is_no_address(url: str) -> None:
     with pytest.raises(ConfigError, match=r"backends\.house\.url is no address: as in wss?://host\.example:443"):
         load(None, [f"backends.house={{kind: flow, url: '{url}'}}"])
+
+
+# Sections of version 0.1.0
+
+
+def test_a_file_made_from_the_reference_of_0_1_0_still_loads(file: Path) -> None:
+    file.write_text(
+        "publish:\n  mqtt: {url: null, username: null, password: null, discovery: true}\n"
+        "  command: {run: null, timeout_s: 30}\n  keyboard: {kind: none, layout: us}\n"
+    )
+    assert load(str(file)) == Config()
+    file.write_text("publish:\n  mqtt:\n  command: {}\n")
+    assert load(str(file)) == Config()
+
+
+@pytest.mark.parametrize(
+    "section", ["mqtt: {url: 'mqtt://h'}", "mqtt: {password: x}", "command: {run: [tee]}", "keyboard: 3"]
+)
+def test_what_such_a_section_asks_for_is_not_ignored(file: Path, section: str) -> None:
+    name = section.partition(":")[0]
+    assert refused(file, f"publish: {{{section}}}") == (
+        f"f.yaml, line 1: publish.{name} is not in this version of flowpi: take it out"
+    )

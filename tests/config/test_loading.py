@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from flowpi.config import loading
-from flowpi.config.loading import config_path, json_schema, load, masked, to_yaml, warnings
+from flowpi.config.loading import config_path, json_schema, load, masked, secrets, to_yaml, warnings
 from flowpi.config.schema import (
     Config,
     FlowSettings,
@@ -205,11 +205,11 @@ def test_a_date_in_the_context_stays_text(file: Path) -> None:
 
 
 def test_overrides_go_on_top_and_the_last_one_wins(file: Path) -> None:
-    file.write_text("audio: {rate: 8000, device: a}\npublish: {mqtt: {password: x}}")
-    overrides = ["audio.rate=9000", "audio.rate=44100", "publish.mqtt.password={env: P}", "dictation.backends=[local]"]
+    file.write_text(f"audio: {{rate: 8000, device: a}}\n{CLOUD}client_key: x}}}}")
+    overrides = ["audio.rate=9000", "audio.rate=44100", "backends.x.client_key={env: P}", "dictation.backends=[local]"]
     config = load(str(file), overrides)
     assert (config.audio.rate, config.audio.device) == (44100, "a")
-    assert config.publish.mqtt.password == Secret("env", "P")
+    assert dict(secrets(config)) == {("backends", "x", "client_key"): Secret("env", "P")}
 
 
 def test_override_of_null(file: Path) -> None:
@@ -246,7 +246,7 @@ def test_an_override_that_is_none(override: str) -> None:
 
 
 def test_a_literal_that_others_can_read(file: Path) -> None:
-    file.write_text(f"publish: {{mqtt: {{password: {LITERAL}}}}}\n{CLOUD}token: {{url: 'https://h', api_key: k}}}}}}")
+    file.write_text(f"server: {{partners: {{ward: {LITERAL}}}}}\n{CLOUD}token: {{url: 'https://h', api_key: k}}}}}}")
     file.chmod(0o644)
     config = load(str(file))
     advice = (
@@ -254,7 +254,7 @@ def test_a_literal_that_others_can_read(file: Path) -> None:
     )
     assert list(warnings(config, str(file))) == [
         f"{file}: backends.x.token.api_key {advice}",
-        f"{file}: publish.mqtt.password {advice}",
+        f"{file}: server.partners.ward {advice}",
     ]
     file.chmod(0o640)
     assert list(warnings(config, str(file))) == []
@@ -270,7 +270,7 @@ def test_a_literal_in_a_list_or_under_a_name(file: Path) -> None:
 
 
 def test_a_place_is_no_literal(file: Path) -> None:
-    file.write_text("publish: {mqtt: {password: {env: P}}}")
+    file.write_text("server: {partners: {ward: {env: P}}}")
     file.chmod(0o644)
     assert list(warnings(load(str(file)), str(file))) == []
 

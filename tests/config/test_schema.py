@@ -7,7 +7,7 @@ import pytest
 
 from flowpi.config import loading
 from flowpi.config.loading import load, masked, to_yaml
-from flowpi.config.schema import LOCAL_URL, Config, FlowSettings, MqttSettings, PublishSettings, Secret
+from flowpi.config.schema import LOCAL_URL, Config, FlowSettings, Secret, ServerSettings
 from flowpi.core.errors import ConfigError
 
 
@@ -41,19 +41,19 @@ LITERAL = "s3cret-of-ada"
 
 
 def test_a_secret_never_shows_itself(file: Path) -> None:
-    file.write_text(f"publish: {{mqtt: {{password: {LITERAL}}}}}")
+    file.write_text(f"server: {{partners: {{ward: {LITERAL}}}}}")
     config = load(str(file))
-    assert config.publish.mqtt.password is not None
-    assert config.publish.mqtt.password.resolve() == LITERAL
-    for shown in (repr(config), str(config.publish.mqtt.password), f"{config}", to_yaml(masked(config))):
+    secret = config.server.partners["ward"]
+    assert secret.resolve() == LITERAL
+    for shown in (repr(config), str(secret), f"{config}", to_yaml(masked(config))):
         assert LITERAL not in shown
     with pytest.raises(TypeError):
-        json.dumps(config.publish.mqtt.password)
+        json.dumps(secret)
 
 
 def test_masked_names_the_places(file: Path) -> None:
-    config = Config(publish=PublishSettings(mqtt=MqttSettings(password=Secret("file", "/run/p"))))
-    assert masked(config)["publish"]["mqtt"]["password"] == {"file": "/run/p"}
+    config = Config(server=ServerSettings(partners={"ward": Secret("file", "/run/p")}))
+    assert masked(config)["server"]["partners"]["ward"] == {"file": "/run/p"}
 
 
 def test_secrets_compare_and_so_a_reload_sees_the_change() -> None:

@@ -46,7 +46,6 @@ def config_of(directory: Path, **urls: str) -> str:
         "publish": {
             "socket": {"path": str(directory / "flowpi.sock")},
             "files": {"directory": str(directory / "transcripts")},
-            "mqtt": {"password": "canary-mqtt"},
         },
         "spool": {"directory": str(directory / "spool"), "keep_audio": True},
         "button": {"kind": "none"},
