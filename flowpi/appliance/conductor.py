@@ -21,7 +21,7 @@ from flowpi.audio.capture import Capture
 from flowpi.audio.cues import Cue, Cues, NoCues
 from flowpi.audio.utterance import About, Utterance
 from flowpi.core import topics
-from flowpi.core.appliance import MICROPHONE, MUTED, Grip, Idle, Recording, Rules, State, start, step
+from flowpi.core.appliance import Grip, Idle, Recording, Rules, State, start, step
 from flowpi.core.errors import MicrophoneError
 from flowpi.core.events import (
     BeginPart,
@@ -44,8 +44,10 @@ from flowpi.core.events import (
     TellLate,
     Unmute,
 )
+from flowpi.core.faults import MICROPHONE, MUTED, SILENCE, SPOOL
 from flowpi.core.gestures import Gesture, GestureKind, Gestures
-from flowpi.core.lights import KEPT, SILENCE, SPOOL, STARTED, Pattern, light, moment
+from flowpi.core.indicator import light, moment
+from flowpi.core.lights import KEPT, STARTED, Pattern
 from flowpi.core.ulid import UlidFactory
 from flowpi.delivery.delivery import Delivery
 from flowpi.dsp.level import Level
@@ -191,7 +193,7 @@ class Conductor:
             self.outcomes.clear(SILENCE)
 
     def panel_failed(self, part: str, error: Exception) -> None:
-        """`part`: the code of the fault, `lights.BUTTON` or `lights.LED`."""
+        """`part`: the code of the fault, `faults.BUTTON` or `faults.LED`."""
         log.warning("%s", error)
         self.handle(FaultRaised(part, str(error)))
 

@@ -30,7 +30,7 @@ from flowpi.audio.cue_mask import CueMask
 from flowpi.backends import transport
 from flowpi.backends.chain import make_backends
 from flowpi.config.schema import Config
-from flowpi.core import lights, topics
+from flowpi.core import faults, topics
 from flowpi.core.appliance import State
 from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, PanelError
 from flowpi.core.events import FaultRaised
@@ -111,7 +111,7 @@ class Daemon:
         # A name server that does not answer holds a thread for half a minute: others must be left for the disk.
         loop.set_default_executor(ThreadPoolExecutor(THREADS, "worker"))
         device_id = config.device_id or socket.gethostname()
-        self._lamp = LedPlayer(lambda error: self._conductor.panel_failed(lights.LED, error))
+        self._lamp = LedPlayer(lambda error: self._conductor.panel_failed(faults.LED, error))
         self._storage = storage = Storage(config)
         storage.open()
         try:
@@ -209,26 +209,26 @@ class Daemon:
             led.open()
             self._lamp.use(led, lambda: brightness(config.led, datetime.now().astimezone().time()))
         except PanelError as error:
-            self._conductor.panel_failed(lights.LED, error)
+            self._conductor.panel_failed(faults.LED, error)
         try:
             button = button or make_button(config.button, self._button_changed)
             button.open(self._conductor.edge)
             self._button = button
             self._conductor.look = button.is_pressed
         except PanelError as error:
-            self._conductor.panel_failed(lights.BUTTON, error)
+            self._conductor.panel_failed(faults.BUTTON, error)
 
     def _look_at_boot_file(self) -> None:
         if (wrong := boot_config_status.read()) is None:
-            self._conductor.outcomes.clear(lights.BOOT_FILE)
+            self._conductor.outcomes.clear(faults.BOOT_FILE)
         else:
-            self._conductor.handle(FaultRaised(lights.BOOT_FILE, wrong))
+            self._conductor.handle(FaultRaised(faults.BOOT_FILE, wrong))
 
     def _button_changed(self, error: PanelError | None) -> None:
         if error is None:
-            self._conductor.panel_works(lights.BUTTON)
+            self._conductor.panel_works(faults.BUTTON)
         else:
-            self._conductor.panel_failed(lights.BUTTON, error)
+            self._conductor.panel_failed(faults.BUTTON, error)
 
     async def _has_gpio(self) -> bool:
         from flowpi.panel import gpio
@@ -310,8 +310,8 @@ class Daemon:
         if config.button != self._config.button or config.led != self._config.led:
             self._button.close()
             self._lamp.use(NoLed())
-            self._conductor.panel_works(lights.BUTTON)
-            self._conductor.panel_works(lights.LED)
+            self._conductor.panel_works(faults.BUTTON)
+            self._conductor.panel_works(faults.LED)
             await self._open_panel(config)
         self._look_at_boot_file()
         self._config = config

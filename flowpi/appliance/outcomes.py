@@ -26,7 +26,7 @@ from flowpi.core.events import (
     FaultRaised,
     TextDelivered,
 )
-from flowpi.core.lights import BACKEND, NETWORK, QUARANTINE, REFUSED, SPOOL, TRANSCRIPTS
+from flowpi.core.faults import BACKEND, NETWORK, QUARANTINE, REFUSED, SPOOL, TRANSCRIPTS
 from flowpi.host.logfields import MessageId, fields
 from flowpi.publish import messages
 from flowpi.publish.hub import Hub

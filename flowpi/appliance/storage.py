@@ -13,7 +13,7 @@ from typing import TypeVar
 from flowpi.appliance.conductor import Conductor
 from flowpi.audio.utterance import PartId
 from flowpi.config.schema import Config
-from flowpi.core import lights
+from flowpi.core import faults
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, SpoolError
 from flowpi.core.events import FaultRaised
 from flowpi.core.ulid import UlidFactory
@@ -60,9 +60,9 @@ class Storage:
 
     def open(self) -> None:
         """Raises AlreadyRunning if another daemon has the spool."""
-        self._kept = self._try(lights.SPOOL, self.spool.open)
+        self._kept = self._try(faults.SPOOL, self.spool.open)
         try:
-            self._try(lights.TRANSCRIPTS, self.transcripts.open)
+            self._try(faults.TRANSCRIPTS, self.transcripts.open)
             for last in (self.transcripts.last_id(), self._kept[-1].utterance if self._kept else None):
                 if last is not None:
                     self.ids.follow(last)
@@ -88,14 +88,14 @@ class Storage:
         """Until all is open."""
         while self._trouble:
             await asyncio.sleep(OPEN_AGAIN_S)
-            if lights.TRANSCRIPTS in self._trouble:
-                await asyncio.to_thread(self._try, lights.TRANSCRIPTS, self.transcripts.open)
-                if lights.TRANSCRIPTS not in self._trouble:
+            if faults.TRANSCRIPTS in self._trouble:
+                await asyncio.to_thread(self._try, faults.TRANSCRIPTS, self.transcripts.open)
+                if faults.TRANSCRIPTS not in self._trouble:
                     if (last := await asyncio.to_thread(self.transcripts.last_id)) is not None:
                         self.ids.follow(last)
-                    self.conductor.outcomes.clear(lights.TRANSCRIPTS)
-            if lights.SPOOL in self._trouble:
-                kept = await asyncio.to_thread(self._try, lights.SPOOL, self.spool.open)
+                    self.conductor.outcomes.clear(faults.TRANSCRIPTS)
+            if faults.SPOOL in self._trouble:
+                kept = await asyncio.to_thread(self._try, faults.SPOOL, self.spool.open)
                 if kept is not None:
                     await self._take_up_late(kept)
 

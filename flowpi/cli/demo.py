@@ -27,6 +27,7 @@ from flowpi.audio.wav import read_wav
 from flowpi.config.schema import AudioSettings, Config, FlowSettings
 from flowpi.core import topics
 from flowpi.core.errors import EngineUnavailable, FlowpiError, NoInputError, UsageError
+from flowpi.core.faults import MICROPHONE
 from flowpi.dsp.format import BYTES_PER_S
 from flowpi.host.paths import daemon_socket
 from flowpi.panel.button import ScriptedButton
@@ -107,7 +108,7 @@ async def _with_microphone(config: Config) -> int:
     screen = Screen()
     screen.say("server  starting")
     async with _running(config, screen) as (daemon, button, finals):
-        faults = [fault for fault in daemon.state.faults if fault.code == "microphone"]
+        faults = [fault for fault in daemon.state.faults if fault.code == MICROPHONE]
         if faults:
             raise NoInputError(faults[0].message)
         screen.say("press the space bar, talk, and press it again; q ends")

@@ -51,12 +51,7 @@ from flowpi.core.events import (
     ToggleCommanded,
     Unmute,
 )
-
-MICROPHONE = "microphone"
-"""The code of the fault that there is nothing to record from."""
-
-MUTED = "muted"
-"""The code of what is no fault, but forbids a recording as one does: somebody closed the microphone by a long press."""
+from flowpi.core.faults import MICROPHONE, MUTED, Fault, by_urgency, kind_of
 
 START_TIMEOUT_S = 30.0
 """Longer than any device takes to open; then the appliance is Idle with whatever faults it has."""
@@ -108,14 +103,6 @@ class Rules(Struct, frozen=True):
     def pause_s(self) -> float:
         """How much of a part is there to find a pause in: of a short one, its last fifth."""
         return min(PAUSE_S, self.max_utterance_s / 5)
-
-
-class Fault(Struct, frozen=True):
-    """Something is wrong and the owner should know. `since` as `now` of the step that raised it."""
-
-    code: str
-    message: str
-    since: float
 
 
 class _State(Struct, frozen=True):
@@ -189,8 +176,8 @@ def _refuse_starting(state: Starting, event: Any, now: float, rules: Rules) -> S
 
 def _begin(grip: Grip) -> Callable[[Any, Any, float, Rules], Step]:
     def begin(state: Idle | Finishing, event: Any, now: float, rules: Rules) -> Step:
-        for fault in sorted(state.faults, key=lambda fault: fault.code != MUTED):  # who muted it knows the rest
-            if fault.code in (MUTED, MICROPHONE):
+        for fault in by_urgency(state.faults)[:1]:
+            if not kind_of(fault.code).accepts_presses:
                 return state, (Refuse(fault.code, fault.message),)
         recording = Recording(
             now,

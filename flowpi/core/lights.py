@@ -1,4 +1,4 @@
-"""What the LED shows: one table of patterns, and pure functions that say which of them is due.
+"""The patterns of the LED, and how each is drawn in text. `indicator.py` chooses the one to show.
 
 Told apart by rhythm alone, so that one colour of LED, or an eye that sees no colours, is enough. What is shown for
 long while all is well is steady (dark when idle, lit when recording): a blinking LED is a wake-up for each edge.
@@ -7,13 +7,8 @@ An LED with colours adds them. What is well is white or blue, what is not is yel
 kinds of colour blindness keep apart, where red and green are one.
 """
 
-from typing import assert_never
-
 from msgspec import Struct
 from msgspec.structs import replace
-
-from flowpi.core.appliance import MICROPHONE, MUTED, Finishing, Idle, Recording, Starting, State
-from flowpi.core.events import DeadlinePassed, DeliveryDeferred, Event, TextDelivered
 
 
 class Color(Struct, frozen=True):
@@ -116,37 +111,6 @@ ALL = (
 
 MOMENTS = (DELIVERED, KEPT)
 
-BACKEND = "backend"
-"""The code of the fault that no backend gave a text: what was said is kept."""
-
-NETWORK = "network"
-"""The code of the same fault where no backend could even be reached."""
-
-REFUSED = "refused"
-"""The code of the fault that a backend does not work until its owner does something; others may."""
-
-SILENCE = "silence"
-"""The code of the fault that the microphone gives digital silence."""
-
-SPOOL = "spool"
-"""The code of the fault that the disk does not take the audio: what is said is in memory only."""
-
-TRANSCRIPTS = "transcripts"
-"""The code of the fault that the disk does not take the texts: they are out, and are written when it does."""
-
-QUARANTINE = "quarantine"
-"""The code of the fault that files of the spool cannot be read: they wait for their owner."""
-
-BOOT_FILE = "configuration"
-"""The code of the fault that a configuration on the boot partition was refused: the one of before is in force."""
-
-BUTTON = "button"
-LED = "led"
-QUIET = frozenset({BUTTON, LED, QUARANTINE, REFUSED})
-"""Faults that the LED does not tell: commands do the button's work, a broken LED shows nothing, and where no backend
-is left for one that refuses, `BACKEND` says so. What is in quarantine is no news after a day."""
-
-
 DRAWN_S = 3.0
 STEP_S = 0.05
 
@@ -158,49 +122,3 @@ def drawing(pattern: Pattern) -> str:
         return ("#" if pattern.steps[0][0] else ".") * length
     signs = "".join(("#" if brightness else ".") * round(seconds / STEP_S) for brightness, seconds in pattern.steps)
     return signs.ljust(length, ".") if pattern in MOMENTS else (signs * length)[:length]
-
-
-def light(state: State, *, deaf: bool = False, stopping: bool = False) -> Pattern:
-    """What to show now. Faults show only while nothing is going on: what the person does comes first.
-
-    `deaf`: nobody listens to the button yet, only to commands.
-    """
-    if stopping:
-        return SHUTTING_DOWN
-    match state:
-        case Starting():
-            return STARTING
-        case Idle() if deaf:
-            return STARTING
-        case Recording():
-            return LISTENING
-        case Finishing():
-            return WORKING
-        case Idle():
-            codes = {fault.code for fault in state.faults} - QUIET
-            if MUTED in codes:  # by intent, and it explains why no microphone is heard
-                return MUTED_LIGHT
-            if BOOT_FILE in codes:  # it may explain all others
-                return CONFIGURATION
-            if MICROPHONE in codes:
-                return NO_MICROPHONE
-            if codes - {BACKEND, NETWORK}:
-                return TROUBLE
-            if NETWORK in codes:
-                return NO_NETWORK
-            return NO_BACKEND if codes else READY
-        case _:
-            assert_never(state)
-
-
-def moment(before: State, event: Event, after: State) -> Pattern | None:
-    """What to show once because of this step: the one that was awaited has its text, or is kept."""
-    if not (isinstance(before, Finishing) and isinstance(after, Idle)):
-        return None
-    match event:
-        case TextDelivered():
-            return DELIVERED
-        case DeliveryDeferred() | DeadlinePassed():
-            return KEPT
-        case _:
-            return None

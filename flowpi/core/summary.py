@@ -1,7 +1,7 @@
 """How the appliance does, in one line for a person: the status of the unit in `systemctl status flowpi`. Pure."""
 
-from flowpi.core.appliance import MICROPHONE, MUTED, Fault, State
-from flowpi.core.lights import QUIET
+from flowpi.core.appliance import State
+from flowpi.core.faults import by_urgency, kind_of
 
 HEADLINES = {
     "starting": "starting",
@@ -12,14 +12,6 @@ HEADLINES = {
 """By the name of a state; any other speaks for itself."""
 
 
-DEAF = {MUTED: "muted", MICROPHONE: "not ready"}
-"""By the code of a fault that lets nobody dictate. Being muted is none, but told as one."""
-
-
-def _urgency(fault: Fault) -> tuple[int, bool, float]:
-    return (list(DEAF).index(fault.code) if fault.code in DEAF else len(DEAF), fault.code in QUIET, fault.since)
-
-
 def summary(state: State, spooled: int, last: str | None) -> str:
     """The line.
 
@@ -27,11 +19,11 @@ def summary(state: State, spooled: int, last: str | None) -> str:
         spooled: how many utterances are kept for later.
         last: when the last recording ended, in the words of a person's clock; None if there was none since the start.
     """
-    faults = sorted(state.faults, key=_urgency)
+    faults = by_urgency(state.faults)
     messages = list(dict.fromkeys(fault.message for fault in faults))  # one thing can be two faults
     headline = HEADLINES.get(state.name, state.name)
-    if state.name == "idle":
-        headline = next((DEAF[fault.code] for fault in faults if fault.code in DEAF), headline)
+    if state.name == "idle" and faults:
+        headline = kind_of(faults[0].code).headline or headline
     words = [headline, f"last dictation {last}" if last else "no dictation since the start"]
     if spooled:
         words.append(f"{spooled} kept for later")

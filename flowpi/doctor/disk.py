@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flowpi.config.schema import Config
-from flowpi.core import lights
+from flowpi.core.faults import SPOOL, TRANSCRIPTS
 from flowpi.core.ulid import ulid_unix_ms
 from flowpi.doctor.ask import status_of
 from flowpi.doctor.findings import Finding, fine, skipped
@@ -171,7 +171,7 @@ def told(status: dict[str, Any]) -> list[Finding]:
     return [
         Finding(PART, "failure", "not_written", *_halves(fault["message"]))
         for fault in status["state"]["faults"]
-        if fault["code"] in (lights.SPOOL, lights.TRANSCRIPTS)
+        if fault["code"] in (SPOOL, TRANSCRIPTS)
     ]
 
 

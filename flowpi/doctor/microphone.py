@@ -10,9 +10,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from flowpi.config.schema import Config
-from flowpi.core.appliance import MICROPHONE, MUTED
 from flowpi.core.errors import FlowpiError, MicrophoneError
-from flowpi.core.lights import SILENCE
+from flowpi.core.faults import MICROPHONE, MUTED, SILENCE
 from flowpi.doctor.ask import faults_of, levels_of, text_of
 from flowpi.doctor.findings import Finding, fine, skipped
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ

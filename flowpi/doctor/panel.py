@@ -11,6 +11,8 @@ from pathlib import Path
 from flowpi.config.schema import Config
 from flowpi.core import lights, topics
 from flowpi.core.errors import FlowpiError, PanelError, UsageError
+from flowpi.core.faults import BUTTON as BUTTON_FAULT
+from flowpi.core.faults import LED as LED_FAULT
 from flowpi.doctor.ask import events_of, faults_of
 from flowpi.doctor.findings import Finding, fine, skipped
 
@@ -41,7 +43,7 @@ def examine(config: Config) -> list[Finding]:
 def look(config: Config, faults: dict[str, str] | None, devices: Path) -> list[Finding]:
     """`faults`: the daemon's, message by code; None if it does not run. `devices`: /dev."""
     found: list[Finding] = []
-    for part, code, kind in ((BUTTON, lights.BUTTON, config.button.kind), (LED, lights.LED, config.led.kind)):
+    for part, code, kind in ((BUTTON, BUTTON_FAULT, config.button.kind), (LED, LED_FAULT, config.led.kind)):
         if kind == "none":
             continue
         if faults is not None and code in faults:

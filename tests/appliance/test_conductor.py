@@ -19,11 +19,12 @@ from flowpi.backends.result import Timings
 from flowpi.core.appliance import Mode, Rules, State
 from flowpi.core.errors import MicrophoneError, PanelError, SpoolError
 from flowpi.core.events import StopCommanded
+from flowpi.core.faults import LED
 from flowpi.core.gestures import Gestures
+from flowpi.core.indicator import light
 from flowpi.core.lights import (
     DELIVERED,
     KEPT,
-    LED,
     MUTED_LIGHT,
     NO_BACKEND,
     NO_NETWORK,
@@ -31,7 +32,6 @@ from flowpi.core.lights import (
     SHUTTING_DOWN,
     STARTING,
     Pattern,
-    light,
 )
 from flowpi.core.ulid import UlidFactory, is_ulid
 from flowpi.delivery.backlog import Waiting

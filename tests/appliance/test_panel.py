@@ -15,7 +15,8 @@ from flowpi.audio.cues import Cue
 from flowpi.audio.tones import tone
 from flowpi.backends import transport
 from flowpi.config.loading import load
-from flowpi.core.lights import CONFIGURATION, DARK, DELIVERED, READY, SHUTTING_DOWN, STARTING, Color, light
+from flowpi.core.indicator import light
+from flowpi.core.lights import CONFIGURATION, DARK, DELIVERED, READY, SHUTTING_DOWN, STARTING, Color
 from flowpi.host import boot_config_status
 from flowpi.panel.button import ScriptedButton
 from flowpi.panel.led import RecordingLed

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from flowpi.core.appliance import (
     JUST_AFTER_S,
     LONGEST_S,
-    MICROPHONE,
-    MUTED,
     TABLE,
     Finishing,
     Grip,
@@ -52,7 +50,9 @@ from flowpi.core.events import (
     ToggleCommanded,
     Unmute,
 )
-from flowpi.core.lights import LISTENING, light
+from flowpi.core.faults import MICROPHONE, MUTED, SPOOL
+from flowpi.core.indicator import light
+from flowpi.core.lights import LISTENING
 
 STATES = (Starting, Idle, Recording, Finishing)
 RULES = Rules()
@@ -281,7 +281,7 @@ def test_a_fault_keeps_its_first_time_and_takes_the_newest_words() -> None:
 
 
 ids = st.sampled_from("ABC")
-codes = st.sampled_from([MICROPHONE, "backend", "disk"])
+codes = st.sampled_from([MICROPHONE, "backend", SPOOL])
 events = st.one_of(
     st.just(Started()),
     st.builds(ButtonReleased, st.booleans()),

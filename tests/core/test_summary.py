@@ -1,7 +1,7 @@
 import pytest
 
-from flowpi.core.appliance import Fault, Finishing, Grip, Idle, Recording, Starting, State
-from flowpi.core.lights import BACKEND, QUARANTINE, REFUSED
+from flowpi.core.appliance import Finishing, Grip, Idle, Recording, Starting, State
+from flowpi.core.faults import BACKEND, QUARANTINE, REFUSED, Fault
 from flowpi.core.summary import summary
 
 WHEN = "2026-11-21 14:03"

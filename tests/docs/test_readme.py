@@ -19,6 +19,7 @@ from flowpi.cli import main as cli
 from flowpi.config.loading import load, masked
 from flowpi.config.schema import Config, FlowSettings, Secret, SukiSettings
 from flowpi.core import errors, lights, topics
+from flowpi.core.faults import KINDS
 from flowpi.core.lights import Pattern
 from flowpi.publish import messages
 from tests.rig.appliance import PATIENCE_S, Appliance
@@ -173,6 +174,15 @@ def test_every_topic_and_its_members_are_in_the_table() -> None:
     assert {topic for topic, row in table.items() if row[1] == "yes"} == topics.RETAINED
     for topic, payload in payloads.items():
         assert code(table[topic][2]) == list(payload.__struct_fields__), topic
+
+
+def test_every_fault_is_in_the_table_in_its_order() -> None:
+    """A family has a row when something raises a fault of it."""
+    assert rows(section("Faults"))[1:] == [
+        [f"`{kind.code}`", "yes" if kind.accepts_presses else "no", kind.pattern.name, kind.sentence]
+        for kind in KINDS
+        if not kind.code.endswith(".NAME")
+    ]
 
 
 def test_the_python_program_reads_a_dictation(tmp_path: Path, microphone: Microphone) -> None:

@@ -3,7 +3,8 @@ import socket
 
 import pytest
 
-from flowpi.core.appliance import Fault, Finishing, Grip, Idle, Recording
+from flowpi.core.appliance import Finishing, Grip, Idle, Recording
+from flowpi.core.faults import Fault
 from flowpi.host.logfields import MessageId
 from flowpi.host.reporter import Reporter
 from flowpi.host.systemd import Notifier

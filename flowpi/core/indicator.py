@@ -1,0 +1,55 @@
+"""Chooses the pattern that the LED shows: `light` for a state, `moment` for a step between two. Pure."""
+
+from typing import assert_never
+
+from flowpi.core.appliance import Finishing, Idle, Recording, Starting, State
+from flowpi.core.events import DeadlinePassed, DeliveryDeferred, Event, TextDelivered
+from flowpi.core.faults import most_visible
+from flowpi.core.lights import (
+    DELIVERED,
+    KEPT,
+    LISTENING,
+    READY,
+    SHUTTING_DOWN,
+    STARTING,
+    WORKING,
+    Pattern,
+)
+
+
+def light(state: State, *, deaf: bool = False, stopping: bool = False) -> Pattern:
+    """Return the pattern to show now. Faults show only while nothing goes on: what the user does comes first.
+
+    Args:
+        deaf: the button is not open yet, and only commands are accepted.
+        stopping: the daemon is shutting down.
+    """
+    if stopping:
+        return SHUTTING_DOWN
+    match state:
+        case Starting():
+            return STARTING
+        case Idle() if deaf:
+            return STARTING
+        case Recording():
+            return LISTENING
+        case Finishing():
+            return WORKING
+        case Idle():
+            kind = most_visible(state.faults)
+            return kind.pattern if kind else READY
+        case _:
+            assert_never(state)
+
+
+def moment(before: State, event: Event, after: State) -> Pattern | None:
+    """Return what to show once because of this step: the awaited utterance has its text, or is kept."""
+    if not (isinstance(before, Finishing) and isinstance(after, Idle)):
+        return None
+    match event:
+        case TextDelivered():
+            return DELIVERED
+        case DeliveryDeferred() | DeadlinePassed():
+            return KEPT
+        case _:
+            return None
