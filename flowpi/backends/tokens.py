@@ -277,7 +277,7 @@ async def _output(name: str, command: tuple[str, ...]) -> Any:
         reason = getattr(error, "strerror", None) or "not a command"
         hint = f"check backends.{name}.token.command"
         if isinstance(error, PermissionError):
-            hint += "; the service starts it only with ExecPaths= in a drop-in, see docs/services.md"
+            hint += "; the service starts it only with ExecPaths= in a drop-in, see docs/backends.md"
         raise CredentialError(
             f"the command for the key of backend {name!r} cannot run ({reason.lower()})", hint
         ) from None

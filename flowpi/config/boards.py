@@ -6,7 +6,7 @@ Imported by the configuration; imports nothing.
 from typing import Any
 
 BOARDS: dict[str, dict[str, dict[str, Any]]] = {
-    # The wiring of the README, which is also the default of each key.
+    # The wiring of docs/hardware.md, which is also the default of each key.
     "plain": {
         "button": {"kind": "gpio", "pin": 17, "active": "low"},
         "led": {"kind": "gpio", "pin": 27},

@@ -1,6 +1,6 @@
 """The table of faults: what each code means, how bad it is, and what the LED shows for it.
 
-A new fault is a code and a row here, and its row in the README. The appliance, the LED, the status line and the tests
+A new fault is a code and a row here, and its row in docs/api.md. The appliance, the LED, the status line and the tests
 of the documentation read `KINDS`; whoever raises a fault names its code. All faults share two entries of the journal,
 `MessageId.FAULT_RAISED` and `MessageId.FAULT_CLEARED`, which carry the code.
 """

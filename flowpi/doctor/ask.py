@@ -16,7 +16,7 @@ from flowpi.setup.machine import owned_by_package
 COMMAND_S = 10.0
 
 REINSTALL = "sudo apt-get install --reinstall --yes ./dist/flowpi_*.deb"
-"""Where `make deb` left it, as the README says."""
+"""Where `make deb` left it, as docs/install.md says."""
 
 
 def said(*command: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The payloads of the topics (`docs`: the table of topics in the README), and those of the local socket.
+"""The payloads of the topics (the table of topics in docs/api.md), and those of the local socket.
 
 Times are RFC 3339 in UTC; durations are seconds.
 """

@@ -1,4 +1,4 @@
-"""The local socket: newline-delimited JSON for the programs of this machine (README, "The socket").
+"""The local socket: newline-delimited JSON for the programs of this machine (docs/api.md, "The socket").
 
 A client is a subscriber like any other. One that does not read has its messages queued up to `MAX_QUEUE_BYTES` and is
 then dropped with a reason; one that sends rubbish gets an error with a reason. Neither slows anybody else.

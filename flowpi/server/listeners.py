@@ -98,7 +98,7 @@ def _open_tcp(address: TcpAddress) -> socket.socket:
     except OSError as error:
         hint = ""
         if error.errno == errno.EAFNOSUPPORT:
-            hint = "flowpi-asr.service has no network as it comes: docs/services.md has the lines that give it one"
+            hint = "flowpi-asr.service has no network as it comes: docs/backends.md has the lines that give it one"
         raise CannotCreateError(f"cannot listen on {address.host} ({error.strerror})", hint) from error
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

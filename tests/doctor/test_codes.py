@@ -8,10 +8,11 @@ import pytest
 
 from flowpi.doctor import findings
 from flowpi.doctor.findings import CODES, Finding
+from tests.docs.documents import section
 
 PACKAGE = Path(findings.__file__).parent
 TESTS = Path(__file__).parent
-MANUAL = Path("docs/doctor.md")
+MANUAL = section("docs/operations.md", "What the doctor finds")
 
 
 def words(files: list[Path]) -> set[str]:
@@ -35,7 +36,7 @@ def test_each_code_is_provoked() -> None:
 
 
 def test_each_code_is_in_the_manual_and_no_other() -> None:
-    table = [line for line in MANUAL.read_text().splitlines() if line.startswith("| ") and "`" in line]
+    table = [line for line in MANUAL.splitlines() if line.startswith("| ") and "`" in line]
     said = {word for line in table for word in re.findall(r"`([a-z_]+)`", line.split("|")[2])}
     assert said == set(CODES)
 

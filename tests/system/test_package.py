@@ -1,6 +1,6 @@
 """The Debian package on both suites, with a real dpkg and a real systemd: it comes, is renewed, and goes again.
 
-What an owner does to install it: `test_readme.py`.
+What a user types to install it: `test_install.py`.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The README's chapter on installation, word by word, by a person with a clone and sudo, on a Debian with no network.
+"""The chapter on installation, word by word, by a person with a clone and sudo, on a Debian with no network.
 
 What needs a network has a stand-in: `make deb` was run by the rig on the same release, apt has what it is asked for,
 and pip has a directory of wheels.
@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.test_readme import blocks, section
+from tests.docs.documents import blocks, section
 from tests.rig.container import Container
 from tests.rig.package import copy_sources, desk, wheels
 
 pytestmark = pytest.mark.nspawn
 
-CHAPTER = section("Install on a Pi")
+CHAPTER = section("docs/install.md", "Install on a Pi")
 PACKAGE, PIP = (block.splitlines() for block in blocks("sh", CHAPTER))
 
 IN_WORDS = {
@@ -56,7 +56,7 @@ def clone(usable: None, suite: str, tmp_path: Path) -> Iterator[Container]:
 
 @pytest.fixture
 def with_wheels(usable: None, tmp_path: Path) -> Iterator[Container]:
-    """On Trixie the README sends to the package."""
+    """On Trixie the document sends to the package."""
     with person([wheels("bookworm"), desk("bookworm")], tmp_path / "container") as container:
         yield container
 
