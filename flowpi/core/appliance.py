@@ -267,8 +267,8 @@ def _mute(state: Idle | Finishing, event: LongPressed, now: float, rules: Rules)
         heard, _ = _clear_fault(state, FaultCleared(MUTED), now, rules)
         return heard, (Unmute(),)
     message = f"the microphone is muted: hold the button for {rules.long_s:g} s, or restart flowpi, to unmute it"
-    deaf, _ = _raise_fault(state, FaultRaised(MUTED, message), now, rules)
-    return deaf, (Mute(),)
+    muted, _ = _raise_fault(state, FaultRaised(MUTED, message), now, rules)
+    return muted, (Mute(),)
 
 
 def _mute_recording(state: Recording, event: LongPressed, now: float, rules: Rules) -> Step:
