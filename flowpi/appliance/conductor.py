@@ -80,7 +80,7 @@ class Conductor:
         gestures: Gestures,
         *,
         hub: Hub,
-        lamp: LedPlayer,
+        led_player: LedPlayer,
         ids: UlidFactory,
         commit: Commit,
         on_state: Callable[[State, int], None],
@@ -89,7 +89,7 @@ class Conductor:
         self._gestures = gestures
         self._rules = rules
         self._hub = hub
-        self._lamp = lamp
+        self._led_player = led_player
         self._ids = ids
         self._on_state = on_state
         self._loop = asyncio.get_running_loop()
@@ -107,7 +107,7 @@ class Conductor:
         self._refusal: Refuse | None = None
         self._moment: Pattern | None = None
         """To be shown once, before what is."""
-        self._deaf = True
+        self._commands_only = True
         self._stopping = False
         self.cues: Cues = NoCues()
         self._ending: set[asyncio.Task[None]] = set()
@@ -130,21 +130,21 @@ class Conductor:
 
     def settled(self) -> None:
         """The button is there too, or is known to be missing: show that the appliance starts until it was seen."""
-        self._deaf = False
-        self._lamp.show(self._light(), once=STARTED if isinstance(self._state, Idle) else None, at_once=False)
+        self._commands_only = False
+        self._led_player.show(self._light(), once=STARTED if isinstance(self._state, Idle) else None, at_once=False)
 
     def stop(self) -> None:
         """Show until the end that the appliance stops."""
         self._stopping = True
-        self._lamp.show(self._light())
+        self._led_player.show(self._light())
 
     async def quiet(self) -> None:
         """Until nothing is being recorded, post-rolls included."""
         while growing := self.outcomes.growing():
             await growing[0].wait_complete()
 
-    def use(self, rules: Rules, gestures: Gestures) -> None:
-        """After a change of the configuration."""
+    def replace(self, rules: Rules, gestures: Gestures) -> None:
+        """Use the rules and gestures of a new configuration."""
         self._rules, self._gestures = rules, gestures
 
     # Events.
@@ -349,7 +349,7 @@ class Conductor:
         once, self._moment = self._moment, None
         if once is KEPT and isinstance(state, Idle):
             self.cues.play(Cue.KEPT)
-        self._lamp.show(
+        self._led_player.show(
             self._light(),
             once=once if isinstance(state, Idle) else None,
             at_once=not isinstance(state, Idle) or self._stopping,
@@ -363,7 +363,7 @@ class Conductor:
         self._on_state(state, self.delivery.spooled)
 
     def _light(self) -> Pattern:
-        return light(self._state, deaf=self._deaf, stopping=self._stopping)
+        return light(self._state, commands_only=self._commands_only, stopping=self._stopping)
 
     def _payload(self) -> messages.StatePayload:
         wall_offset = time.time() - self._loop.time()

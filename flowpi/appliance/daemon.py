@@ -111,7 +111,7 @@ class Daemon:
         # A name server that does not answer holds a thread for half a minute: others must be left for the disk.
         loop.set_default_executor(ThreadPoolExecutor(THREADS, "worker"))
         device_id = config.device_id or socket.gethostname()
-        self._lamp = LedPlayer(lambda error: self._conductor.panel_failed(faults.LED, error))
+        self._led_player = LedPlayer(lambda error: self._conductor.panel_failed(faults.LED, error))
         self._storage = storage = Storage(config)
         storage.open()
         try:
@@ -119,10 +119,10 @@ class Daemon:
                 factory.rules(config),
                 factory.gestures(config),
                 hub=self.hub,
-                lamp=self._lamp,
+                led_player=self._led_player,
                 ids=storage.ids,
                 commit=storage.transcripts.append,
-                on_state=self._tell_systemd,
+                on_state=self._report,
             )
             local = LocalSocket(
                 self.hub,
@@ -137,8 +137,8 @@ class Daemon:
             self._conductor.open(self._capture, self._delivery)
             self._conductor.cues = factory.make_cues(config, self._mask)
             storage.conductor = self._conductor
-            storage.tell()
-            self._look_at_boot_file()
+            storage.raise_faults()
+            self._check_boot_file()
             await local.open()
             self.hub.publish(topics.AVAILABILITY, "online")
             self._capture.start()
@@ -163,10 +163,10 @@ class Daemon:
                 self._notifier.stopping()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(STOP_S):
-                        await asyncio.gather(self._close(local), self._lamp.played())
+                        await asyncio.gather(self._close(local), self._led_player.played())
         finally:
             storage.close()
-            self._lamp.close()  # dark when all is on the disk
+            self._led_player.close()  # dark when all is on the disk
 
     async def _close(self, local: LocalSocket) -> None:
         """First nothing new, then the end of what is being said, then what waits for others.
@@ -187,7 +187,7 @@ class Daemon:
         await self._open_panel(config)
         self._conductor.settled()
         await asyncio.to_thread(transport.preload)
-        await self._storage.take_up()
+        await self._storage.resume()
         self.settled.set()
         gc.freeze()  # what lives as long as the daemon is never looked through again
         await self._storage.keep_opening()
@@ -207,7 +207,7 @@ class Daemon:
         try:
             led = led or make_led(config.led)
             led.open()
-            self._lamp.use(led, lambda: brightness(config.led, datetime.now().astimezone().time()))
+            self._led_player.replace(led, lambda: brightness(config.led, datetime.now().astimezone().time()))
         except PanelError as error:
             self._conductor.panel_failed(faults.LED, error)
         try:
@@ -218,7 +218,7 @@ class Daemon:
         except PanelError as error:
             self._conductor.panel_failed(faults.BUTTON, error)
 
-    def _look_at_boot_file(self) -> None:
+    def _check_boot_file(self) -> None:
         if (wrong := boot_config_status.read()) is None:
             self._conductor.outcomes.clear(faults.BOOT_FILE)
         else:
@@ -271,14 +271,14 @@ class Daemon:
             self._reloading.clear()
             self._notifier.reloading()
             try:
-                await self._take_over()
+                await self._apply()
             except FlowpiError as error:
                 log.error("%s: %s", NOT_RELOADED, error, extra=fields(MessageId.NOT_RELOADED))
             except Exception:
                 log.exception(NOT_RELOADED, extra=fields(MessageId.NOT_RELOADED))
             self._notifier.ready()
 
-    async def _take_over(self) -> None:
+    async def _apply(self) -> None:
         """Use a new configuration for microphone, panel, dictation and backends. Raises what is wrong with it."""
         if self._read_config is None:
             return
@@ -290,8 +290,8 @@ class Daemon:
                 log.warning("a change of %s counts from the next start", name)
         backends = make_backends(config)
         await self._conductor.quiet()  # not in the middle of a word
-        self._conductor.use(factory.rules(config), factory.gestures(config))
-        self._storage.use(config)
+        self._conductor.replace(factory.rules(config), factory.gestures(config))
+        self._storage.apply(config)
         self._delivery.use(backends)
         if config.audio != self._config.audio:
             self._capture.close()
@@ -309,11 +309,11 @@ class Daemon:
             self._conductor.cues = factory.make_cues(config, self._mask)
         if config.button != self._config.button or config.led != self._config.led:
             self._button.close()
-            self._lamp.use(NoLed())
+            self._led_player.replace(NoLed())
             self._conductor.panel_works(faults.BUTTON)
             self._conductor.panel_works(faults.LED)
             await self._open_panel(config)
-        self._look_at_boot_file()
+        self._check_boot_file()
         self._config = config
         log.info("configuration reloaded", extra=fields(MessageId.RELOADED))
 
@@ -332,7 +332,7 @@ class Daemon:
         if self.ready.is_set():
             self._capture.metering = self.hub.wants(topics.LEVEL)
 
-    def _tell_systemd(self, state: State, spooled: int) -> None:
+    def _report(self, state: State, spooled: int) -> None:
         self._reporter.show(state, spooled)
 
 

@@ -1,4 +1,4 @@
-"""The disk over the life of the daemon: spool and transcripts, opened at the start or as soon as that is possible.
+"""The disk while the daemon runs: spool and transcripts, opened at the start or as soon as that is possible.
 
 A disk that is full, read-only or broken is a fault to live with, not the end: what is said is in memory meanwhile.
 """
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Storage:
-    """`open`, set `conductor`, then `take_up`; `keep_opening` and `expire` are tasks; `close` at the end.
+    """`open`, set `conductor`, then `resume`; `keep_opening` and `expire` are tasks; `close` at the end.
 
     Attributes:
         ids: of new utterances, behind all that the disk knows.
@@ -75,13 +75,13 @@ class Storage:
         self.spool.close()
         self.transcripts.close()
 
-    def tell(self) -> None:
-        """What could not be opened, as faults."""
+    def raise_faults(self) -> None:
+        """Raise a fault for each folder that could not be opened."""
         for code, error in self._trouble.items():
             self.conductor.handle(FaultRaised(code, str(error)))
 
-    async def take_up(self) -> None:
-        """Begin to deliver what an earlier life left."""
+    async def resume(self) -> None:
+        """Begin to deliver what earlier runs left."""
         self.conductor.delivery.start(await self._undelivered(self._kept or []))
 
     async def keep_opening(self) -> None:
@@ -97,10 +97,10 @@ class Storage:
             if faults.SPOOL in self._trouble:
                 kept = await asyncio.to_thread(self._try, faults.SPOOL, self.spool.open)
                 if kept is not None:
-                    await self._take_up_late(kept)
+                    await self._resume_late(kept)
 
-    def use(self, config: Config) -> None:
-        """Another `spool.max_mb`."""
+    def apply(self, config: Config) -> None:
+        """Use the `spool.max_mb` of a new configuration."""
         self.spool.limit(config.spool.max_mb * 1_000_000)
 
     async def expire(self) -> None:
@@ -125,7 +125,7 @@ class Storage:
         self._trouble.pop(code, None)
         return done
 
-    async def _take_up_late(self, kept: list[PartId]) -> None:
+    async def _resume_late(self, kept: list[PartId]) -> None:
         if kept:
             self.ids.follow(kept[-1].utterance)
         self.conductor.delivery.add(await self._undelivered(kept))

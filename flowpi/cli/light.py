@@ -62,12 +62,12 @@ async def _show(pattern: Pattern, led: LedSettings) -> None:
     except PanelError as error:
         hint = f"while the daemon runs it has the LED, so stop it (systemctl stop flowpi); or {error.hint}"
         raise PanelError(error.message, hint) from error
-    lamp = LedPlayer(end)
-    lamp.use(driver, lambda: brightness(led, datetime.now().astimezone().time()))
-    lamp.show(pattern)
+    led_player = LedPlayer(end)
+    led_player.replace(driver, lambda: brightness(led, datetime.now().astimezone().time()))
+    led_player.show(pattern)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, end)
     failure: Exception | None = await over
-    lamp.close()
+    led_player.close()
     if failure is not None:
         raise failure

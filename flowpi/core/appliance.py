@@ -1,20 +1,20 @@
 """The dictation appliance as one table: `step(state, event, now, rules)` gives the next state and the effects.
 
-Theory of operation. The states follow what the person sees:
+Theory of operation. The states follow what the user sees:
 
     Starting --Started--> Idle --press--> Recording --release--> Finishing --text, or kept--> Idle
 
-Recording is the only state in which speech is being kept by intent. It is held by a finger (`Grip.HELD`) or goes on
-by itself after a tap or a command (`Grip.LATCHED`). Speech that is longer than a backend takes goes on in parts, and
-`LONGEST_S` is the end of one that somebody forgot. Finishing waits for the text; it never stands in the way of the
-next press, which starts a new utterance at once while the delivery of the one before goes on. A long press that was
-not meant for speech mutes: the fault `MUTED` stands until another one takes it back. If something is being recorded
-meanwhile, nobody knows better than who holds the button: it goes on to the release, and is delivered. Every state but
-Idle has a deadline, so a lost release, a dead backend or a bug leads back to Idle in a quiet world.
+Recording is the only state in which speech is kept on purpose. A finger holds it (`Grip.HELD`), or it goes on by
+itself after a tap or a command (`Grip.LATCHED`). Speech longer than a backend accepts continues in parts, and
+`LONGEST_S` ends a recording that somebody forgot. Finishing waits for the text; it never delays the next press, which
+starts a new utterance at once while the delivery of the previous one goes on. A long press that was not meant for
+speech mutes: the fault `MUTED` stands until another long press clears it. A recording that is going on meanwhile
+continues until the release, and is delivered: whoever holds the button decides. Every state but Idle has a deadline,
+so after a lost release, a dead backend or a bug the appliance returns to Idle when nothing else happens.
 
-All transitions are in this file. `TABLE` names each pair of state and event, the ignored ones too; a test says that
-none is missing. Nothing here knows what a microphone, a socket or a thread is: whoever drives it carries out the
-effects in order and calls `step` with `DeadlinePassed` once `state.deadline` is over.
+All transitions are in this file. `TABLE` lists every pair of state and event, the ignored ones too; a test checks that
+none is missing. Microphone, sockets and threads are elsewhere: the driver of the table carries out the effects in order
+and calls `step` with `DeadlinePassed` once `state.deadline` has passed.
 """
 
 import enum
@@ -54,22 +54,20 @@ from flowpi.core.events import (
 from flowpi.core.faults import MICROPHONE, MUTED, Fault, by_urgency, kind_of
 
 START_TIMEOUT_S = 30.0
-"""Longer than any device takes to open; then the appliance is Idle with whatever faults it has."""
-
+"""Longer than any device needs to open; then the appliance is Idle with whatever faults it has."""
 
 JUST_AFTER_S = 2.0
-"""How long after its end a double tap still cancels a recording by way of a new one that its first tap begins."""
-
+"""How long after a recording a double tap still cancels it, although its first tap begins a new one."""
 
 LONGEST_S = 4 * 3600.0
-"""A recording that goes on for so long was forgotten, or its button is stuck."""
+"""The length at which a recording must have been forgotten, or its button is stuck."""
 
 PAUSE_S = 10.0
-"""So long before the greatest length of a part a pause in the speech is looked for, to begin the next part there."""
+"""How long before the greatest length of a part to look for a pause in the speech, where the next part can begin."""
 
 
 class Mode(enum.Enum):
-    """What the button means, `button.mode`."""
+    """What a press of the button means: `button.mode`."""
 
     HOLD = "hold"
     TOGGLE = "toggle"
@@ -81,27 +79,29 @@ class Grip(enum.Enum):
 
     HELD = "held"
     AGAIN = "again"
-    """Held by a press that follows a tap: it is speech, the other half of a double tap, or a long press, as it ends."""
+    """Held by a press that follows a tap. Its end decides: speech, the second half of a double tap, or a long press."""
     LATCHED = "latched"
     LATCHING = "latching"
-    """It will be latched: with `Mode.TOGGLE`, while the press that began it goes on."""
+    """About to be latched: in `Mode.TOGGLE`, while the press that began the recording goes on."""
 
 
 class Rules(Struct, frozen=True):
-    """The owner's choices, from the configuration.
+    """The user's choices, from the configuration.
 
-    `max_utterance_s`: longer speech goes on in a next part. `long_s`: how long a press is that mutes; for messages.
+    Attributes:
+        max_utterance_s: the greatest length of a part; longer speech continues in the next one.
+        long_s: how long a press must last to mute; for messages only.
     """
 
     mode: Mode = Mode.AUTO
     max_utterance_s: float = 330.0
     finish_timeout_s: float = 30.0
-    """How long Finishing shows that a text is awaited; the delivery itself has no such end."""
+    """How long Finishing waits for the text. The delivery itself goes on after that."""
     long_s: float = 10.0
 
     @property
     def pause_s(self) -> float:
-        """How much of a part is there to find a pause in: of a short one, its last fifth."""
+        """How much of the end of a part to search for a pause: at most the last fifth."""
         return min(PAUSE_S, self.max_utterance_s / 5)
 
 
@@ -124,8 +124,13 @@ class Idle(_State, frozen=True, kw_only=True):
 
 
 class Recording(_State, frozen=True, kw_only=True):
-    """`deadline`: of its part. `after`: the utterances that had just ended when this one began and have no text yet.
-    `muting`: its end mutes."""
+    """An utterance is being recorded.
+
+    Attributes:
+        deadline: when to look for the end of the current part.
+        after: the utterances that had just ended when this one began and have no text yet.
+        muting: whether to mute at the end.
+    """
 
     utterance: str
     grip: Grip
@@ -137,7 +142,7 @@ class Recording(_State, frozen=True, kw_only=True):
 
 
 class Finishing(_State, frozen=True, kw_only=True):
-    """`after`: as of the recording."""
+    """The text of an utterance is awaited. `after` is that of the recording."""
 
     utterance: str
     deadline: float
@@ -155,9 +160,10 @@ def start(now: float) -> Starting:
 
 
 def step(state: State, event: Event, now: float, rules: Rules) -> Step:
-    """The next state, and what to do, in order.
+    """Return the next state, and the effects to carry out in order.
 
-    `now` in seconds of a monotonic clock: when the event happened, not when it is looked at.
+    Args:
+        now: when the event happened, not when it is handled; seconds of a monotonic clock.
     """
     return TABLE[type(state), type(event)](state, event, now, rules)
 
@@ -199,7 +205,7 @@ def _of_press(event: ButtonPressed, rules: Rules) -> Grip:
 
 
 def _just_before(state: Idle | Finishing, event: Any, now: float) -> tuple[str, ...]:
-    """What a double tap cancels besides the utterance that begins now: what it began with that tap, and before it."""
+    """Return the utterances that a double tap cancels besides the new one: those that ended a moment ago."""
     if isinstance(state, Idle) or now - state.since > JUST_AFTER_S:
         return ()
     again = isinstance(event, ButtonPressed) and event.again
@@ -207,7 +213,7 @@ def _just_before(state: Idle | Finishing, event: Any, now: float) -> tuple[str, 
 
 
 def _press(state: Recording, event: ButtonPressed, now: float, rules: Rules) -> Step:
-    """Latched: the tap that stops, unless it was latched a moment ago. Held: the release was lost."""
+    """End a recording: a latched one unless a tap latched it a moment ago, a held one because its release was lost."""
     if event.again and state.grip is Grip.LATCHED and rules.mode is Mode.AUTO:
         return replace(state, grip=Grip.AGAIN), ()
     return _end(state, event, now, rules)
@@ -221,7 +227,7 @@ def _end(state: Recording, event: Any, now: float, rules: Rules) -> Step:
 
 
 def _muted(state: Recording, ended: Idle | Finishing, effect: Effect, now: float, rules: Rules) -> Step:
-    """The end of a recording, and the mute that waited for it, if any did."""
+    """End a recording, and mute if a long press asked for that meanwhile."""
     if not state.muting:
         return ended, (effect,)
     muted, effects = _mute(ended, LongPressed(), now, rules)
@@ -258,7 +264,7 @@ def _cancel(state: Finishing, event: Any, now: float, rules: Rules) -> Step:
 
 
 def _cancel_all(state: Recording | Finishing, event: DoubleTapped, now: float, rules: Rules) -> Step:
-    """A double tap just after a recording: its taps began new ones, and the one before is meant."""
+    """Cancel what a double tap recorded, and the utterances just before, which it is meant for."""
     return Idle(now, state.faults), tuple(map(DropUtterance, (state.utterance, *state.after)))
 
 
@@ -267,12 +273,12 @@ def _mute(state: Idle | Finishing, event: LongPressed, now: float, rules: Rules)
         heard, _ = _clear_fault(state, FaultCleared(MUTED), now, rules)
         return heard, (Unmute(),)
     message = f"the microphone is muted: hold the button for {rules.long_s:g} s, or restart flowpi, to unmute it"
-    deaf, _ = _raise_fault(state, FaultRaised(MUTED, message), now, rules)
-    return deaf, (Mute(),)
+    muted, _ = _raise_fault(state, FaultRaised(MUTED, message), now, rules)
+    return muted, (Mute(),)
 
 
 def _mute_recording(state: Recording, event: LongPressed, now: float, rules: Rules) -> Step:
-    """Not by a press that is for speech, nor by one that did nothing while a command's recording goes on."""
+    """Mute at the end, unless the press is for speech, or did nothing because a command's recording goes on."""
     return (replace(state, muting=True) if state.grip in (Grip.AGAIN, Grip.LATCHING) else state), ()
 
 
@@ -294,7 +300,7 @@ def _raise_fault(state: Any, event: FaultRaised, now: float, rules: Rules) -> St
 
 def _raise_fault_recording(state: Recording, event: FaultRaised, now: float, rules: Rules) -> Step:
     faulty, _ = _raise_fault(state, event, now, rules)
-    if event.code == MICROPHONE:  # nothing more will be heard: what was said goes its way
+    if event.code == MICROPHONE:  # nothing more will be heard: deliver what was said
         assert isinstance(faulty, Recording)
         return _end(faulty, event, now, rules)
     return faulty, ()

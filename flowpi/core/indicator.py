@@ -17,11 +17,11 @@ from flowpi.core.lights import (
 )
 
 
-def light(state: State, *, deaf: bool = False, stopping: bool = False) -> Pattern:
+def light(state: State, *, commands_only: bool = False, stopping: bool = False) -> Pattern:
     """Return the pattern to show now. Faults show only while nothing goes on: what the user does comes first.
 
     Args:
-        deaf: the button is not open yet, and only commands are accepted.
+        commands_only: the button is not open yet.
         stopping: the daemon is shutting down.
     """
     if stopping:
@@ -29,7 +29,7 @@ def light(state: State, *, deaf: bool = False, stopping: bool = False) -> Patter
     match state:
         case Starting():
             return STARTING
-        case Idle() if deaf:
+        case Idle() if commands_only:
             return STARTING
         case Recording():
             return LISTENING

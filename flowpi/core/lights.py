@@ -1,10 +1,10 @@
 """The patterns of the LED, and how each is drawn in text. `indicator.py` chooses the one to show.
 
-Told apart by rhythm alone, so that one colour of LED, or an eye that sees no colours, is enough. What is shown for
-long while all is well is steady (dark when idle, lit when recording): a blinking LED is a wake-up for each edge.
+The rhythm alone tells patterns apart, so a single-colour LED, or an eye that sees no colours, is enough. The two that
+last while all is well are steady (dark when idle, lit when recording): each edge of a blinking LED wakes the processor.
 
-An LED with colours adds them. What is well is white or blue, what is not is yellow or red: the two that the common
-kinds of colour blindness keep apart, where red and green are one.
+An LED with colours adds them. Good news is white or blue, bad news is yellow or red: people with the common kinds of
+colour blindness can tell these apart, unlike red and green.
 """
 
 from msgspec import Struct
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 
 class Color(Struct, frozen=True):
-    """Each from 0 to 1, in light and not in what an eye makes of it."""
+    """A colour in linear RGB: each part from 0 to 1 is an amount of light, not of perceived brightness."""
 
     red: float
     green: float
@@ -20,7 +20,7 @@ class Color(Struct, frozen=True):
 
     @property
     def brightness(self) -> float:
-        """What an LED of one colour shows of it."""
+        """The brightness to use on a single-colour LED."""
         return max(self.red, self.green, self.blue)
 
     def dimmed(self, factor: float) -> "Color":
@@ -37,9 +37,12 @@ RED = Color(1.0, 0.0, 0.0)
 
 
 class Pattern(Struct, frozen=True):
-    """`steps`: (brightness 0 to 1, seconds), over and over; one step is steady and its duration means nothing.
+    """A rhythm in one colour.
 
-    `color`: of what is lit; one of its parts is 1. `meaning`: for a person.
+    Attributes:
+        steps: (brightness 0 to 1, seconds), repeated; a single step is steady, and its duration means nothing.
+        color: the colour of lit steps; its brightest part is 1.
+        meaning: what it means, for the user.
     """
 
     name: str
@@ -54,8 +57,13 @@ GAP_S = 0.15
 
 
 def _signs(signs: str, cycle_s: float, *, dark_s: float = 0.0) -> tuple[tuple[float, float], ...]:
-    """`signs`: a dot for a short flash, a dash for a long one; dark for `dark_s` before them, and after them until
-    `cycle_s` is over."""
+    """Return the steps of a cycle of flashes.
+
+    Args:
+        signs: a dot for each short flash, a dash for each long one.
+        cycle_s: how long the cycle lasts; after the flashes it is dark.
+        dark_s: how long it is dark before them.
+    """
     steps = [(0.0, dark_s)] if dark_s else []
     for sign in signs:
         steps += [(1.0, LONG_S if sign == "-" else SHORT_S), (0.0, GAP_S)]
@@ -63,22 +71,22 @@ def _signs(signs: str, cycle_s: float, *, dark_s: float = 0.0) -> tuple[tuple[fl
     return (*steps[:-1], (0.0, round(rest_s, 3)))
 
 
-# What is well.
+# Good news.
 STARTING = Pattern("starting", ((1.0, 0.5), (0.0, 0.5)), WHITE, "not ready yet")
 STARTED = replace(STARTING, steps=STARTING.steps * 2)
-"""Once, where the button is there as soon as the LED: for an eye to see more of it than a flash."""
+"""Played once where the button opens as soon as the LED: without it the eye would see a mere flash."""
 
 READY = Pattern("ready", ((0.0, 1.0),), BLUE, "press and talk")
 LISTENING = Pattern("listening", ((1.0, 1.0),), BLUE, "it records")
 WORKING = Pattern("working", ((1.0, 0.1), (0.0, 0.1)), BLUE, "it waits for the text; you may press again")
 SHUTTING_DOWN = Pattern("shutting down", ((1.0, 0.4), (0.0, 0.1)), WHITE, "it stops")
 
-# Moments: once, when it comes about. They begin and end dark, or their flashes would run into what is shown before and
-# after: "kept" and "no network" would be most of "configuration".
+# Moments, played once. They begin and end dark, or their flashes would run into the patterns before and after: "kept"
+# and "no network" would look like most of "configuration".
 DELIVERED = Pattern("delivered", _signs(".-", 1.5, dark_s=0.15), CYAN, "once: the text is out")
 KEPT = Pattern("kept", _signs("-.", 1.5, dark_s=0.15), YELLOW, "once: it is kept, and its text comes later")
 
-# What is not.
+# Bad news.
 NO_BACKEND = Pattern("no backend", _signs(".", 3.0), YELLOW, "none gives a text: what you say is kept for later")
 NO_NETWORK = Pattern("no network", _signs("-", 3.0), ORANGE, "no backend is reached: what you say is kept for later")
 NO_MICROPHONE = Pattern("no microphone", _signs("..", 2.0), RED, "a press does nothing until there is one")
@@ -116,7 +124,7 @@ STEP_S = 0.05
 
 
 def drawing(pattern: Pattern) -> str:
-    """A line for `DRAWN_S`, a character for each `STEP_S`: # is lit. A moment is drawn once."""
+    """Draw `DRAWN_S` seconds as a line, one character for each `STEP_S`: # is lit. A moment is drawn once."""
     length = round(DRAWN_S / STEP_S)
     if len(pattern.steps) == 1:
         return ("#" if pattern.steps[0][0] else ".") * length

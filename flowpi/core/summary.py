@@ -1,4 +1,4 @@
-"""How the appliance does, in one line for a person: the status of the unit in `systemctl status flowpi`. Pure."""
+"""A health summary of one line, which `systemctl status flowpi` shows as the status of the unit. Pure."""
 
 from flowpi.core.appliance import State
 from flowpi.core.faults import by_urgency, kind_of
@@ -9,15 +9,15 @@ HEADLINES = {
     "recording": "recording",
     "finishing": "recorded, waiting for the text",
 }
-"""By the name of a state; any other speaks for itself."""
+"""Headlines by the name of a state."""
 
 
 def summary(state: State, spooled: int, last: str | None) -> str:
-    """The line.
+    """Return the summary.
 
     Args:
         spooled: how many utterances are kept for later.
-        last: when the last recording ended, in the words of a person's clock; None if there was none since the start.
+        last: when the last recording ended, as local time; None if there was none since the start.
     """
     faults = by_urgency(state.faults)
     messages = list(dict.fromkeys(fault.message for fault in faults))  # one thing can be two faults

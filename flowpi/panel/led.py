@@ -65,7 +65,7 @@ def always() -> float:
 class LedPlayer:
     """Plays the current pattern on an LED. A steady pattern wakes nobody up.
 
-    An LED that fails is told once and then left alone until it is replaced: it never hurts a dictation.
+    An LED that fails is reported once and then left alone until it is replaced: it never hurts a dictation.
     """
 
     def __init__(self, on_failure: Callable[[Exception], None]) -> None:
@@ -77,8 +77,8 @@ class LedPlayer:
         self._playing_once = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def use(self, led: Led, brightness: Callable[[], float] = always) -> None:
-        """Play on this LED, which is open, from now on. `brightness` scales all patterns, and is asked at each step."""
+    def replace(self, led: Led, brightness: Callable[[], float] = always) -> None:
+        """Play on this open LED from now on. `brightness` scales all patterns, and is asked at each step."""
         self._let_go()
         self._led, self._brightness = led, brightness
         pattern, self._pattern = self._pattern, None

@@ -143,8 +143,8 @@ class ConductorHarness:
         self.said: list[tuple[str, Any]] = []
         self.hub.subscribe(["#"], self._hear)
         self.light: list[float] = []
-        self.lamp = LedPlayer(lambda error: None)
-        self.lamp.use(RecordingLed(self.light.append))
+        self.led_player = LedPlayer(lambda error: None)
+        self.led_player.replace(RecordingLed(self.light.append))
         self.committed: list[Final] = []
         self.disk_full = False
         self.told: list[tuple[str, int]] = []
@@ -152,7 +152,7 @@ class ConductorHarness:
             rules,
             Gestures(),
             hub=self.hub,
-            lamp=self.lamp,
+            led_player=self.led_player,
             ids=UlidFactory(),
             commit=self._commit,
             on_state=self._tell,
@@ -228,7 +228,7 @@ async def opened(rules: Rules) -> AsyncIterator[ConductorHarness]:
         harness.conductor.settled()
         harness.conductor.started()
         yield harness
-        harness.lamp.close()
+        harness.led_player.close()
 
 
 def stage(scene: Scene, rules: Rules | None = None) -> None:
@@ -320,7 +320,7 @@ class TestCommands:
                 problem = await harness.refused(command="record", action=action)
                 assert problem == Problem("starting", "still starting: try again in a moment")
             assert (await harness.record("stop"))["state"] == "starting"
-            harness.lamp.close()
+            harness.led_player.close()
 
         clock.run(main())
 
@@ -542,7 +542,7 @@ class TestButton:
 
     def test_other_rules_count_from_the_next_event(self) -> None:
         async def scene(harness: ConductorHarness) -> None:
-            harness.conductor.use(Rules(mode=Mode.TOGGLE), Gestures())
+            harness.conductor.replace(Rules(mode=Mode.TOGGLE), Gestures())
             harness.press()
             await asyncio.sleep(1)
             harness.release()

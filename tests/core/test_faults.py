@@ -82,7 +82,7 @@ def raised() -> tuple[set[str], list[str]]:
                             codes.add(CONSTANTS[name])
                         case ast.Name(id=name) if inside and name in parameters:
                             raisers.add(inside.name)  # its callers say which
-                        case _ if path.name in REMEMBERED and inside and inside.name == "tell":
+                        case _ if path.name in REMEMBERED and inside and inside.name == "raise_faults":
                             assert REMEMBERED[path.name] in ast.unparse(inside)
                         case _:
                             elsewhere.append(f"{path.name}:{call.lineno}: {ast.unparse(call)}")

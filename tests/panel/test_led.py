@@ -53,21 +53,21 @@ Scene = Callable[[LedPlayer, Bulb], Coroutine[Any, Any, None]]
 
 
 def play(scene: Scene) -> tuple[Bulb, list[Exception]]:
-    """A lamp with a bulb, and what it told of failures."""
+    """A player with an LED, and the failures that it reported."""
     bulb, failures = Bulb(), list[Exception]()
 
     async def main() -> None:
-        lamp = LedPlayer(failures.append)
-        lamp.use(bulb)
-        await scene(lamp, bulb)
+        player = LedPlayer(failures.append)
+        player.replace(bulb)
+        await scene(player, bulb)
 
     clock.run(main())
     return bulb, failures
 
 
 def test_a_pattern_is_played_over_and_over() -> None:
-    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
-        lamp.show(NO_MICROPHONE)
+    async def scene(player: LedPlayer, bulb: Bulb) -> None:
+        player.show(NO_MICROPHONE)
         await asyncio.sleep(4.1)
 
     bulb, _ = play(scene)
@@ -79,9 +79,9 @@ def test_a_pattern_is_played_over_and_over() -> None:
 
 @pytest.mark.parametrize("pattern", [pattern for pattern in ALL if len(pattern.steps) == 1])
 def test_a_steady_pattern_wakes_nobody_up(pattern: Pattern) -> None:
-    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
-        lamp.show(WORKING)
-        lamp.show(pattern)
+    async def scene(player: LedPlayer, bulb: Bulb) -> None:
+        player.show(WORKING)
+        player.show(pattern)
         assert clock.timers() == 0
         await asyncio.sleep(60)
 
@@ -90,10 +90,10 @@ def test_a_steady_pattern_wakes_nobody_up(pattern: Pattern) -> None:
 
 
 def test_the_same_pattern_again_does_not_begin_it_again() -> None:
-    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
-        lamp.show(NO_BACKEND)
+    async def scene(player: LedPlayer, bulb: Bulb) -> None:
+        player.show(NO_BACKEND)
         await asyncio.sleep(1)
-        lamp.show(NO_BACKEND)
+        player.show(NO_BACKEND)
         await asyncio.sleep(2.5)
 
     bulb, _ = play(scene)
@@ -101,10 +101,10 @@ def test_the_same_pattern_again_does_not_begin_it_again() -> None:
 
 
 def test_another_pattern_begins_at_once() -> None:
-    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
-        lamp.show(NO_BACKEND)
+    async def scene(player: LedPlayer, bulb: Bulb) -> None:
+        player.show(NO_BACKEND)
         await asyncio.sleep(1)
-        lamp.show(LISTENING)
+        player.show(LISTENING)
         await asyncio.sleep(10)
 
     bulb, _ = play(scene)
@@ -112,8 +112,8 @@ def test_another_pattern_begins_at_once() -> None:
 
 
 def test_a_loop_that_was_late_does_not_shift_the_rhythm() -> None:
-    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
-        lamp.show(WORKING)
+    async def scene(player: LedPlayer, bulb: Bulb) -> None:
+        player.show(WORKING)
         loop = asyncio.get_running_loop()
         assert isinstance(loop, clock.JumpingLoop)
         await asyncio.sleep(0.15)
@@ -125,12 +125,12 @@ def test_a_loop_that_was_late_does_not_shift_the_rhythm() -> None:
 
 
 def test_brightness_scales_every_pattern() -> None:
-    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
+    async def scene(player: LedPlayer, bulb: Bulb) -> None:
         level = 0.25
-        lamp.use(bulb, lambda: level)
-        lamp.show(LISTENING)
+        player.replace(bulb, lambda: level)
+        player.show(LISTENING)
         level = 0.5
-        lamp.show(WORKING)
+        player.show(WORKING)
         await asyncio.sleep(0.15)
 
     bulb, _ = play(scene)
@@ -138,18 +138,18 @@ def test_brightness_scales_every_pattern() -> None:
 
 
 def test_an_led_with_colors_gets_that_of_the_pattern() -> None:
-    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
-        lamp.use(bulb, lambda: 0.5)
-        lamp.show(LISTENING)
-        lamp.show(READY)
+    async def scene(player: LedPlayer, bulb: Bulb) -> None:
+        player.replace(bulb, lambda: 0.5)
+        player.show(LISTENING)
+        player.show(READY)
 
     bulb, _ = play(scene)
     assert bulb.colors == [BLUE.dimmed(0.5), DARK]
 
 
 def test_a_moment_is_played_once_and_then_what_is() -> None:
-    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
-        lamp.show(READY, once=DELIVERED)
+    async def scene(player: LedPlayer, bulb: Bulb) -> None:
+        player.show(READY, once=DELIVERED)
         await asyncio.sleep(10)
         assert clock.timers() == 0
 
@@ -158,14 +158,14 @@ def test_a_moment_is_played_once_and_then_what_is() -> None:
 
 
 def test_what_can_wait_comes_after_the_moment_and_what_cannot_cuts_it_short() -> None:
-    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
-        lamp.show(READY, once=KEPT)
+    async def scene(player: LedPlayer, bulb: Bulb) -> None:
+        player.show(READY, once=KEPT)
         await asyncio.sleep(0.5)
-        lamp.show(NO_NETWORK, at_once=False)
+        player.show(NO_NETWORK, at_once=False)
         await asyncio.sleep(1.5)  # half a second of it
-        lamp.show(READY, once=KEPT)
+        player.show(READY, once=KEPT)
         await asyncio.sleep(0.5)
-        lamp.show(LISTENING)
+        player.show(LISTENING)
         await asyncio.sleep(10)
 
     bulb, _ = play(scene)
@@ -177,10 +177,10 @@ def test_what_can_wait_comes_after_the_moment_and_what_cannot_cuts_it_short() ->
 
 
 def test_the_pattern_that_was_shown_before_a_moment_comes_back_when_it_is_cut_short() -> None:
-    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
-        lamp.show(LISTENING, once=DELIVERED)
+    async def scene(player: LedPlayer, bulb: Bulb) -> None:
+        player.show(LISTENING, once=DELIVERED)
         await asyncio.sleep(0.1)
-        lamp.show(LISTENING)
+        player.show(LISTENING)
         await asyncio.sleep(10)
 
     bulb, _ = play(scene)
@@ -190,9 +190,9 @@ def test_the_pattern_that_was_shown_before_a_moment_comes_back_when_it_is_cut_sh
 def test_another_led_goes_on_with_the_pattern_and_the_first_is_closed() -> None:
     other = Bulb()
 
-    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
-        lamp.show(LISTENING)
-        lamp.use(other)
+    async def scene(player: LedPlayer, bulb: Bulb) -> None:
+        player.show(LISTENING)
+        player.replace(other)
 
     bulb, _ = play(scene)
     assert bulb.closed == 1
@@ -201,11 +201,11 @@ def test_another_led_goes_on_with_the_pattern_and_the_first_is_closed() -> None:
 
 @pytest.mark.parametrize("pattern", ALL)
 def test_closed_it_is_dark_and_wakes_nobody_up(pattern: Pattern) -> None:
-    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
-        lamp.show(pattern)
-        lamp.close()
+    async def scene(player: LedPlayer, bulb: Bulb) -> None:
+        player.show(pattern)
+        player.close()
         assert clock.timers() == 0
-        lamp.close()
+        player.close()
 
     bulb, _ = play(scene)
     assert bulb.closed == 1
@@ -213,14 +213,14 @@ def test_closed_it_is_dark_and_wakes_nobody_up(pattern: Pattern) -> None:
 
 @pytest.mark.parametrize("error", [PanelError("gone"), OSError(5, "Input/output error"), ValueError()])
 def test_an_led_that_fails_is_told_once_closed_and_left_alone(error: Exception) -> None:
-    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
-        lamp.show(WORKING)
+    async def scene(player: LedPlayer, bulb: Bulb) -> None:
+        player.show(WORKING)
         bulb.broken = error
         await asyncio.sleep(1)
-        lamp.show(LISTENING)
-        lamp.show(WORKING)
+        player.show(LISTENING)
+        player.show(WORKING)
         await asyncio.sleep(1)
-        lamp.close()
+        player.close()
 
     bulb, failures = play(scene)
     assert failures == [error]
@@ -230,11 +230,11 @@ def test_an_led_that_fails_is_told_once_closed_and_left_alone(error: Exception) 
 def test_after_a_failure_a_new_led_works() -> None:
     other = Bulb()
 
-    async def scene(lamp: LedPlayer, bulb: Bulb) -> None:
+    async def scene(player: LedPlayer, bulb: Bulb) -> None:
         bulb.broken = PanelError("gone")
-        lamp.show(READY)
-        lamp.use(other)
-        lamp.show(LISTENING)
+        player.show(READY)
+        player.replace(other)
+        player.show(LISTENING)
 
     play(scene)
     assert other.shown == [(0.0, 0.0), (0.0, 1.0)]
