@@ -48,7 +48,7 @@ def install(here: Machine, shipped: Mapping[str, bytes], config: bytes) -> list[
             changed = True
     if not here.config:
         steps.append(Write(CONFIG, config))
-    # The user first: the folders that systemd-tmpfiles creates belong to it.
+    # The user first: systemd-tmpfiles gives the configuration to its group.
     steps += [
         RunProgram(("systemd-sysusers", *_root(here), "flowpi.conf")),
         RunProgram(("systemd-tmpfiles", *_root(here), "--create", "flowpi.conf")),
