@@ -59,7 +59,7 @@ class Conditions(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Counts(Struct):
-    """Packets since the start."""
+    """The numbers of packets since the start."""
 
     carried: int = 0
     lost: int = 0
@@ -93,7 +93,7 @@ class Network:
         return self._answer()
 
     def cut(self, *, to_far: bool = True, to_near: bool = True) -> None:
-        """Silently, in these directions."""
+        """Cut these directions silently."""
         self.set(to_far=not to_far, to_near=not to_near)
 
     def unplug(self) -> None:

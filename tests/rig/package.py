@@ -119,7 +119,7 @@ def _satisfied(root: Path, tree: Path, depends: str) -> None:
 
 
 def desk(suite: str) -> Path:
-    """A root as its owner has it: with what `make deb` needs, what the package depends on, and sudo."""
+    """A root as a user has it: with what `make deb` needs, what the package depends on, and sudo."""
     root, depends = workshop(suite), needs(package(suite))
     return store.kept(f"desk-{suite}", store.key(root.name, depends), lambda tree: _furnished(root, tree, depends))
 

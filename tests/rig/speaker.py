@@ -31,7 +31,7 @@ TAIL_S = 0.02
 
 
 class Gone(Exception):
-    """The daemon is not there, or went away."""
+    """The daemon does not answer, or has ended."""
 
 
 class Said(msgspec.Struct):
@@ -76,7 +76,7 @@ class Speaker:
         self._socket, self._buffer = None, b""
 
     def press(self) -> Said:
-        """Begin to speak."""
+        """Start a dictation."""
         answer = self._command("start")
         assert answer["ok"], answer
         self.said.append(Said(answer["utterance"], time.monotonic()))

@@ -1,4 +1,4 @@
-"""Looking at the machine's LED, in its own time."""
+"""Helpers that read the machine's LED, in the machine's own time."""
 
 import time
 
@@ -10,7 +10,7 @@ PATIENCE_S = 120.0
 
 
 def now(machine: Machine) -> float:
-    """In its monotonic seconds."""
+    """Return the machine's monotonic time in seconds."""
     return float(machine.sh("cut --delimiter=' ' --fields=1 /proc/uptime"))
 
 

@@ -1,4 +1,4 @@
-"""What the daemon of the machine says to everybody, written down in there by `flowpi listen`."""
+"""The messages that the machine's daemon publishes, recorded by `flowpi listen` in the machine."""
 
 import json
 import time
@@ -29,5 +29,5 @@ def wait_for_state(machine: Machine, wanted: Callable[[dict[str, Any]], bool]) -
 
 
 def faults(state: dict[str, Any]) -> set[str]:
-    """Their codes."""
+    """Return the codes of the faults."""
     return {fault["code"] for fault in state["faults"]}

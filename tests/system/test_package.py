@@ -1,6 +1,6 @@
-"""The Debian package on both suites, with a real dpkg and a real systemd: it comes, is renewed, and goes again.
+"""The Debian package on both suites, with a real dpkg and a real systemd: installation, upgrade and removal.
 
-What an owner does to install it: `test_readme.py`.
+`test_readme.py` follows the steps by which a user installs it.
 """
 
 import json
@@ -24,7 +24,7 @@ DPKG = "DEBIAN_FRONTEND=noninteractive dpkg"
 
 
 def listing(container: Container) -> dict[str, str]:
-    """All files: kind, rights, owner, and the content's hash or the link's target."""
+    """Return all files: kind, permissions, owner, and the content's hash or the link's target."""
     pruned = " -o ".join(f"-path ./{path}" for path in ELSEWHERE)
     script = f"cd /; find . -xdev \\( {pruned} \\) -prune -o -printf '%P|%y %m %u:%g %l\\n'"
     lines = dict(line.split("|", 1) for line in container.sh(script).splitlines() if "|" in line)
@@ -94,7 +94,7 @@ def test_an_upgrade_keeps_the_dictation_that_it_meets(earlier: Container, spoken
 
 
 def test_an_upgrade_keeps_a_changed_configuration_and_asks_nothing(earlier: Container) -> None:
-    """Also where the default has changed too, and nobody is there to answer."""
+    """The upgrade does so even if the default has changed too, and without a user to answer."""
     default = "/usr/share/flowpi/flowpi.yaml"
     before = earlier.sh(f"cat {default}")
     assert before == earlier.sh("cat /etc/flowpi/flowpi.yaml")

@@ -56,7 +56,7 @@ def clone(usable: None, suite: str, tmp_path: Path) -> Iterator[Container]:
 
 @pytest.fixture
 def with_wheels(usable: None, tmp_path: Path) -> Iterator[Container]:
-    """On Trixie the README sends to the package."""
+    """On Trixie the README refers to the package."""
     with person([wheels("bookworm"), desk("bookworm")], tmp_path / "container") as container:
         yield container
 

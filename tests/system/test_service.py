@@ -1,4 +1,4 @@
-"""The units, as somebody who runs `systemctl` and `journalctl` meets them, on both suites."""
+"""The units as an operator sees them with `systemctl` and `journalctl`, on both suites."""
 
 import json
 from pathlib import Path
@@ -114,7 +114,7 @@ backends: {local: {kind: flow, url: "ws+unix:///run/flowpi/asr.sock", client_key
 
 
 def restart(container: Container) -> None:
-    """As by the mains plug."""
+    """Restart the container as by a power cut."""
     container.stop()
     container.start()
 
