@@ -116,7 +116,7 @@ class Card:
 
 
 def meant(text: str) -> object:
-    """What `Card.effective` gives once this text is in force."""
+    """Return the result of `Card.effective` once this text is in force."""
 
     def stripped(value: object) -> object:
         match value:

@@ -30,7 +30,7 @@ class BuildFailed(Exception):
 
 
 def unique_name() -> str:
-    """For a container: two of one name harm each other."""
+    """Return a unique name for a container: two containers of one name disturb each other."""
     return f"flowpi-{uuid.uuid4().hex[:12]}"
 
 

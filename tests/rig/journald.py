@@ -145,7 +145,7 @@ def life(place: Path) -> dict[str, Any]:
 
 
 def stderr() -> socket.socket:
-    """What systemd gives a service that has `StandardError=journal`."""
+    """Return a standard error like that of a service with `StandardError=journal`."""
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     stream.connect("/run/systemd/journal/stdout")
     name, unit, priority, has_prefixes, forwarded = b"flowpi", b"", b"6", b"1", b"0\n0\n0"

@@ -94,7 +94,7 @@ def _extended(root: Path, tree: Path, packages: list[str]) -> None:
 
 
 def _variable(name: str) -> str:
-    """What the Makefile says."""
+    """Return the value of a variable in the Makefile."""
     show = f"show: ; @echo $({name})"
     return debian.run(["make", "--silent", "--no-print-directory", "-C", TREE, "--eval", show, "show"])
 

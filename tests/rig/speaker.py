@@ -27,7 +27,7 @@ from tests.rig.appliance import PATIENCE_S
 from tests.rig.hearing import WRAP, Heard
 
 TAIL_S = 0.02
-"""What a release may cost: one period."""
+"""The audio that a release may cost: one period."""
 
 
 class Gone(Exception):
@@ -52,7 +52,7 @@ class Speaker:
         self._buffer = b""
 
     def connect(self, alive: Callable[[], bool] = lambda: False) -> None:
-        """Until the daemon answers. Raises Gone if it does not, and is not alive either."""
+        """Wait until the daemon answers. Raises Gone if it does not and has ended."""
         self.close()
         deadline = time.monotonic() + PATIENCE_S
         while True:

@@ -15,13 +15,13 @@ def now(machine: Machine) -> float:
 
 
 def wait_until_lit(machine: Machine, since: float) -> Edge:
-    """Until it is, after `since`; that."""
+    """Wait until the LED is lit after `since`; return that change."""
     edges = machine.wait_for_edges(lambda edges: any(edge.level for edge in edges), since=since)
     return next(edge for edge in edges if edge.level)
 
 
 def wait_until_seen(machine: Machine, pattern: Pattern, since: float = 0.0) -> None:
-    """Until it has gone on for as long as a look takes, after `since`."""
+    """Wait until the pattern has lasted for the time of a look after `since`."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         until = now(machine)

@@ -20,7 +20,7 @@ def heard(machine: Machine, topic: str) -> list[dict[str, Any]]:
 
 
 def wait_for_state(machine: Machine, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """Until what the daemon said last of its state is so; that."""
+    """Wait until the daemon's latest state meets the condition; return it."""
     deadline = time.monotonic() + PATIENCE_S
     while not wanted(state := heard(machine, "state")[-1]):
         assert time.monotonic() < deadline, state

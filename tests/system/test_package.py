@@ -72,7 +72,7 @@ def test_removal_keeps_what_is_the_owners(installed: Container, deb: Path) -> No
 
 @pytest.fixture
 def earlier(usable: None, suite: str, deb: Path, tmp_path: Path) -> Iterator[Container]:
-    """With the version before, in use; the package is its /root/flowpi.deb."""
+    """A system that runs the version before; the new package is its /root/flowpi.deb."""
     with Container(build.installed(suite, older), tmp_path / "container") as container:
         container.put(deb, "/root/flowpi.deb")
         container.until("systemctl is-active flowpi && systemctl is-active flowpi-asr")

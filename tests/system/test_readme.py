@@ -72,7 +72,7 @@ def running(container: Container) -> list[str]:
 
 
 def faults(container: Container) -> set[str]:
-    """What the doctor finds fault with, beside what a container cannot have."""
+    """Return the doctor's faults, without those of every container."""
     found = json.loads(container.run("flowpi doctor --json").out)
     return {finding["part"] for finding in found if finding["level"] == "failure"} - {"microphone"}
 
