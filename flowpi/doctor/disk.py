@@ -84,8 +84,8 @@ def look_at(what: str, directory: Path, wanted_mb: int) -> Finding | None:
     if not os.access(there, os.W_OK | os.X_OK):
         if _is_service(directory):
             return PRIVATE
-        mend = f"chown -R $USER {directory}" if there == directory else f"install -d -o $USER {directory}"
-        hint = f"`sudo {mend}`, or set spool.directory and publish.files.directory"
+        command = f"chown -R $USER {directory}" if there == directory else f"install -d -o $USER {directory}"
+        hint = f"`sudo {command}`, or set spool.directory and publish.files.directory"
         return Finding(PART, "failure", "forbidden", f"{there} may not be written, so no {what} can be kept", hint)
     if _is_service(directory) and there == directory and not _is_services_own(there):
         hint = f"sudo chown -R flowpi:flowpi {directory} && sudo systemctl restart flowpi"
