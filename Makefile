@@ -45,14 +45,14 @@ test: $(VENV)/dev.stamp $(VENV)/node.stamp
 test-long: $(VENV)/dev.stamp $(VENV)/node.stamp
 	$(BIN)/python -m tests.reliability --numprocesses 4 --dist worksteal $(ARGS)
 
-# Roots of Debian, containers and mounts are for root. What root writes here would be in its owner's way. The `make` in a
-# container has none of this one's jobs. Building is nice to the tests that run beside it.
+# Debian roots, containers and mounts need root. Files that root writes here would be in the user's way. The `make` in a
+# container gets none of this one's jobs. Builds run at a lower priority than the tests beside them.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=HOME,XDG_CACHE_HOME )env --unset=MAKEFLAGS \
 	--unset=MFLAGS PYTHONDONTWRITEBYTECODE=1
 rig: $(VENV)/dev.stamp | rig-packages
 	nice $(AS_ROOT) $(BIN)/python -m tests.rig.build
 
-# Much of what they do is to wait. A machine needs more than a core of this computer.
+# These tests mostly wait. An emulated machine needs more than one core of this computer.
 RIG_TEST := $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider --durations=10 --durations-min=5 tests/system --rig
 test-rig: rig
 	$(RIG_TEST) -m nspawn --numprocesses 4 --dist worksteal $(ARGS)
@@ -68,7 +68,7 @@ bench: $(VENV)/dev.stamp
 	$(call need,$(BENCH_PACKAGES))
 	$(BIN)/python -m tests.bench $(ARGS)
 
-# What it learned stays in .cache/fuzz, and it goes on from there; so does an input that found something.
+# The corpus and any failing input stay in .cache/fuzz, where the next run continues.
 RUNS ?= 250000
 fuzz: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.fuzz --runs $(RUNS) --seed 0 --keep .cache/fuzz $(ARGS)

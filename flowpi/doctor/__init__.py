@@ -1,5 +1,5 @@
-"""`flowpi doctor`: one finding for each fault, each with the line that mends it.
+"""`flowpi doctor`: reports one finding for each fault, with the command or advice that fixes it.
 
-A file for each part that is looked at; `run.py` asks them all, none waits for another, and one that hangs or
-breaks hides none. What flowpi's daemon holds is asked of the daemon.
+Each part that is checked has a file of its own. `run.py` runs all checks at once; one that hangs or fails does not hide
+the others. A device that flowpi's daemon holds is checked by asking the daemon.
 """

@@ -1,4 +1,4 @@
-"""What the doctor asks: programs, files below /proc and /sys, the daemon. Each in seconds, or not at all."""
+"""The doctor's sources: programs, files below /proc and /sys, and the daemon, each asked with a time limit."""
 
 import contextlib
 import subprocess
@@ -16,11 +16,11 @@ from flowpi.setup.machine import owned_by_package
 COMMAND_S = 10.0
 
 REINSTALL = "sudo apt-get install --reinstall --yes ./dist/flowpi_*.deb"
-"""Where `make deb` left it, as docs/install.md says."""
+"""The command to reinstall the Debian package from where `make deb` puts it, as in docs/install.md."""
 
 
 def said(*command: str) -> str | None:
-    """What a program prints; None if it is not there, fails, or does not end in time."""
+    """Return the output of a program, or None if the program is missing, fails, or does not end in time."""
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=COMMAND_S
@@ -31,12 +31,12 @@ def said(*command: str) -> str | None:
 
 
 def install_again(otherwise: str) -> str:
-    """The command that brings back what is missing of flowpi. `otherwise`: where it is no Debian package."""
+    """Return the command that reinstalls flowpi: `otherwise`, unless it is a Debian package."""
     return REINSTALL if owned_by_package("") else otherwise
 
 
 def text_of(path: Path) -> str:
-    """Empty if it cannot be read."""
+    """Return the text of a file, empty if the file cannot be read."""
     try:
         return path.read_text(errors="replace")
     except OSError:
@@ -44,13 +44,13 @@ def text_of(path: Path) -> str:
 
 
 def faults_of(config: Config) -> dict[str, str] | None:
-    """The daemon's faults, message by code; None if no daemon answers."""
+    """Return the faults that the daemon reports, as messages by code, or None if no daemon answers."""
     status = status_of(config)
     return None if status is None else {fault["code"]: fault["message"] for fault in status["state"]["faults"]}
 
 
 def status_of(config: Config) -> dict[str, Any] | None:
-    """The daemon's `status`; None if no daemon answers."""
+    """Return the daemon's `status`, or None if no daemon answers."""
     try:
         with DaemonConnection(config) as connection:
             status: dict[str, Any] = connection.ask({"command": "status"})["status"]
@@ -60,7 +60,7 @@ def status_of(config: Config) -> dict[str, Any] | None:
 
 
 def levels_of(config: Config, seconds: float) -> Iterator[dict[str, Any]]:
-    """What the running daemon hears, ten times a second. Ends after `seconds`, or when the daemon goes away.
+    """Yield the daemon's input level, ten times a second, for `seconds` or until the daemon stops.
 
     Raises:
         FlowpiError: no daemon answers.
@@ -72,7 +72,17 @@ def levels_of(config: Config, seconds: float) -> Iterator[dict[str, Any]]:
 def events_of(
     config: Config, topic: str, seconds: float, ready: Callable[[], None] = lambda: None
 ) -> Iterator[dict[str, Any]]:
-    """The payloads of any topic, as `levels_of`. `ready` is called when the daemon has answered."""
+    """Yield the payloads of a topic, for `seconds` or until the daemon stops.
+
+    Args:
+        config: the configuration, for the socket of the daemon.
+        topic: the topic to subscribe to.
+        seconds: how long to listen.
+        ready: called when the daemon has answered.
+
+    Raises:
+        FlowpiError: no daemon answers.
+    """
     with DaemonConnection(config) as connection:
         ready()
         yield from _within(connection, topic, seconds)

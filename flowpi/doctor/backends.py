@@ -1,4 +1,4 @@
-"""The backends: each is asked for a session as a dictation asks, but with no audio."""
+"""The check of the backends: each is asked for a session as in a dictation, but without audio."""
 
 import asyncio
 import os
@@ -23,16 +23,16 @@ from flowpi.core.failover import concerns_key
 from flowpi.doctor.findings import Finding, skipped
 
 CREDENTIALS = Path("/run/credentials/flowpi.service")
-"""What systemd hands to the service alone, while it runs; root may read it too."""
+"""The credentials that systemd gives to the running service; only the service and root can read them."""
 
 ONLY_THE_SERVICE = "only the service has its key, while it runs: run it as root then (sudo flowpi doctor)"
 
 RESOLVE_S = 3.0
-"""A name server that takes longer is none."""
+"""The time limit for a name server; a slower one counts as not answering."""
 
 
 async def examine_backends(config: Config) -> list[Finding]:
-    """A finding for each backend that is in use, best first. A failure only where none works."""
+    """Return a finding for each backend in use, in order of preference; they are failures only if no backend works."""
     if os.access(CREDENTIALS, os.R_OK | os.X_OK):
         os.environ.setdefault("CREDENTIALS_DIRECTORY", str(CREDENTIALS))
     backends = make_backends(config)
@@ -56,14 +56,14 @@ async def _examine(link: Backend, backend: FlowSettings | SukiSettings) -> Findi
         code = await _code(error, backend.url)
         message = error.message.removeprefix(f"backend {link.name!r} ")
         return Finding(part, "warning", code, message, error.hint or _hint(code, link.name))
-    except Exception as error:  # one that breaks must not hide what is said of the others
+    except Exception as error:  # a check that fails must not hide the findings of the others
         what = f"internal error ({type(error).__name__})"
         return Finding(part, "warning", "internal", what, "please report it, with what `flowpi doctor -v` shows")
     return Finding(part, "ok", "works", "works")
 
 
 def _is_the_services(key: tuple[tuple[str, ...], Secret]) -> bool:
-    """Whether it cannot be looked at from here."""
+    """Whether only the service can resolve the secret."""
     match key[1].kind:
         case "credential":
             return "CREDENTIALS_DIRECTORY" not in os.environ
@@ -104,7 +104,7 @@ async def _code(error: BackendError, url: str) -> str:
 
 
 async def _resolves(url: str) -> bool:
-    """Whether the name has an address. A mute name server looks like a mute service until one asks."""
+    """Whether the host of the URL has an address: a timeout alone does not show whether DNS or the service is down."""
     host = urlsplit(url).hostname
     if not host:
         return True  # a Unix socket

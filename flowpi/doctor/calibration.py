@@ -1,4 +1,4 @@
-"""`flowpi doctor --calibrate`: guides somebody at a terminal to a good level, with a live meter."""
+"""`flowpi doctor --calibrate`: guides the user at a terminal to a good input level, with a live meter."""
 
 import sys
 
@@ -13,18 +13,18 @@ from flowpi.dsp.level import Level
 QUIET_S, SPEAK_S = 2.0, 6.0
 
 BAR = 40
-"""Columns, for -60 to 0 dBFS."""
+"""The width of the meter in columns, for -60 to 0 dBFS."""
 
 EXIT_CODES = {Loudness.GOOD: 0, Loudness.NOISY: 1, Loudness.NOBODY: 1, Loudness.QUIET: 1, Loudness.CLIPPING: 1}
-"""2 for any other: nothing is heard at all."""
+"""The exit code of each verdict; 2 for the others, where no sound is heard at all."""
 
 
 def calibrate(config: Config) -> int:
-    """Until the level is good or the person has enough. The exit code as of `doctor`.
+    """Measure until the level is good or the user stops; return an exit code like `doctor`.
 
     Raises:
-        UsageError: nobody is at a terminal.
-        MicrophoneError: it cannot be opened.
+        UsageError: stdin or stdout is no terminal.
+        MicrophoneError: the microphone cannot be opened.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("--calibrate needs somebody at a terminal", "run it in a terminal (ssh -t)")
@@ -38,7 +38,7 @@ def calibrate(config: Config) -> int:
 
 
 def _hear(config: Config, seconds: float, request: str) -> list[Level]:
-    """What is heard meanwhile; with a meter of it."""
+    """Print the request, then return the levels of the next `seconds` while a meter shows them."""
     print(request, flush=True)
     levels: list[Level] = []
     if faults_of(config) is None:
@@ -56,14 +56,20 @@ def _meter(level: Level) -> None:
 
 
 def meter(level: Level) -> str:
-    """One line: a bar of the level with a mark at the peak, and the numbers."""
+    """Return the meter as one line: a bar of the level with a mark at the peak, and the level in dBFS."""
     bar, peak = (round(BAR * (1 + max(-60.0, value) / 60)) for value in (level.dbfs, level.peak_dbfs))
     drawn = "".join("#" if at < bar else "|" if at == peak - 1 else " " for at in range(BAR))
     return f"[{drawn}] {level.dbfs:6.1f} dBFS{'  too loud' if level.clipped else ''}"
 
 
 def say(verdict: Loudness, measured_dbfs: tuple[float, float], device: str) -> str:
-    """What came of it, and the line that mends it. `measured_dbfs`: noise and speech, see `loudness`."""
+    """Return the result for the user, with the command or advice that fixes it.
+
+    Args:
+        verdict: the result of `assess`.
+        measured_dbfs: the noise and the speech, see `loudness`.
+        device: the ALSA name of the microphone.
+    """
     noise, speech = measured_dbfs
     measured = f"speech {speech:.0f} dBFS, noise {noise:.0f} dBFS"
     card = card_of(device)

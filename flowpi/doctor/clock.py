@@ -1,4 +1,4 @@
-"""The clock: keys and certificates need it, and texts are dated by it."""
+"""The check of the clock, which keys, certificates and the dates of texts depend on."""
 
 import ctypes
 import time
@@ -8,10 +8,10 @@ from flowpi.doctor.findings import Finding, fine
 PART = "clock"
 
 NOT_BEFORE = 1_704_067_200
-"""2024: no machine that runs this flowpi is older, and a Pi without a network starts in the past."""
+"""The start of 2024. An earlier time is wrong: a Pi without a network starts with a clock in the past."""
 
 TIME_ERROR = 5
-"""Of adjtimex(2): the clock is not synchronised."""
+"""The return value of adjtimex(2) for a clock that is not synchronised."""
 
 HINT = "`sudo timedatectl set-ntp true`; which time server it must reach: `timedatectl timesync-status`"
 
@@ -30,7 +30,7 @@ def judge(now: float, synchronised: bool) -> Finding:
 
 
 def is_synchronised() -> bool:
-    """By the kernel's word, whoever sets it: timesyncd, chrony or ntpd."""
-    buffer = ctypes.create_string_buffer(1024)  # struct timex, larger than on any machine; all 0 changes nothing
+    """Whether the kernel reports the clock as synchronised, by timesyncd, chrony or ntpd alike."""
+    buffer = ctypes.create_string_buffer(1024)  # struct timex, with room to spare; zeros change nothing
     code: int = ctypes.CDLL(None).adjtimex(buffer)
     return 0 <= code < TIME_ERROR

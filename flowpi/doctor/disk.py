@@ -1,4 +1,4 @@
-"""Where sound and texts are kept: room, rights, what lies in quarantine, and how long something has waited."""
+"""The check of the folders for sound and texts: space, permissions, quarantined files, and long waits."""
 
 import os
 import time
@@ -18,12 +18,12 @@ from flowpi.spool.quarantine import QUARANTINE, part_of
 PART = "disk"
 
 LEAST_MB = 20
-"""Ten minutes of speech."""
+"""The least free space: ten minutes of speech."""
 
 LEAST_FILES = 100
 
 PROBE = ".doctor"
-"""A file that is made and deleted at once."""
+"""The name of the test file, which is deleted at once."""
 
 LONG_S = 24 * 3600.0
 
@@ -47,12 +47,12 @@ def examine(config: Config) -> list[Finding]:
 
 
 def _is_same(finding: Finding, other: Finding) -> bool:
-    """One of the disk that both folders are on. On two disks a second one is seen when the first is mended."""
+    """Whether two findings are the same fault of one disk. On two disks the second appears once the first is fixed."""
     return finding.code == other.code != "forbidden"
 
 
 def _directories(config: Config) -> tuple[Path, Path]:
-    """Those of the daemon: a person who looks after the service has others of his own."""
+    """Return the daemon's folders for sound and texts, not the user's own, if the daemon runs as a service."""
     spool, transcripts = paths.spool_directory(config), paths.transcripts_directory(config)
     if os.geteuid() != 0 and paths.find_socket(config).parent == paths.SYSTEM_RUNTIME:
         spool = spool if config.spool.directory else paths.SYSTEM_STATE / "spool"
@@ -61,10 +61,12 @@ def _directories(config: Config) -> tuple[Path, Path]:
 
 
 def look_at(what: str, directory: Path, wanted_mb: int) -> Finding | None:
-    """None if all is well with a directory, or with where it would be made.
+    """Check a directory, or its closest existing parent; return None if nothing is wrong.
 
     Args:
-        wanted_mb: how much may be kept there.
+        what: what the directory keeps, for the message.
+        directory: the directory, which may not exist yet.
+        wanted_mb: the size that its content may reach.
     """
     try:
         there = next(place for place in (directory, *directory.parents) if place.exists())
@@ -82,8 +84,8 @@ def look_at(what: str, directory: Path, wanted_mb: int) -> Finding | None:
     if not os.access(there, os.W_OK | os.X_OK):
         if _is_service(directory):
             return PRIVATE
-        mend = f"chown -R $USER {directory}" if there == directory else f"install -d -o $USER {directory}"
-        hint = f"`sudo {mend}`, or set spool.directory and publish.files.directory"
+        command = f"chown -R $USER {directory}" if there == directory else f"install -d -o $USER {directory}"
+        hint = f"`sudo {command}`, or set spool.directory and publish.files.directory"
         return Finding(PART, "failure", "forbidden", f"{there} may not be written, so no {what} can be kept", hint)
     if _is_service(directory) and there == directory and not _is_services_own(there):
         hint = f"sudo chown -R flowpi:flowpi {directory} && sudo systemctl restart flowpi"
@@ -107,7 +109,7 @@ def look_at(what: str, directory: Path, wanted_mb: int) -> Finding | None:
 
 
 def _try_to_write(directory: Path) -> None:
-    """Only that shows a card which fails. Raises OSError."""
+    """Write a test file: only a write shows that a card is failing. Raises OSError."""
     handle = os.open(directory, FOLDER)
     try:
         write_and_delete(PROBE, handle, bytes(4096))
@@ -125,7 +127,7 @@ def _is_service(directory: Path) -> bool:
 
 
 def _is_services_own(directory: Path) -> bool:
-    """Of what the service keeps, systemd gives the outermost folder to the service at each start."""
+    """Whether a folder belongs to the user of the service, which systemd makes the owner of the outermost folder."""
     owner = directory.stat().st_uid
     return owner != 0 and owner == paths.SYSTEM_STATE.stat().st_uid
 
@@ -138,7 +140,7 @@ def _used_mb(directory: Path) -> int:
 
 
 def backlog(spool: Path, status: dict[str, Any] | None) -> list[Finding]:
-    """What has waited for long, and what lies in quarantine; by the daemon's word, else by the names of the files."""
+    """Report long waits and quarantined files, as reported by the daemon or else as the file names show."""
     findings = []
     oldest_s, aside = _by_name(spool)
     if status is not None:
@@ -156,7 +158,7 @@ def backlog(spool: Path, status: dict[str, Any] | None) -> list[Finding]:
 
 
 def _by_name(spool: Path) -> tuple[float | None, int]:
-    """The age of the oldest utterance, and how many files are in quarantine."""
+    """Return the age of the oldest utterance in seconds, or None, and the number of quarantined files."""
     try:
         parts = [part for part in map(part_of, os.listdir(spool)) if part is not None]
         folder = spool / QUARANTINE
@@ -167,7 +169,7 @@ def _by_name(spool: Path) -> tuple[float | None, int]:
 
 
 def told(status: dict[str, Any]) -> list[Finding]:
-    """What the daemon says of the disk."""
+    """Return the disk faults reported by the daemon."""
     return [
         Finding(PART, "failure", "not_written", *_halves(fault["message"]))
         for fault in status["state"]["faults"]
@@ -176,6 +178,6 @@ def told(status: dict[str, Any]) -> list[Finding]:
 
 
 def _halves(message: str) -> tuple[str, str]:
-    """An error and its hint."""
+    """Split a fault's message into the error and its hint."""
     what, _, hint = message.partition(": ")
     return what, hint or FREE_SOME

@@ -1,4 +1,4 @@
-"""What the doctor says: a finding for each fault, with a code that a program may decide by and what mends it."""
+"""The doctor's findings: each has a code for programs, a message, and a hint that fixes the fault."""
 
 from typing import Literal
 
@@ -74,11 +74,18 @@ CODES: dict[str, str] = {
     "undervoltage": "the power supply is too weak",
     "throttled": "the processor is slowed down, mostly for heat",
 }
-"""Each code that there is, and what it means. A code never changes its meaning."""
+"""Every code and its meaning. A code never changes its meaning."""
 
 
 class Finding(Struct):
-    """`code`: one of `CODES`. `hint`: the line that mends it; empty where all is well.
+    """The result of one check.
+
+    Attributes:
+        part: what was checked.
+        level: how serious the finding is.
+        code: one of `CODES`.
+        message: what is wrong, or that nothing is.
+        hint: the command or advice that fixes it; empty if nothing is wrong.
 
     Raises:
         KeyError: the code is not in the table.
@@ -99,5 +106,5 @@ def fine(part: str, message: str) -> Finding:
 
 
 def skipped(part: str, why: str) -> Finding:
-    """What cannot be looked at is no fault."""
+    """Return the finding for a part that could not be checked, which is no fault."""
     return Finding(part, "ok", "skipped", f"not looked at: {why}")

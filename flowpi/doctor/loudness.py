@@ -1,4 +1,4 @@
-"""Whether somebody who speaks is loud enough, and not too loud. Pure."""
+"""Judges from measured levels whether speech is loud enough and not too loud. Without I/O."""
 
 import enum
 from collections.abc import Sequence
@@ -17,21 +17,23 @@ class Loudness(enum.Enum):
 
 
 SPEECH_DBFS = -42.0
-"""RMS of the loud tenths of a second. Below, 16 bits and the noise of cheap microphones take their part."""
+"""The lowest good RMS of the loud tenths of a second. Below, 16-bit resolution and microphone noise degrade speech."""
 
 CLIPPED = 2
-"""Tenths of a second with a sample at the rail; one may be a bump on the table."""
+"""The number of tenths of a second with a clipped sample that count as too loud; one may be a bump on the table."""
 
 ABOVE_NOISE_DB = 6.0
-"""Speech is so much louder than no speech at least, or it was none."""
+"""The least difference between speech and noise; with less, nobody spoke."""
 
 NOISE_DB = 15.0
-"""With less between speech and noise, words are lost."""
+"""The good difference between speech and noise; with less, words are lost."""
 
 
 def loudness(noise: Sequence[Level], speech: Sequence[Level]) -> tuple[float, float]:
-    """RMS in dBFS of the noise, in the middle, and of the speech, at the edge of its loudest fifth: who speaks makes
-    pauses. Of nothing: silence."""
+    """Return the RMS of noise and speech in dBFS; `SILENCE_DBFS` for an empty sequence.
+
+    The noise is the median of its levels; the speech is the 80th percentile, because speech has pauses.
+    """
     return _at(noise, 1 / 2), _at(speech, 4 / 5)
 
 
@@ -41,7 +43,7 @@ def _at(levels: Sequence[Level], share: float) -> float:
 
 
 def assess(noise: Sequence[Level], speech: Sequence[Level]) -> Loudness:
-    """Of ten levels a second: while somebody was asked to be quiet, and then to speak."""
+    """Judge the levels, ten a second, of a time when the user was asked to be quiet and then to speak."""
     if not speech:
         return Loudness.NOTHING
     if all(level.peak_dbfs <= SILENCE_DBFS for level in speech):

@@ -1,4 +1,4 @@
-"""The microphone: there, free, and what it gives. While the daemon has it, the daemon is asked."""
+"""The check of the microphone: presence, access, and signal. If the daemon has it open, the daemon is asked."""
 
 import errno
 import os
@@ -22,13 +22,13 @@ PART = "microphone"
 
 LISTEN_S = 1.5
 LONGER_S = 4.0
-"""A clock that seems to be wrong is measured again for so long: a busy machine looks the same for a moment."""
+"""The duration of a second measurement if the clock seems wrong: a busy machine looks the same for a moment."""
 
 MOST_OFF = 0.01
-"""A sound card's clock is right to a ten-thousandth."""
+"""The largest accepted clock error; sound cards are accurate to a ten-thousandth."""
 
 QUIET_DBFS = -80.0
-"""RMS. With any gain the noise of a room and of the microphone itself is louder."""
+"""The RMS below which the gain is near zero: else the noise of the room and the microphone is louder."""
 
 BLOCK_S = 0.1
 POLL_S = 0.002
@@ -41,12 +41,17 @@ REASONS = {
     "Permission denied": "forbidden",
     "Operation not permitted": "forbidden",
 }
-"""Of alsa-lib; any other is `broken`."""
+"""The code of each error text of alsa-lib; any other text is `broken`."""
 
 
 class Heard(Struct):
-    """`levels`: ten a second. `rate_hz`: measured by the clock, None if too little came. `constant`: each sample is the
-    same as the one before."""
+    """The result of listening to the microphone.
+
+    Attributes:
+        levels: the levels, ten a second.
+        rate_hz: the sample rate measured by the system clock; None if there was too little audio.
+        constant: whether all samples are equal.
+    """
 
     levels: list[Level]
     rate_hz: float | None
@@ -63,13 +68,13 @@ def examine(config: Config) -> list[Finding]:
         return _listen(config)
     try:
         levels = [Level(**level) for level in levels_of(config, LISTEN_S)]
-    except FlowpiError:  # it has just gone
+    except FlowpiError:  # the daemon has just stopped
         return _listen(config)
     return [judge(levels) or fine(PART, "works: the daemon hears with it")]
 
 
 def told(faults: dict[str, str]) -> Finding | None:
-    """What the daemon's faults, message by code, say of the microphone."""
+    """Return the finding for the daemon's faults (messages by code), or None if they do not concern the microphone."""
     if MICROPHONE in faults:
         message, _, hint = faults[MICROPHONE].partition(": ")
         return unusable(message, _reason(message), hint, holders_of_sound())
@@ -108,7 +113,14 @@ def _listen(config: Config) -> list[Finding]:
 
 
 def unusable(message: str, reason: str, hint: str, holders: Sequence[str] = ()) -> Finding:
-    """It cannot be opened. `reason`: in alsa-lib's words. `holders`: who has a microphone open."""
+    """Return the finding for a microphone that cannot be opened.
+
+    Args:
+        message: the error.
+        reason: the error text of alsa-lib.
+        hint: the advice, unless there is a better one for the reason.
+        holders: the programs that have a microphone open.
+    """
     code = REASONS.get(reason, "broken")
     if code == "absent":
         there = ", ".join(capture_devices()) or "none at all"
@@ -122,7 +134,7 @@ def unusable(message: str, reason: str, hint: str, holders: Sequence[str] = ()) 
 
 
 def judge(levels: Sequence[Level]) -> Finding | None:
-    """What a second of any sound tells; None if nothing is wrong. Whether speech is loud enough: `calibration.py`."""
+    """Judge about a second of any sound; return None if nothing is wrong. `calibration.py` judges speech."""
     if not levels:
         hint = "plug it in again; see `journalctl -u flowpi`"
         return Finding(PART, "failure", "no_sound", "delivers no sound", hint)
@@ -138,7 +150,7 @@ def judge(levels: Sequence[Level]) -> Finding | None:
 
 
 def judge_rate(rate_hz: float | None) -> Finding | None:
-    """None if it is right, or not known."""
+    """Return a finding if the sample rate is wrong, or None if it is right or not known."""
     if rate_hz is not None and abs(off := rate_hz / RATE_HZ - 1) > MOST_OFF:
         what = f"its clock is off by {off:+.1%}: speech is heard at the wrong pitch"
         return Finding(PART, "warning", "rate", what, "set audio.rate to one of its own: `arecord --dump-hw-params`")
@@ -152,21 +164,26 @@ def _silent() -> Finding:
 
 
 def _reason(message: str) -> str:
-    """What the driver said, from the words of MicrophoneError."""
+    """Return the driver's error text from the message of a MicrophoneError."""
     found = re.search(r"\(([^()]*)\)$", message)
     return found.group(1) if found else ""
 
 
 def listen(config: Config, seconds: float, tell: Callable[[Level], None] = lambda level: None) -> Heard:
-    """Open the device and hear it. `tell` is given each level at once.
+    """Open the microphone and listen.
+
+    Args:
+        config: the configuration, for the device.
+        seconds: how long to listen.
+        tell: called with each level as soon as it is measured.
 
     Raises:
-        MicrophoneError: it cannot be opened, or was lost.
+        MicrophoneError: the microphone cannot be opened, or was lost.
     """
     from flowpi.appliance.factory import make_source
 
     source = make_source(config)
-    # What blocks here blocks this thread only; `open` would hold the interpreter.
+    # The trial first: a device that blocks then blocks this thread only, while `open` would block all of Python.
     if source.trial is not None:
         source.trial()
     source.open(time.monotonic())
@@ -194,8 +211,14 @@ def listen(config: Config, seconds: float, tell: Callable[[Level], None] = lambd
 
 
 def rate_of(arrivals: Sequence[tuple[float, int]]) -> float | None:
-    """Frames a second, from (seconds, frames so far) at each delivery, by the best line through them: a delivery that
-    comes late now and then counts little. The first ones are left out, of a device that is still starting."""
+    """Return the frames per second, or None if there are too few arrivals.
+
+    The rate is the slope of the least-squares line, so that a late delivery matters little. The first fifth is left
+    out, as the device may still be starting.
+
+    Args:
+        arrivals: (seconds, frames so far) at each delivery.
+    """
     points = arrivals[len(arrivals) // 5 :]
     if len(points) < 10:
         return None
@@ -206,13 +229,13 @@ def rate_of(arrivals: Sequence[tuple[float, int]]) -> float | None:
 
 
 def may_use_sound(devices: Path) -> bool:
-    """False if there are cards, and none is for this user: alsa-lib says then that there are none."""
+    """Whether this user may use a card, or there is none: alsa-lib reports a forbidden card as missing."""
     cards = list(devices.glob("controlC*"))
     return not cards or any(os.access(card, os.R_OK | os.W_OK) for card in cards)
 
 
 def capture_devices(sound: Path = Path("/proc/asound")) -> Iterator[str]:
-    """What `audio.device` may be, for each card that can record, best by its id, which stays when others come."""
+    """Yield a value for `audio.device` for each card that can record; card ids are more stable than numbers."""
     ids = dict(re.findall(r"^ *(\d+) \[(\S+) *\]", text_of(sound / "cards"), re.MULTILINE))
     seen = set()
     for card, rest in re.findall(r"^(\d+)-\d+: (.*)$", text_of(sound / "pcm"), re.MULTILINE):
@@ -223,7 +246,7 @@ def capture_devices(sound: Path = Path("/proc/asound")) -> Iterator[str]:
 
 
 def holders_of_sound(proc: Path = Path("/proc")) -> list[str]:
-    """Who has a capture device open, as `program (process)`."""
+    """Return the programs that have a capture device open, as `program (process)`."""
     found = []
     for status in sorted(proc.glob("asound/card*/pcm*c/sub*/status")):
         if owner := re.search(r"^owner_pid *: (\d+)$", text_of(status), re.MULTILINE):

@@ -1,4 +1,4 @@
-"""The input gain of a sound card, as `amixer` shows and sets it."""
+"""The input gain of a sound card: read by `amixer`, and the command to change it."""
 
 import re
 
@@ -8,26 +8,26 @@ from flowpi.doctor.ask import said
 
 
 class Gain(Struct, frozen=True):
-    """`control`: of the mixer. `percent`: where it stands."""
+    """The gain of a mixer control, in percent of its scale."""
 
     control: str
     percent: int
 
 
 def card_of(device: str) -> str | None:
-    """The card that an ALSA PCM name leads to, as `amixer -c` takes it; None where the name does not say."""
+    """Return the card in an ALSA PCM name, in the form of `amixer -c`, or None if the name does not contain it."""
     found = re.search(r"CARD=([\w-]+)", device) or re.match(r"(?:plug)?hw:([\w-]+)", device)
     return found.group(1) if found else None
 
 
 def gain_of(card: str | None) -> Gain | None:
-    """Of the first control of the card that sets what is recorded; None if there is none, or no `amixer`."""
+    """Return the gain of the card's first capture control, or None if there is none, or no `amixer`."""
     output = said("amixer", *(["-c", card] if card else []), "scontents")
     return parse(output) if output else None
 
 
 def parse(output: str) -> Gain | None:
-    """From `amixer scontents`. A capture volume stands behind `Capture`, or is the only one of a microphone."""
+    """Return the first capture volume in the output of `amixer scontents`, or None."""
     for block in output.split("Simple mixer control ")[1:]:
         name = re.match(r"'([^']*)'", block)
         able = re.search(r"Capabilities: (.*)", block)
@@ -38,11 +38,11 @@ def parse(output: str) -> Gain | None:
 
 
 STEP = 15
-"""Percent of the scale, between one try and the next."""
+"""The change of the gain from one try to the next, in percent of the scale."""
 
 
 def line(card: str | None, gain: Gain | None, *, louder: bool) -> str:
-    """The command that mends it."""
+    """Return the command that raises or lowers the gain."""
     on = f" -c {card}" if card else ""
     end = gain is not None and (gain.percent >= 100 if louder else gain.percent <= 0)
     if gain is None or end:

@@ -1,4 +1,4 @@
-"""The recogniser's model, where a backend in use is the recogniser of this machine. That it answers: `backends.py`."""
+"""The check that the recogniser's model is installed, if a backend in use runs on this machine."""
 
 from flowpi.config.schema import Config, FlowSettings
 from flowpi.core.errors import EngineUnavailable

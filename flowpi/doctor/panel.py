@@ -1,4 +1,4 @@
-"""Button and LED: by the daemon's word, or by what is there; and with a person, pressed and looked at."""
+"""The check of button and LED: reported by the daemon, or their devices; with --panel, the user tries them."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ NO_PI = "set button.kind and led.kind to none: this is no Raspberry Pi, and `flo
 NO_SPI = "sudo raspi-config nonint do_spi 0 && sudo systemctl restart flowpi"
 
 HINT = re.compile(r"(?<=[)']): ")
-"""Where the hint of a fault begins: before it there is what was said, or a name."""
+"""The place where the hint of a fault begins: after a closing parenthesis or quote."""
 
 AS_IT_SAYS = "`flowpi status` tells more"
 
@@ -41,7 +41,13 @@ def examine(config: Config) -> list[Finding]:
 
 
 def look(config: Config, faults: dict[str, str] | None, devices: Path) -> list[Finding]:
-    """`faults`: the daemon's, message by code; None if it does not run. `devices`: /dev."""
+    """Check button and LED without the user's help.
+
+    Args:
+        config: the configuration.
+        faults: the daemon's faults, messages by code; None if no daemon runs.
+        devices: the folder /dev.
+    """
     found: list[Finding] = []
     for part, code, kind in ((BUTTON, BUTTON_FAULT, config.button.kind), (LED, LED_FAULT, config.led.kind)):
         if kind == "none":
@@ -66,7 +72,7 @@ def look(config: Config, faults: dict[str, str] | None, devices: Path) -> list[F
 
 
 def _gpio_chip(devices: Path) -> Finding | None:
-    """Both hang on it, so it is a part of its own."""
+    """Return a finding of the part `panel`, as button and LED share the chip, or None if the chip can be used."""
     chips = sorted(devices.glob("gpiochip*"))
     if not chips:
         return Finding("panel", "warning", "no_chip", "there is no GPIO chip here", NO_PI)
@@ -96,10 +102,10 @@ def _told(part: str, message: str) -> Finding:
 
 
 def ask_person(config: Config) -> list[Finding]:
-    """Let somebody press the button and look at the LED.
+    """Ask the user to press the button and to look at the LED.
 
     Raises:
-        UsageError: nobody is at a terminal.
+        UsageError: stdin or stderr is no terminal.
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("--panel asks somebody at a terminal", "run `flowpi doctor --panel` in a terminal (ssh -t)")
@@ -113,18 +119,18 @@ def ask_person(config: Config) -> list[Finding]:
 
 
 def _say(words: str) -> None:
-    """To whoever is at the terminal; stdout is for the findings."""
+    """Write to the user on stderr; stdout is for the findings."""
     sys.stderr.write(words)
     sys.stderr.flush()
 
 
 def _ask() -> None:
-    """Once a press would be seen: what is needed for that may take seconds to load."""
+    """Ask for the press; called once a press would be seen, as the drivers may need seconds to load."""
     _say(f"Press the button now ({PRESS_S:.0f} s) ...\n")
 
 
 def pressed(sees: Callable[[], bool]) -> Finding:
-    """`sees`: waits for a press."""
+    """Return the finding for the button; `sees` waits for a press and returns whether it came."""
     try:
         if sees():
             return fine(BUTTON, "was pressed and seen")
@@ -135,7 +141,7 @@ def pressed(sees: Callable[[], bool]) -> Finding:
 
 
 def daemon_sees(config: Config, ask: Callable[[], None]) -> bool:
-    """A press, by the daemon's word. Raises FlowpiError if it does not run any more."""
+    """Whether the daemon reports a press in time. Raises FlowpiError if the daemon no longer runs."""
     return any(event["kind"] == "pressed" for event in events_of(config, topics.BUTTON, PRESS_S, ask))
 
 

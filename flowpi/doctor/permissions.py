@@ -1,4 +1,4 @@
-"""Who may do what: the service's user, its groups and devices, and who can read the configuration."""
+"""The check of permissions: the user of the service, its groups, and who can read the configuration."""
 
 import grp
 import os
@@ -15,19 +15,19 @@ from flowpi.doctor.findings import Finding, fine
 PART = "permissions"
 
 HINTS = re.compile(r": (?=chmod |use |set )")
-"""Where the hint of a warning of the configuration begins."""
+"""The place where the hint of a configuration warning begins."""
 
 BRING_THE_USER_BACK = (
     "sudo systemd-sysusers && sudo systemd-tmpfiles --create flowpi.conf && sudo systemctl restart flowpi flowpi-asr"
 )
-"""Its number may be another one: then the configuration is not its group's any more."""
+"""The command to recreate the user. Its gid may differ then; systemd-tmpfiles sets the group of the configuration."""
 
 UDEV = "sudo udevadm control --reload && sudo udevadm trigger"
-"""Devices that should have had that group have it then."""
+"""The command that gives devices their group once the group exists."""
 
 
 class Accounts(Struct):
-    """`groups`: members by name of the group, those by their primary group too. `users`: of this machine."""
+    """The users of this machine, and the members of each group, including those by primary group."""
 
     users: set[str]
     groups: dict[str, set[str]]
@@ -43,7 +43,7 @@ def accounts() -> Accounts:
 
 
 def examine(config: Config, path: str | None) -> list[Finding]:
-    """`path`: of the configuration's file, or None."""
+    """Check the service and the configuration; `path` is the configuration file, or None."""
     unit = (units.show() or {}).get("flowpi.service", {}) if units.SYSTEMD.is_dir() else {}
     findings = service(config, unit, accounts()) if unit.get("LoadState") == "loaded" else []
     for warning in warnings(config, path):
@@ -53,7 +53,7 @@ def examine(config: Config, path: str | None) -> list[Finding]:
 
 
 def needed(config: Config) -> list[str]:
-    """The groups that the service needs for its devices."""
+    """Return the groups that the service needs for its devices."""
     groups = ["audio"] if config.audio.source == "alsa" else []
     groups += ["gpio"] if config.button.kind == "gpio" or config.led.kind in ("gpio", "rgb") else []
     groups += ["spi"] if config.led.kind == "apa102" else []
@@ -62,7 +62,7 @@ def needed(config: Config) -> list[str]:
 
 
 def _group_of(device: str) -> str:
-    """Mostly `input`; that of the service for a pedal that flowpi.rules knows."""
+    """Return the group of an input device: `input`, or the service's for a pedal that is listed in flowpi.rules."""
     try:
         return grp.getgrgid(os.stat(device).st_gid).gr_name
     except (OSError, KeyError):  # not plugged in
@@ -70,7 +70,13 @@ def _group_of(device: str) -> str:
 
 
 def service(config: Config, unit: dict[str, str], known: Accounts) -> list[Finding]:
-    """`unit`: its properties, see `units.show`."""
+    """Check the user and groups of the service.
+
+    Args:
+        config: the configuration.
+        unit: the properties of flowpi.service, see `units.show`.
+        known: the accounts of this machine.
+    """
     user = unit.get("User") or "root"
     if user not in known.users:
         hint = BRING_THE_USER_BACK

@@ -1,4 +1,4 @@
-"""The power supply and the heat of a Raspberry Pi, by what its firmware has seen since the machine started."""
+"""The check of power supply and heat of a Raspberry Pi, as recorded by its firmware since the machine started."""
 
 from pathlib import Path
 
@@ -10,18 +10,18 @@ PART = "power"
 DEVICES = Path("/sys/devices/platform")
 
 FLAGS = "soc*/soc*:firmware/get_throttled"
-"""On a Pi 5 the parts of the name have an address."""
+"""The path of the firmware's flags; on a Pi 5 the parts of the name have an address."""
 
 UNDERVOLTAGE = 0x1
 SLOWED = 0xE
-"""Frequency capped, throttled, soft limit of temperature."""
+"""The bits for: frequency capped, throttled, soft temperature limit."""
 
 SEEN = 16
-"""Bits higher: the same, at some time since the start (`vcgencmd get_throttled`)."""
+"""The shift of the bits that record the same at any time since the start (`vcgencmd get_throttled`)."""
 
 
 def examine(devices: Path = DEVICES) -> list[Finding]:
-    """Empty on what is no Pi."""
+    """Check power and heat; return no findings on a machine that is no Pi."""
     flags = "".join(map(text_of, devices.glob(FLAGS))).strip() or (
         said("vcgencmd", "get_throttled") or ""
     ).strip().removeprefix("throttled=")

@@ -1,4 +1,4 @@
-"""All parts of the doctor together, and what is printed."""
+"""Runs all checks of the doctor at once, and prints the findings."""
 
 import asyncio
 import json
@@ -31,10 +31,10 @@ from flowpi.host import boot_config_status
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 30.0
-"""For one part. Most take a second on a Pi; one that is busy with something else must not look stuck."""
+"""The time limit of one check. Most need a second on a Pi; a check on a busy machine must not look stuck."""
 
 BACKENDS_S = 45.0
-"""As long as a dictation would wait for a session of each."""
+"""The time limit for the backends: as long as a dictation would wait for a session of each."""
 
 Look = Callable[[], list[Finding]]
 
@@ -45,15 +45,16 @@ T = TypeVar("T")
 def doctor(
     read: Callable[[], Config], *, path: str | None = None, as_json: bool = False, with_person: bool = False
 ) -> int:
-    """Print the findings. Returns 0 if all is well, 1 for warnings, 2 for failures.
+    """Print the findings; return 0 if nothing is wrong, 1 for warnings, 2 for failures.
 
     Args:
-        read: gives the configuration, or raises FlowpiError; then what depends on it is not looked at.
-        path: the file of the configuration, if there is one.
-        with_person: somebody is there to press the button and to look at the LED.
+        read: returns the configuration, or raises FlowpiError; then the checks that need it are skipped.
+        path: the configuration file, if there is one.
+        as_json: print the findings as JSON.
+        with_person: ask the user to press the button and to look at the LED.
 
     Raises:
-        UsageError: `with_person`, and nobody is at a terminal.
+        UsageError: `with_person` is set, but there is no terminal.
     """
     try:
         config = read()
@@ -73,8 +74,8 @@ def doctor(
 
 
 async def examine(config: Config, path: str | None = None) -> list[Finding]:
-    """Look at all parts, at once."""
-    asyncio.get_running_loop().set_default_executor(Threads())  # a name server may be mute
+    """Run all checks at once."""
+    asyncio.get_running_loop().set_default_executor(Threads())  # a name lookup may hang
     looks: dict[str, Look] = {
         "microphone": lambda: microphone.examine(config),
         "panel": lambda: panel.examine(config),
@@ -93,7 +94,7 @@ async def examine(config: Config, path: str | None = None) -> list[Finding]:
 
 
 async def examine_without() -> list[Finding]:
-    """Look at what needs no configuration."""
+    """Run the checks that need no configuration."""
     looks: dict[str, Look] = {
         "clock": clock.examine,
         "units": lambda: units.examine(Config()),
@@ -106,7 +107,7 @@ async def examine_without() -> list[Finding]:
 
 
 def unusable(error: FlowpiError) -> Finding:
-    """The configuration."""
+    """Return the finding for a configuration that cannot be used."""
     hint = error.hint or "see `flowpi config check`"
     if isinstance(error, NoPermissionError):
         return Finding("configuration", "warning", "unreadable", error.message, "run it as root (sudo flowpi doctor)")
@@ -114,7 +115,7 @@ def unusable(error: FlowpiError) -> Finding:
 
 
 def boot_file() -> list[Finding]:
-    """Of the file that a person left on the boot partition, if it could not be taken over."""
+    """Return a finding if the user's configuration on the boot partition was refused."""
     if (why := boot_config_status.read(boot_config_status.RUN)) is None:
         return []
     hint = "correct it there, then `sudo systemctl restart flowpi-provision flowpi`; flowpi-error.txt says the same"
@@ -130,11 +131,11 @@ async def _backends(config: Config) -> list[Finding]:
 
 
 async def on_thread(part: str, look: Look, patience_s: float = PATIENCE_S) -> list[Finding]:
-    """What it finds. The thread of one that hangs is left behind, and ends with the program."""
+    """Run one check on a thread and return its findings; the thread of a check that hangs ends with the program."""
     try:
         async with asyncio.timeout(patience_s) as patience:
             return await asyncio.get_running_loop().run_in_executor(Threads(), look)
-    except Exception as error:  # one that breaks must not hide what is said of the others
+    except Exception as error:  # a check that fails must not hide the findings of the others
         if patience.expired():
             return [_hangs(part, patience_s)]
         log.info("the check of %s failed", part, exc_info=error)
@@ -143,7 +144,7 @@ async def on_thread(part: str, look: Look, patience_s: float = PATIENCE_S) -> li
 
 
 class Threads(ThreadPoolExecutor):
-    """A thread for each call, for which nobody waits when the program ends: what is stuck may be so for ever."""
+    """An executor with a daemon thread for each call, so that a stuck call does not keep the program from ending."""
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **options: P.kwargs) -> Future[T]:
         ended = Future[T]()

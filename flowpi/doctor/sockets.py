@@ -1,4 +1,4 @@
-"""The daemon's socket: it answers, and those who should may use it, and no others."""
+"""The check of the daemon's socket: that it answers, and that only the intended users may use it."""
 
 import contextlib
 import grp
@@ -21,7 +21,7 @@ ANOTHER_GROUP = (
     "sudo tee /etc/systemd/system/$unit.service.d/group.conf; done; "
     "sudo usermod -aG {} flowpi && sudo systemctl daemon-reload && sudo systemctl restart flowpi flowpi-asr"
 )
-"""The service may not give its socket to another group, nor another group enter its directory, until it is told so."""
+"""The commands that allow the service to give its socket to another group, and that group to enter the directory."""
 
 
 def examine(config: Config) -> list[Finding]:
@@ -40,7 +40,7 @@ def examine(config: Config) -> list[Finding]:
 
 
 def _how_to_join(group: str | None) -> str:
-    """For the user who asks. A group counts from the login on, which is easily forgotten."""
+    """Return how the current user gets access; a new group counts only from the next login, which is easily missed."""
     if group is None:
         return "set publish.socket.group, or run it as root (sudo flowpi doctor)"
     with contextlib.suppress(KeyError):  # no such user, or no such group
@@ -53,7 +53,7 @@ def _permissions(config: Config) -> list[Finding]:
     path = find_socket(config)
     try:
         status = path.stat()
-    except OSError:  # it has just gone
+    except OSError:  # the daemon has just stopped
         return []
     if stat.S_IMODE(status.st_mode) & stat.S_IWOTH:
         what = f"every user may record and read along by {path}"
@@ -64,7 +64,7 @@ def _permissions(config: Config) -> list[Finding]:
         owner = pwd.getpwuid(status.st_uid)
     except KeyError:
         if group in (None, SocketSettings().group):
-            return []  # one's own daemon needs none
+            return []  # a daemon of the user's own needs no group
         what = f"there is no group {group!r} that could use {path}"
         hint = f"sudo groupadd --system {group} && sudo systemctl restart flowpi"
         return [Finding(PART, "warning", "wrong_group", what, hint)]

@@ -1,4 +1,4 @@
-"""flowpi's units, as systemd sees them."""
+"""The check of flowpi's systemd units, from the properties that systemctl shows."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ from flowpi.doctor.ask import install_again, said
 from flowpi.doctor.findings import Finding, fine, skipped
 
 SYSTEMD = Path("/run/systemd/system")
-"""There if systemd runs the machine, sd_booted(3)."""
+"""The folder that exists if systemd runs the machine, see sd_booted(3)."""
 
 EXIT_CONFIG = "78"
-"""Of sysexits: `ConfigError`."""
+"""The exit code of `ConfigError`, from sysexits."""
 
 SHOWN = [
     "Id",
@@ -38,14 +38,14 @@ def examine(config: Config) -> list[Finding]:
 
 
 def wanted(config: Config) -> list[str]:
-    """The units that this configuration needs."""
+    """Return the units that the configuration needs."""
     used = (config.backends[name] for name in config.dictation.backends)
     local = any(isinstance(backend, FlowSettings) and backend.url == LOCAL_URL for backend in used)
     return ["flowpi.service", *(["flowpi-asr.service"] if local else [])]
 
 
 def show() -> dict[str, dict[str, str]] | None:
-    """Properties of both units, by their names; None if systemd does not answer."""
+    """Return the properties of both units by unit name, or None if systemd does not answer."""
     output = said("systemctl", "show", f"--property={','.join(SHOWN)}", "flowpi.service", "flowpi-asr.service")
     return None if output is None else parse(output)
 
@@ -82,7 +82,7 @@ def _judge(name: str, unit: dict[str, str]) -> list[Finding]:
     elif active not in ("active", "activating", "reloading"):
         what = f"does not run ({active}, {unit.get('SubState')})"
         found.append(Finding(name, "failure", "not_running", what, f"sudo systemctl start {short}"))
-    if unit.get("UnitFileState") == "disabled" and short == "flowpi":  # it brings the recogniser along
+    if unit.get("UnitFileState") == "disabled" and short == "flowpi":  # it starts the recogniser too
         what = "does not start with the machine"
         found.append(Finding(name, "warning", "not_enabled", what, f"sudo systemctl enable {short}"))
     if (restarts := int(unit.get("NRestarts") or 0)) > 0:

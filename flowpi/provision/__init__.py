@@ -1,1 +1,1 @@
-"""First boot with no screen: taking over the configuration that a person left on the boot partition."""
+"""First boot without a screen: applies the configuration that the user left on the boot partition."""

@@ -1,18 +1,18 @@
-"""`flowpi provision`: the configuration moves from the boot partition to /etc, and its secrets away from the card.
+"""`flowpi provision`: moves the configuration from the boot partition to /etc, and its secrets off that partition.
 
-In this order, each step durable before the next, so that a power cut leaves the old configuration or the new one, and
-the next boot goes on:
+The steps, in this order, each durable before the next, so that a power cut leaves the old configuration or the new
+one, and the next boot continues:
 
-1. each secret becomes a file of its own under a name that nothing in force uses;
-2. `flowpi.yaml` in /etc is replaced by the text that names them;
-3. credentials that it does not name are deleted;
-4. `flowpi-taken.yaml` on the boot partition gets the same text, to look at and to start from next time;
-5. the person's file is marked as taken in its first sector, overwritten in place to the end of its last cluster, and
-   only then deleted: a FAT file system deletes by forgetting where the bytes are, and a rename that is cut in two can
-   forget both names. Until this step is done it is tried again at each boot, and nothing else is done with this file.
+1. each secret is written to a file of its own, under a name that the configuration in force does not use;
+2. `flowpi.yaml` in /etc is replaced by the text that refers to these files;
+3. credentials that the new text does not refer to are deleted;
+4. `flowpi-taken.yaml` on the boot partition gets the same text, for the user to read and to edit next time;
+5. the user's file is marked as taken in its first sector, overwritten in place to the end of its last cluster, and
+   only then deleted: a FAT file system deletes a file without erasing its bytes, and an interrupted rename can lose
+   both names. Each boot retries this step until it succeeds, and uses a marked file for nothing else.
 
-A file that cannot be used changes nothing in /etc. What is wrong stands in `flowpi-error.txt` beside it, and in a file
-below /run, by which the daemon shows it (`flowpi.host.boot_config_status`).
+A file that cannot be used changes nothing in /etc. The error is written to `flowpi-error.txt` beside the file, and to a
+file below /run, from which the daemon reports it (`flowpi.host.boot_config_status`).
 """
 
 import contextlib
@@ -35,25 +35,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BOOT = ("/boot/firmware", "/boot")
-"""Where Raspberry Pi OS has its FAT partition; the second until Bullseye."""
+"""The mount points of the FAT partition on Raspberry Pi OS; the second until Bullseye."""
 
 ETC = "/etc/flowpi"
 
 NAMES = ("flowpi.yaml", "flowpi.yaml.txt", "flowpi.yml", "flowpi.yml.txt")
-"""In capitals or not. With .txt: what Notepad makes of it."""
+"""The accepted file names, in upper or lower case. Notepad adds .txt."""
 
 MEANT = ("flowpi.y", "flowpi-boot.")
-"""Others that begin so are not taken, but told: a person meant this file."""
+"""Prefixes of other names that probably mean this file: such a file is reported, but not applied."""
 
 CONFIG = "flowpi.yaml"
 TAKEN = "flowpi-taken.yaml"
 ERROR = "flowpi-error.txt"
 NOT_WIPED = "not-wiped.sha256"
-"""In /etc: the hash of a file that is in force and could not be wiped."""
+"""The file in /etc with the hash of a boot file that is in force and could not be wiped."""
 
 SECTOR_BYTES = 512
 WIPING = b"# flowpi took this file over and is wiping it.\n"
-"""Begins a file that is to be wiped and deleted, whatever else is in it."""
+"""The first line of a file that is only to be wiped and deleted, whatever else it holds."""
 
 HEAD = """\
 # flowpi took this over, without the secrets: they are on the appliance now, under the names in {credential: ...}.
@@ -76,19 +76,19 @@ This note is deleted when the file is good.
 
 
 def provision(boots: Sequence[Path], etc: Path, run: Path | None) -> int:
-    """Take over the file that lies on one of the boot partitions, if any does.
+    """Apply the configuration file on a boot partition, if there is one.
 
     Args:
-        boots: the first one with a file counts.
-        etc: where the configuration goes.
-        run: where the daemon looks for a refusal; None: it is not told.
+        boots: the boot partitions; the first one with a file is used.
+        etc: the directory of the configuration in force.
+        run: the directory where the daemon looks for a refusal; None: the refusal is not passed on.
 
     Returns:
-        0: there was nothing to do, or all is done.
+        0: there was nothing to do, or everything is done.
 
     Raises:
-        ConfigError: the file cannot be used; it said so on the boot partition too, as for the next.
-        CannotCreateError: /etc does not take it.
+        ConfigError: the file cannot be used; the error is also on the boot partition.
+        CannotCreateError: /etc cannot be written; the error is also on the boot partition.
         NotWipedError: the configuration is in force, but its secrets are still on the boot partition.
     """
     boot = next((boot for boot in boots if any(_names(boot)) or os.path.lexists(boot / ERROR)), None)
@@ -99,13 +99,13 @@ def provision(boots: Sequence[Path], etc: Path, run: Path | None) -> int:
         if name is not None:
             _take_over(boot / name, etc)
     except NotWipedError:
-        _accept(boot, run)
+        _accept(boot, run)  # the configuration itself is in force, so an earlier refusal no longer holds
         raise
     except FlowpiError as error:
         _refuse(boot, run, error)
         raise
     except Exception as error:
-        # Without its message, which may hold a secret.
+        # Without the message of the exception, which may hold a secret.
         mistake = f"flowpi made a mistake of its own ({type(error).__name__})"
         _refuse(boot, run, FlowpiError(mistake, "please report it, and use a simpler file meanwhile"))
         raise
@@ -114,7 +114,7 @@ def provision(boots: Sequence[Path], etc: Path, run: Path | None) -> int:
 
 
 def _names(boot: Path) -> tuple[list[str], list[str]]:
-    """Those that can be taken, and those that were meant to be."""
+    """Return the file names that are accepted, and those that were probably meant to be."""
     try:
         present = sorted(os.listdir(boot))
     except OSError:
@@ -141,6 +141,7 @@ def _take_over(path: Path, etc: Path) -> None:
         hint = "copy it again, or try another card"
         raise ConfigError(path.name, None, "", f"cannot be read ({error.strerror})", hint) from None
     if content.startswith(WIPING):
+        # An earlier run was cut off while wiping: its configuration is in force, and this file may be half erased.
         _wipe(path)
         return
     digest = hashlib.sha256(content).hexdigest().encode()
@@ -149,6 +150,7 @@ def _take_over(path: Path, etc: Path) -> None:
     if in_force is None:
         boot = boot_file.understand(content, path.name)
         _check(boot, etc)
+        # Before the file is wiped: until then the boot partition holds the only copy of the secrets.
         in_force = _install(boot, etc).encode()
         log.info("%s is in force; its secrets: %d", path, len(boot.literals))
     try:
@@ -158,7 +160,8 @@ def _take_over(path: Path, etc: Path) -> None:
     try:
         _wipe(path)
     except NotWipedError:
-        with contextlib.suppress(OSError):  # then it is only taken over again
+        # So that the next boot only wipes: it must not undo what was changed in /etc since.
+        with contextlib.suppress(OSError):  # without the hash the next boot only applies the file again
             replace_file(etc / NOT_WIPED, digest, 0o600)
         raise
     if not_wiped is not None:
@@ -166,7 +169,7 @@ def _take_over(path: Path, etc: Path) -> None:
 
 
 def _check(boot: "BootFile", etc: Path) -> None:
-    """What ends the daemon must not pass here. Raises ConfigError."""
+    """Raise ConfigError for a configuration that the daemon would refuse to start with."""
     from flowpi.backends.chain import make_backends
     from flowpi.provision.credentials import check_references
 
@@ -178,7 +181,11 @@ def _check(boot: "BootFile", etc: Path) -> None:
 
 
 def _install(boot: "BootFile", etc: Path) -> str:
-    """Returns what stands in /etc now."""
+    """Install the configuration and its secrets in /etc; return the new text of the configuration.
+
+    Raises:
+        CannotCreateError: /etc cannot be written.
+    """
     from flowpi.provision import credentials
     from flowpi.provision.boot_file import without_secrets
 
@@ -189,8 +196,10 @@ def _install(boot: "BootFile", etc: Path) -> str:
         if not etc.is_dir():
             make_folder(etc)
             etc.chmod(0o755)
+        # The new secrets before the text that refers to them, the old ones after it: whichever configuration a power
+        # cut leaves in force, its secrets are there.
         names = credentials.keep(etc, boot.literals)
-        text = without_secrets(boot, names).removeprefix(HEAD)  # it may be what was taken before, edited
+        text = without_secrets(boot, names).removeprefix(HEAD)  # the user may have edited an earlier flowpi-taken.yaml
         if _content(etc / CONFIG) != text.encode():
             replace_file(etc / CONFIG, text.encode(), *_access())
         credentials.remove_others(etc, boot.config, names)
@@ -203,7 +212,7 @@ def _install(boot: "BootFile", etc: Path) -> str:
 
 
 def _access() -> tuple[int, int | None]:
-    """Mode and group of the configuration. It holds no secret, but what is said of a person in `context`."""
+    """Return the mode and group of the configuration: it holds no secrets, but personal data in `context`."""
     import grp
 
     try:
@@ -213,10 +222,12 @@ def _access() -> tuple[int, int | None]:
 
 
 def _overwrite(path: Path) -> None:
-    """Raises OSError."""
+    """Mark the file with `WIPING` and overwrite the rest with zeros, durably. Raises OSError."""
     with open(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b") as file:
         found = os.fstat(file.fileno())
         size = -(-max(found.st_size, SECTOR_BYTES) // found.st_blksize) * found.st_blksize
+        # The mark first and on the disk before the zeros, or a file cut off in between would be taken for a
+        # configuration that is damaged.
         for content in (WIPING.ljust(SECTOR_BYTES), bytes(size - SECTOR_BYTES)):
             file.write(content)
             file.flush()
@@ -245,11 +256,11 @@ def _refuse(boot: Path, run: Path | None, error: FlowpiError) -> None:
         try:
             boot_config_status.tell(run, str(error))
         except OSError as fault:
-            log.warning("cannot tell the daemon in %s (%s)", run, fault.strerror)
+            log.warning("cannot report the refusal to the daemon in %s (%s)", run, fault.strerror)
 
 
 def _accept(boot: Path, run: Path | None) -> None:
-    if os.path.lexists(boot / ERROR):  # else a read-only partition would refuse what need not be done
+    if os.path.lexists(boot / ERROR):  # else a read-only partition would cause a needless warning
         try:
             os.unlink(boot / ERROR)
             _sync(boot)
@@ -260,14 +271,14 @@ def _accept(boot: Path, run: Path | None) -> None:
 
 
 def _encoded(text: str) -> bytes:
-    """For any computer: the Notepad of Windows 7 shows one long line for LF alone."""
+    """Return the text with CRLF: the Notepad of Windows 7 shows text with bare LF as one long line."""
     return text.replace("\n", "\r\n").encode()
 
 
 def _write(path: Path, text: str) -> None:
-    """Durably, in place: on FAT there is no better, and nothing depends on it. Raises OSError.
+    """Write the file durably and in place: FAT offers nothing better, and nothing depends on the file. Raises OSError.
 
-    What was there is wiped: a person may have edited it, and written a secret into it.
+    The old content is wiped first, because the user may have written a secret into it.
     """
     if os.path.lexists(path):
         _overwrite(path)

@@ -1,8 +1,7 @@
-"""The file on the boot partition: whether it can be used, and how it reads without its secrets.
+"""Reads the configuration file on the boot partition, checks it, and makes its text without secrets. Writes nothing.
 
-A person wrote it on some computer, and the card may have been pulled out too early: a file that was cut off is often
-good YAML. So it ends with a line of three dots, YAML's own end mark, and what lacks them is not used. Nothing here
-writes.
+The user wrote the file on another computer, and may have removed the card too early: a truncated file is often valid
+YAML. So the file must end with a line of three dots, YAML's own end mark; a file without it is not used.
 """
 
 import codecs
@@ -28,11 +27,17 @@ if TYPE_CHECKING:
 MAX_BYTES = 256 * 1024
 END = "..."
 RECOGNISER = "server"
-"""The section of flowpi-asr.service; the others are the daemon's."""
+"""The section of flowpi-asr.service; the other sections are the daemon's."""
 
 
 class Literal(Struct, frozen=True):
-    """A secret that stands in the file: what, under which key, and from where to where in `BootFile.text`."""
+    """A secret that is written out in the file.
+
+    Attributes:
+        key: the configuration key that holds the secret.
+        value: the secret.
+        start, end: the position of the value in `BootFile.text`.
+    """
 
     key: "tuple[str, ...]"
     value: str
@@ -41,7 +46,15 @@ class Literal(Struct, frozen=True):
 
 
 class BootFile(Struct, frozen=True):
-    """`text`: up to the end mark, lines end with LF, no byte order mark."""
+    """A checked configuration file of the boot partition.
+
+    Attributes:
+        name: the file name, for errors.
+        text: the text up to the end mark; lines end with LF, without a byte order mark.
+        config: the configuration.
+        literals: the secrets that are written out in the file.
+        lines: the line number of each key.
+    """
 
     name: str
     text: str
@@ -50,7 +63,7 @@ class BootFile(Struct, frozen=True):
     lines: "dict[tuple[str, ...], int]"
 
     def placed(self, error: ConfigError) -> ConfigError:
-        """The same error with the line of its key."""
+        """Return the same error with the line of its key."""
         dotted, _, _ = error.key.partition(" ")
         key = tuple(dotted.split("."))
         while key and key not in self.lines:
@@ -60,7 +73,12 @@ class BootFile(Struct, frozen=True):
 
 
 def read(path: Path) -> bytes:
-    """Raises ConfigError for what is no file (a link is not followed) or too large; OSError."""
+    """Return the content of the file; links are not followed.
+
+    Raises:
+        ConfigError: `path` is no regular file, or is too large.
+        OSError: the file cannot be read.
+    """
     directory = os.open(path.parent, FOLDER)
     try:
         handle = open_regular(path.name, directory)
@@ -79,10 +97,10 @@ def read(path: Path) -> bytes:
 
 
 def understand(content: bytes, name: str) -> BootFile:
-    """The configuration in it, checked as `flowpi config check` does, and where its secrets stand.
+    """Parse and check the content like `flowpi config check`, and find the secrets in it.
 
     Raises:
-        ConfigError: it is cut off, not text, or no configuration.
+        ConfigError: the content is truncated, not text, or no valid configuration.
     """
     text = _text(content, name)
     config = parse(text.encode(), name)
@@ -110,12 +128,13 @@ def understand(content: bytes, name: str) -> BootFile:
 
 
 def without_secrets(boot: BootFile, names: "Mapping[Key, str]") -> str:
-    """The text with a credential in the place of each secret.
+    """Return the text with a reference to a credential in the place of each secret.
 
-    With the owner's order and comments, unless a secret stands in one of these too.
+    The text keeps the user's order and comments, unless that would also keep a secret, as in a comment.
 
     Args:
-        names: of the credential for each of `boot.literals`.
+        boot: the file.
+        names: the name of the credential for each of `boot.literals`.
     """
     text = boot.text
     for literal in sorted({each.start: each for each in boot.literals}.values(), key=lambda each: -each.start):
@@ -130,7 +149,7 @@ def without_secrets(boot: BootFile, names: "Mapping[Key, str]") -> str:
 
 
 def _says(text: str, boot: BootFile, names: "Mapping[Key, str]") -> bool:
-    """Whether it means the same, with credentials for secrets."""
+    """Whether `text` is the same configuration as `boot`, with credentials in place of secrets."""
     credentials = {id(secret): names[key] for key, secret in literals(boot.config)}
 
     def hook(secret: Secret) -> object:
@@ -180,7 +199,7 @@ def _text(content: bytes, name: str) -> str:
 
 
 def _scalars(text: str) -> "dict[Key, yaml.ScalarNode]":
-    """Every value with its key. Text that `parse` takes."""
+    """Return every scalar node by its key; `parse` must have accepted the text."""
     import yaml
 
     found: dict[Key, yaml.ScalarNode] = {}

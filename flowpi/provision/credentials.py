@@ -1,8 +1,8 @@
-"""Secrets as files that systemd passes on: `LoadCredential=flowpi:DIRECTORY` in both units.
+"""Secrets as files that systemd passes to the services: `LoadCredential=flowpi:DIRECTORY` in both units.
 
-`/etc/flowpi/credentials` is the daemon's and `/etc/flowpi/credentials-asr` the recogniser's, so that each is given only
-its own. A file is never changed: another value gets another name, so that the configuration in force keeps its secrets
-until the new one takes its place.
+The daemon has `/etc/flowpi/credentials` and the recogniser `/etc/flowpi/credentials-asr`, so that each service gets
+only its own secrets. A file is never changed: a new value gets a new name, so that the configuration in force keeps its
+secrets until the new configuration replaces it.
 """
 
 import hashlib
@@ -23,26 +23,30 @@ if TYPE_CHECKING:
     from flowpi.config.checks import Key
 
 PREFIX = "flowpi_"
-"""systemd joins the name in LoadCredential= and that of the file with `_`."""
+"""The start of each credential's name: systemd joins the name in LoadCredential= and the file name with `_`."""
 
 DAEMONS = "credentials"
 RECOGNISERS = "credentials-asr"
 
 
 def keep(etc: Path, literals: Iterable[Literal]) -> "dict[Key, str]":
-    """Have a file for each secret, durably. Returns the names of the credentials. Raises OSError."""
+    """Write each secret durably to a file, unless one has it already; return the names of the credentials.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
     names: dict[Key, str] = {}
     files: dict[int, str] = {}
     for literal in literals:
         directory = etc / _directory(literal.key)
-        if literal.start not in files:  # else it is one value under two keys
+        if literal.start not in files:  # else a YAML alias: one value under two keys
             files[literal.start] = _have(directory, _base(literal.key), literal.value.encode())
         names[literal.key] = PREFIX + files[literal.start]
     return names
 
 
 def check_references(etc: Path, config: Config) -> None:
-    """Raises ConfigError where `config` names a credential of ours that is not here, as from another appliance."""
+    """Raise ConfigError if `config` names a credential of ours that is missing, as in a file from another appliance."""
     for key, name in _references(config):
         path = etc / _directory(key) / name.removeprefix(PREFIX)
         if name.startswith(PREFIX) and not os.path.lexists(path):
@@ -54,7 +58,9 @@ def remove_others(etc: Path, config: Config, names: "Mapping[Key, str]") -> None
     """Delete the files that the configuration in force does not name. Raises OSError.
 
     Args:
-        names: of the credentials that stand in it for its literals.
+        etc: the directory of the configuration.
+        config: the configuration as the user wrote it.
+        names: the names of the credentials that replace its literal secrets.
     """
     wanted = {(_directory(key), name) for key, name in (*names.items(), *_references(config))}
     for directory in (DAEMONS, RECOGNISERS):
@@ -73,7 +79,7 @@ def remove_others(etc: Path, config: Config, names: "Mapping[Key, str]") -> None
 
 
 def _have(directory: Path, base: str, value: bytes) -> str:
-    """The name of a file with this value: one that is there, or else the first free of BASE, BASE.1, BASE.2 ..."""
+    """Return the name of a file with this value: an existing one, or else the first free of BASE, BASE.1, BASE.2 ..."""
     make_folder(directory)
     taken = [name for name in os.listdir(directory) if re.fullmatch(rf"{re.escape(base)}(\.\d+)?", name)]
     for name in sorted(taken):
@@ -95,7 +101,7 @@ def _directory(key: "Key") -> str:
 
 
 def _base(key: "Key") -> str:
-    """A name that systemd takes; a partner id may hold anything."""
+    """Return a file name that systemd accepts; a partner id may hold any character."""
     return ".".join(
         part if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", part) else hashlib.sha256(part.encode()).hexdigest()[:16]
         for part in key

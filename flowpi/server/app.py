@@ -1,9 +1,9 @@
-"""The transcription server: both services' endpoints in front of an engine, on every address that it listens on.
+"""The transcription server: the endpoints of both services in front of one engine, on every listen address.
 
-Theory of operation. `Middleware` stands before every request, `Authenticator` checks the keys, `FlowEndpoints` and
-`SukiEndpoints` read what is asked and in whose name, `Connections` carries a dictation from its upgrade to its end. One
-connection is one utterance: a `Connection` hands frames to a pure dialect and audio to a `Transcription`, whose work
-is done by `Workers`.
+Theory of operation. `Middleware` sees every request first, `Authenticator` checks the keys, `FlowEndpoints` and
+`SukiEndpoints` parse requests and authenticate the client, `Connections` runs a dictation from upgrade to close. One
+connection is one utterance: a `Connection` passes frames to a dialect without I/O and audio to a `Transcription`,
+whose work runs on `Workers`.
 """
 
 import asyncio
@@ -39,22 +39,23 @@ log = logging.getLogger(__name__)
 
 
 class Server:
-    """Listens while its context is entered.
+    """A transcription server that listens while its context is entered.
 
         async with Server(["127.0.0.1:0"], load_engine("echo")) as server:
             server.urls  # ["ws://127.0.0.1:40123"]
 
-    Leaving ends every session with close code 1001 (going away), within a few seconds.
+    Leaving the context ends every session with close code 1001 (going away), within a few seconds.
 
     Args:
-        listen: HOST:PORT (port 0: any) and unix:PATH.
-        engine: loaded.
-        access: the keys, for HOST:PORT; None: it takes any, on this machine only. By a Unix socket none is needed.
-        tls: what HOST:PORT speaks; None: plain. Unix sockets are always plain.
+        listen: addresses, HOST:PORT (port 0: any free port) or unix:PATH.
+        engine: the loaded recogniser.
+        access: the keys that clients on HOST:PORT need; None accepts any key, and allows only loopback addresses.
+            Clients on a Unix socket need no key.
+        tls: the TLS context of HOST:PORT; None: plain text. Unix sockets are always plain text.
         strict: accept only the documented form of the dialects.
-        max_sessions: beyond it a client is answered with HTTP 503.
-        idle_s: a client that sends no message for so long is turned out.
-        max_utterance_s: of audio in one session.
+        max_sessions: the limit of open sessions; further clients are answered with HTTP 503.
+        idle_s: the time after which a client that sends no message is disconnected.
+        max_utterance_s: the limit of audio in one session.
     """
 
     def __init__(
@@ -80,17 +81,19 @@ class Server:
 
     @property
     def urls(self) -> list[str]:
-        """Where it listens, in the order of `listen`; an endpoint's path goes behind each."""
+        """The base URLs of the server, in the order of `listen`; append the path of an endpoint."""
         return [listener.url for listener in self._listeners]
 
     @property
     def sessions(self) -> int:
-        """How many are open."""
+        """The number of open sessions."""
         return len(self._sockets)
 
     async def __aenter__(self) -> "Server":
-        """Raises:
-        AlreadyRunning, CannotCreateError, NoPermissionError: as `Listener`.
+        """Open the listeners and accept clients.
+
+        Raises:
+            AlreadyRunning, CannotCreateError, NoPermissionError: see `Listener`.
         """
         try:
             for address in self._addresses:
@@ -126,6 +129,7 @@ class Server:
         self._accepting.append(server)
 
     async def _close(self) -> None:
+        # Stop accepting before the sessions end, so that none begins meanwhile; the workers last, as sessions use them.
         for server in self._accepting:
             server.close()
         for listener in self._listeners:
@@ -138,7 +142,7 @@ class Server:
 
 
 class _Door:
-    """The endpoints for who needs these keys."""
+    """The HTTP application for clients that need the same keys: one for TCP, one for Unix sockets."""
 
     def __init__(self, access: Authenticator, sockets: Connections, *, strict: bool) -> None:
         self.guard = Middleware(is_open=access.is_open)
@@ -147,7 +151,7 @@ class _Door:
             app.add_routes(endpoints(access, sockets, strict=strict).routes())
         self.runner = web.AppRunner(
             app,
-            access_log=None,  # it has the keys of the query
+            access_log=None,  # it would log the keys in the query
             shutdown_timeout=CLOSE_S,
             keepalive_timeout=KEEP_ALIVE_S,
             lingering_time=CLOSE_S,
@@ -158,7 +162,11 @@ class _Door:
 
 
 def check_addresses(listen: Sequence[str], access: Authenticator) -> None:
-    """Raises UsageError: an address cannot be read, or is open to other machines where no keys are checked."""
+    """Check the listen addresses against the keys.
+
+    Raises:
+        UsageError: an address cannot be parsed, or is reachable from other machines although no keys are set.
+    """
     for text in listen:
         address = parse_address(text)
         if access.is_open and isinstance(address, TcpAddress) and not address.is_loopback:
@@ -181,20 +189,20 @@ async def serve(
     """Run a transcription server until cancelled; it then closes within a few seconds.
 
     Args:
-        listen, access, tls, strict, max_sessions: as `Server`.
+        listen, access, tls, strict, max_sessions: see `Server`.
         engine_name: a key of `ENGINES`.
-        ready: called once the engine is loaded and every address listens.
+        ready: called once the engine is loaded and every address is listening.
 
     Raises:
-        UsageError: an address or the engine's name.
-        EngineUnavailable: the engine cannot be loaded here.
-        AlreadyRunning, CannotCreateError, NoPermissionError: an address cannot be had.
+        UsageError: an address or the name of the engine is wrong.
+        EngineUnavailable: the engine cannot be loaded on this machine.
+        AlreadyRunning, CannotCreateError, NoPermissionError: the server cannot listen on an address.
     """
     access = access or Authenticator()
-    check_addresses(listen, access)  # a slip of the pen is told before the engine takes its second
+    check_addresses(listen, access)  # first: a typing error is reported without waiting for the engine to load
     engine = await asyncio.to_thread(load_engine, engine_name)
     async with Server(listen, engine, access=access, tls=tls, strict=strict, max_sessions=max_sessions) as server:
         log.info("serving %s on %s", engine_name, ", ".join(server.urls))
         if ready:
             ready()
-        await asyncio.get_running_loop().create_future()  # for ever
+        await asyncio.get_running_loop().create_future()  # never done: wait to be cancelled

@@ -1,10 +1,10 @@
-"""Who may use the server: organisations by their key (Flow), partners by theirs (Suki), others by a token of these.
+"""Authentication: organisations by API key (Flow), partners by partner token (Suki), others by a token from these.
 
-Theory of operation. With no key set at all the server is open: it takes any key, or none, and must listen where only
-this machine reaches it. With any set, it is locked: a service for which none is set accepts nobody.
+Theory of operation. With no key set at all the server is open: it accepts any key, or none, and must listen only where
+this machine alone reaches it. With any key set it is locked: a service without keys accepts no client.
 
-A token is a JWT, signed with a key that lives as long as the process: after a restart clients get a new one. It counts
-when a session begins; a session that is open outlives it (no page of either service says what happens then).
+A token is a JWT, signed with a key that exists as long as the process: after a restart clients need a new token. A
+token is checked when a session begins; an open session outlives its token (neither service documents this case).
 
 No error of this module quotes a key.
 """
@@ -20,20 +20,20 @@ import jwt
 Service = Literal["flow", "suki"]
 
 ALGORITHM = "HS256"
-"""W3: what the header of the sample token says."""
+"""The algorithm in the header of the sample token (W3)."""
 
 NEVER_VALID = secrets.token_hex()
 
 
 class KeyRefused(Exception):
-    """`str()` says what is wrong with the key."""
+    """A key or token that is not accepted; `str()` is the reason."""
 
 
 class Authenticator:
     """The keys of a server.
 
     Args:
-        api_keys: of organisations.
+        api_keys: the keys of organisations.
         partners: the partner token of each partner id.
         clock: seconds since 1970.
     """
@@ -51,21 +51,21 @@ class Authenticator:
 
     @property
     def is_open(self) -> bool:
-        """No key is set: everybody may."""
+        """Whether no key is set, so that every client is accepted."""
         return not self._api_keys and not self._partners
 
     def check_api_key(self, key: str | None) -> None:
-        """Raises KeyRefused."""
+        """Raise KeyRefused unless `key` is the key of an organisation, or the server is open."""
         if self.is_open:
             return
         if not key:
             raise KeyRefused("API key is missing")
         given = key.encode("utf-8", "surrogatepass")
-        if sum(hmac.compare_digest(given, each) for each in self._api_keys) == 0:  # all of them: the time tells nothing
+        if sum(hmac.compare_digest(given, each) for each in self._api_keys) == 0:  # compare with all: constant time
             raise KeyRefused("Invalid API key")
 
     def check_partner(self, partner_id: str, token: str) -> None:
-        """Raises KeyRefused."""
+        """Raise KeyRefused unless `token` is the partner's token, or the server is open."""
         if self.is_open:
             return
         right = self._partners.get(partner_id, NEVER_VALID)
@@ -73,16 +73,16 @@ class Authenticator:
             raise KeyRefused("partner_token: not valid for this partner_id")
 
     def issue(self, service: Service, duration_s: int, claims: Mapping[str, Any]) -> str:
-        """A token. `claims`: what `check_token` gives back."""
+        """Return a new signed token that carries `claims`; `check_token` returns them."""
         now_s = int(self._clock())
         stamps = {"aud": service, "iat": now_s, "exp": now_s + duration_s}
         return jwt.encode({**claims, **stamps}, self._signing_key, ALGORITHM)
 
     def check_token(self, service: Service, token: str | None) -> dict[str, Any]:
-        """The claims of a token of this server; none where it is open and the token is no such.
+        """Return the claims of a token that this server issued; an open server returns {} for any other token.
 
         Raises:
-            KeyRefused: it is missing, made up, for the other service, or has expired.
+            KeyRefused: the token is missing, forged, for the other service, or has expired.
         """
         if not token and not self.is_open:
             raise KeyRefused("Token is missing")

@@ -1,10 +1,10 @@
 """One client on one connection: frames in, audio to a recogniser on worker threads, texts out.
 
-Workers are two small pools, so that a final never queues behind the interim texts of others; where both run, the
-interim ones are nicer. Nothing of an engine ever runs on the loop.
+The worker threads form two small pools, so that a final text never queues behind the interim texts of other clients;
+interim work runs at a lower priority (nice). No code of an engine ever runs on the event loop.
 
-A client that sends faster than its audio is heard is not read until a minute of it is left; TCP tells it. While the
-text is made after the end of the audio the client is read on: its pings are answered, and if it leaves it is noticed.
+A client that sends faster than its audio is recognised is not read while over a minute of audio waits; TCP slows it
+down. While the final text is made the client is still read, so that pings are answered and a disconnect is noticed.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from flowpi.wire.roles import (
 Result = TypeVar("Result")
 
 Authorize = Callable[[str | None], str | None]
-"""What is wrong with the key in the first message, or None."""
+"""Takes the key of the first message, if any; returns what is wrong with it, or None."""
 
 log = logging.getLogger(__name__)
 
@@ -41,21 +41,21 @@ MAX_WAITING_BYTES = 60 * RATE_HZ * FRAME_BYTES
 INTERIM_NICENESS = 5
 
 MAX_UTTERANCE_S = 3600.0
-"""Ours; the services' pages name six minutes as what is safe with them."""
+"""Our own limit; the services document six minutes as safe."""
 
 IDLE_S = 60.0
-"""A client that sends no message for so long gives its place to others, however often it pings."""
+"""The time after which a client that sends no message is disconnected, even if it sends pings."""
 
 CLOSE_S = 2.0
-"""How long a client may take to read what is due, and again to answer a close."""
+"""The time limit for a client to read the pending frames, and again to answer a close."""
 
 
 FIRST_S = 10.0
-"""Whoever does not open a session within so long, with a key where one is wanted, leaves the place to others."""
+"""The time limit for a new client to open a session, with a key if one is required."""
 
 
 class Workers:
-    """The threads that engines run on."""
+    """The thread pools that engines run on, one for interim and one for final texts."""
 
     def __init__(self) -> None:
         count = os.cpu_count() or 1
@@ -69,21 +69,23 @@ class Workers:
         return await asyncio.get_running_loop().run_in_executor(self._final, work)
 
     def close(self) -> None:
-        """Begin no more; what runs ends by itself."""
+        """Cancel the queued work; the work in progress ends by itself."""
         self._interim.shutdown(wait=False, cancel_futures=True)
         self._final.shutdown(wait=False, cancel_futures=True)
 
 
 def _yield_to_finals() -> None:
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), INTERIM_NICENESS)  # on Linux: of this thread alone
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), INTERIM_NICENESS)  # on Linux: this thread only
 
 
 class Connection:
     """One client on one connection.
 
     Args:
-        number: for the log.
-        authorize: looks at the key that came in the first message.
+        number: the number of the session in the log.
+        socket: the WebSocket, prepared before `run`.
+        dialect: the protocol of the client's service.
+        authorize: checks the key in the first message.
         idle_s, max_utterance_s: see `IDLE_S` and `MAX_UTTERANCE_S`.
     """
 
@@ -115,17 +117,18 @@ class Connection:
         self._outcome = "client left"
 
     async def run(self) -> None:
-        """From the first frame until the connection is closed."""
+        """Serve the client from the first frame until the connection is closed."""
         began_s = asyncio.get_running_loop().time()
         try:
             await self._receive()
         except TimeoutError:
             await self._fail("idle: no message came", 1008)
         except ConnectionError:
-            pass  # gone in the middle of an answer
+            pass  # the client left during an answer
         except Exception:
             await self._break_off("broken")
         finally:
+            # The conclusion first: once the interim task has ended it would start the final text.
             await self._end(self._conclusion)
             await self._end_interim()
             heard_s = self._transcription.heard_s if self._transcription else 0.0
@@ -133,7 +136,7 @@ class Connection:
             log.info("session %d: %s, %.1f s of audio in %.1f s", self._number, self._outcome, heard_s, lasted_s)
 
     async def dismiss(self) -> None:
-        """The server stops."""
+        """Close the connection with code 1001, because the server stops."""
         self._outcome = "server stopped"
         if self._transcription:
             self._transcription.hurry()
@@ -155,7 +158,10 @@ class Connection:
                 await self._close(departure.close_code)
 
     async def _next_message(self) -> WSMessage | None:
-        """None once the final text is there. A ping is answered, and no message; who waits need not say anything."""
+        """Return the next message of the client, or None once the final text is ready.
+
+        Pings are answered but are no messages. There is no idle limit for a client that waits for its final text.
+        """
         if self._conclusion is None:
             async with asyncio.timeout(self._idle_s if self._transcription else min(self._idle_s, FIRST_S)):
                 return await self._socket.receive()
@@ -205,6 +211,7 @@ class Connection:
             await self._audio_taken.wait()
 
     async def _conclude(self) -> str:
+        # First, so that no interim text is sent after the final one.
         await self._end_interim()
         return await self._workers.final(self._open_transcription.conclude)
 
@@ -218,7 +225,7 @@ class Connection:
 
     @property
     def _open_transcription(self) -> Transcription:
-        assert self._transcription is not None  # the dialect lets nothing come before the auth
+        assert self._transcription is not None  # the dialect accepts nothing before the auth message
         return self._transcription
 
     async def _send_interim_texts(self, transcription: Transcription) -> None:
@@ -232,15 +239,15 @@ class Connection:
                     self._dialect.partial(text, self._engine.language)
                     await self._flush()
         except ConnectionError:
-            pass  # the handler learns it too
+            pass  # `run` notices it too
         except Exception:
             await self._break_off("the engine failed")
         finally:
-            self._audio_taken.set()
+            self._audio_taken.set()  # `_hear` must not wait for a task that has ended
 
     async def _end_interim(self) -> None:
         if self._transcription:
-            self._transcription.hurry()
+            self._transcription.hurry()  # cancelling the task does not stop its worker thread
         await self._end(self._interim)
 
     async def _end(self, task: "asyncio.Task[Any] | None") -> None:
@@ -258,12 +265,12 @@ class Connection:
         await self._close(code)
 
     async def _close(self, code: int) -> None:
-        """Send what is due and close; nothing, where that is done or the client is gone."""
+        """Send the pending frames and close; do nothing if the socket is closed or was never opened."""
         if not self._socket.prepared or self._socket.closed:
             return
         with contextlib.suppress(ConnectionError, TimeoutError):
             try:
-                async with asyncio.timeout(CLOSE_S):  # one that reads nothing must not keep its place
+                async with asyncio.timeout(CLOSE_S):  # a client that reads nothing must not hold its place
                     await self._flush()
             finally:
                 await self._socket.close(code=code, drain=False)

@@ -1,4 +1,4 @@
-"""The WebSockets of a server: at most so many at a time, each with one session, of whatever dialect."""
+"""The open WebSockets of a server: a limited number, each with one session, of either dialect."""
 
 import asyncio
 import itertools
@@ -10,11 +10,17 @@ from flowpi.server.engines import Engine
 from flowpi.wire.roles import ServerRole
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
-"""Four minutes of audio, or three as base64; W0 recommends a second an append and names no limit."""
+"""Four minutes of audio, or three as base64. W0 recommends one second per append and documents no limit."""
 
 
 class Connections:
-    """`max_sessions`: how many; the rest as `Connection`."""
+    """The open sessions of a server, and the workers that they share.
+
+    Args:
+        engine: the loaded recogniser.
+        max_sessions: the limit of open sessions.
+        idle_s, max_utterance_s: see `Connection`.
+    """
 
     def __init__(
         self,
@@ -37,17 +43,18 @@ class Connections:
 
     @property
     def why_full(self) -> str | None:
-        """What to tell a client that finds no place; None while there is one."""
+        """The error text for a client beyond the limit of sessions; None while a session is free."""
         full = len(self._sessions) >= self._max_sessions
         return f"all {self._max_sessions} sessions are in use" if full else None
 
     async def run(
         self, request: web.Request, dialect: ServerRole, authorize: Authorize, *, protocol: str | None = None
     ) -> web.WebSocketResponse:
-        """Answer the upgrade and carry the session to its end. Whoever calls has looked at `why_full`.
+        """Answer the upgrade and serve the session to its end. The caller has checked `why_full`.
 
         Args:
-            authorize: looks at the key in the first message.
+            dialect: the protocol of the client's service.
+            authorize: checks the key in the first message.
             protocol: the sub-protocol to answer with.
 
         Raises:
@@ -76,7 +83,7 @@ class Connections:
             await session.run()
         finally:
             self._sessions.discard(session)
-            if socket.prepared and request.transport is not None:  # what it has not read by then, it never will
+            if socket.prepared and request.transport is not None:  # the time limit to read what was sent
                 asyncio.get_running_loop().call_later(CLOSE_S, request.transport.abort)
         return socket
 
@@ -86,5 +93,5 @@ class Connections:
             await asyncio.wait([asyncio.create_task(session.dismiss()) for session in self._sessions])
 
     def close_workers(self) -> None:
-        """Once no session is left."""
+        """Stop the workers; call it once no session is left."""
         self._workers.close()

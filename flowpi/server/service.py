@@ -1,4 +1,4 @@
-"""`flowpi serve`: the transcription server as a process, until a signal ends it."""
+"""`flowpi serve`: runs the transcription server as a process until SIGTERM or SIGINT."""
 
 import asyncio
 import contextlib
@@ -10,12 +10,12 @@ from flowpi.host.systemd import Notifier
 
 
 def serve(config: ServerSettings, notifier: Notifier) -> int:
-    """Returns the exit code.
+    """Run the server until a signal ends it, and return the exit code.
 
     Raises:
         EngineUnavailable: the extra with the recogniser is not installed.
         ConfigError: a key, or a file of `tls`, cannot be read.
-        UsageError, CannotCreateError: an address is wrong, or cannot be had.
+        UsageError, CannotCreateError: an address is wrong, or the server cannot listen on it.
     """
     try:
         from flowpi.server import app, auth, tls

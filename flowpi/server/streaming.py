@@ -1,12 +1,12 @@
-"""Text while somebody speaks, from a recogniser that only knows finished pieces of audio.
+"""Streaming recognition: interim texts during speech, from a recogniser that decodes only complete pieces of audio.
 
 Theory of operation. The endpointer cuts the audio into segments at pauses; each is decoded when it closes, and its
-text stands. The open segment is decoded again and again for the interim texts, less often the longer that takes. The
+text is final. The open segment is decoded repeatedly for the interim texts, less often the longer a decode takes. The
 text of the open segment up to its latest dip (0.2 s without voice) is kept: it is the text of the segment if no voice
-follows, and in a long segment only what came after the dip is decoded anew.
+follows, and in a long segment only the audio after the dip is decoded again.
 
-The end of an utterance must come at once. So `hurry` halts what is in progress, and `finish` does the least: it
-takes kept texts, and decodes the last second unrated inside an open segment, because rating it would cost as much.
+The final text must come quickly. So `hurry` halts the decode in progress, and `finish` does the minimum: it uses kept
+texts, and decodes the last second of an open segment without rating it, because rating would cost as much.
 """
 
 import time
@@ -17,20 +17,20 @@ from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.endpointer import DIP, MIN_SPEECH, Endpointer
 
 SPLIT_FROM = RATE_HZ * 4
-"""A segment this long is decoded anew only from its latest dip: up to here the whole takes under 0.1 s."""
+"""A segment this long is decoded again only from its latest dip; a shorter one decodes whole in under 0.1 s."""
 
 UNRATED_MAX = RATE_HZ * 5 // 4
-"""What `finish` decodes unrated: one append of a second, and what is left of a window."""
+"""The most that `finish` decodes unrated: one append of a second, and the rest of a window."""
 
 INTERIM_S = 0.5
 LOAD_MAX = 0.5
-"""Interim texts come every half second, and on a slow machine so rarely that they take this part of the time."""
+"""Interim texts come every half second, but on a slow machine they use at most this share of the time."""
 
 
 Text = TypeVar("Text", str, str | None)
 
 BEHIND = RATE_HZ * 5 // 2
-"""More than this at once is no speech as it is spoken: no time for interim texts."""
+"""Samples. More than this in one `feed` is no live speech, so no interim text is made for it."""
 
 
 class Decoder(Protocol):
@@ -39,7 +39,7 @@ class Decoder(Protocol):
     def decode(self, pcm: bytes) -> str: ...
 
     def attempt(self, pcm: bytes) -> str | None:
-        """The same, but None once `halt` was called."""
+        """Return the text like `decode`, but None once `halt` was called."""
 
     def halt(self) -> None:
         """Make the `attempt` in progress and all later ones return at once. Called from another thread."""
@@ -94,7 +94,7 @@ class StreamingRecognition:
 
     @property
     def _resting(self) -> bool:
-        """No voice followed the latest dip. A click is no voice."""
+        """Whether no voice, clicks aside, followed the latest dip."""
         return self._speech.dip is not None and self._speech.voiced_after_dip < MIN_SPEECH
 
     @property
@@ -102,14 +102,14 @@ class StreamingRecognition:
         return self._dip is not None and self._dip == self._speech.dip
 
     def _may_stay_unrated(self) -> bool:
-        """The text depends no more on where there is voice in what is left. Where a kept text waits, it does."""
+        """Whether the final text no longer depends on rating the rest, as it does while a kept text may be used."""
         if not self._speech.speaking or self._speech.unrated > UNRATED_MAX:
             return False
         return not (self._dip_is_current and self._resting)
 
     def _take(self, segment: tuple[int, int]) -> None:
-        """A segment closed: its text stands from now on."""
-        # A segment that closes after a dip that is still the latest closes because of it.
+        """Add the final text of a segment that closed."""
+        # A pause that closes a segment is also its latest dip: the text kept for that dip is that of the segment.
         self._texts.append(self._dip_text if self._dip_is_current else self._decoder.decode(self._speech.pcm(*segment)))
         self._dip, self._dip_text, self._interim = None, "", ""
 
@@ -121,7 +121,7 @@ class StreamingRecognition:
             return
         long = speech.end - speech.start >= SPLIT_FROM
         if speech.dip is not None and not self._dip_is_current and (self._resting or long):
-            # In a long segment this is what makes the end quick: it is carried through even when that is near.
+            # In a long segment this text makes `finish` quick, so its decode is not halted even if the end is near.
             decode = self._decoder.decode if long else self._decoder.attempt
             text = decode(speech.pcm(speech.start, speech.dip))
             if text is None:
@@ -134,7 +134,7 @@ class StreamingRecognition:
         self._next_interim_s = now_s + max(INTERIM_S, (self._clock() - now_s) / LOAD_MAX)
 
     def _open_text(self, decode: Callable[[bytes], Text]) -> Text:
-        """The open segment up to the end of the audio, by the shortest way; None if `decode` gives that."""
+        """Return the text of the open segment with the least decoding; None if `decode` returns None."""
         speech = self._speech
         if self._dip is None or speech.end - speech.start < SPLIT_FROM:
             return decode(speech.pcm(speech.start, speech.end))

@@ -1,16 +1,16 @@
 """Suki's endpoints: the login, the sessions of a partner, and the WebSocket of a dictation.
 
-    POST /api/v1/auth/login                             a partner's token against a `suki_token` for an hour (K8)
+    POST /api/v1/auth/login                             exchange a partner token for a `suki_token`, valid 1 h (K8)
     POST /api/v1/transcription/session/create           201 and an id (K4)
     POST /api/v1/transcription/session/{id}/end         {} (K5)
     GET  /ws/transcribe                                 a dictation in a session (K0)
 
-The socket takes token and id in headers, or from a browser, which cannot send any, as sub-protocols (K0):
+The socket accepts token and id in headers, or, from browsers, which cannot set headers, as sub-protocols (K0):
 
     Sec-WebSocket-Protocol: SukiAmbientAuth, TOKEN, ID
 
-A lenient server also takes them in the order of /ws/stream (the token is the one with two dots), and with spaces
-between them. What the sessions may do: `flowpi.wire.suki_sessions`.
+A lenient server also accepts them in the order of /ws/stream (the token is the one with two dots), and separated by
+spaces. The rules of the sessions are in `flowpi.wire.suki_sessions`.
 """
 
 import asyncio
@@ -31,11 +31,11 @@ from flowpi.wire.suki_messages import read_body as read_message
 from flowpi.wire.suki_sessions import Partner, SukiSessions
 
 TOKEN_S = 3600
-"""K8, K9."""
+"""The validity of a token (K8, K9)."""
 
 PROTOCOL = "SukiAmbientAuth"
 OLD_PROTOCOL = "SukiTranscriptionAuth"
-"""K10; the service refuses it by now (K0)."""
+"""The sub-protocol of K10, which the service no longer accepts (K0)."""
 
 TOKEN_HEADER = "sdp_suki_token"
 SESSION_HEADER = "transcription_session_id"
@@ -100,7 +100,7 @@ class SukiEndpoints:
         return body
 
     def _owner(self, request: web.Request, token: str | None) -> Partner:
-        """Who it is by the token, and by the provider id where the login named one."""
+        """Return the partner of the token; the provider id is checked too if the login named one."""
         if self._strict and token is None:
             raise Refusal(GrpcCode.UNAUTHENTICATED, f"{TOKEN_HEADER}: is missing")
         try:
@@ -117,7 +117,7 @@ class SukiEndpoints:
         return owner
 
     def _credentials(self, request: web.Request) -> tuple[str | None, str | None, str | None]:
-        """Token, session id and the sub-protocol to answer with, each as far as there is one."""
+        """Return the token, the session id and the sub-protocol to answer with, each None if absent."""
         headers = request.headers
         offered = headers.get("Sec-WebSocket-Protocol")
         if offered is None:
@@ -137,7 +137,7 @@ class SukiEndpoints:
         token, session_id = (*rest, None, None)[:2]
         if not self._strict and session_id and session_id.count(".") == 2:
             token, session_id = session_id, token
-        # What stands in no sub-protocol may stand in a header.
+        # A value that is missing in the sub-protocols may be in a header.
         return token or headers.get(TOKEN_HEADER), session_id or headers.get(SESSION_HEADER), PROTOCOL
 
 

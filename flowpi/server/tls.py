@@ -1,4 +1,4 @@
-"""The certificate of the server."""
+"""The TLS context of the server, made from the configured certificate and key."""
 
 import ssl
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from flowpi.core.errors import ConfigError
 
 
 def load_tls(config: TlsSettings) -> ssl.SSLContext | None:
-    """What HOST:PORT speaks: TLS 1.2 or newer; None where no certificate is set.
+    """Return the context for HOST:PORT addresses (TLS 1.2 or newer), or None if no certificate is set.
 
     Raises:
-        ConfigError: a file cannot be read, or is not what its key says.
+        ConfigError: a file cannot be read, or does not hold what its configuration key names.
     """
     if config.certificate is None or config.key is None:
         return None
@@ -21,7 +21,7 @@ def load_tls(config: TlsSettings) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # Without a password the library would ask for one at the terminal.
+        # Without this callback OpenSSL would ask for the password at the terminal.
         context.load_cert_chain(config.certificate, config.key, password=_no_password(config.key))
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":

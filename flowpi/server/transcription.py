@@ -1,8 +1,8 @@
 """One utterance between the loop, which receives its audio, and the worker threads, where its recogniser runs.
 
-The loop calls `add` and `hurry`; workers call `advance` and `conclude`, in any order and number: whoever comes takes
-all the audio that waits, and comes to nothing once it is concluded. So the loop never waits for interim work before
-it orders the final.
+The loop calls `add` and `hurry`; workers call `advance` and `conclude`, in any order and number: each call consumes all
+the waiting audio, and `advance` does nothing once `conclude` has begun. So the loop can request the final text without
+waiting for interim work.
 """
 
 import threading
@@ -14,13 +14,13 @@ from flowpi.server.engines import Engine, Recognition
 
 
 class Transcription:
-    """What was heard of one utterance, and what is still to be heard."""
+    """The audio of one utterance that still waits, and the recognition that consumes it."""
 
     def __init__(self, engine: Engine, language: Sequence[str]) -> None:
         self._engine = engine
         self._language = language
         self._recognition: Recognition | None = None
-        self._worker = threading.Lock()  # held by the one at work
+        self._worker = threading.Lock()  # held by the worker that uses the recognition
         self._waiting: deque[bytes] = deque()
         self._added_bytes = 0  # written by the loop only
         self._taken_bytes = 0  # written by workers only
@@ -29,7 +29,7 @@ class Transcription:
 
     @property
     def heard_s(self) -> float:
-        """Duration of all that was added."""
+        """The duration of all the audio that was added."""
         return self._added_bytes / FRAME_BYTES / RATE_HZ
 
     @property
@@ -37,23 +37,26 @@ class Transcription:
         return self._added_bytes - self._taken_bytes
 
     def add(self, pcm: bytes) -> None:
-        """Hear more. `pcm`: int16 little-endian mono 16 kHz."""
+        """Add audio of the utterance: int16 little-endian mono 16 kHz."""
         self._waiting.append(pcm)
         self._added_bytes += len(pcm)
 
     def hurry(self) -> None:
-        """Give up interim work, now and from now on."""
+        """Abort interim work in progress, and begin no more."""
         self._hurried = True
         if self._recognition is not None:
             self._recognition.hurry()
 
     def advance(self) -> str | None:
-        """Recognise what waits; the whole text so far if it is worth showing anew. Takes seconds; for a worker."""
+        """Recognise the waiting audio; return the whole text so far if it should be shown again, else None.
+
+        May need seconds: call it on a worker.
+        """
         with self._worker:
             return None if self._concluded else self._begun().feed(self._take())
 
     def conclude(self) -> str:
-        """Recognise what waits and end: the whole text. For a worker; once, after `hurry`."""
+        """Recognise the waiting audio, end, and return the whole text. Call it on a worker, once, after `hurry`."""
         with self._worker:
             self._concluded = True
             recognition = self._begun()
@@ -63,7 +66,7 @@ class Transcription:
     def _begun(self) -> Recognition:
         if self._recognition is None:
             self._recognition = self._engine.recognition(self._language)
-            if self._hurried:  # perhaps before there was anything to hurry
+            if self._hurried:  # `hurry` was called before the recognition existed
                 self._recognition.hurry()
         return self._recognition
 

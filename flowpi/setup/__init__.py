@@ -1,1 +1,1 @@
-"""`flowpi setup`: make a service of this installation, on this machine or in an image of one."""
+"""`flowpi setup`: installs the services of this flowpi, on this machine or in a disk image."""

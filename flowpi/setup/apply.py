@@ -1,4 +1,8 @@
-"""One step at a time. Each can be done again, and one that is cut off leaves the old file or the new."""
+"""Carries out a plan of `flowpi setup`, one step at a time.
+
+Each step can be repeated, and a step that is cut off leaves the old file or the new one: so an interrupted setup is
+completed by running it again.
+"""
 
 import contextlib
 import errno
@@ -13,13 +17,18 @@ from flowpi.setup.machine import inside
 from flowpi.setup.steps import Delete, DeleteFolder, Link, RunProgram, Say, Step, Write
 
 RUN_TIMEOUT_S = 300
-"""A service that starts may load a model on a small machine."""
+"""The time limit of a program: a service that starts may load a model on a small machine."""
 
 
 def carry_out(step: Step, root: str) -> None:
-    """
+    """Carry out one step.
+
+    Args:
+        step: the step; its paths are those of the installed machine.
+        root: the folder of the image; empty for this machine.
+
     Raises:
-        CannotCreateError: the disk, or a link out of the image, does not let it.
+        CannotCreateError: the disk refuses the change, or a link leads out of the image.
         UnavailableError: a program of the machine is missing, or failed.
     """
     match step:
@@ -43,9 +52,10 @@ def _change(step: Write | Link | Delete | DeleteFolder, path: str) -> None:
         case Link(_, target):
             folder, name = os.path.split(path)
             os.makedirs(folder, mode=0o755, exist_ok=True)
+            # Made beside and renamed: a link cannot be overwritten in place, and the old one must stay until then.
             beside = os.path.join(folder, f".{name}.new")
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(beside)  # of a run that was cut off
+                os.unlink(beside)  # left by a run that was cut off
             os.symlink(target, beside)
             os.replace(beside, path)
         case Delete():

@@ -1,4 +1,4 @@
-"""The command: look, plan, and show or carry out."""
+"""The command `flowpi setup`: inspects the machine, makes a plan, and shows it or carries it out."""
 
 import os
 
@@ -11,14 +11,16 @@ from flowpi.setup.steps import describe
 
 
 def setup(*, root: str | None, dry_run: bool, remove: bool, purge: bool) -> int:
-    """
+    """Install or remove the services, and return the exit code.
+
     Args:
-        root: of an image; None: this machine, where the services are started or stopped too.
-        dry_run: show what would be done, and do nothing.
-        remove: take it back; with `purge` also the configuration, what was recorded, and the user.
+        root: the folder of an image; None: this machine, where services are also started or stopped.
+        dry_run: show the steps without carrying them out.
+        remove: undo the installation.
+        purge: with `remove`, also delete the configuration, the recordings and the user.
 
     Raises:
-        FlowpiError: of every kind that ends this before it is done; the next run goes on.
+        FlowpiError: a step failed; running the command again continues from there.
     """
     if purge and not remove:
         raise UsageError("--purge belongs to --remove", "`flowpi setup --remove --purge`")

@@ -1,7 +1,7 @@
-"""The system files that flowpi ships, where each belongs, and whose it is then.
+"""The system files that flowpi ships, their places, and the mark that shows whether the user has changed one.
 
-They go below /etc, where no package has its own. Each begins with a line that has the hash of the rest: what still
-has its hash is flowpi's, to be replaced or deleted; what has not is the owner's.
+The files go below /etc, where no package puts its own. Each begins with a line that holds the hash of the rest: a file
+that still matches its hash may be replaced or deleted; any other file belongs to the user.
 """
 
 import hashlib
@@ -12,10 +12,10 @@ from pathlib import Path
 from flowpi import __version__
 
 SHIPPED = Path(__file__).parent.parent / "data"
-"""`systemd/` and `flowpi.yaml`: links to those of the repository, in an installed flowpi copies."""
+"""The folder with `systemd/` and `flowpi.yaml`: links into the repository, or copies in an installed flowpi."""
 
 HOME = "/opt/flowpi"
-"""Where the shipped units expect flowpi."""
+"""The folder where the shipped units expect flowpi."""
 
 UNITS = "/etc/systemd/system"
 FOLDERS = {
@@ -32,7 +32,7 @@ MARKED = re.compile(rb"# `flowpi setup` \(.*\) .*: sha256 ([0-9a-f]{64})\n")
 
 
 def read_shipped(folder: Path = SHIPPED) -> dict[str, bytes]:
-    """The files in `systemd/`, by name."""
+    """Return the content of the files in `systemd/` by name."""
     found = {path.name: path.read_bytes() for path in sorted((folder / "systemd").iterdir())}
     return {name: content for name, content in found.items() if Path(name).suffix in FOLDERS}
 
@@ -42,18 +42,18 @@ def read_default_config(folder: Path = SHIPPED) -> bytes:
 
 
 def place(name: str) -> str:
-    """The path of a shipped file."""
+    """Return the path at which a shipped file is installed."""
     suffix = Path(name).suffix
     return f"{FOLDERS[suffix]}/{NAMES.get(suffix, name)}"
 
 
 def installed(shipped: Mapping[str, bytes], environment: str, libraries: str) -> dict[str, bytes]:
-    """The files to be there, by path, for a flowpi that lives elsewhere than the units say.
+    """Return the content of the files to install by path, adapted to the folder that flowpi is in.
 
     Args:
-        shipped: by name.
+        shipped: the content of the shipped files by name.
         environment: the folder with bin/flowpi.
-        libraries: the folder with those of its Python, which the units must allow too.
+        libraries: the folder with the libraries of its Python, which the units must allow too.
     """
     files = dict[str, bytes]()
     for name, content in shipped.items():
@@ -66,12 +66,12 @@ def installed(shipped: Mapping[str, bytes], environment: str, libraries: str) ->
 
 
 def is_ours(content: bytes) -> bool:
-    """Whether it is as some version of `flowpi setup` wrote it."""
+    """Whether the content is unchanged since some version of `flowpi setup` wrote it."""
     mark = MARKED.match(content)
     return mark is not None and hashlib.sha256(content[mark.end() :]).hexdigest().encode() == mark[1]
 
 
 def enabled(shipped: Mapping[str, bytes]) -> list[str]:
-    """The units that start at boot; the others are started by these. Those that only prepare come first."""
+    """Return the units that start at boot, oneshot units first; they start the other units."""
     names = [name for name, content in shipped.items() if b"\n[Install]\n" in content]
     return sorted(names, key=lambda name: (b"\nType=oneshot\n" not in shipped[name], name))

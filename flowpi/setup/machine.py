@@ -1,4 +1,4 @@
-"""What a plan needs to know of the machine, or of the image of one, that flowpi is set up on."""
+"""Inspects the machine, or the disk image, that flowpi is set up on; the plan is made from the result."""
 
 import os
 import re
@@ -15,25 +15,26 @@ CONFIG = "/etc/flowpi/flowpi.yaml"
 COMMAND = "/usr/local/bin/flowpi"
 PACKAGE = "/var/lib/dpkg/info/flowpi.list"
 PERSONS = 1000
-"""UID_MIN of Debian's login.defs(5)."""
+"""The lowest uid of a login user: UID_MIN of Debian's login.defs(5)."""
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
-"""The units have ProtectHome= and PrivateTmp=."""
+"""Folders that the services cannot see: the units have ProtectHome= and PrivateTmp=."""
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """
+    """The state of a machine or a disk image, as far as a plan depends on it.
+
     Attributes:
-        root: of an image; empty for this machine, where services are started and stopped.
+        root: the folder of an image; empty for this machine, where services are started and stopped.
         environment: the folder with bin/flowpi, as the machine sees it.
-        libraries: the folder with those of its Python.
-        files: the content of each path that is there; None for what is no regular file.
-        command: where /usr/local/bin/flowpi leads to; None if nothing is there.
-        user: there is a user flowpi, for the services.
-        person: there is one to log in.
-        config: there is a configuration, whatever is in it.
-        model: the recogniser's model is in the environment.
-        udev: it runs here.
-        catalog: the journal has a catalogue of messages.
+        libraries: the folder with the libraries of its Python.
+        files: the content of each existing path; None for one that is no regular file.
+        command: the target of the link /usr/local/bin/flowpi; empty if it is no link, None if it does not exist.
+        user: whether there is a system user flowpi, for the services.
+        person: whether there is a login user flowpi.
+        config: whether there is a configuration, valid or not.
+        model: whether the recogniser's model is in the environment.
+        udev: whether udev runs on this machine.
+        catalog: whether the journal has a catalogue of messages.
     """
 
     root: str
@@ -50,7 +51,10 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 def owned_by_package(root: str) -> bool:
-    """Whether the Debian package is installed there. One that was removed keeps its list, with the configuration."""
+    """Whether the Debian package is installed below `root`.
+
+    The list alone does not prove it: dpkg keeps the list of a removed package, with its configuration files.
+    """
     try:
         return f"{HOME}/bin/flowpi\n" in Path(root + PACKAGE).read_text()
     except OSError:
@@ -58,14 +62,16 @@ def owned_by_package(root: str) -> bool:
 
 
 def look(root: str, paths: Iterable[str]) -> Machine:
-    """
+    """Inspect the machine or the image.
+
     Args:
-        root: a folder, or empty.
-        paths: those that flowpi may have to write.
+        root: the folder of an image; empty for this machine.
+        paths: the paths that flowpi may have to write.
 
     Raises:
-        UnavailableError: systemd does not run here, or there is no flowpi in the image.
-        UsageError: the services could not reach flowpi, or there is no such folder.
+        UnavailableError: the image has no flowpi.
+        UsageError: the services could not reach flowpi, or the folder does not exist.
+        CannotCreateError: a link on the way to a path leads out of the image.
     """
     if root and not os.path.isdir(root):
         raise UsageError(f"there is no folder {root}", "let --root name the folder with the image's /etc and /usr")
@@ -95,10 +101,10 @@ def look(root: str, paths: Iterable[str]) -> Machine:
 
 
 def inside(root: str, path: str) -> str:
-    """Where `path` of the machine is here.
+    """Return the place of the machine's `path` below `root`.
 
     Raises:
-        CannotCreateError: a link on the way to it leads out of the image.
+        CannotCreateError: a link on the way to `path` leads out of the image.
     """
     if not root:
         return path
@@ -110,10 +116,11 @@ def inside(root: str, path: str) -> str:
 
 
 def check_rights(root: str) -> None:
-    """
+    """Check that setup can work here.
+
     Raises:
-        NoPermissionError: only root may.
-        UnavailableError: there is no systemd to start services.
+        NoPermissionError: the user is not root.
+        UnavailableError: systemd does not run on this machine, so it cannot start services.
     """
     if os.geteuid() != 0:
         raise NoPermissionError(
@@ -125,9 +132,9 @@ def check_rights(root: str) -> None:
 
 
 def _environment(root: str) -> tuple[str, str]:
-    """Of this program, if it is one that the machine has; else where an image is expected to have it.
+    """Return the folder with bin/flowpi, as the machine sees it, and the folder with the libraries of its Python.
 
-    Returns it, and the folder with the libraries of its Python.
+    The folder is that of this program, if it belongs to the machine or image; else `HOME` in the image.
     """
     here, base, minor = sys.prefix, sys.base_prefix, sys.version_info.minor
     if root and root != "/":
@@ -148,7 +155,7 @@ def _environment(root: str) -> tuple[str, str]:
 
 
 def _made_with(environment: str) -> tuple[str, int] | None:
-    """The folder of the Python of a virtual environment, and 11 of 3.11; None if it is none."""
+    """Return the prefix of a virtual environment's Python and its minor version (11 for 3.11), or None without one."""
     try:
         about = Path(environment, "pyvenv.cfg").read_text()
     except OSError:
@@ -158,12 +165,12 @@ def _made_with(environment: str) -> tuple[str, int] | None:
 
 
 def _libraries(base: str, minor: int) -> str:
-    """Where there are programs beside them, those of Python alone."""
+    """Return the folder with Python's libraries; below /usr that of Python alone, as /usr/lib also holds programs."""
     return f"/usr/lib/python3.{minor}" if base == "/usr" else f"{base}/lib"
 
 
 def _is_there(path: str) -> bool:
-    """Also where this user may not look, as with --dry-run: then somebody has made that folder."""
+    """Whether `path` exists. A folder that this user may not enter counts as yes: only an installation makes it."""
     try:
         os.lstat(path)
     except PermissionError:
@@ -174,7 +181,7 @@ def _is_there(path: str) -> bool:
 
 
 def _user(root: str) -> int | None:
-    """The number of the user flowpi."""
+    """Return the uid of the user flowpi, or None if there is no such user."""
     try:
         found = re.search(r"^flowpi:[^:]*:(\d+):", Path(inside(root, "/etc/passwd")).read_text(), re.M)
     except OSError:

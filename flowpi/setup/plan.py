@@ -1,7 +1,7 @@
-"""What has to be done, worked out from what there is. Nothing here touches the machine.
+"""Makes the plan of `flowpi setup`: the steps from the state of the machine to the wanted one. Touches nothing.
 
-A plan may be cut off anywhere: the next one goes on from what it finds. So programs that only see to it that something
-is so are run each time, and what is there already is not written again.
+A plan may be cut off anywhere, and the next plan continues from the state it finds. So idempotent programs are run each
+time, and files that are there already are not written again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,19 +12,21 @@ from flowpi.setup.machine import COMMAND, CONFIG, Machine
 from flowpi.setup.steps import Delete, DeleteFolder, Link, RunProgram, Say, Step, Write
 
 NOT_DEBIANS = ("/etc/sysusers.d", "/etc/systemd/catalog")
-"""Folders that some release of Debian does not have until a file is put into them."""
+"""Folders that some Debian releases do not have until a file is put into them."""
 
 RECOGNISER = "flowpi-asr.service"
 
 
 def install(here: Machine, shipped: Mapping[str, bytes], config: bytes) -> list[Step]:
-    """
+    """Return the steps that install the services.
+
     Args:
-        shipped: the system files by name.
+        here: the state of the machine.
+        shipped: the content of the system files by name.
         config: the default configuration, for a machine that has none.
 
     Raises:
-        UsageError: somebody logs in under the name of the services' user.
+        UsageError: the name of the services' user belongs to a login user.
     """
     if here.person:
         raise UsageError(
@@ -46,6 +48,7 @@ def install(here: Machine, shipped: Mapping[str, bytes], config: bytes) -> list[
             changed = True
     if not here.config:
         steps.append(Write(CONFIG, config))
+    # The user first: systemd-tmpfiles gives the configuration to its group.
     steps += [
         RunProgram(("systemd-sysusers", *_root(here), "flowpi.conf")),
         RunProgram(("systemd-tmpfiles", *_root(here), "--create", "flowpi.conf")),
@@ -57,7 +60,7 @@ def install(here: Machine, shipped: Mapping[str, bytes], config: bytes) -> list[
         steps.append(Say(f"keep {COMMAND}: it is not the flowpi in {here.environment}"))
     steps += _reload(here)
 
-    units = [unit for unit in enabled(shipped) if here.files.get(place(unit), b"") is not None]  # else it is masked
+    units = [unit for unit in enabled(shipped) if here.files.get(place(unit), b"") is not None]  # None: masked
     if not here.model:
         units = [unit for unit in units if unit != RECOGNISER]
         steps.append(
@@ -67,14 +70,14 @@ def install(here: Machine, shipped: Mapping[str, bytes], config: bytes) -> list[
         steps.append(RunProgram(("systemctl", *_root(here), "enable", *units)))
     else:
         steps.append(RunProgram(("systemctl", "enable", *units)))
-        # What runs already goes on, unless it was told something new.
+        # A running service is left running, unless its files have changed.
         steps.append(RunProgram(("systemctl", "restart" if changed else "start", *units)))
     steps.append(Say("who may use it without sudo is in the group flowpi: usermod --append --groups flowpi NAME"))
     return steps
 
 
 def remove(here: Machine, shipped: Mapping[str, bytes], *, purge: bool) -> list[Step]:
-    """Take back what `install` did. The configuration and what was recorded stay, unless `purge`."""
+    """Return the steps that undo `install`; the configuration and the recordings are kept, unless `purge` is set."""
     steps = list[Step]()
     paths = [path for path in map(place, shipped) if path in here.files]
     units = [unit for unit in enabled(shipped) if any(path.endswith(f"/{unit}") for path in paths)]
@@ -97,7 +100,7 @@ def remove(here: Machine, shipped: Mapping[str, bytes], *, purge: bool) -> list[
         steps += [DeleteFolder("/etc/flowpi"), DeleteFolder("/var/lib/flowpi")]
         if here.user:
             prefix = ("--prefix", here.root) if here.root else ()
-            # userdel takes the group along on a machine that runs, and leaves it in an image.
+            # userdel also deletes the group on a running machine, but not in an image.
             steps += [
                 RunProgram(("userdel", *prefix, "flowpi")),
                 RunProgram(("groupdel", *prefix, "flowpi"), may_fail=True),
@@ -114,7 +117,7 @@ def _ours(here: Machine, path: str) -> bool:
 
 
 def _reload(here: Machine) -> Sequence[Step]:
-    """Let those who read the files do so."""
+    """Return the steps that make the journal, udev and systemd read the changed files."""
     steps = list[Step]()
     if here.catalog:
         steps.append(RunProgram(("journalctl", *_root(here), "--update-catalog"), may_fail=True))

@@ -1,4 +1,4 @@
-"""What `flowpi setup` does, as values: a plan is a list of these, printed by --dry-run and carried out otherwise.
+"""The steps of `flowpi setup`, as values: a plan is a list of steps, which --dry-run prints without carrying them out.
 
 Paths are those that the installed machine sees, whatever folder its root is in.
 """
@@ -9,37 +9,38 @@ import msgspec
 
 
 class Write(msgspec.Struct, frozen=True):
-    """The whole file, mode 0644, at once."""
+    """Write the whole file atomically, mode 0644."""
 
     path: str
     content: bytes
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A symbolic link, in place of what is there."""
+    """Make a symbolic link, replacing any file at the path."""
 
     path: str
     target: str
 
 
 class Delete(msgspec.Struct, frozen=True):
-    """A file or a link."""
+    """Delete a file or a link."""
 
     path: str
 
 
 class DeleteFolder(msgspec.Struct, frozen=True):
-    """With everything in it; `if_empty`: only if there is nothing."""
+    """Delete a folder with everything in it, or, with `if_empty`, only an empty folder."""
 
     path: str
     if_empty: bool = False
 
 
 class RunProgram(msgspec.Struct, frozen=True):
-    """A program of the machine that does the work, with the root in its arguments.
+    """Run a program of the machine.
 
     Attributes:
-        may_fail: what it undoes is perhaps not there.
+        arguments: the program and its arguments, which name the root of an image.
+        may_fail: whether a failure is ignored, as there may be nothing for the program to do.
     """
 
     arguments: tuple[str, ...]
@@ -47,7 +48,7 @@ class RunProgram(msgspec.Struct, frozen=True):
 
 
 class Say(msgspec.Struct, frozen=True):
-    """For the person who reads along: what is left as it is, and what to do now."""
+    """Print a message to the user: what is kept, or what to do next."""
 
     text: str
 
@@ -56,7 +57,7 @@ Step = Write | Link | Delete | DeleteFolder | RunProgram | Say
 
 
 def describe(step: Step) -> str:
-    """One line."""
+    """Return the step as one line of text."""
     match step:
         case Write(path, content):
             return f"write {path} ({len(content)} bytes)"

@@ -1,4 +1,4 @@
-"""Small disks, what only another user sees, and what the doctor says of them.
+"""Small disks, and folders of another user, for the doctor to check.
 
 Run by `tests.rig.disks.alone("tests.doctor.disks", PLACE)`.
 """

@@ -1,4 +1,4 @@
-"""What the guide to a good level makes of levels, and of a mixer; and the guide itself at a terminal."""
+"""The calibration: its verdicts on levels, its advice for a mixer, and the dialogue at a terminal."""
 
 import os
 import pty
@@ -23,7 +23,7 @@ def quiet(dbfs: float) -> list[Level]:
 
 
 def spoken(dbfs: float, *, clipped: int = 0) -> list[Level]:
-    """Six seconds that waver by 6 dB, with a pause."""
+    """Return six seconds of levels that vary by 6 dB, with a pause."""
     return [Level(dbfs - (n % 4) * 2, min(0.0, dbfs + 12), n < clipped) for n in range(50)] + quiet(-70)[:10]
 
 
@@ -130,7 +130,7 @@ def test_nobody_at_a_terminal() -> None:
 
 
 def calibrated(microphone: Microphone, *options: str, speech: Path | None) -> tuple[int, str]:
-    """The exit code, and all that a person saw who said so and then had enough."""
+    """Return the exit code and the output for a user who speaks at these levels and then stops."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "flowpi", "doctor", "--calibrate", "--set", "audio.device=live", *options]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)

@@ -1,4 +1,4 @@
-"""The table of codes: each is told somewhere, each is provoked by a test, and no other is told."""
+"""The table of codes: the doctor uses each code and no other, and a test provokes each."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ MANUAL = section("docs/operations.md", "What the doctor finds")
 
 
 def words(files: list[Path]) -> set[str]:
-    """All strings in the code of these files, without docstrings."""
+    """Return all strings in the code of these files, without docstrings."""
     found = set()
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):

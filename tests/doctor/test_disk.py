@@ -1,4 +1,4 @@
-"""The kinds of disk that the doctor must tell apart; the small ones are real: `disks.py` beside this."""
+"""The disk faults that the doctor must distinguish; `disks.py` makes real small disks."""
 
 import os
 import time

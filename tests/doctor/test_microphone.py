@@ -1,4 +1,4 @@
-"""The microphone as the doctor sees it: by itself through the real ALSA library, or through the daemon that has it."""
+"""The check of the microphone, through the real ALSA library or through the daemon that has it open."""
 
 from collections.abc import Iterator
 from pathlib import Path

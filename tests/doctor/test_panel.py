@@ -1,4 +1,4 @@
-"""Button and LED: by the daemon's word, by what is in /dev, and by somebody who presses and looks."""
+"""The check of button and LED: reported by the daemon, by the devices in /dev, and with the user's help."""
 
 import json
 import os
@@ -107,7 +107,7 @@ def test_nobody_at_a_terminal() -> None:
 
 
 def test_at_a_terminal_stdout_is_for_the_findings(tmp_path: Path) -> None:
-    """No pin can be used: both parts fail, and are told beside the others."""
+    """With no usable pin both parts fail, and are reported beside the others."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "flowpi", "doctor", "--panel", "--json"]
     command += ["--set", f"publish.socket.path={tmp_path}/flowpi.sock", "--set", "audio.device=none"]

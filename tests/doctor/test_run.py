@@ -1,4 +1,4 @@
-"""All parts together: what is printed, and that one part hides no other."""
+"""The whole doctor: the printed findings, and that no check hides another."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Units, by what systemd 252 and 257 print. `tests/system/test_doctor.py` shows the same of real units."""
+"""The check of units, on output of systemd 252 and 257. `tests/system/test_doctor.py` has real units."""
 
 import pytest
 

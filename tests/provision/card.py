@@ -1,4 +1,4 @@
-"""An appliance as far as `flowpi provision` sees it: a boot partition, /etc and /run, as directories."""
+"""An appliance as `flowpi provision` sees it: a boot partition, /etc and /run, as directories."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ server:
 
 
 class Card:
-    """`config`, `error`, `taken`, `credentials`: what is there now."""
+    """A card in an appliance; `config`, `error`, `taken` and `credentials` are its present content."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -50,7 +50,7 @@ class Card:
             each.mkdir(parents=True, exist_ok=True)
 
     def leave(self, content: str | bytes, name: str = CONFIG) -> Path:
-        """A person puts a file on the boot partition."""
+        """Put a file on the boot partition, as the user does."""
         path = self.boot / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return path
@@ -59,14 +59,14 @@ class Card:
         return provision([self.boot], self.etc, self.run)
 
     def spawn(self, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """The command in a process of its own, until it ends."""
+        """Run the command in a process of its own until it ends."""
         command = [sys.executable, "-W", "ignore", "-m", "flowpi", "provision"]
         command += ["--boot", str(self.boot), "--etc", str(self.etc)]
         full = {**os.environ, "RUNTIME_DIRECTORY": str(self.run), **(environment or {})}
         return subprocess.run(command, env=full, capture_output=True, text=True, timeout=60)
 
     def tree(self) -> dict[str, bytes]:
-        """Every file, and every directory as nothing."""
+        """Return the content of every file, and b"" for every directory."""
         found = sorted(self.directory.rglob("*"))
         return {str(path.relative_to(self.directory)): path.read_bytes() if path.is_file() else b"" for path in found}
 
@@ -89,7 +89,7 @@ class Card:
         return load(str(self.etc / CONFIG))
 
     def credentials(self, service: str = "credentials") -> dict[str, str]:
-        """As systemd passes them."""
+        """Return the credentials as systemd passes them."""
         directory = self.etc / service
         if not directory.exists():
             return {}
@@ -116,7 +116,7 @@ class Card:
 
 
 def meant(text: str) -> object:
-    """What `Card.effective` gives once this text is in force."""
+    """Return the result of `Card.effective` once this text is in force."""
 
     def stripped(value: object) -> object:
         match value:

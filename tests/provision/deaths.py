@@ -1,5 +1,5 @@
-"""Lives of `flowpi provision` that end too early: `python -m tests.provision.deaths DIRECTORY SCENARIO`, preloaded with
-tests/rig/fatal.c, prints what each left behind, as JSON.
+"""Runs of `flowpi provision` that are killed: `python -m tests.provision.deaths DIRECTORY SCENARIO`, preloaded with
+tests/rig/fatal.c, prints the state that each run left, as JSON.
 
 Each process is killed before another of its calls that change the disk, the next one before one of its own, and then
 one is left to end.
@@ -46,7 +46,7 @@ class Life(msgspec.Struct):
 
 
 def live(card: Card, death: int) -> str:
-    """One process, killed before its call number `death`, unless it is 0. Returns before what, if that call came."""
+    """Run one process, killed before call number `death` (0: not at all); return that call, if it was reached."""
     log = card.directory.parent / "log"
     child = os.fork()
     if child == 0:

@@ -1,6 +1,6 @@
 """`python -m tests.provision.on_read_only`: a boot partition that cannot be written to, then can; what came of it.
 
-Meanwhile the owner edits the configuration that is in force.
+Meanwhile the user edits the configuration that is in force.
 """
 
 import io

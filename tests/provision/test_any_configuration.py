@@ -1,4 +1,4 @@
-"""Whatever a person writes that is good: the same configuration is in force, and each secret has its value."""
+"""Any valid file of the user: the same configuration is in force, and each secret keeps its value."""
 
 import tempfile
 from pathlib import Path
@@ -18,7 +18,7 @@ letters = st.characters(min_codepoint=32, max_codepoint=0x1F600, exclude_categor
 words = st.text(letters, min_size=1, max_size=30).filter(lambda text: text.strip().isprintable() and text.strip())
 values = words.map(str.strip).filter(lambda text: "\ufffd" not in text)
 names = st.text("abcXYZ019_-", min_size=1, max_size=8).filter(lambda name: name != "local")
-"""Of backends."""
+"""The names of backends."""
 
 flow = st.one_of(
     st.fixed_dictionaries({"kind": st.just("flow"), "url": st.just("wss://h/ws"), "api_key": values}),

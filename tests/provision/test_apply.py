@@ -1,4 +1,4 @@
-"""What becomes of a good file on the boot partition, seen from both ends."""
+"""A valid file on the boot partition: its effects there and in /etc."""
 
 import os
 import re
@@ -275,7 +275,7 @@ def test_the_whole_of_its_last_cluster_is_wiped(card: Card) -> None:
 
 
 def test_a_card_that_forgets(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wiped from the partition, it would be nowhere after a power cut."""
+    """The file must stay on the partition: /etc would lose its content at a power cut."""
     monkeypatch.setattr(apply, "forgets", lambda path: path == card.etc)
     path = card.leave(GOOD)
     with pytest.raises(CannotCreateError, match="raspi-config"):
@@ -307,7 +307,7 @@ def test_without_the_right_to_write_it_says_who_may(card: Card, monkeypatch: pyt
 
 
 def test_a_partition_that_takes_nothing() -> None:
-    """The configuration is in force, once; what is left to do is said, and done when it can be."""
+    """The configuration is applied once; wiping is reported as pending, and done once it is possible."""
     first, second, third, (taken, etc), (log, refusal) = alone(on_read_only.__name__)
     assert first[:2] == [74, ["flowpi.yaml"]]
     assert second == [*first[:2], first[2] + "# edited\n"], "the owner's edit stays"

@@ -20,14 +20,14 @@ def is_well(boot: Boot) -> bool:
 
 
 def test_a_power_cut_leaves_one_configuration_and_no_secret(times: Callable[[int, int], int]) -> None:
-    """At any moment; the next start ends with the new one, and no byte of a secret on the FAT partition."""
+    """After a cut at any moment the next start has the new one, and no byte of a secret on the FAT partition."""
     found = cuts(times(12, 300))
     assert [boot for boot in found if not is_well(boot)] == []
     assert {"old", "new"} == {boot.state for boot in found}
 
 
 def test_without_its_syncs_it_would() -> None:
-    """The rig condemns a taking over whose syncs do nothing."""
+    """The rig detects a provision whose syncs do nothing."""
     found = cuts(12, "fsync")
     assert any(boot.secret for boot in found)
     assert any(not boot.whole for boot in found)

@@ -1,4 +1,4 @@
-"""A file that cannot be used: what is said of it, to whom, and that nothing else changes."""
+"""A file that cannot be used: the error is reported everywhere, and nothing else changes."""
 
 import os
 
@@ -12,7 +12,7 @@ from tests.provision.card import GOOD, SECRETS, Card, meant
 
 
 def refused(card: Card) -> str:
-    """The words on the partition, without their frame."""
+    """Return the error on the partition, without the text around it."""
 
     def rest() -> dict[str, bytes]:
         told = {"boot/flowpi-error.txt", "run/refused"}
@@ -105,7 +105,7 @@ def test_what_is_wrong_is_said_in_words(card: Card, content: bytes, words: str) 
 
 @pytest.mark.parametrize("slip", ["", " ", "\n", ":", "'", '"', "*", "- "])
 def test_no_slip_of_the_finger_shows_a_secret(slip: str) -> None:
-    """One letter too many, or one too few, anywhere near a secret."""
+    """Add or remove one letter anywhere near a secret: no message shows the secret."""
     for secret in SECRETS:
         end = GOOD.index(secret) + len(secret)
         for at in range(GOOD.rindex("\n", 0, end - len(secret) - 8), end + 3):

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 PATIENCE_S = 20.0
-"""What has not happened by then never will."""
+"""The time limit of every wait."""
 
 
 class Socket:
@@ -31,7 +31,7 @@ class Socket:
         self._socket.connect(str(path))
         self._lines = self._socket.makefile("rb")
         self._unread: list[dict[str, Any]] = []
-        """What came while the answer to a command was waited for."""
+        """The messages that arrived before the answer to a command."""
         self.hello = self.read()["hello"]
 
     def send(self, message: dict[str, Any] | bytes) -> None:
@@ -52,7 +52,7 @@ class Socket:
         return self
 
     def wait(self, topic: str, wanted: Callable[[Any], bool] = lambda payload: True) -> Any:
-        """The payload of the next message of a topic that is wanted."""
+        """Return the payload of the next wanted message of a topic."""
         while True:
             message = self.read()
             if message.get("topic") == topic and wanted(message["payload"]):
@@ -73,7 +73,7 @@ class Socket:
 
 
 class Process:
-    """A process of flowpi that is told to be ready by its service manager's protocol."""
+    """A process of flowpi that reports readiness by systemd's notification protocol."""
 
     def __init__(self, command: Sequence[str], directory: Path, environment: dict[str, str]) -> None:
         self.log = directory / f"{command[2].replace('.', '-')}.log"
@@ -91,7 +91,7 @@ class Process:
             )
 
     def notice(self, start: str) -> str:
-        """Wait for a notice that begins so."""
+        """Wait for a notice that begins with the prefix."""
         deadline = time.monotonic() + PATIENCE_S
         seen = 0
         while True:
@@ -106,7 +106,7 @@ class Process:
                 self.notices += self._notify.recv(65536).decode().splitlines()
 
     def check(self) -> None:
-        """That it lives."""
+        """Check that the process is running."""
         assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.log.read_text()}"
 
     def send(self, number: signal.Signals) -> None:
@@ -121,7 +121,7 @@ class Process:
         return code
 
     def hear(self) -> None:
-        """Take the notices that have come."""
+        """Read the notices that have arrived."""
         while select.select([self._notify], [], [], 0)[0]:
             self.notices += self._notify.recv(65536).decode().splitlines()
 
@@ -169,7 +169,7 @@ class Appliance:
 
     @property
     def options(self) -> list[str]:
-        """The configuration, as options of any command."""
+        """Return the configuration as options of any command."""
         if self._config is not None:
             return ["-c", str(self._config)]
         settings = [
@@ -189,7 +189,7 @@ class Appliance:
         return self.server
 
     def start(self, *command: str) -> Process:
-        """The daemon, until it is ready; again if it has ended."""
+        """Start the daemon, or start it again if it has ended, and wait until it is ready."""
         if self.daemon is not None:
             self.daemon.close()
         led = ["-m", "tests.rig.led", str(self.directory / "led"), *self.options, *command]
@@ -206,13 +206,13 @@ class Appliance:
         return self._clients[-1]
 
     def clients(self) -> int:
-        """How many programs are connected to the daemon's socket, by the kernel's word."""
+        """Return the number of programs connected to the daemon's socket, as the kernel reports it."""
         connected = "03"
         lines = Path("/proc/net/unix").read_text().splitlines()
         return sum(line.endswith(str(self.socket)) and line.split()[5] == connected for line in lines)
 
     def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
-        """A command of flowpi with this configuration."""
+        """Run a command of flowpi with this configuration."""
         return subprocess.run(
             [sys.executable, "-m", "flowpi", *command, *self.options],
             env={**os.environ, **self.environment},
@@ -236,7 +236,7 @@ class Appliance:
             select.select([], [], [], 0.01)
 
     def kept(self) -> bytes:
-        """The PCM of the one dictation that `spool.keep_audio` left."""
+        """Return the PCM of the one dictation that `spool.keep_audio` kept."""
         self.kept_nothing()
         (path,) = (self.spool / "kept").glob("*.wav")
         with wave.open(str(path)) as file:
@@ -244,7 +244,7 @@ class Appliance:
             return pcm
 
     def lights(self) -> list[tuple[float, float]]:
-        """What the LED showed: (monotonic seconds, brightness)."""
+        """Return what the LED showed: (monotonic seconds, brightness)."""
         file = self.directory / "led"
         lines = file.read_text().split("\n") if file.exists() else []
         return [(float(at), float(brightness)) for at, brightness in (line.split() for line in lines if line)]
@@ -252,7 +252,7 @@ class Appliance:
 
 @contextlib.contextmanager
 def stopped(process: Process) -> Iterator[None]:
-    """The process does not get to run meanwhile."""
+    """Stop the process while the context lasts."""
     process.send(signal.SIGSTOP)
     os.waitid(os.P_PID, process.process.pid, os.WSTOPPED)
     try:

@@ -1,4 +1,4 @@
-"""The boot partition of a machine that is off, in another computer's card reader."""
+"""Access to the boot partition of a machine that is off, as in another computer's card reader."""
 
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from tests.rig.debian import run
 
 
 def copy_to(work: Path, content: str, name: str) -> None:
-    """Save a file there. `work`: of the machine."""
+    """Save a file on the partition; `work` is the machine's work directory."""
     with _raw(work) as disk:
         (file := disk.with_name("file")).write_text(content)
         run(["mcopy", "-o", "-i", disk, file, f"::{name}"])
@@ -17,7 +17,7 @@ def copy_to(work: Path, content: str, name: str) -> None:
 
 
 def read_all(work: Path) -> bytes:
-    """Each byte of it, whether a file or nobody has it."""
+    """Return every byte of the partition, in files or not."""
     with _raw(work) as disk:
         return disk.read_bytes()
 

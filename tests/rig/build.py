@@ -20,7 +20,7 @@ SCRIPTS = Path(__file__).parent
 
 
 def install(tree: Path) -> None:
-    """As an owner does it."""
+    """Install flowpi as a user does."""
     file = package(MACHINE_SUITE)
     inside(tree, f"dpkg --install /package/{file.name}", f"{file.parent}:/package")
 
@@ -49,7 +49,7 @@ def machine_disks() -> Path:
 
 
 def ready_machine() -> Path:
-    """The same, booted, and saved as `image.READY`."""
+    """Return the disks of a machine that was booted and saved as `image.READY`."""
     disks = machine_disks()
     key = store.key(disks.name, SCRIPTS / "machine.py")
     return store.kept("machine", key, lambda place: image.boot(kernel(), disks, place))

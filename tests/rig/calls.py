@@ -1,4 +1,4 @@
-"""What flowpi asks of the disk in this very process: what is made, written, renamed, deleted and synced, in order."""
+"""Records flowpi's disk operations in this process, in order: create, write, rename, delete and sync."""
 
 import os
 from collections.abc import Callable
@@ -46,6 +46,6 @@ def _last(path: Any, *arguments: Any, **options: Any) -> str:
 
 
 def _of_handle(handle: int, data: object = None) -> str | None:
-    """None for what is no file: the loop wakes itself through a socket."""
+    """Return the path of a handle, or None if it is no file: the loop wakes itself through a socket."""
     path = os.readlink(f"/proc/self/fd/{handle}")
     return os.path.basename(path) if path.startswith("/") else None

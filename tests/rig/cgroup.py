@@ -59,11 +59,11 @@ class MemoryLimit:
 
     @limit.setter
     def limit(self, limit: int) -> None:
-        """Raises OSError if that much cannot be taken away."""
+        """Set the limit. Raises OSError if that much memory cannot be reclaimed."""
         self._limit.write_text(str(limit))
 
     def press(self) -> None:
-        """Take away what is in no use at the moment; what is asked for next is too much."""
+        """Reclaim all unused memory, so that the next allocation exceeds the limit."""
         for share in (0.8, 0.9, 0.95, 0.99, 1.0):
             try:
                 self.limit = round(self.usage * share)

@@ -17,17 +17,17 @@ from typing import NamedTuple, Self
 from tests.rig.debian import unique_name
 
 PATIENCE_S = 60.0
-"""What has not happened by then never will."""
+"""The time limit of every wait."""
 
 
 WITH_THIS_PROCESS = ("setpriv", "--pdeathsig", "KILL", "--")
-"""Before a command: it ends with whoever started it, also with one that was killed."""
+"""The prefix of a command that must end with its parent, even if the parent is killed."""
 
 
 class Done(NamedTuple):
     code: int
     out: str
-    """Standard output and standard error, as they came."""
+    """Standard output and standard error in one text, in the order of writing."""
 
 
 class Container:
@@ -81,7 +81,7 @@ class Container:
         return 0
 
     def run(self, script: str, timeout_s: float = PATIENCE_S) -> Done:
-        """A shell script as root in there, to its end."""
+        """Run a shell script as root in the container to its end."""
         enter = ["nsenter", f"--target={self._leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
         done = subprocess.run(
             [*enter, "--", "/bin/bash", "-c", script],
@@ -94,13 +94,13 @@ class Container:
         return Done(done.returncode, done.stdout.decode(errors="replace"))
 
     def sh(self, script: str, timeout_s: float = PATIENCE_S) -> str:
-        """The output of a script that must end with 0."""
+        """Return the output of a script that must end with 0."""
         done = self.run(script, timeout_s)
         assert done.code == 0, f"exit code {done.code}: {script}\n{done.out}"
         return done.out
 
     def until(self, script: str, timeout_s: float = PATIENCE_S) -> str:
-        """Run a script again and again until it ends with 0; its output."""
+        """Run a script repeatedly until it ends with 0; return its output."""
         deadline = time.monotonic() + timeout_s
         while (done := self.run(script)).code:
             assert time.monotonic() < deadline, f"exit code {done.code}: {script}\n{done.out}"
@@ -108,14 +108,14 @@ class Container:
         return done.out
 
     def path(self, inside: str) -> Path:
-        """A file of it, to be read or written from here. Not below /run, /tmp and /dev, which are its own."""
+        """Return the path of a container's file on this machine, except below /run, /tmp and /dev."""
         return self.root / inside.lstrip("/")
 
     def put(self, source: Path, inside: str) -> None:
         shutil.copy(source, self.path(inside))
 
     def stop(self) -> None:
-        """End all of it at once. What it wrote is still in its files for another `start`."""
+        """Kill the container. Its files stay for another `start`."""
         if self._process and self._process.poll() is None:
             os.kill(self._leader or self._process.pid, signal.SIGKILL)
         if self._process:

@@ -17,7 +17,7 @@ from tests.rig import store
 
 SYSTEM = ("systemd", "systemd-sysv", "dbus", "udev", "kmod", "ca-certificates", "procps", "iproute2", "util-linux")
 PROBES = ("alsa-utils", "libasound2-plugins", "gpiod", "python3", "strace")
-"""What a test needs in there besides the system itself."""
+"""The packages that a test needs besides the system itself."""
 
 SUITES = ("bookworm", "trixie")
 """Both are Raspberry Pi OS's too."""
@@ -30,7 +30,7 @@ class BuildFailed(Exception):
 
 
 def unique_name() -> str:
-    """For a container: two of one name harm each other."""
+    """Return a unique name for a container: two containers of one name disturb each other."""
     return f"flowpi-{uuid.uuid4().hex[:12]}"
 
 
@@ -79,7 +79,7 @@ def _apt_settings() -> list[str]:
 
 
 def bootstrap(suite: str, packages: Sequence[str], tree: Path) -> None:
-    """A new root of `suite` with `packages` and what they depend on. About 45 s."""
+    """Make a root of `suite` with `packages` and their dependencies, in about 45 s."""
     command: list[str | Path] = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"]
     command += [f"--include={','.join(packages)}", f"--keyring={KEYRING}"]
     for setting in (*_apt_settings(), 'APT::Install-Recommends "false"'):

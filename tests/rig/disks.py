@@ -50,12 +50,12 @@ def mounted(source: str | Path, at: Path, *, kind: str = "ext4", options: str = 
 
 
 def memory(at: Path, *, size: str = "1g", inodes: str = "0") -> contextlib.AbstractContextManager[Path]:
-    """A file system of so much memory, and of so many files and directories; 0: without limit."""
+    """Mount a file system in memory, limited in size and in files and directories; 0: no limit."""
     return mounted("tmpfs", at, kind="tmpfs", options=f"size={size},nr_inodes={inodes},mode=0700")
 
 
 def make_ext4(image: Path, megabytes: int = 24) -> None:
-    """As on a Pi's card, in small: blocks of 4 KiB and a journal."""
+    """Make a small ext4 like that of a Pi's card: blocks of 4 KiB and a journal."""
     with image.open("wb") as file:
         file.truncate(megabytes << 20)
     sh("/sbin/mkfs.ext4", "-q", "-F", "-b", "4096", "-J", "size=4", image)
@@ -99,7 +99,7 @@ def logged(work: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def shut_down(directory: Path) -> None:
-    """As if the disk under an ext4 file system were torn out: all that is asked of it from now on is an error."""
+    """Make every further operation on an ext4 file system fail, as if its disk were pulled out."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         fcntl.ioctl(handle, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))

@@ -12,16 +12,16 @@ from flowpi.core.lights import ALL, LISTENING, MOMENTS, READY, Pattern
 from tests.rig.machine import Edge
 
 LOOK_S = 3.5
-"""A look that tells any pattern which goes on: the slowest comes again after 3 s."""
+"""The duration that shows any continuous pattern: the slowest repeats after 3 s."""
 
 LATE_S = 0.07
-"""So much sooner or later than it should be after the others a change may come, on the average."""
+"""The largest average deviation in time of the changes."""
 
 LATEST_S = 0.15
-"""And any of them."""
+"""The largest deviation in time of a single change."""
 
 CLEARER = 2
-"""A short look may be like two patterns; it is taken for one that it is so many times more like."""
+"""A short sample may match two patterns; the better match counts if it is this many times better."""
 
 
 def seen(edges: Sequence[Edge], since: float, until: float) -> Pattern | None:

@@ -1,4 +1,4 @@
-"""The machine's disks: a root with the package installed as an owner does it, a data disk, a boot partition.
+"""The machine's disks: a root with the package installed as by a user, a data disk, a boot partition.
 
 Nothing of flowpi is in there but its package, and a configuration on the boot partition. The rig adds the kernel's
 modules, the simulated board and the way in.
@@ -83,7 +83,7 @@ def _disk(place: Path, name: str, size: str, *make: str | Path) -> None:
 
 
 def _furnish(tree: Path, kernel: Path) -> None:
-    """What the rig adds to an installed system."""
+    """Add what the rig needs to an installed system."""
     shutil.copytree(kernel / "lib/modules", tree / "lib/modules", dirs_exist_ok=True)
     scripts, units = tree / "usr/lib/rig", tree / "etc/systemd/system"
     scripts.mkdir()
@@ -122,6 +122,6 @@ def boot(kernel: Path, disks: Path, place: Path) -> None:
 
 
 def copy(disks: Path, place: Path) -> None:
-    """The disks again, to be used up."""
+    """Copy the disks for one use."""
     for disk in disks.glob("*.qcow2"):
         debian.run(["cp", "--reflink=auto", "--sparse=always", disk, place])

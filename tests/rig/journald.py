@@ -47,14 +47,14 @@ def journald() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def entries(*wanted: str) -> list[dict[str, Any]]:
-    """What `journalctl` finds."""
+    """Return the entries that `journalctl` finds."""
     command = ["journalctl", f"--directory={JOURNAL}", "--output=json", "--all", *wanted]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def explained(*wanted: str) -> str:
-    """What `journalctl -x` says, with the catalog of flowpi alone."""
+    """Return the output of `journalctl -x` with only flowpi's catalog."""
     made = Path("/run/catalog")
     made.mkdir()
     with mounted("tmpfs", Path("/var/lib/systemd"), kind="tmpfs", options="mode=0755"):
@@ -96,7 +96,7 @@ def calls() -> dict[str, Any]:
 
 
 def life(place: Path) -> dict[str, Any]:
-    """Ready, a text, one that is kept, its text, a bad configuration and a good one, the end."""
+    """Run the daemon: ready, a text, a kept dictation, its text, a bad configuration, a good one, the end."""
     config = place / "flowpi.yaml"
     with journald(), Appliance(place, config=config) as appliance:
         tree = {
@@ -145,7 +145,7 @@ def life(place: Path) -> dict[str, Any]:
 
 
 def stderr() -> socket.socket:
-    """What systemd gives a service that has `StandardError=journal`."""
+    """Return a standard error like that of a service with `StandardError=journal`."""
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     stream.connect("/run/systemd/journal/stdout")
     name, unit, priority, has_prefixes, forwarded = b"flowpi", b"", b"6", b"1", b"0\n0\n0"

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Self
 from tests.rig.container import WITH_THIS_PROCESS, Done
 
 PATIENCE_S = 300.0
-"""What has not happened by then never will."""
+"""The time limit of every wait."""
 
 BUTTON_PIN, LED_PIN = 17, 27
 DISKS = ("system", "data", "boot")
@@ -33,7 +33,7 @@ BOOT = "console=ttyS0 quiet root=/dev/vda rw mitigations=off nokaslr audit=0 sys
 
 class Edge(NamedTuple):
     at: float
-    """In the machine's monotonic seconds."""
+    """A change of a line, in the machine's monotonic seconds."""
     level: int
 
 
@@ -63,7 +63,7 @@ class Machine:
     # Its plug
 
     def start(self, state: str | None = None) -> Self:
-        """Boot until it answers, about 15 s; or go on from a saved state, about 1 s."""
+        """Boot until the machine answers (about 15 s), or resume a saved state (about 1 s)."""
         for name in ("channel", "qmp"):
             (self._work / name).unlink(missing_ok=True)
         with (self._work / "qemu.log").open("ab") as log:
@@ -129,18 +129,18 @@ class Machine:
         return json.loads(line)
 
     def run(self, script: str, timeout_s: float = PATIENCE_S) -> Done:
-        """A shell script as root in there, to its end; exit code 124 when that took too long."""
+        """Run a shell script as root in the machine to its end; the exit code is 124 after a timeout."""
         answer = self._ask(timeout_s, script=script, timeout_s=timeout_s)
         return Done(answer["code"], answer["out"])
 
     def sh(self, script: str, timeout_s: float = PATIENCE_S) -> str:
-        """The output of a script that must end with 0."""
+        """Return the output of a script that must end with 0."""
         done = self.run(script, timeout_s)
         assert done.code == 0, f"exit code {done.code}: {script}\n{done.out}"
         return done.out
 
     def until(self, script: str, timeout_s: float = PATIENCE_S) -> str:
-        """Run a script again and again until it ends with 0; its output."""
+        """Run a script repeatedly until it ends with 0; return its output."""
         loop = f"until out=$({{ {script}; }} 2> /dev/null); do sleep 0.5; done"
         return self.sh(f"{loop}; printf '%s' \"$out\"", timeout_s)
 
@@ -154,7 +154,7 @@ class Machine:
     # Its levers
 
     def press(self, pin: int = BUTTON_PIN) -> float:
-        """Close the button: it connects the line to ground. When, in the machine's monotonic seconds."""
+        """Close the button, which grounds its line; return when, in the machine's monotonic seconds."""
         return self.pull([(pin, 0, 0.0)])[0]
 
     def release(self, pin: int = BUTTON_PIN) -> float:

@@ -116,29 +116,29 @@ class Microphone:
         self._lines[device].write(speech)
 
     def unheard(self, device: str = "live") -> int:
-        """Bytes of speech that the device has not said yet."""
+        """Return the number of bytes of speech that the device has not played yet."""
         return self._lines[device].unread()
 
     def drain(self) -> None:
-        """Forget all that was not said yet."""
+        """Discard the speech that was not played yet."""
         for line in self._lines.values():
             line.drain()
 
     def unplug(self) -> None:
-        """From now on the open device answers "No such device", and so does opening it."""
+        """Make the device answer "No such device", when it is open and when it is opened."""
         self._pull("unplugged")
 
     def plug_in(self) -> None:
         self._release("unplugged")
 
     def plug_in_as_another_card(self) -> None:
-        """The names lead to a new device from now on; the one before stays unplugged."""
+        """Make the names lead to a new device; the one before stays unplugged."""
         self.unplug()
         self._card += 1
         self._insert()
 
     def take(self) -> None:
-        """Another program has it: opening it answers "Device or resource busy"."""
+        """Make opening answer "Device or resource busy", as if another program had the device."""
         self._pull("busy")
 
     def give_back(self) -> None:
@@ -152,7 +152,7 @@ class Microphone:
         self._release("frozen")
 
     def hang(self) -> None:
-        """Freeze, and block whoever opens or closes it, as a wedged driver does."""
+        """Freeze, and block callers that open or close the device, as a wedged driver does."""
         self._pull("hung")
         self.freeze()
 
@@ -161,7 +161,7 @@ class Microphone:
         self.thaw()
 
     def slow_down(self) -> None:
-        """Its clock is wrong by a tenth, when it is opened the next time."""
+        """Make the device's clock wrong by a tenth from the next opening on."""
         self._pull("slow")
 
     def storm(self) -> None:
@@ -172,7 +172,7 @@ class Microphone:
         self._release("storm")
 
     def mute(self, sample: int = 0) -> None:
-        """Give this sample only, whatever is said: a mute switch, or a broken wire."""
+        """Deliver only this sample, whatever is spoken, like a mute switch or a broken wire."""
         half = self._levers / "half"
         half.write_text(str(sample))
         half.replace(self._levers / "mute")

@@ -59,7 +59,7 @@ class Conditions(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Counts(Struct):
-    """Packets since the start."""
+    """The numbers of packets since the start."""
 
     carried: int = 0
     lost: int = 0
@@ -93,11 +93,11 @@ class Network:
         return self._answer()
 
     def cut(self, *, to_far: bool = True, to_near: bool = True) -> None:
-        """Silently, in these directions."""
+        """Cut these directions silently."""
         self.set(to_far=not to_far, to_near=not to_near)
 
     def unplug(self) -> None:
-        """As a wireless network that is gone: the kernel knows, and tells whoever wants to send."""
+        """Take the link down like a lost wireless network: the kernel reports an error to programs that send."""
         _ip(f"link set {self.device} down")
 
     def plug_in(self) -> None:
@@ -174,7 +174,7 @@ class Carrier:
             heapq.heappush(self._queue, (due, next(self._order), self._other[end], packet))
 
     def deliver(self) -> float | None:
-        """What is due arrives. Returns the seconds until more is; None if nothing is on its way."""
+        """Deliver the packets that are due; return the seconds until the next, or None if there is none."""
         while self._queue:
             if (left_s := self._queue[0][0] - time.monotonic()) > 0:
                 return left_s
@@ -188,7 +188,7 @@ class Carrier:
 
 
 def carry(number: int) -> None:
-    """Until the input ends. Each line of it is new conditions, answered with the counts."""
+    """Carry packets until the input ends. Each line of input is new conditions, answered with the counts."""
     near_address, far_address = f"10.9.{number}.1", f"10.9.{number}.2"
     near = _open_tun(f"near{number}", near_address, far_address)
     _check(_libc.unshare(CLONE_NEWNET))

@@ -94,7 +94,7 @@ def _extended(root: Path, tree: Path, packages: list[str]) -> None:
 
 
 def _variable(name: str) -> str:
-    """What the Makefile says."""
+    """Return the value of a variable in the Makefile."""
     show = f"show: ; @echo $({name})"
     return debian.run(["make", "--silent", "--no-print-directory", "-C", TREE, "--eval", show, "show"])
 
@@ -119,7 +119,7 @@ def _satisfied(root: Path, tree: Path, depends: str) -> None:
 
 
 def desk(suite: str) -> Path:
-    """A root as its owner has it: with what `make deb` needs, what the package depends on, and sudo."""
+    """A root as a user has it: with what `make deb` needs, what the package depends on, and sudo."""
     root, depends = workshop(suite), needs(package(suite))
     return store.kept(f"desk-{suite}", store.key(root.name, depends), lambda tree: _furnished(root, tree, depends))
 

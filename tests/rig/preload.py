@@ -13,7 +13,7 @@ REMEDY = "apt-get install -y gcc libc6-dev"
 
 
 def build(source: Path, cache: Path = CACHE) -> Path:
-    """The compiled library, from the cache if the C text has not changed. RuntimeError says what to install."""
+    """Return the library, compiled unless the cache has it. RuntimeError names the packages to install."""
     library = cache / f"{source.stem}-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}.so"
     if library.exists():
         return library

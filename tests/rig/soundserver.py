@@ -41,7 +41,7 @@ class SoundServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Until it takes connections."""
+        """Start the server and wait until it accepts connections."""
         assert self._program
         own = {name: str(self._directory) for name in ("HOME", "XDG_RUNTIME_DIR", "PULSE_RUNTIME_PATH")}
         options = ["--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "--disable-shm=yes"]
@@ -60,14 +60,14 @@ class SoundServer:
                 select.select([], [], [], 0.02)
 
     def kill(self) -> None:
-        """It dies at once."""
+        """Kill the server."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def stop(self) -> None:
-        """It does not get to run until `go_on`."""
+        """Stop the process until `go_on`."""
         assert self._process
         self._process.send_signal(signal.SIGSTOP)
 

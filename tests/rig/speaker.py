@@ -27,11 +27,11 @@ from tests.rig.appliance import PATIENCE_S
 from tests.rig.hearing import WRAP, Heard
 
 TAIL_S = 0.02
-"""What a release may cost: one period."""
+"""The audio that a release may cost: one period."""
 
 
 class Gone(Exception):
-    """The daemon is not there, or went away."""
+    """The daemon does not answer, or has ended."""
 
 
 class Said(msgspec.Struct):
@@ -52,7 +52,7 @@ class Speaker:
         self._buffer = b""
 
     def connect(self, alive: Callable[[], bool] = lambda: False) -> None:
-        """Until the daemon answers. Raises Gone if it does not, and is not alive either."""
+        """Wait until the daemon answers. Raises Gone if it does not and has ended."""
         self.close()
         deadline = time.monotonic() + PATIENCE_S
         while True:
@@ -76,7 +76,7 @@ class Speaker:
         self._socket, self._buffer = None, b""
 
     def press(self) -> Said:
-        """Begin to speak."""
+        """Start a dictation."""
         answer = self._command("start")
         assert answer["ok"], answer
         self.said.append(Said(answer["utterance"], time.monotonic()))

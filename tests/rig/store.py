@@ -1,4 +1,4 @@
-"""Where the rigs' roots, kernels and disks are kept between runs: outside the work tree, shared by all work trees.
+"""The store of the rig's roots, kernels and disks between runs, outside the work tree and shared by all work trees.
 
 A thing is kept under its name and a key: a hash of all that it is made of. It is built beside its place and renamed,
 under a lock, so what is there is whole, and what a killed build left is swept away by the next.
@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 UNUSED_DAYS = 14
-"""Other work trees, with other keys, share the store: only what nobody used for so long goes."""
+"""The age of an unused entry that is removed; other work trees, with other keys, share the store."""
 
 BUILDING = ".building"
 LOCK = ".lock"
 
 
 def directory() -> Path:
-    """`$XDG_CACHE_HOME/flowpi-rig`. Made when it is not there."""
+    """Return `$XDG_CACHE_HOME/flowpi-rig`, created if missing."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     path = Path(base, "flowpi-rig")
     path.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def directory() -> Path:
 
 
 def key(*parts: str | bytes | Path) -> str:
-    """A hash of texts, and of the content of files."""
+    """Return a hash of texts and of the content of files."""
     digest = hashlib.sha256()
     for part in parts:
         content = part.read_bytes() if isinstance(part, Path) else part.encode() if isinstance(part, str) else part
@@ -75,7 +75,7 @@ def _build(name: str, place: Path, build: Callable[[Path], None]) -> None:
 
 
 def sweep() -> None:
-    """Remove what killed builds left, and what nobody used for long."""
+    """Remove the remains of killed builds, and entries that were not used for long."""
     old = time.time() - UNUSED_DAYS * 86_400
     for place in directory().iterdir():
         if place.is_dir() and (place.name.endswith(BUILDING) or place.stat().st_mtime < old):
@@ -87,7 +87,7 @@ def sweep() -> None:
 
 
 def remove(tree: Path) -> None:
-    """A root of Debian has directories that only root may empty, and nothing may be mounted in it any more."""
+    """Remove a Debian root: some directories need root, and nothing may be mounted in it any more."""
     if tree.exists():
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
         inside = [mount for mount in mounts if Path(mount).is_relative_to(tree)]

@@ -1,4 +1,4 @@
-"""The eye tells the patterns apart, also where the changes come late; and it sees none where there is none."""
+"""The recognition of LED patterns: also with late changes, and without false positives."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""The test microphone itself: a lever that does nothing would make other tests pass for nothing."""
+"""The test microphone itself: a lever without effect would make other tests pass wrongly."""
 
 import audioop
 import time

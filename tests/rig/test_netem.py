@@ -1,4 +1,4 @@
-"""The user-space network does what it is told: else what the promises measured on it would mean nothing."""
+"""The user-space network applies its conditions: otherwise measurements on it would mean nothing."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The store of the rig: what is in it is whole, whatever became of its builders."""
+"""The store of the rig: its entries are complete, even if a builder was killed."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What a program asks of the kernel, by strace; and kernel calls that fail as often as a test wants."""
+"""System calls of a program, recorded by strace, and injected failures of system calls."""
 
 import re
 import subprocess
@@ -43,7 +43,7 @@ def traced(
 
 
 def parse(log: str) -> list[Call]:
-    """Calls in the order in which they ended."""
+    """Return the calls in the order in which they ended."""
     begun: dict[str, str] = {}
     found = []
     for line in log.splitlines():
@@ -60,7 +60,7 @@ def parse(log: str) -> list[Call]:
 
 
 def synced_again(calls: list[Call]) -> int:
-    """How many syncs were tried on a descriptor of which one had failed."""
+    """Return the number of syncs on a descriptor after a failed sync."""
     failed: set[int] = set()
     again = 0
     for call in calls:
@@ -74,5 +74,5 @@ def synced_again(calls: list[Call]) -> int:
 
 
 def count(calls: list[Call], below: Path) -> Counter[str]:
-    """How often each was made on something below a directory, or on that itself."""
+    """Return how often each call was made on a directory or a path below it."""
     return Counter(call.name for call in calls if call.path == str(below) or call.path.startswith(f"{below}/"))

@@ -9,15 +9,15 @@ SOURCE = Path(__file__).with_name("wall_clock.c")
 
 
 class WallClock:
-    """Of all processes that run with `environment`. Real time goes on as it was, for timers and timeouts too."""
+    """The wall clock of all processes that run with `environment`. Timers and timeouts keep to real time."""
 
     def __init__(self, path: Path) -> None:
-        """`path`: of a file of its own."""
+        """Make the clock; `path` is a file used by nothing else."""
         self._path = path
         path.write_bytes(bytes(8))
         self.environment = {"LD_PRELOAD": str(build(SOURCE)), "WALL_CLOCK": str(path)}
 
     def leap(self, wrong_s: int) -> None:
-        """From now on it is wrong by so many seconds."""
+        """Move the clock by this many seconds from its true time."""
         with self._path.open("r+b") as file:
             file.write(struct.pack("=q", wrong_s))

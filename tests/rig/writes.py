@@ -1,4 +1,4 @@
-"""What a running process writes and syncs, by strace: from the kernel's side, whoever calls."""
+"""The writes and syncs of a running process, recorded by strace, whatever code makes them."""
 
 import re
 import select

@@ -1,4 +1,4 @@
-"""A server with an echo, and what a program says to it: plain HTTP and WebSockets, with no code of flowpi."""
+"""An echo server, and clients for it: plain HTTP and WebSockets, without flowpi's code."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ ORG_KEY = "fl-canary-organisation"
 PARTNER, PARTNER_TOKEN = "clinic", "canary-partner"
 DASH = "/api/v1/dash"
 CHUNK = bytes(range(256)) * 12 + bytes(128)
-"""100 ms."""
+"""The size of a packet of 100 ms."""
 
 
 quiet = logging.getLogger("stranger")
@@ -33,7 +33,7 @@ def connect(server: Server, path: str, **options: Any) -> websockets.connect:
 
 
 class Clock:
-    """Lever: `now`, seconds since 1970."""
+    """A clock with a lever: `now`, in seconds since 1970."""
 
     now = 1_800_000_000.0
 
@@ -58,7 +58,7 @@ async def serving(access: Authenticator | None = None, **options: Any) -> AsyncI
 async def ask(
     server: Server, method: str, path: str, body: Any = None, *, data: Any = None, headers: Mapping[str, str] = {}
 ) -> tuple[int, Any]:
-    """One REST call: status and JSON."""
+    """Make one REST call; return status and JSON."""
     async with (
         aiohttp.ClientSession() as session,
         session.request(method, http(server) + path, json=body, data=data, headers=headers) as answer,
@@ -67,7 +67,7 @@ async def ask(
 
 
 async def refusal(server: Server, path: str, **options: Any) -> tuple[int, Any]:
-    """Of an upgrade: status and JSON."""
+    """Return status and JSON of a refused upgrade."""
     try:
         async with connect(server, path, **options):
             raise AssertionError("let in")
@@ -80,7 +80,7 @@ def echo_of(pcm: bytes) -> str:
 
 
 async def hear(link: ClientConnection) -> list[dict[str, Any]]:
-    """All that the server says until it closes."""
+    """Return all frames that the server sends until it closes."""
     said = []
     try:
         async for frame in link:
@@ -91,7 +91,7 @@ async def hear(link: ClientConnection) -> list[dict[str, Any]]:
 
 
 async def dictate_flow(link: ClientConnection, pcm: bytes, **auth: Any) -> str:
-    """In the documented form, packets of 100 ms. The final text, or what the error says."""
+    """Dictate in the documented form, in packets of 100 ms; return the final text or the error text."""
     await link.send(json.dumps({"type": "auth", **auth}))
     chunks = [pcm[at : at + 3200] for at in range(0, len(pcm), 3200)]
     packets = [base64.b64encode(wav_header(len(chunk)) + chunk).decode() for chunk in chunks]
@@ -112,7 +112,7 @@ async def dictate_flow(link: ClientConnection, pcm: bytes, **auth: Any) -> str:
 
 
 async def dictate_suki(link: ClientConnection, pcm: bytes) -> str:
-    """In the documented form. The final text."""
+    """Dictate in the documented form; return the final text."""
     for at in range(0, len(pcm), 3200):
         audio = base64.b64encode(pcm[at : at + 3200]).decode()
         await link.send(json.dumps({"type": "AUDIO", "audioData": audio}))

@@ -1,4 +1,4 @@
-"""The server over real sockets, with a client that is not ours at the other end."""
+"""The server over real sockets, with a client library that is not ours."""
 
 import asyncio
 import contextlib
@@ -39,7 +39,7 @@ AUTH = '{"type": "auth"}'
 
 @pytest.fixture
 async def echo(tmp_path: Path) -> AsyncIterator[Server]:
-    """Over TCP and a Unix socket, in this order."""
+    """A server that listens on TCP and on a Unix socket, in this order."""
     async with Server(["127.0.0.1:0", f"unix:{tmp_path}/asr.sock"], EchoEngine()) as server:
         yield server
 
@@ -52,7 +52,7 @@ def connected(url: str, encoding: Encoding = Encoding.JSON, path: str = "/api/v1
 
 
 async def dictate(link: ClientConnection, client: FlowClient, pcm: bytes, append_bytes: int = 32_000) -> list[Any]:
-    """Say it as fast as it goes; what the client learned, in order."""
+    """Send the speech as fast as possible; return the messages that the client received, in order."""
 
     async def flush() -> None:
         for frame in client.data_to_send():
@@ -71,7 +71,7 @@ async def dictate(link: ClientConnection, client: FlowClient, pcm: bytes, append
 
 
 async def talk(link: ClientConnection) -> FlowClient:
-    """Say two seconds in MessagePack and leave it there."""
+    """Send two seconds in MessagePack, without a commit."""
     client = FlowClient()
     client.open()
     await link.send(client.data_to_send()[0])
@@ -86,7 +86,7 @@ def echo_of(pcm: bytes) -> str:
 
 
 async def answers(link: ClientConnection) -> list[dict[str, Any]]:
-    """All that the server says until it closes."""
+    """Return all messages that the server sends until it closes."""
     said = []
     with contextlib.suppress(websockets.ConnectionClosedError):
         async for frame in link:
@@ -95,7 +95,7 @@ async def answers(link: ClientConnection) -> list[dict[str, Any]]:
 
 
 async def free(server: Server) -> None:
-    """Until no session is left."""
+    """Wait until no session is left."""
     async with asyncio.timeout(5):
         while server.sessions:  # noqa: ASYNC110 - the server has no use for an event of this
             await asyncio.sleep(0)
@@ -304,7 +304,7 @@ class TestRefusals:
 
 @contextlib.asynccontextmanager
 async def plain_socket(server: Server) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A WebSocket that reads, answers and closes nothing by itself."""
+    """A WebSocket that does not read, answer or close by itself."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(server.urls[0].rpartition(":")[2]), limit=4096)
     head = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     writer.write(f"GET /api/v1/dash/ws HTTP/1.1\r\n{head}Sec-WebSocket-Key: {'A' * 22}==\r\n\r\n".encode())
@@ -316,12 +316,12 @@ async def plain_socket(server: Server) -> AsyncIterator[tuple[asyncio.StreamRead
 
 
 def frame(text: str) -> bytes:
-    """A text frame of a client (RFC 6455), up to 64 KB."""
+    """Return a text frame of a client (RFC 6455), up to 64 KB."""
     return bytes([0x81, 0x80 | 126, *len(text).to_bytes(2, "big"), 0, 0, 0, 0]) + text.encode()
 
 
 async def ping(link: ClientConnection) -> int:
-    """Until it is closed; how often an answer came."""
+    """Send pings until the socket is closed; return the number of answers."""
     count = 0
     with contextlib.suppress(websockets.ConnectionClosed):
         while True:
@@ -345,7 +345,7 @@ class Broken(EchoRecognition):
 
 
 class BrokenEngine:
-    """Lever: `where` it breaks next."""
+    """An engine with a lever: `where` it breaks next."""
 
     language = "en"
     where = ""
@@ -392,7 +392,7 @@ class TestEngineFailure:
 
 
 class Slow(EchoRecognition):
-    """Its interim work takes until it is hurried."""
+    """An engine whose interim work lasts until `hurry`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -412,7 +412,7 @@ class SlowEngine(EchoEngine):
 
 
 class Endless(EchoEngine):
-    """Its finals take until the lever `end` is set."""
+    """An engine whose final texts are not ready until the lever `end` is set."""
 
     def __init__(self) -> None:
         self.end = threading.Event()
@@ -497,7 +497,7 @@ class TestWhileAFinalIsMade:
             assert "final text" not in {task.get_name() for task in asyncio.all_tasks()}
 
     async def test_the_goodbye_is_waited_for(self, engine: Endless) -> None:
-        """To close at once would reset the connection under a text that is not read yet."""
+        """Closing at once would reset the connection before the client has read the text."""
         engine.end.set()
         async with Server(["127.0.0.1:0"], engine) as server, plain_socket(server) as (reader, writer):
             writer.write(frame(AUTH) + frame('{"type": "commit", "total_packets": 0}'))

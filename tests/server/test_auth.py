@@ -1,4 +1,4 @@
-"""Keys and tokens, on a clock with a lever."""
+"""Tests of keys and tokens, on a clock with a lever."""
 
 from collections.abc import Callable
 

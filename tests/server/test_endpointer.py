@@ -1,4 +1,4 @@
-"""The endpointer: with a scripted rating to the sample, with Silero on real speech."""
+"""The endpointer: exact to the sample with a scripted rating, and with Silero on real speech."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ SPEECH, SILENCE = b"\x01", b"\x00"
 
 
 def stretch(kind: bytes, windows: int) -> bytes:
-    """Audio that `rate` calls speech or silence."""
+    """Return audio that `rate` rates as speech or silence."""
     return kind * (windows * WINDOW * FRAME_BYTES)
 
 

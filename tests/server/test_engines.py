@@ -1,4 +1,4 @@
-"""The table of engines, and what the echo proves."""
+"""The table of engines, and the texts of the echo engine."""
 
 import hashlib
 import os

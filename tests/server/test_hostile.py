@@ -1,4 +1,4 @@
-"""P10 the other way round: clients that mean harm cost `flowpi serve` little memory, and no other client its text."""
+"""P10 for the server: malicious clients cost `flowpi serve` little memory, and no other client its text."""
 
 import contextlib
 import re
@@ -20,7 +20,7 @@ from tests.rig.appliance import Process
 from tests.sound import echo, noise
 
 TIMES = 3
-"""Each kind, one after the other."""
+"""The number of attacks of each kind, one after the other."""
 MEMORY_MB = 48
 """The largest frame that the server takes is 8 MB, and it is there up to four times: pieces, whole, text, message."""
 PATIENCE_S = 10.0
@@ -38,7 +38,7 @@ def upgrade(encoding: str) -> bytes:
 JSON, MSGPACK = upgrade("json"), upgrade("msgpack")
 CONTINUED = frame(CONTINUATION, b"a" * 60_000, fin=False)
 ARRAYS = b"\xdc\x01\xb0" + (b"\xdc\x3e\x80" + b"\x90" * 16_000) * 432
-"""Seven million empty arrays, in arrays that keep to every limit on one array."""
+"""Seven million empty arrays, in arrays that are each within every limit."""
 
 
 def auth(context: bytes) -> bytes:
@@ -50,7 +50,7 @@ def packed_auth(context: bytes) -> bytes:
 
 
 def endless(piece: bytes, megabytes: int = 1) -> Iterator[bytes]:
-    """As much of it as matters: the server takes eight megabytes in one frame."""
+    """Yield more than the eight megabytes that the server accepts in one frame."""
     return islice(for_ever(piece), 16 * megabytes)
 
 
@@ -88,7 +88,7 @@ KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
 
 
 class Victim:
-    """`flowpi serve` in a process of its own."""
+    """A `flowpi serve` in a process of its own."""
 
     def __init__(self, directory: Path) -> None:
         listen = ["--listen", "127.0.0.1:0", "--set", "server.engine=echo"]
@@ -108,7 +108,7 @@ class Victim:
         (self._proc / "clear_refs").write_text("5")
 
     def suffer(self, kind: str) -> None:
-        """Until it has closed the connection, which it does within `PATIENCE_S`."""
+        """Wait until the server has closed the connection, within `PATIENCE_S`."""
         with socket.create_connection(("127.0.0.1", self.port)) as connection:
             connection.settimeout(PATIENCE_S)
             with contextlib.suppress(ConnectionError):
@@ -119,7 +119,7 @@ class Victim:
                     pass
 
     def text(self) -> str:
-        """Of a client that means well."""
+        """Return the text that a well-behaved client gets."""
         client = FlowClient(encoding=Encoding.JSON)
         with connect(f"ws://127.0.0.1:{self.port}/api/v1/dash/ws", open_timeout=PATIENCE_S) as link:
             client.open()

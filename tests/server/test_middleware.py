@@ -1,4 +1,4 @@
-"""What stands before every request: pages of strangers, sizes, patience, the wording of errors, the log."""
+"""The middleware: untrusted web pages, size and time limits, the form of errors, the log."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ async def open_server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
 
 
 async def raw(server: Server, request: bytes) -> tuple[int, Any]:
-    """What no library would send: status and JSON of the first answer."""
+    """Send bytes that no library would send; return status and JSON of the first answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(server.urls[0].rpartition(":")[2]))
     writer.write(request)
     async with asyncio.timeout(PATIENCE_S):
@@ -184,7 +184,7 @@ class Everything(logging.Handler):
 
 
 async def test_no_key_and_no_word_in_any_line() -> None:
-    """All that a client can get wrong with a key in it, and what goes well, at DEBUG, of every logger."""
+    """Send keys in every wrong and right way: no line of any logger, at DEBUG, contains one."""
     log = Everything()
     root = logging.getLogger()
     root.addHandler(log)

@@ -26,7 +26,7 @@ def engine() -> Engine:
 
 
 def transcribed(engine: Engine, pcm: bytes) -> str:
-    """An append a second; the rest with the commit."""
+    """Return the text of audio that is fed one second at a time, with the rest at the commit."""
     recognition = engine.recognition(["en"])
     whole = len(pcm) // SECOND * SECOND
     for at in range(0, whole, SECOND):
@@ -37,7 +37,7 @@ def transcribed(engine: Engine, pcm: bytes) -> str:
 
 
 def noise(level: float, seconds: float) -> bytes:
-    """White; `level`: RMS of 32768."""
+    """Return white noise; `level` is its RMS as a fraction of 32768."""
     return np.random.default_rng(1).normal(0, level, int(seconds * RATE_HZ)).astype("<i2").tobytes()
 
 
@@ -50,7 +50,7 @@ class TestWords:
 
     @pytest.mark.parametrize("end_s", [5, 10.6, 16.8, 24.1, 28.6])
     def test_whenever_the_button_is_released(self, engine: Engine, end_s: float) -> None:
-        """The quick ways to the end cost no words: against the same audio decoded with all the time there is."""
+        """The shortcuts at the end cost no words, compared with the same audio decoded without hurry."""
         words = two_cities().text.split()
         text = transcribed(engine, two_cities().part(0, end_s))
         reference = " ".join(words[: len(text.split())])
@@ -88,7 +88,7 @@ class TestNoWords:
 
 class TestModel:
     def test_halt_in_the_middle(self) -> None:
-        """Halted from another thread once it is under way; unhalted it would take several times as long."""
+        """Halt from another thread after the decode has begun; unhalted it would need several times as long."""
         model, run = Model(model_directory()), DecodeRun()
         halting = threading.Timer(0.05, run.halt)
         halting.start()

@@ -1,4 +1,4 @@
-"""What is decoded when, with a decoder that writes down what it was given."""
+"""Streaming recognition, with a decoder that records the audio that it is given."""
 
 from dataclasses import dataclass, field
 
@@ -60,7 +60,7 @@ class Talk:
         return rate(window)
 
     def say(self, sound: bytes, piece_s: float = 1.0) -> list[str]:
-        """The interim texts that came."""
+        """Feed the audio and return the interim texts."""
         texts = []
         size = int(piece_s * RATE_HZ) * FRAME_BYTES
         for at in range(0, len(sound), size):
@@ -71,7 +71,7 @@ class Talk:
         return texts
 
     def finish(self, tail: bytes = b"") -> str:
-        """Commit, with what is left of the audio, as the server does it."""
+        """Feed the rest and finish, as the server does at a commit."""
         self.recognition.hurry()
         self.recognition.feed(tail)
         self.decoder.decodes.clear()

@@ -1,4 +1,4 @@
-"""The server's certificate: what is spoken with it, and what is said about files that cannot be used."""
+"""The server's certificate: the TLS that it offers, and the errors for files that cannot be used."""
 
 import ssl
 import subprocess

@@ -1,4 +1,4 @@
-"""`flowpi setup` on an image on a read-only file system, in a mount namespace of its own: see `disks.alone`."""
+"""Runs `flowpi setup` on an image on a read-only file system, in a mount namespace: see `disks.alone`."""
 
 import contextlib
 import io

@@ -12,7 +12,7 @@ from flowpi.cli import main as cli
 from tests.rig import disks
 
 ALWAYS = {"etc/.pwd.lock", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-"}
-"""What each change of a user leaves behind."""
+"""Files that each change of a user leaves behind."""
 
 MODEL = "opt/flowpi/lib/python3.11/site-packages/moonshine_voice/assets/tiny-en/encoder_model.ort"
 PYTHON = "opt/flowpi/pyvenv.cfg"
@@ -27,7 +27,7 @@ def _log_untouched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """As Raspberry Pi OS has it, as far as it matters: with the groups of the devices, and a flowpi in its place."""
+    """An image like Raspberry Pi OS as far as it matters: the groups of the devices, and an installed flowpi."""
     if os.geteuid() != 0:
         pytest.fail("setup needs root: sudo make test")
     root = tmp_path / "image"
@@ -46,7 +46,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def tree(root: Path) -> dict[str, tuple[int, int, int, str | bytes]]:
-    """Mode, owner and content of everything in it."""
+    """Return mode, owner and content of everything in a folder."""
     found = dict[str, tuple[int, int, int, str | bytes]]()
     for path in root.rglob("*"):
         name, about = str(path.relative_to(root)), path.lstat()
@@ -219,7 +219,7 @@ def test_an_image_that_cannot_be_written(image: Path) -> None:
 
 
 def test_a_machine_without_systemd(image: Path) -> None:
-    """This one, in a mount namespace where /run is empty."""
+    """Run setup on this machine, in a mount namespace where /run is empty."""
     script = f"mount -t tmpfs tmpfs /run && exec {sys.executable} -W ignore -m flowpi setup"
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)

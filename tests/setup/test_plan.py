@@ -1,4 +1,4 @@
-"""What is to be done, from what there is."""
+"""The plans of `flowpi setup`, from the state of a machine."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def install(here: Machine) -> list[Step]:
 
 
 def after(steps: list[Step], here: Machine) -> Machine:
-    """The machine once they are carried out."""
+    """Return the state of the machine after the steps."""
     there = dict(here.files)
     for step in steps:
         if isinstance(step, Write) and step.path != CONFIG:

@@ -1,4 +1,4 @@
-"""What the tests of the whole appliance stand on. `make rig` has built it; what is not there now is built first."""
+"""Fixtures for the tests of the whole appliance. `make rig` builds their parts; a missing part is built first."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +39,7 @@ def usable() -> None:
 
 @pytest.fixture(scope="session")
 def layers(usable: None, suite: str) -> list[Path]:
-    """A Debian without flowpi, but with all that it depends on."""
+    """The layers of a Debian without flowpi, but with its dependencies."""
     return [ground(suite)]
 
 
@@ -78,6 +78,6 @@ def machine_work(usable: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def machine(machine_work: Path) -> Iterator[Machine]:
-    """A computer with flowpi, after its first boot. Each test has it as if no other had been there."""
+    """A machine with flowpi after its first boot, fresh for each test."""
     with Machine(kernel(), machine_work).start(image.READY) as machine:
         yield machine

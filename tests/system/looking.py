@@ -1,4 +1,4 @@
-"""Looking at the machine's LED, in its own time."""
+"""Helpers that read the machine's LED, in the machine's own time."""
 
 import time
 
@@ -10,18 +10,18 @@ PATIENCE_S = 120.0
 
 
 def now(machine: Machine) -> float:
-    """In its monotonic seconds."""
+    """Return the machine's monotonic time in seconds."""
     return float(machine.sh("cut --delimiter=' ' --fields=1 /proc/uptime"))
 
 
 def wait_until_lit(machine: Machine, since: float) -> Edge:
-    """Until it is, after `since`; that."""
+    """Wait until the LED is lit after `since`; return that change."""
     edges = machine.wait_for_edges(lambda edges: any(edge.level for edge in edges), since=since)
     return next(edge for edge in edges if edge.level)
 
 
 def wait_until_seen(machine: Machine, pattern: Pattern, since: float = 0.0) -> None:
-    """Until it has gone on for as long as a look takes, after `since`."""
+    """Wait until the pattern has lasted for the time of a look after `since`."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         until = now(machine)

@@ -1,4 +1,4 @@
-"""What the daemon of the machine says to everybody, written down in there by `flowpi listen`."""
+"""The messages that the machine's daemon publishes, recorded by `flowpi listen` in the machine."""
 
 import json
 import time
@@ -20,7 +20,7 @@ def heard(machine: Machine, topic: str) -> list[dict[str, Any]]:
 
 
 def wait_for_state(machine: Machine, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """Until what the daemon said last of its state is so; that."""
+    """Wait until the daemon's latest state meets the condition; return it."""
     deadline = time.monotonic() + PATIENCE_S
     while not wanted(state := heard(machine, "state")[-1]):
         assert time.monotonic() < deadline, state
@@ -29,5 +29,5 @@ def wait_for_state(machine: Machine, wanted: Callable[[dict[str, Any]], bool]) -
 
 
 def faults(state: dict[str, Any]) -> set[str]:
-    """Their codes."""
+    """Return the codes of the faults."""
     return {fault["code"] for fault in state["faults"]}

@@ -1,5 +1,5 @@
-"""The appliance's other devices, on a real kernel: LEDs on SPI, a pedal, a sound card that is pulled out; and its owner
-at a terminal, who presses and looks. What is said here waits in the spool: `test_machine.py` has the recogniser.
+"""The appliance's other devices, on a real kernel: LEDs on SPI, a pedal, a sound card that is pulled out; and its user
+at a terminal, who presses and looks. Dictations wait in the spool here: `test_machine.py` has the recogniser.
 """
 
 import base64
@@ -23,7 +23,7 @@ from tests.system.overhearing import faults, listen, wait_for_state
 pytestmark = pytest.mark.vm
 
 SECOND = 32_000
-"""Bytes of int16 mono 16 kHz."""
+"""The bytes of a second of int16 mono 16 kHz."""
 
 
 def use(machine: Machine, configuration: str) -> None:
@@ -34,9 +34,9 @@ def use(machine: Machine, configuration: str) -> None:
 
 class Shown(NamedTuple):
     at: float
-    """In the machine's monotonic seconds."""
+    """The time in the machine's monotonic seconds."""
     color: Color
-    """What all LEDs show."""
+    """The colour that all LEDs show."""
 
 
 def shown(machine: Machine, count: int) -> list[Shown]:
@@ -57,7 +57,7 @@ def shown(machine: Machine, count: int) -> list[Shown]:
 
 
 def wait_for_leds(machine: Machine, wanted: Callable[[list[Shown]], bool]) -> None:
-    """Until the three LEDs of a ReSpeaker have shown that."""
+    """Wait until the three LEDs of a ReSpeaker have shown the colour."""
     deadline = time.monotonic() + PATIENCE_S
     while not wanted(leds := shown(machine, 3)):
         assert time.monotonic() < deadline, leds[-5:]
@@ -120,7 +120,7 @@ def pull_pedal_out(machine: Machine) -> None:
 
 
 def wait_until_open(machine: Machine, unit: str) -> None:
-    """Until this service holds the pedal."""
+    """Wait until the service holds the pedal."""
     process = f"$(systemctl show --property=MainPID --value {unit})"
     machine.until(f"ls -l /proc/{process}/fd | grep $(readlink --canonicalize {KEY})")
 
@@ -162,7 +162,7 @@ CARD = "snd_aloop.0 > /sys/bus/platform/drivers/snd_aloop"
 
 
 def pull_card_out(machine: Machine) -> None:
-    """Returns when nobody holds it any more."""
+    """Pull the sound card out and wait until no program holds it."""
     machine.sh(f"systemctl stop rig-room; timeout 60 sh -c 'echo {CARD}/unbind'")
 
 
@@ -183,7 +183,7 @@ def is_deaf(state: dict[str, Any]) -> bool:
 
 
 def kept(machine: Machine) -> list[bytes]:
-    """The sound of what waits for its text, oldest first."""
+    """Return the sound of the dictations that wait for their text, oldest first."""
     machine.sh("mkdir /root/kept; flowpi spool export --to /root/kept")
     sounds = []
     for encoded in machine.sh("for file in /root/kept/*.wav; do base64 --wrap=0 $file; echo; done").split():

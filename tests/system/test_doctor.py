@@ -1,5 +1,5 @@
-"""What `flowpi doctor` finds, on both suites: each fault is made on a real system with the package installed, and
-mended by the hint that the finding gives. What needs a microphone, pins or a clock to be set is not here.
+"""The findings of `flowpi doctor`, on both suites: each fault is caused on a real system with the package, and
+fixed by the hint of its finding. Faults of the microphone, the pins and the clock are not tested here.
 """
 
 import json
@@ -29,16 +29,16 @@ DROP_INS = "/etc/systemd/system/flowpi.service.d"
 RUN = "systemctl is-active flowpi && systemctl is-active flowpi-asr && [ -S /run/flowpi/asr.sock ]"
 
 AS_A_PERSON = 'sudo() { "$@"; }\n'
-"""A container's root needs none."""
+"""A stand-in for sudo, which root in a container does not need."""
 
 Fault = tuple[str, str]
 """The part and the code of a finding that is not ok."""
 
 LACKS: set[Fault] = {("microphone", "absent"), ("panel", "no_chip")}
-"""What a container has not, with the configuration as it is installed."""
+"""The faults of every container with the installed configuration."""
 
 BY_CHANCE: set[Fault] = {("clock", "unsynchronised")}
-"""The clock is this machine's, whose kernel may know of no time server."""
+"""A fault that depends on this machine, whose clock may not be synchronised."""
 
 SILENT: set[Fault] = {("flowpi.service", "not_running"), ("socket", "no_daemon")}
 DEAF: set[Fault] = {("flowpi-asr.service", "not_running"), ("backend local", "route")}
@@ -47,7 +47,7 @@ DEAF: set[Fault] = {("flowpi-asr.service", "not_running"), ("backend local", "ro
 class Seen(NamedTuple):
     code: int
     hints: dict[Fault, str]
-    """Of all faults but those that every container has."""
+    """The doctor's findings, without the faults of every container."""
 
 
 def examine(container: Container, options: str = "", who: str = "") -> Seen:
@@ -63,7 +63,7 @@ def examine(container: Container, options: str = "", who: str = "") -> Seen:
 
 
 def follow(container: Container, hint: str, who: str = "root") -> None:
-    """Do as it says: the command that it is, up to an alternative, or those that it quotes."""
+    """Run the command in the hint, up to an alternative, or the commands that the hint quotes."""
     commands = re.findall(r"`(sudo [^`]+)`", hint) or [hint.split(", or ")[0]]
     container.run(AS_A_PERSON + f"USER={who}; cd /root\n" + "\n".join(commands), 180)
 
@@ -78,7 +78,7 @@ def shared(installed_layers: list[Path], deb: Path, tmp_path_factory: pytest.Tem
 
 @pytest.fixture
 def appliance(shared: Container) -> Iterator[Container]:
-    """One that runs. Each test mends what it breaks; configuration, drop-ins and restarts are taken back for it."""
+    """A running appliance. Each test fixes what it breaks; configuration, drop-ins and restarts are undone for it."""
     shared.until(RUN)
     before = shared.path(CONFIG).read_text()
     yield shared
@@ -302,7 +302,7 @@ def test_a_file_on_the_boot_partition_that_was_refused(appliance: Container) -> 
 
 
 def test_interrupted_it_ends_at_once(appliance: Container) -> None:
-    """Also while the name server is mute."""
+    """The doctor ends at once also while a name lookup hangs."""
     appliance.path("/root/mute.py").write_text(MUTE)
     done = appliance.sh("python3 /root/mute.py")
     waited_s, code, said = json.loads(done)

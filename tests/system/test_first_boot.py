@@ -1,4 +1,4 @@
-"""The configuration that a person left on the card, at the next boot: a good one, a broken one, one cut off.
+"""The user's configuration on the card, at the next boot: a valid, a broken and a truncated one.
 
 The good one is that of the machine of all other tests, so what they dictate is delivered with the key that was in it.
 """

@@ -56,7 +56,7 @@ def clone(usable: None, suite: str, tmp_path: Path) -> Iterator[Container]:
 
 @pytest.fixture
 def with_wheels(usable: None, tmp_path: Path) -> Iterator[Container]:
-    """On Trixie the document sends to the package."""
+    """On Trixie the document refers to the package."""
     with person([wheels("bookworm"), desk("bookworm")], tmp_path / "container") as container:
         yield container
 
@@ -72,7 +72,7 @@ def running(container: Container) -> list[str]:
 
 
 def faults(container: Container) -> set[str]:
-    """What the doctor finds fault with, beside what a container cannot have."""
+    """Return the doctor's faults, without those of every container."""
     found = json.loads(container.run("flowpi doctor --json").out)
     return {finding["part"] for finding in found if finding["level"] == "failure"} - {"microphone"}
 

@@ -1,4 +1,4 @@
-"""What a dictation leaves in the journal: fields to look for, words of help, and none of what was said."""
+"""The journal entries of a dictation: fields for searches, help texts, and no word of the dictated text."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def explained(container: Container, event: MessageId) -> str:
 
 @pytest.fixture
 def verbose(installed: Container) -> Container:
-    """Both services say all that they can say."""
+    """An appliance whose services log at DEBUG."""
     installed.sh(SAY_ALL + "systemctl daemon-reload; systemctl restart flowpi-asr")
     return installed
 

@@ -1,5 +1,5 @@
-"""The appliance from its package alone, on a computer of its own: its button is pressed, its room is spoken into, its
-light is looked at, its plug is pulled. Times are the machine's own, which is some ten times slower than a Pi.
+"""The appliance from its package alone, on an emulated computer: the tests press its button, speak into its microphone,
+read its LED and cut its power. Times are the machine's own, which is some ten times slower than a Pi.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""The Debian package on both suites, with a real dpkg and a real systemd: it comes, is renewed, and goes again.
+"""The Debian package on both suites, with a real dpkg and a real systemd: installation, upgrade and removal.
 
-What a user types to install it: `test_install.py`.
+`test_install.py` follows the steps by which a user installs it.
 """
 
 import json
@@ -24,7 +24,7 @@ DPKG = "DEBIAN_FRONTEND=noninteractive dpkg"
 
 
 def listing(container: Container) -> dict[str, str]:
-    """All files: kind, rights, owner, and the content's hash or the link's target."""
+    """Return all files: kind, permissions, owner, and the content's hash or the link's target."""
     pruned = " -o ".join(f"-path ./{path}" for path in ELSEWHERE)
     script = f"cd /; find . -xdev \\( {pruned} \\) -prune -o -printf '%P|%y %m %u:%g %l\\n'"
     lines = dict(line.split("|", 1) for line in container.sh(script).splitlines() if "|" in line)
@@ -72,7 +72,7 @@ def test_removal_keeps_what_is_the_owners(installed: Container, deb: Path) -> No
 
 @pytest.fixture
 def earlier(usable: None, suite: str, deb: Path, tmp_path: Path) -> Iterator[Container]:
-    """With the version before, in use; the package is its /root/flowpi.deb."""
+    """A system that runs the version before; the new package is its /root/flowpi.deb."""
     with Container(build.installed(suite, older), tmp_path / "container") as container:
         container.put(deb, "/root/flowpi.deb")
         container.until("systemctl is-active flowpi && systemctl is-active flowpi-asr")
@@ -94,7 +94,7 @@ def test_an_upgrade_keeps_the_dictation_that_it_meets(earlier: Container, spoken
 
 
 def test_an_upgrade_keeps_a_changed_configuration_and_asks_nothing(earlier: Container) -> None:
-    """Also where the default has changed too, and nobody is there to answer."""
+    """The upgrade does so even if the default has changed too, and without a user to answer."""
     default = "/usr/share/flowpi/flowpi.yaml"
     before = earlier.sh(f"cat {default}")
     assert before == earlier.sh("cat /etc/flowpi/flowpi.yaml")

@@ -42,7 +42,7 @@ def configure(machine: Machine, content: str) -> None:
 
 
 def reload(machine: Machine, content: str) -> None:
-    """Returns when it is in use."""
+    """Reload the configuration and wait until it is in use."""
     configure(machine, content)
     done = "journalctl --no-pager --unit=flowpi | grep --count 'configuration reloaded'"
     before = int(machine.run(done).out)
@@ -56,7 +56,7 @@ def say_nothing(machine: Machine) -> float:
 
 
 def test_the_table(machine: Machine) -> None:
-    """One thing after the other goes wrong, and is put right again."""
+    """Cause and fix one fault after the other."""
     machine.sh("systemctl mask --runtime --now flowpi-asr")
     wait_until_seen(machine, READY)
 

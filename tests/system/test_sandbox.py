@@ -53,7 +53,7 @@ OWN = {
         "read the journal",
     },
 }
-"""All that each can do of what is tried, in a container."""
+"""The probes that succeed in each service, in a container."""
 
 DEVICES = {
     "flowpi": {"open /dev/gpiochip0", "open the sound card"},
@@ -81,13 +81,13 @@ ONLY_ON_A_MACHINE = {
     "change a kernel variable",
     "swap",
 }
-"""A container cannot do these, whoever asks."""
+"""The probes that no program can do in a container."""
 
 NOT_IN_A_CONTAINER = {"start a hundred processes"}
-"""It cannot forbid these: it has no such control group."""
+"""The probes that a container cannot prevent, as it lacks the control groups."""
 
 NEVER = {"a socket of another machine", "load a module", "load BPF", "swap"}
-"""They end with an error even for root, as there is nothing there to load, to reach or to swap."""
+"""The probes that fail even for root, as there is nothing to load, to reach or to swap."""
 
 FENCES = {
     "User": {"read /etc/shadow", "write /etc", "mount a file system"},
@@ -124,13 +124,13 @@ FENCES = {
         "load a library that it wrote",
     },
 }
-"""What each directive keeps out, also alone."""
+"""The probes that each directive prevents, even without the others."""
 
 FENCES_OF_SOME = {
     "ProcSubset": {"read what the kernel tells all"},
     "BindReadOnlyPaths": {"write /opt/flowpi", "write to the libraries"},
 }
-"""Likewise, in flowpi-provision."""
+"""The same for flowpi-provision."""
 
 FENCES_OF_A_MACHINE = {
     "DevicePolicy": {"open the disk", "open /dev/rtc", "open /dev/kmsg"},
@@ -145,7 +145,7 @@ TOGETHER = {"NoExecPaths": "ExecPaths", "SystemCallFilter": "SystemCallErrorNumb
 """Without the second the program would not start, or end at the first refusal."""
 
 AS_ITS_USER = {"LimitNOFILE", "LimitCORE", "ProtectProc"}
-"""Root may do as it likes there."""
+"""The directives that do not restrict root."""
 
 GATES = {
     "ConfigurationDirectory",
@@ -156,7 +156,7 @@ GATES = {
     "StateDirectory",
     "SupplementaryGroups",
 }
-"""What they let in is in `OWN` and `DEVICES`."""
+"""Directives that allow something, which `OWN` and `DEVICES` list."""
 
 ELSEWHERE = {
     "LoadCredential": "test_a_key_on_the_boot_partition_becomes_a_credential_before_the_daemon_starts",
@@ -170,7 +170,7 @@ ELSEWHERE = {
     "StateDirectoryMode": "test_a_service_can_do_what_is_its_own_and_nothing_else",
     "RuntimeDirectoryPreserve": "test_it_stops_in_time_and_starts_with_the_system",
 }
-"""The test that tries it."""
+"""The directives that a test elsewhere covers, and its name."""
 
 NOT_TRIED = {
     "MemoryHigh": "it slows down and refuses nothing; what refuses is MemoryMax",
@@ -196,11 +196,11 @@ LIFE = {
     "WorkingDirectory",
     "Environment",
 }
-"""How it starts and ends, and where: no fence."""
+"""The directives that are no sandbox: how the service starts and ends, and where."""
 
 
 def directives(unit: str) -> dict[str, list[str]]:
-    """The lines of [Service] by name, in their order."""
+    """Return the lines of [Service] by name, in their order."""
     found = defaultdict[str, list[str]](list)
     text = (Path(__file__).parents[2] / f"systemd/{unit}.service").read_text()
     for line in text.partition("\n[Service]\n")[2].partition("\n[")[0].splitlines():
@@ -213,7 +213,7 @@ UNITS = {unit: directives(unit) for unit in OWN}
 
 
 def prepare(place: Container | Machine) -> None:
-    """What the probes look for."""
+    """Create what the probes look for."""
     others = (
         "import ctypes, os, signal, socket; ctypes.CDLL(None).shmget(0xf10b1, 4096, 0o1666); "
         'listener = socket.create_server(("127.0.0.1", 9)); os.fork() or signal.pause()'
@@ -226,7 +226,7 @@ def prepare(place: Container | Machine) -> None:
 
 
 def probe(place: Container | Machine, unit: str) -> dict[str, Any]:
-    """What the program found as the service `unit`."""
+    """Return what the probe found as the service `unit`."""
     folder = f"/etc/systemd/system/{unit}.service.d"
     place.sh(
         f"systemctl stop {unit}; mkdir -p {folder}; "
@@ -330,7 +330,7 @@ def test_shared_memory_goes_with_its_service(installed: Container) -> None:
 
 @pytest.mark.vm
 def test_no_device_but_its_own(machine: Machine) -> None:
-    """All of it on a kernel of its own, where every device is and every control group works."""
+    """Run all probes on a separate kernel, with every device and working control groups."""
     machine.put((GUEST / "probe.py").read_bytes(), PROBE)
     prepare(machine)
     for unit in OWN:

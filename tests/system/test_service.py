@@ -1,4 +1,4 @@
-"""The units, as somebody who runs `systemctl` and `journalctl` meets them, on both suites."""
+"""The units as an operator sees them with `systemctl` and `journalctl`, on both suites."""
 
 import json
 from pathlib import Path
@@ -91,7 +91,7 @@ backends: {local: {kind: flow, url: "ws+unix:///run/flowpi/asr.sock", client_key
 
 
 def test_a_key_comes_as_a_credential(installed: Container, spoken: Path) -> None:
-    """What is said without it waits, and says why; it is delivered when systemd hands the key over."""
+    """A dictation without the key waits, with the reason; it is delivered once systemd passes the key."""
     speak_from_file(installed, spoken, KEYED)
     installed.until("systemctl is-active flowpi-asr")
     installed.sh("flowpi record start && sleep 4 && flowpi record stop")
@@ -114,7 +114,7 @@ backends: {local: {kind: flow, url: "ws+unix:///run/flowpi/asr.sock", client_key
 
 
 def restart(container: Container) -> None:
-    """As by the mains plug."""
+    """Restart the container as by a power cut."""
     container.stop()
     container.start()
 
