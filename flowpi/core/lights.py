@@ -146,6 +146,14 @@ QUIET = frozenset({BUTTON, LED, QUARANTINE, REFUSED})
 """Faults that the LED does not tell: commands do the button's work, a broken LED shows nothing, and where no backend
 is left for one that refuses, `BACKEND` says so. What is in quarantine is no news after a day."""
 
+SINK = "sink."
+"""The beginning of the codes of the faults that a sink accepts no texts; its name follows."""
+
+
+def is_quiet(code: str) -> bool:
+    """Return whether the LED does not show a fault: those of `QUIET`, and a sink, which catches up by itself."""
+    return code in QUIET or code.startswith(SINK)
+
 
 DRAWN_S = 3.0
 STEP_S = 0.05
@@ -177,7 +185,7 @@ def light(state: State, *, deaf: bool = False, stopping: bool = False) -> Patter
         case Finishing():
             return WORKING
         case Idle():
-            codes = {fault.code for fault in state.faults} - QUIET
+            codes = {fault.code for fault in state.faults if not is_quiet(fault.code)}
             if MUTED in codes:  # by intent, and it explains why no microphone is heard
                 return MUTED_LIGHT
             if BOOT_FILE in codes:  # it may explain all others

@@ -1,7 +1,7 @@
 """How the appliance does, in one line for a person: the status of the unit in `systemctl status flowpi`. Pure."""
 
 from flowpi.core.appliance import MICROPHONE, MUTED, Fault, State
-from flowpi.core.lights import QUIET
+from flowpi.core.lights import is_quiet
 
 HEADLINES = {
     "starting": "starting",
@@ -17,7 +17,7 @@ DEAF = {MUTED: "muted", MICROPHONE: "not ready"}
 
 
 def _urgency(fault: Fault) -> tuple[int, bool, float]:
-    return (list(DEAF).index(fault.code) if fault.code in DEAF else len(DEAF), fault.code in QUIET, fault.since)
+    return (list(DEAF).index(fault.code) if fault.code in DEAF else len(DEAF), is_quiet(fault.code), fault.since)
 
 
 def summary(state: State, spooled: int, last: str | None) -> str:
