@@ -123,12 +123,12 @@ class Daemon:
                 hub=self.hub,
                 lamp=self._lamp,
                 ids=storage.ids,
-                commit=storage.transcripts.append,
+                transcripts=storage.transcripts,
                 on_state=self._tell_systemd,
             )
             local = LocalSocket(
                 self.hub,
-                RequestHandler(self._conductor, storage.spool, storage.transcripts.ids).carry_out,
+                RequestHandler(self._conductor, storage.spool, storage.transcripts).carry_out,
                 path=_socket_path(config),
                 group=config.publish.socket.group,
                 device_id=device_id,

@@ -47,6 +47,16 @@ REPLACE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 Done = TypeVar("Done")
 
 
+class TextLog(Protocol):
+    """What makes texts durable, and knows which are: `Transcripts`."""
+
+    async def append(self, final: Final, unix_s: float) -> None:
+        """Return once the text is durable. Raises SpoolError: it may be appended again."""
+
+    def ids(self) -> set[tuple[str, int]]:
+        """Return id and part of every text that is durable. Called on a thread."""
+
+
 class Follower(Protocol):
     """Reads what is appended."""
 
