@@ -298,6 +298,17 @@ async def test_one_that_never_answers_is_a_fault(
         await until(lambda: sink.got == [1])
 
 
+async def test_one_that_hangs_at_its_close_is_opened_again(harness: Harness, make: MakeSink) -> None:
+    await harness.begin(make)
+    sink = make()
+    sink.hangs_at_close = sink.refuses_write = True
+    async with harness.run(sink=sink):
+        await harness.say(1)
+        await until(lambda: harness.faults)
+        sink.refuses_write = False
+        await until(lambda: sink.got == [1])
+
+
 @pytest.mark.parametrize("lever", ["free", "hangs_at_close"])
 async def test_the_stop_takes_no_longer_than_it_may(harness: Harness, make: MakeSink, lever: str) -> None:
     await harness.begin(make)
@@ -343,8 +354,10 @@ async def test_live_messages_and_a_lost_connection(harness: Harness) -> None:
         sink.loses = False
         await until(lambda: sink.live[1:] == [("lost", True)])
         await until(lambda: not harness.faults)
+        harness.hub.publish("state", "back")
+        assert sink.live[2:] == [("back", False)]  # once
     harness.hub.publish("state", "stopped")
-    assert len(sink.live) == 2
+    assert len(sink.live) == 3
     assert not harness.positions.exists()
 
 
