@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec import structs
 
-from flowpi.appliance.outcomes import Commit, Outcomes
+from flowpi.appliance.outcomes import Outcomes
 from flowpi.audio.capture import Capture
 from flowpi.audio.cues import Cue, Cues, NoCues
 from flowpi.audio.utterance import About, Utterance
@@ -54,6 +54,7 @@ from flowpi.dsp.level import Level
 from flowpi.host.logfields import fields
 from flowpi.panel.led import LedPlayer
 from flowpi.publish import messages
+from flowpi.publish.files import TextLog
 from flowpi.publish.hub import Hub
 from flowpi.wire.flow_messages import Context
 
@@ -82,7 +83,7 @@ class Conductor:
         hub: Hub,
         led_player: LedPlayer,
         ids: UlidFactory,
-        commit: Commit,
+        transcripts: TextLog,
         on_state: Callable[[State, int], None],
     ) -> None:
         """`on_state` is told each new state, and how many utterances wait for their text."""
@@ -112,7 +113,7 @@ class Conductor:
         self.cues: Cues = NoCues()
         self._ending: set[asyncio.Task[None]] = set()
         """Post-rolls that a tone waits for."""
-        self.outcomes = Outcomes(hub, commit, state=lambda: self._state, handle=self.handle, refresh=self._refresh)
+        self.outcomes = Outcomes(hub, transcripts, state=lambda: self._state, handle=self.handle, refresh=self._refresh)
 
     def open(self, capture: Capture, delivery: Delivery) -> None:
         self.capture = self.outcomes.capture = capture

@@ -44,6 +44,7 @@ from flowpi.panel.drivers import GPIO_KINDS, make_button, make_led
 from flowpi.panel.led import Led, LedPlayer, NoLed
 from flowpi.panel.night import brightness
 from flowpi.publish.hub import Hub
+from flowpi.publish.publisher import Publisher
 from flowpi.publish.socket import LocalSocket
 
 log = logging.getLogger(__name__)
@@ -121,12 +122,12 @@ class Daemon:
                 hub=self.hub,
                 led_player=self._led_player,
                 ids=storage.ids,
-                commit=storage.transcripts.append,
+                transcripts=storage.transcripts,
                 on_state=self._report,
             )
             local = LocalSocket(
                 self.hub,
-                RequestHandler(self._conductor, storage.spool, storage.transcripts.ids).carry_out,
+                RequestHandler(self._conductor, storage.spool, storage.transcripts).carry_out,
                 path=_socket_path(config),
                 group=config.publish.socket.group,
                 device_id=device_id,
@@ -136,6 +137,7 @@ class Daemon:
             self._capture = self._make_capture(config)
             self._conductor.open(self._capture, self._delivery)
             self._conductor.cues = factory.make_cues(config, self._mask)
+            self._publisher = self._make_publisher(config)
             storage.conductor = self._conductor
             storage.raise_faults()
             self._check_boot_file()
@@ -180,13 +182,14 @@ class Daemon:
                 log.exception("at the stop")
         self.hub.publish(topics.AVAILABILITY, "offline")
         await local.close()
-        await self._delivery.close()
+        await asyncio.gather(self._publisher.close(), self._delivery.close())
 
     async def _settle_in(self, config: Config) -> None:
         """What must not stand between start and READY. The button comes first: until then the LED says "starting"."""
         await self._open_panel(config)
         self._conductor.settled()
         await asyncio.to_thread(transport.preload)
+        await self._publisher.open()
         await self._storage.resume()
         self.settled.set()
         gc.freeze()  # what lives as long as the daemon is never looked through again
@@ -248,6 +251,19 @@ class Daemon:
             keep_audio=config.spool.keep_audio,
             probe=self._storage.transcripts.probe,
         )
+
+    def _make_publisher(self, config: Config) -> Publisher:
+        return Publisher(
+            config,
+            self.hub,
+            self._storage.transcripts,
+            paths.state_directory() / "sinks",
+            fault=self._sink_failed,
+            clear=self._conductor.outcomes.clear,
+        )
+
+    def _sink_failed(self, code: str, message: str) -> None:
+        self._conductor.handle(FaultRaised(code, message))
 
     def _make_capture(self, config: Config) -> Capture:
         audio = config.audio

@@ -8,7 +8,7 @@ event loop.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -29,6 +29,7 @@ from flowpi.core.events import (
 from flowpi.core.faults import BACKEND, NETWORK, QUARANTINE, REFUSED, SPOOL, TRANSCRIPTS
 from flowpi.host.logfields import MessageId, fields
 from flowpi.publish import messages
+from flowpi.publish.files import TextLog
 from flowpi.publish.hub import Hub
 from flowpi.wire.roles import FinalText, PartialText
 
@@ -36,9 +37,6 @@ log = logging.getLogger(__name__)
 
 NOT_YET = "no backend gave the text yet: what was said is kept, and its text comes later"
 SILENT = "the microphone gave nothing but digital silence"
-
-Commit = Callable[[messages.Final, float], Awaitable[None]]
-"""Makes a final text durable; with the Unix time. Raises SpoolError."""
 
 
 class Outcomes:
@@ -49,7 +47,7 @@ class Outcomes:
     def __init__(
         self,
         hub: Hub,
-        commit: Commit,
+        transcripts: TextLog,
         *,
         state: Callable[[], State],
         handle: Callable[[Event], object],
@@ -57,7 +55,7 @@ class Outcomes:
     ) -> None:
         """`state`: of the appliance now. `handle`: takes an event for it. `refresh`: show how much waits for a text."""
         self._hub = hub
-        self._commit = commit
+        self._transcripts = transcripts
         self._state = state
         self._handle = handle
         self._refresh = refresh
@@ -153,7 +151,7 @@ class Outcomes:
                 extra=fields(MessageId.LATE if final.late else MessageId.DELIVERED, part=part, backend=backend),
             )  # fmt: skip
         try:
-            await self._commit(final, time.time())
+            await self._transcripts.append(final, time.time())
         except SpoolError as error:
             self._handle(FaultRaised(TRANSCRIPTS, str(error)))
             raise

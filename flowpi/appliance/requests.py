@@ -1,6 +1,5 @@
 """The commands of the local socket: what a client may ask for, checked and answered."""
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -11,6 +10,7 @@ from flowpi.appliance.spool_requests import SpoolRequests, choose
 from flowpi.core.appliance import Finishing, Recording
 from flowpi.core.errors import SpoolError
 from flowpi.core.events import CancelCommanded, Event, StartCommanded, StopCommanded, ToggleCommanded
+from flowpi.publish.files import TextLog
 from flowpi.publish.messages import Problem, Request, Spooled
 from flowpi.spool.spool import Spool
 from flowpi.wire.flow_messages import Context
@@ -22,10 +22,9 @@ MAX_LISTED = 500
 class RequestHandler:
     """Calls the conductor and the spool on behalf of the clients of the socket."""
 
-    def __init__(self, conductor: Conductor, spool: Spool, published: Callable[[], set[tuple[str, int]]]) -> None:
-        """`published`: see `SpoolRequests`."""
+    def __init__(self, conductor: Conductor, spool: Spool, transcripts: TextLog) -> None:
         self._conductor = conductor
-        self._holdings = SpoolRequests(conductor, spool, published)
+        self._holdings = SpoolRequests(conductor, spool, transcripts)
         self._directory = spool.directory
 
     async def carry_out(self, request: Request) -> dict[str, Any] | Problem:

@@ -1,13 +1,14 @@
 """What has no text yet, for its owner: what the disk has, and with a daemon what it knows of it."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from flowpi.audio.utterance import PartId
 from flowpi.delivery.backlog import Waiting
+from flowpi.publish.files import TextLog
 from flowpi.publish.messages import Problem, Spooled, moment
 from flowpi.spool.listing import SpoolEntry
 from flowpi.spool.quarantine import is_delivered
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
 class SpoolRequests:
     """Of a running daemon."""
 
-    def __init__(self, conductor: "Conductor", spool: Spool, published: Callable[[], set[tuple[str, int]]]) -> None:
-        """`published`: of which parts the text is out; called on a thread."""
+    def __init__(self, conductor: "Conductor", spool: Spool, transcripts: TextLog) -> None:
         self._conductor = conductor
         self._spool = spool
-        self._published = published
+        self._transcripts = transcripts
 
     async def find(self) -> list[Spooled]:
         """Oldest first; at the end what is in quarantine. Raises SpoolError."""
@@ -54,7 +54,7 @@ class SpoolRequests:
         """Now, also what is parked or in quarantine; to how many that was done. Raises SpoolError."""
         delivery = self._conductor.delivery
         chosen = list(chosen)
-        published = await asyncio.to_thread(self._published)
+        published = await asyncio.to_thread(self._transcripts.ids)
         out = [one for one in chosen if (one.id, one.part) in published or is_delivered(one.name)]
         wanted = [one for one in chosen if one.state != "newer" and one not in out]
         for one in wanted:

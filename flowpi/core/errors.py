@@ -9,6 +9,7 @@
      |    +-- DaemonUnavailable    no daemon on the socket
      |    +-- EngineUnavailable    the recogniser or its model is not installed
      |    +-- PanelError           no GPIO chip, a pin in use
+     |    +-- SinkError            a sink does not take texts now; it is tried again
      |    +-- BackendError         no text from this backend; what now: `core/failover.py`
      |         +-- CredentialError     there is no key to send
      |         +-- LinkError           not reached, not in time, or the connection broke
@@ -92,6 +93,10 @@ class EngineUnavailable(UnavailableError):
 
 class PanelError(UnavailableError):
     """The button or the LED cannot be used. Never fatal: dictation works without them."""
+
+
+class SinkError(UnavailableError):
+    """A sink cannot be opened, or did not accept a text. Never fatal: it is tried again."""
 
 
 class BackendError(UnavailableError):

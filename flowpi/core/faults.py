@@ -33,6 +33,8 @@ REFUSED = "refused"
 QUARANTINE = "quarantine"
 BUTTON = "button"
 LED = "led"
+SINK_FAMILY = "sink."
+"""Begins the code of a sink's fault; the name of the sink follows."""
 
 
 class Fault(Struct, frozen=True):
@@ -97,7 +99,7 @@ KINDS = (
         "the disk does not accept texts: they are published, and written as soon as it does",
     ),
     FaultKind(SILENCE, _DEGRADED, TROUBLE, "the microphone gives digital silence"),
-    FaultKind("sink.NAME", _DEGRADED, TROUBLE, "the sink NAME does not accept texts: they wait for it"),
+    FaultKind(f"{SINK_FAMILY}NAME", _DEGRADED, TROUBLE, "the sink NAME does not accept texts: they wait for it"),
     FaultKind(NETWORK, _DEGRADED, NO_NETWORK, "no backend can be reached: what is said is kept for later"),
     FaultKind(BACKEND, _DEGRADED, NO_BACKEND, "no backend gives a text: what is said is kept for later"),
     # Where no backend is left for one that does not work, BACKEND or NETWORK stands too.

@@ -16,9 +16,10 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -43,13 +44,40 @@ APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | 
 REPLACE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+Done = TypeVar("Done")
+
+
+class TextLog(Protocol):
+    """What makes texts durable, and knows which are: `Transcripts`."""
+
+    async def append(self, final: Final, unix_s: float) -> None:
+        """Return once the text is durable. Raises SpoolError: it may be appended again."""
+
+    def ids(self) -> set[tuple[str, int]]:
+        """Return id and part of every text that is durable. Called on a thread."""
+
+
+class Follower(Protocol):
+    """Reads what is appended."""
+
+    def appended(self) -> None:
+        """Called on the loop after each line."""
+
+    def expiring(self, name: str) -> None:
+        """Called on the thread that writes, before a file is deleted for its age."""
+
+
 class _Id(msgspec.Struct):
     id: str
     part: int
 
 
 class Transcripts:
-    """`append` and `probe` are called on the loop, the rest on any thread."""
+    """`append`, `probe`, `between_lines` and `follow` are called on the loop, the rest on any thread.
+
+    Attributes:
+        rewritten: how many files were replaced by a new one; offsets in them no longer hold.
+    """
 
     def __init__(self, directory: Path, keep_days: int) -> None:
         self.directory = directory
@@ -60,6 +88,9 @@ class Transcripts:
         self._noted: dict[str, float] = {}
         self._written: dict[str, float] = {}
         """Monotonic seconds of the last line that this process wrote, by file."""
+        self._settled: set[str] = set()
+        self._followers: list[Follower] = []
+        self.rewritten = 0
 
     def open(self) -> None:
         """Raises CannotCreateError if the directory cannot be made."""
@@ -88,6 +119,40 @@ class Transcripts:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._append, f"{day}.jsonl", line, one)
         except OSError as error:
             raise self._not_written(error) from error
+        for follower in self._followers:
+            follower.appended()
+
+    def follow(self, follower: Follower) -> None:
+        """Call it for each line from now on."""
+        self._followers.append(follower)
+
+    async def between_lines(self, job: Callable[[], Done]) -> Done:
+        """Run a short job on the thread that writes, which sees no half-written line.
+
+        Once called it is carried out, even if the caller is cancelled.
+        """
+        return await asyncio.shield(asyncio.wrap_future(self._thread.submit(job)))
+
+    def names(self) -> list[str]:
+        """The files, oldest first. Raises OSError if that is not known."""
+        return sorted(
+            path.name
+            for path in self.directory.iterdir()
+            if NAME.fullmatch(path.name) and path.is_file() and not path.is_symlink()
+        )
+
+    def settle(self, name: str) -> None:
+        """Make durable what a file holds, for a job that reads it `between_lines`. Raises OSError."""
+        if name in self._doubtful:
+            self._replace(name)
+        elif name not in self._settled:
+            with opened(self.directory / name) as handle:
+                try:
+                    os.fsync(handle)
+                except OSError:
+                    self._doubtful.add(name)
+                    raise
+        self._settled.add(name)
 
     async def probe(self) -> None:
         """Whether a transcript could be written now: a small file is, is synced and deleted.
@@ -119,7 +184,7 @@ class Transcripts:
         found: set[tuple[str, int]] = set()
         for path in self._files():
             try:
-                with _opened(path) as handle:
+                with opened(path) as handle:
                     os.fsync(handle)  # a killed process may have written what is not on the disk yet
                     with open(handle, "rb", closefd=False) as lines:
                         found.update(_ids(lines.read()))
@@ -132,7 +197,7 @@ class Transcripts:
         """The greatest id among the last lines of all files: new ones must follow it, whatever the clock says."""
         found: set[str] = set()
         for path in self._files():
-            with contextlib.suppress(OSError), _opened(path) as handle:
+            with contextlib.suppress(OSError), opened(path) as handle:
                 start = max(0, os.fstat(handle).st_size - TAIL_BYTES)
                 found.update(id for id, _ in _ids(os.pread(handle, TAIL_BYTES, start)) if is_ulid(id))
         return max(found, default=None)
@@ -145,17 +210,18 @@ class Transcripts:
         for name in due:
             if monotonic_s - self._written.get(name, float("-inf")) < keep_s:
                 continue  # dated by a clock that was behind: the texts in it are of today
-            with contextlib.suppress(OSError):
-                (self.directory / name).unlink()
-                log.info("deleted %s: older than %d days", name, self._keep_days)
+            self._thread.submit(self._delete, name).result()
+
+    def _delete(self, name: str) -> None:
+        for follower in self._followers:
+            follower.expiring(name)
+        with contextlib.suppress(OSError):
+            (self.directory / name).unlink()
+            log.info("deleted %s: older than %d days", name, self._keep_days)
 
     def _files(self) -> list[Path]:
         try:
-            return [
-                path
-                for path in self.directory.iterdir()
-                if NAME.fullmatch(path.name) and path.is_file() and not path.is_symlink()
-            ]
+            return [self.directory / name for name in self.names()]
         except OSError:
             return []
 
@@ -209,7 +275,7 @@ class Transcripts:
         last = sorted(path.name for path in self._files() if path.name != today)[-1:]
         for name in {today, *last, *self._doubtful}:
             try:
-                with _opened(self.directory / name) as handle:
+                with opened(self.directory / name) as handle:
                     start = max(0, os.fstat(handle).st_size - TAIL_BYTES)
                     if one not in _ids(os.pread(handle, TAIL_BYTES, start)):
                         continue
@@ -229,7 +295,7 @@ class Transcripts:
     def _replace(self, name: str, line: bytes = b"") -> None:
         """Put a new file in the place of one in doubt: its lines, each once, and `line`."""
         path, new = self.directory / name, self.directory / (name + NEW)
-        with _opened(path) as handle, open(handle, "rb", closefd=False) as file:
+        with opened(path) as handle, open(handle, "rb", closefd=False) as file:
             old = file.read()
         *pieces, last = old.split(b"\n")
         if _ids(last):  # all of it but its end
@@ -242,6 +308,7 @@ class Transcripts:
             written.flush()
             os.fsync(written.fileno())
         new.rename(path)
+        self.rewritten += 1
         self._sync_directory()
         self._doubtful.discard(name)
 
@@ -254,7 +321,8 @@ class Transcripts:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
+def opened(path: Path) -> Iterator[int]:
+    """A handle for reading."""
     handle = os.open(path, READ)
     try:
         yield handle

@@ -154,12 +154,12 @@ class ConductorHarness:
             hub=self.hub,
             led_player=self.led_player,
             ids=UlidFactory(),
-            commit=self._commit,
+            transcripts=self,
             on_state=self._tell,
         )
         self.capture = FakeCapture(self.conductor.microphone_lost)
         self.delivery = FakeDelivery()
-        self.commands = RequestHandler(self.conductor, Spool(directory), set)
+        self.commands = RequestHandler(self.conductor, Spool(directory), self)
         self.conductor.cues = self.cues = FakeCues()
         self.conductor.open(cast(Capture, self.capture), cast(Delivery, self.delivery))
 
@@ -169,7 +169,10 @@ class ConductorHarness:
     def _tell(self, state: State, spooled: int) -> None:
         self.told.append((state.name, spooled))
 
-    async def _commit(self, final: Final, unix_s: float) -> None:
+    def ids(self) -> set[tuple[str, int]]:
+        return set()
+
+    async def append(self, final: Final, unix_s: float) -> None:
         assert ("transcript/final", msgspec.to_builtins(final)) in self.said
         if self.disk_full:
             raise SpoolError("the disk is full", "free some space")

@@ -20,7 +20,7 @@ TABLE = "flowpi.core.faults"
 CONSTANTS = {
     name: value
     for name, value in vars(faults).items()
-    if name.isupper() and isinstance(value, str) and not name.startswith("_")
+    if name.isupper() and isinstance(value, str) and not name.endswith("_FAMILY") and not name.startswith("_")
 }
 
 REMEMBERED = {"storage.py": "_trouble"}

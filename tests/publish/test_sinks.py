@@ -1,0 +1,389 @@
+"""The contract of sinks: what the publisher promises each, and what none can do to the others.
+
+`KINDS` has the rows of `SINKS`, each with a far side that tests can hold up, and a sink that only writes down.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowpi.config.schema import Config
+from flowpi.core.errors import SinkError
+from flowpi.core.faults import kind_of
+from flowpi.host.folders import replace_file
+from flowpi.publish import publisher
+from flowpi.publish.files import Transcripts
+from flowpi.publish.hub import Hub, Message
+from flowpi.publish.messages import Final
+from flowpi.publish.publisher import Publisher
+from flowpi.publish.sinks import SINKS, Kind, Sink
+from tests.publish.test_files import DAY_S, NOON, final
+from tests.waiting import until
+
+
+class Recording:
+    """A sink that writes down what it gets, with levers."""
+
+    def __init__(self, filters: Sequence[str] = (), *, durable: bool = True) -> None:
+        self.filters = filters
+        self.durable = durable
+        self.got: list[int] = []
+        self.live: list[Any] = []
+        self.calls: list[str] = []
+        self.refuses_open = False
+        self.refuses_write = False
+        self.loses = False
+        self.hangs_at_close = False
+        self.free = asyncio.Event()
+        """Cleared: it blocks at each text."""
+        self.free.set()
+        self.before_return: Callable[[], None] = lambda: None
+
+    async def open(self) -> None:
+        self.calls.append("open")
+        if self.refuses_open:
+            raise SinkError("nobody is there", "start it")
+
+    def receive(self, message: Message, retained: bool) -> None:
+        if self.loses:
+            raise SinkError("the connection broke")
+        self.live.append((message.payload, retained))
+
+    async def write(self, final: Final) -> None:
+        self.calls.append("write")
+        await self.free.wait()
+        if self.refuses_write:
+            raise SinkError("it is full", "make room")
+        self.got.append(int(final.id[-3:]))
+        self.before_return()
+
+    async def close(self) -> None:
+        self.calls.append("close")
+        if self.hangs_at_close:
+            await asyncio.Event().wait()
+
+
+MakeSink = Callable[[], Recording]
+KINDS: dict[str, MakeSink] = {"recording": Recording}
+"""The far side of each kind. A new row of `SINKS` adds one here, with the levers of `Recording`."""
+
+
+def test_each_row_is_held_to_the_contract() -> None:
+    assert set(SINKS) <= set(KINDS)
+
+
+@pytest.fixture(params=sorted(KINDS))
+def make(request: pytest.FixtureRequest) -> MakeSink:
+    return KINDS[request.param]
+
+
+class Harness:
+    """A hub, the faults that stand, and runs of a publisher one after the other."""
+
+    def __init__(self, directory: Path) -> None:
+        self.transcripts = Transcripts(directory / "transcripts", keep_days=30)
+        self.transcripts.open()
+        self.positions = directory / "sinks"
+        self.hub = Hub()
+        self.faults: dict[str, str] = {}
+
+    @asynccontextmanager
+    async def run(self, **sinks: Sink | None) -> AsyncIterator[Publisher]:
+        running = Publisher(
+            Config(),
+            self.hub,
+            self.transcripts,
+            self.positions,
+            fault=self.faults.__setitem__,
+            clear=lambda code: self.faults.pop(code, None),
+            kinds={name: Kind(lambda _, sink=sink: sink) for name, sink in sinks.items()},  # type: ignore[misc]
+        )
+        await running.open()
+        try:
+            yield running
+        finally:
+            await running.close()
+
+    async def say(self, *numbers: int, unix_s: float = NOON) -> None:
+        for number in numbers:
+            await self.transcripts.append(final(number), unix_s)
+
+    async def begin(self, make: MakeSink) -> None:
+        """A first run, which writes the position down."""
+        async with self.run(sink=make()):
+            await until(lambda: (self.positions / "sink.position").exists())
+
+
+@pytest.fixture
+async def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Harness]:
+    monkeypatch.setattr(publisher, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(publisher, "LONGEST_WAIT_S", 0.02)
+    monkeypatch.setattr(publisher, "CLOSE_S", 0.1)
+    harness = Harness(tmp_path)
+    yield harness
+    harness.transcripts.close()
+
+
+async def test_no_sink_costs_nothing(harness: Harness) -> None:
+    tasks = asyncio.all_tasks()
+    async with harness.run(sink=None):
+        await harness.say(1)
+        assert asyncio.all_tasks() == tasks
+    assert not harness.positions.exists()
+
+
+async def test_each_text_once_and_in_order(harness: Harness, make: MakeSink) -> None:
+    sink = make()
+    await harness.say(1)  # before there was a sink
+    async with harness.run(sink=sink):
+        await until(lambda: (harness.positions / "sink.position").exists())
+        await harness.say(3, 2)
+        await harness.say(4, unix_s=NOON + DAY_S)
+        await until(lambda: len(sink.got) == 3)
+        await harness.say(5, unix_s=NOON - DAY_S)  # the clock went back
+        await until(lambda: len(sink.got) == 4)
+    assert sink.got == [3, 2, 4, 5]
+
+
+async def test_opened_late(harness: Harness, make: MakeSink) -> None:
+    await harness.begin(make)
+    sink = make()
+    sink.refuses_open = True
+    async with harness.run(sink=sink):
+        await harness.say(1, 2)
+        await until(lambda: sink.calls.count("open") > 2)
+        assert harness.faults == {"sink.sink": "nobody is there: start it"}
+        assert kind_of("sink.sink").accepts_presses
+        sink.refuses_open = False
+        await until(lambda: sink.got == [1, 2])
+        await until(lambda: not harness.faults)
+
+
+async def test_a_refused_text_comes_again_and_its_fault_stands_meanwhile(harness: Harness, make: MakeSink) -> None:
+    await harness.begin(make)
+    sink = make()
+    sink.refuses_write = True
+    async with harness.run(sink=sink):
+        await harness.say(1, 2)
+        await until(lambda: harness.faults)
+        opened = sink.calls.count("open")
+        await until(lambda: sink.calls.count("open") > opened)
+        assert harness.faults == {"sink.sink": "it is full: make room"}
+        sink.refuses_write = False
+        await until(lambda: sink.got == [1, 2])
+        await until(lambda: not harness.faults)
+
+
+async def test_it_catches_up_across_a_restart(harness: Harness, make: MakeSink) -> None:
+    await harness.begin(make)
+    await harness.say(1, 2)
+    await harness.say(3, unix_s=NOON + DAY_S)
+    first, second = make(), make()
+    async with harness.run(sink=first):
+        await until(lambda: len(first.got) == 3)
+    await harness.say(4, unix_s=NOON + DAY_S)
+    async with harness.run(sink=second):
+        await until(lambda: second.got)
+    assert (first.got, second.got) == ([1, 2, 3], [4])
+
+
+async def test_a_kill_between_write_and_sync_repeats_one_text(harness: Harness, make: MakeSink) -> None:
+    await harness.begin(make)
+    first, second = make(), make()
+    kept: list[bytes] = []
+    first.before_return = lambda: kept.append((harness.positions / "sink.position").read_bytes())
+    await harness.say(1, 2, 3)
+    async with harness.run(sink=first):
+        await until(lambda: len(first.got) == 3)
+    (harness.positions / "sink.position").write_bytes(kept[1])  # as it was when 2 was written, and not yet noted
+    async with harness.run(sink=second):
+        await until(lambda: len(second.got) == 2)
+    assert second.got == [2, 3]
+
+
+async def test_a_position_that_cannot_be_written_repeats_nothing(
+    harness: Harness, make: MakeSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await harness.begin(make)
+    sink = make()
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    async with harness.run(sink=sink):
+        monkeypatch.setattr("flowpi.publish.cursor.replace_file", full)
+        await harness.say(1, 2)
+        await until(lambda: harness.faults)
+        assert "No space left" in harness.faults["sink.sink"]
+        monkeypatch.setattr("flowpi.publish.cursor.replace_file", replace_file)
+        await until(lambda: len(sink.got) == 2)
+        await until(lambda: not harness.faults)
+    assert sink.got == [1, 2]
+
+
+async def test_texts_that_expire_unread_are_counted(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    sink = Recording()
+    sink.refuses_open = True
+    await harness.begin(Recording)
+    await harness.say(1, 2)
+    async with harness.run(sink=sink):
+        await harness.say(3, unix_s=NOON + 40 * DAY_S)
+        for now_s in (0.0, 100 * DAY_S):
+            await asyncio.to_thread(harness.transcripts.expire, NOON + 32 * DAY_S, now_s)
+        sink.refuses_open = False
+        await until(lambda: sink.got)
+    assert sink.got == [3]
+    assert "2023-11-14.jsonl expires before sink has 2 texts of it" in caplog.text
+
+
+async def test_a_line_torn_by_a_power_cut_costs_no_other(harness: Harness, make: MakeSink) -> None:
+    await harness.begin(make)
+    await harness.say(1)
+    path = harness.transcripts.directory / "2023-11-14.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"id":"01JAZZ000000')
+    sink = make()
+    async with harness.run(sink=sink):
+        await until(lambda: sink.got == [1])
+        await harness.say(2)
+        await until(lambda: sink.got == [1, 2])
+
+
+async def test_a_text_that_somebody_took_out_is_not_waited_for(harness: Harness, make: MakeSink) -> None:
+    await harness.begin(make)
+    first, second = make(), make()
+    await harness.say(1, 2)
+    async with harness.run(sink=first):
+        await until(lambda: len(first.got) == 2)
+    path = harness.transcripts.directory / "2023-11-14.jsonl"
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    await harness.say(3)
+    async with harness.run(sink=second):
+        await until(lambda: second.got)
+    assert second.got == [3]
+
+
+async def test_a_slow_sink_holds_nobody_up(harness: Harness, make: MakeSink) -> None:
+    await harness.begin(make)
+    slow, other, listener = make(), Recording(), []
+    slow.free.clear()
+    harness.hub.subscribe(["#"], lambda message, retained: listener.append(message.payload))
+    async with harness.run(sink=slow, other=other):
+        await until(lambda: (harness.positions / "other.position").exists())
+        await harness.say(*range(1, 51))
+        harness.hub.publish("state", "idle")
+        await until(lambda: len(other.got) == 50)
+        assert listener == ["idle"]
+        assert slow.calls.count("write") == 1
+        slow.free.set()
+        await until(lambda: slow.got == other.got)
+
+
+async def test_one_that_never_answers_is_a_fault(
+    harness: Harness, make: MakeSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "PATIENCE_S", 0.05)
+    await harness.begin(make)
+    sink = make()
+    sink.free.clear()
+    async with harness.run(sink=sink):
+        await harness.say(1)
+        await until(lambda: harness.faults)
+        sink.free.set()
+        await until(lambda: sink.got == [1])
+
+
+async def test_one_that_hangs_at_its_close_is_opened_again(harness: Harness, make: MakeSink) -> None:
+    await harness.begin(make)
+    sink = make()
+    sink.hangs_at_close = sink.refuses_write = True
+    async with harness.run(sink=sink):
+        await harness.say(1)
+        await until(lambda: harness.faults)
+        sink.refuses_write = False
+        await until(lambda: sink.got == [1])
+
+
+@pytest.mark.parametrize("lever", ["free", "hangs_at_close"])
+async def test_the_stop_takes_no_longer_than_it_may(harness: Harness, make: MakeSink, lever: str) -> None:
+    await harness.begin(make)
+    sink = make()
+    sink.hangs_at_close = lever == "hangs_at_close"
+    if lever == "free":
+        sink.free.clear()
+    async with harness.run(sink=sink) as running:
+        await harness.say(1)
+        await until(lambda: "write" in sink.calls)
+        started = asyncio.get_running_loop().time()
+        await running.close()
+        assert asyncio.get_running_loop().time() - started < 0.1 * 2 + 0.5
+        assert sink.calls[-1] == "close"
+
+
+async def test_a_text_that_is_being_written_at_the_stop_is_not_repeated(harness: Harness, make: MakeSink) -> None:
+    await harness.begin(make)
+    first, second = make(), make()
+    first.free.clear()
+    async with harness.run(sink=first) as running:
+        await harness.say(1)
+        await until(lambda: "write" in first.calls)
+        closing = asyncio.create_task(running.close())
+        await asyncio.sleep(0.01)
+        first.free.set()
+        await closing
+    async with harness.run(sink=second):
+        await harness.say(2)
+        await until(lambda: second.got)
+    assert (first.got, second.got) == ([1], [2])
+
+
+async def test_live_messages_and_a_lost_connection(harness: Harness) -> None:
+    sink = Recording(["state"], durable=False)
+    harness.hub.publish("state", "idle")
+    async with harness.run(sink=sink):
+        await until(lambda: sink.live == [("idle", True)])
+        harness.hub.publish("level", 1)
+        sink.loses = True
+        harness.hub.publish("state", "lost")
+        await until(lambda: harness.faults)
+        sink.loses = False
+        await until(lambda: sink.live[1:] == [("lost", True)])
+        await until(lambda: not harness.faults)
+        harness.hub.publish("state", "back")
+        assert sink.live[2:] == [("back", False)]  # once
+    harness.hub.publish("state", "stopped")
+    assert len(sink.live) == 3
+    assert not harness.positions.exists()
+
+
+async def test_a_mistake_in_a_kind_costs_no_other(harness: Harness) -> None:
+    def broken(config: Config) -> Sink | None:
+        raise ImportError("No module named 'aiomqtt'")
+
+    sink = Recording(["state"], durable=False)
+    kinds = {"broken": Kind(broken), "good": Kind(lambda config: sink)}
+    running = Publisher(
+        Config(),
+        harness.hub,
+        harness.transcripts,
+        harness.positions,
+        fault=harness.faults.__setitem__,
+        clear=lambda code: harness.faults.pop(code, None),
+        kinds=kinds,
+    )
+    await running.open()
+    await until(lambda: sink.calls == ["open"])
+    assert harness.faults == {"sink.broken": "No module named 'aiomqtt'"}
+    await running.close()
+
+
+async def test_the_position_is_for_this_user_alone(harness: Harness, make: MakeSink) -> None:
+    await harness.begin(make)
+    path = harness.positions / "sink.position"
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert json.loads(path.read_bytes()) == {}
