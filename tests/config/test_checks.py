@@ -11,32 +11,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowpi.config import loading
 from flowpi.config.loading import load
 from flowpi.config.schema import Config
 from flowpi.core.errors import ConfigError, UsageError
+from tests.config.refusals import refused
 
 REFERENCE = Path(__file__).parents[2] / "config" / "flowpi.yaml"
 CLOUD = "backends: {x: {kind: flow, url: 'wss://h/ws', "
-
-
-@pytest.fixture(autouse=True)
-def _no_system_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("FLOWPI_CONFIG", raising=False)
-    monkeypatch.setattr(loading, "DEFAULT_PATH", str(tmp_path / "etc" / "flowpi.yaml"))
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "f.yaml"
-
-
-def refused(file: Path, text: str, *overrides: str) -> str:
-    """The error, without the directory of the file."""
-    file.write_text(text)
-    with pytest.raises(ConfigError) as caught:
-        load(str(file), overrides)
-    return str(caught.value).replace(str(file), file.name)
 
 
 # What is refused, in the words that the owner sees

@@ -22,30 +22,12 @@ from flowpi.config.schema import (
 )
 from flowpi.core.errors import ConfigError, NoInputError, NoPermissionError, UsageError
 from flowpi.wire.flow_messages import Context
+from tests.config.refusals import refused
 
 REFERENCE = Path(__file__).parents[2] / "config" / "flowpi.yaml"
 LITERAL = "s3cret-of-ada"
 CLOUD = "backends: {x: {kind: flow, url: 'wss://h/ws', "
 YAML_HINT = "a key, a colon, a space, a value; keys of one section under each other"
-
-
-@pytest.fixture(autouse=True)
-def _no_system_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("FLOWPI_CONFIG", raising=False)
-    monkeypatch.setattr(loading, "DEFAULT_PATH", str(tmp_path / "etc" / "flowpi.yaml"))
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "f.yaml"
-
-
-def refused(file: Path, text: str, *overrides: str) -> str:
-    """The error, without the directory of the file."""
-    file.write_text(text)
-    with pytest.raises(ConfigError) as caught:
-        load(str(file), overrides)
-    return str(caught.value).replace(str(file), file.name)
 
 
 # The reference file

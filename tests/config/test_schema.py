@@ -5,22 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config import loading
 from flowpi.config.loading import load, masked, to_yaml
 from flowpi.config.schema import LOCAL_URL, Config, FlowSettings, Secret, ServerSettings
 from flowpi.core.errors import ConfigError
-
-
-@pytest.fixture(autouse=True)
-def _no_system_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("FLOWPI_CONFIG", raising=False)
-    monkeypatch.setattr(loading, "DEFAULT_PATH", str(tmp_path / "etc" / "flowpi.yaml"))
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "f.yaml"
-
 
 # The local backend
 
