@@ -1,4 +1,4 @@
-"""The daemon, put together: which parts there are, in which order they start, and in which they stop.
+"""The daemon, put together: which parts there are, in which order they start, and in which order they stop.
 
     socket, spool, transcripts -> conductor, delivery, capture -> READY -> what is slow to import -> button, LED
 
@@ -16,33 +16,37 @@ import signal
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
-from pathlib import Path
-
-from msgspec.structs import replace
+from typing import Protocol
 
 from flowpi.appliance import factory
+from flowpi.appliance.announcer import Announcer
 from flowpi.appliance.conductor import Conductor
+from flowpi.appliance.inbox import Inbox
+from flowpi.appliance.microphone import Microphone
 from flowpi.appliance.requests import RequestHandler
+from flowpi.appliance.spool_requests import SpoolRequests
+from flowpi.appliance.statistics import Statistics
 from flowpi.appliance.storage import Storage
-from flowpi.audio.capture import Capture
+from flowpi.appliance.utterances import Utterances
 from flowpi.audio.cue_mask import CueMask
+from flowpi.audio.cues import CuePlayer
 from flowpi.backends import transport
 from flowpi.backends.chain import make_backends
+from flowpi.config.reload import applied
 from flowpi.config.schema import Config
 from flowpi.core import faults, topics
 from flowpi.core.appliance import State
-from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, PanelError
-from flowpi.core.events import FaultRaised
+from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError
+from flowpi.core.ulid import UlidFactory
 from flowpi.delivery.delivery import Delivery
 from flowpi.host import boot_config_status, paths
 from flowpi.host.logfields import MessageId, fields
 from flowpi.host.reporter import Reporter
 from flowpi.host.systemd import Notifier
-from flowpi.panel.button import Button, NoButton
-from flowpi.panel.drivers import GPIO_KINDS, make_button, make_led
-from flowpi.panel.led import Led, LedPlayer, NoLed
-from flowpi.panel.night import brightness
+from flowpi.panel.button import Button
+from flowpi.panel.led import Led
+from flowpi.panel.panel import Panel
+from flowpi.publish.files import Transcripts
 from flowpi.publish.hub import Hub
 from flowpi.publish.publisher import Publisher
 from flowpi.publish.socket import LocalSocket
@@ -50,19 +54,32 @@ from flowpi.publish.socket import LocalSocket
 log = logging.getLogger(__name__)
 
 STOP_S = 4.0
-"""A stop that takes longer is cut off; the audio is on the disk long before."""
+"""The longest stop. What takes longer is cut off; the audio is on the disk long before."""
 
 FILES = 4096
-"""So many may be open at once, if the system lets."""
+"""The limit of open file descriptors to ask for: a shell allows 1024, which clients of the socket alone can use up."""
 
 THREADS = 32
-"""At most; each is made when all others are busy."""
+"""The most worker threads. A name server that does not answer holds one for half a minute, and the disk needs some."""
 
 NOT_RELOADED = "the configuration is not reloaded, the old one stays"
 
 
+class Component(Protocol):
+    """A part of the daemon that a reload changes while it runs."""
+
+    async def apply(self, config: Config) -> None:
+        """Use what this part reads of a new configuration, which has been checked: it cannot be refused here. Nothing is
+        being recorded. Does nothing if that part of the configuration is the same as before."""
+
+
 class Daemon:
-    """`run` lives as long as the daemon. `button` and `led`: drivers instead of the configured ones."""
+    """The whole appliance. Made on the event loop; `run` returns when it has stopped.
+
+    Attributes:
+        ready: set when the daemon accepts commands.
+        settled: set when button and LED are open too, or are known to be missing.
+    """
 
     def __init__(
         self,
@@ -73,21 +90,83 @@ class Daemon:
         button: Button | None = None,
         led: Led | None = None,
     ) -> None:
-        """`reload` reads the configuration again, and raises FlowpiError if it is bad; on a thread."""
+        """
+        Args:
+            reload: reads the configuration again, on a thread. Raises FlowpiError if it is bad.
+            button: instead of the configured one.
+            led: instead of the configured one.
+        """
         self._config = config
         self._read_config = reload
         self._notifier = notifier or Notifier({})
-        self._reporter = Reporter(self._notifier)
-        self._given_button = button
-        self._given_led = led
-        self._button: Button = NoButton()
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Event()
         self.ready = asyncio.Event()
-        """Set when the daemon takes commands."""
         self.settled = asyncio.Event()
-        """Set when button and LED are there too, or are known to be missing."""
-        self.hub = Hub(self._interest_changed)
+        self.hub = Hub()
+        self._inbox = inbox = Inbox()
+        utterances = Utterances()
+        ids = UlidFactory()
+        mask = CueMask()
+        transcripts = Transcripts(paths.transcripts_directory(config), config.publish.files.keep_days)
+        self._microphone = Microphone(config, inbox, utterances, self.hub, mask)
+        self._capture = self._microphone.capture
+        statistics = Statistics(self.hub, self._capture)
+        announcer = Announcer(inbox, self.hub, transcripts, utterances, statistics)
+        self._storage = Storage(config, transcripts, ids, inbox, announcer)
+        self._delivery = Delivery(
+            make_backends(config),
+            self._storage.spool,
+            announcer,
+            keep_audio=config.spool.keep_audio,
+            probe=transcripts.probe,
+        )
+        self._publisher = Publisher(
+            config,
+            self.hub,
+            transcripts,
+            paths.state_directory() / "sinks",
+            fault=inbox.raise_fault,
+            clear=inbox.clear_fault,
+        )
+        self._cues = CuePlayer(config, mask)
+        self._panel = Panel(
+            config, raise_fault=inbox.raise_fault, clear_fault=inbox.clear_fault, button=button, led=led
+        )
+        self._conductor = Conductor(
+            factory.rules(config),
+            factory.gestures(config),
+            inbox=inbox,
+            hub=self.hub,
+            microphone=self._capture,
+            delivery=self._delivery,
+            utterances=utterances,
+            announcer=announcer,
+            ids=ids,
+            led_player=self._panel.led_player,
+            cues=self._cues,
+            is_pressed=self._panel.is_pressed,
+            on_state=Reporter(self._notifier).show,
+        )
+        spool_requests = SpoolRequests(self._storage.spool, transcripts, self._delivery, utterances, announcer)
+        requests = RequestHandler(self._conductor, self._delivery, utterances, statistics, spool_requests)
+        self._socket = LocalSocket(
+            self.hub,
+            requests.handle,
+            path=paths.daemon_socket(config),
+            group=config.publish.socket.group,
+            device_id=config.device_id or socket.gethostname(),
+        )
+        self._statistics = statistics
+        self._components: tuple[Component, ...] = (
+            self._conductor,
+            self._storage,
+            self._delivery,  # after the storage: it tries the disk again, which may have room now
+            self._microphone,
+            self._cues,
+            self._panel,
+            self._publisher,
+        )
 
     @property
     def state(self) -> State:
@@ -98,190 +177,83 @@ class Daemon:
         self._reloading.set()
 
     def stop(self) -> None:
-        """Make `run` end: what is being said is kept."""
+        """Make `run` return. What is being said is kept."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Raises FlowpiError if it cannot start; returns after `stop`."""
-        config = self._config
-        loop = asyncio.get_running_loop()
-        # A shell allows 1024, of which the clients of the socket alone may take all.
-        now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if 0 <= now < FILES:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if most < 0 else min(FILES, most), most))
-        # A name server that does not answer holds a thread for half a minute: others must be left for the disk.
-        loop.set_default_executor(ThreadPoolExecutor(THREADS, "worker"))
-        device_id = config.device_id or socket.gethostname()
-        self._led_player = LedPlayer(lambda error: self._conductor.panel_failed(faults.LED, error))
-        self._storage = storage = Storage(config)
-        storage.open()
+        """Run until `stop`. Raises FlowpiError if the daemon cannot start."""
+        _allow_files()
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "worker"))
+        self._storage.open()
         try:
-            self._conductor = Conductor(
-                factory.rules(config),
-                factory.gestures(config),
-                hub=self.hub,
-                led_player=self._led_player,
-                ids=storage.ids,
-                transcripts=storage.transcripts,
-                on_state=self._report,
-            )
-            local = LocalSocket(
-                self.hub,
-                RequestHandler(self._conductor, storage.spool, storage.transcripts).carry_out,
-                path=_socket_path(config),
-                group=config.publish.socket.group,
-                device_id=device_id,
-            )
-            self._mask = CueMask()
-            self._delivery = self._make_delivery(config)
-            self._capture = self._make_capture(config)
-            self._conductor.open(self._capture, self._delivery)
-            self._conductor.cues = factory.make_cues(config, self._mask)
-            self._publisher = self._make_publisher(config)
-            storage.conductor = self._conductor
-            storage.raise_faults()
-            self._check_boot_file()
-            await local.open()
-            self.hub.publish(topics.AVAILABILITY, "online")
-            self._capture.start()
-            self._conductor.started()
-            self.ready.set()
-            self._notifier.ready()
-            log.info("ready: %s", local.path, extra=fields(MessageId.STARTED))
+            await self._open()
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    helpers = [
-                        tasks.create_task(self._settle_in(config), name="settle in"),
-                        tasks.create_task(self._reload_on_demand(), name="reload"),
-                        tasks.create_task(self._feed_watchdog(loop), name="watchdog"),
-                        tasks.create_task(storage.expire(), name="expire"),
-                    ]
-                    await self._stopping.wait()
-                    log.info("stopping", extra=fields(MessageId.STOPPED))
-                    self._conductor.stop()
-                    for helper in helpers:
-                        helper.cancel()
+                await self._serve()
             finally:
                 self._notifier.stopping()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(STOP_S):
-                        await asyncio.gather(self._close(local), self._led_player.played())
+                        await asyncio.gather(self._close(), self._panel.played())
         finally:
-            storage.close()
-            self._led_player.close()  # dark when all is on the disk
+            self._storage.close()
+            self._panel.close()  # the LED goes dark when everything is on the disk
 
-    async def _close(self, local: LocalSocket) -> None:
-        """First nothing new, then the end of what is being said, then what waits for others.
+    async def _open(self) -> None:
+        """Open what a press by a command needs. Nothing slow may stand before READY."""
+        self._conductor.open()
+        self._statistics.publish()
+        self._check_boot_file()
+        _make_folder_of_socket(self._config)
+        await self._socket.open()
+        self.hub.publish(topics.AVAILABILITY, "online")
+        self._capture.start()
+        self.hub.watch(topics.LEVEL, self._capture.meter)
+        self._conductor.started()
+        self.ready.set()
+        self._notifier.ready()
+        log.info("ready: %s", self._socket.path, extra=fields(MessageId.STARTED))
 
-        Whatever a driver throws then, the rest is closed too: what was said must get to the disk.
+    async def _serve(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            helpers = [
+                tasks.create_task(self._settle_in(), name="settle in"),
+                tasks.create_task(self._reload_on_demand(), name="reload"),
+                tasks.create_task(self._feed_watchdog(), name="watchdog"),
+                tasks.create_task(self._storage.expire(), name="expire"),
+            ]
+            await self._stopping.wait()
+            log.info("stopping", extra=fields(MessageId.STOPPED))
+            self._conductor.stop()
+            for helper in helpers:
+                helper.cancel()
+
+    async def _close(self) -> None:
+        """Begin nothing new, end what is being said, then wait for others.
+
+        Whatever a driver raises, the rest is closed too: what was said must reach the disk.
         """
-        for close in (self._button.close, self._conductor.cues.close, self._capture.close):
+        for close in (self._panel.close_button, self._cues.close, self._capture.close):
             try:
                 close()
             except Exception:
                 log.exception("at the stop")
         self.hub.publish(topics.AVAILABILITY, "offline")
-        await local.close()
+        await self._socket.close()
         await asyncio.gather(self._publisher.close(), self._delivery.close())
 
-    async def _settle_in(self, config: Config) -> None:
-        """What must not stand between start and READY. The button comes first: until then the LED says "starting"."""
-        await self._open_panel(config)
+    async def _settle_in(self) -> None:
+        """Open what must not stand before READY. The button comes first: until then the LED shows the start."""
+        await self._panel.open(self._conductor.edge)
         self._conductor.settled()
         await asyncio.to_thread(transport.preload)
         await self._publisher.open()
-        await self._storage.resume()
+        await self._storage.resume(self._delivery)
         self.settled.set()
-        gc.freeze()  # what lives as long as the daemon is never looked through again
-        await self._storage.keep_opening()
-
-    async def _open_panel(self, config: Config) -> None:
-        """Button and LED. Whatever is wrong with them is said once, and the rest works by commands."""
-        led, button = self._given_led, self._given_button
-        gpio_led = led is None and config.led.kind in GPIO_KINDS
-        gpio_button = button is None and config.button.kind in GPIO_KINDS
-        if (gpio_led or gpio_button) and not await self._has_gpio():
-            led = NoLed() if gpio_led else led
-            button = NoButton() if gpio_button else button
-        if button is None and config.button.kind == "evdev":
-            from flowpi.panel import evdev
-
-            await asyncio.to_thread(evdev.preload)
-        try:
-            led = led or make_led(config.led)
-            led.open()
-            self._led_player.replace(led, lambda: brightness(config.led, datetime.now().astimezone().time()))
-        except PanelError as error:
-            self._conductor.panel_failed(faults.LED, error)
-        try:
-            button = button or make_button(config.button, self._button_changed)
-            button.open(self._conductor.edge)
-            self._button = button
-            self._conductor.look = button.is_pressed
-        except PanelError as error:
-            self._conductor.panel_failed(faults.BUTTON, error)
-
-    def _check_boot_file(self) -> None:
-        if (wrong := boot_config_status.read()) is None:
-            self._conductor.outcomes.clear(faults.BOOT_FILE)
-        else:
-            self._conductor.handle(FaultRaised(faults.BOOT_FILE, wrong))
-
-    def _button_changed(self, error: PanelError | None) -> None:
-        if error is None:
-            self._conductor.panel_works(faults.BUTTON)
-        else:
-            self._conductor.panel_failed(faults.BUTTON, error)
-
-    async def _has_gpio(self) -> bool:
-        from flowpi.panel import gpio
-
-        if not gpio.has_chip():
-            log.info("no GPIO chip here, so no button and no LED: `flowpi record` does their work")
-            return False
-        await asyncio.to_thread(gpio.preload)
-        return True
-
-    def _make_delivery(self, config: Config) -> Delivery:
-        backends = make_backends(config)
-        return Delivery(
-            backends,
-            self._storage.spool,
-            self._conductor.outcomes,
-            keep_audio=config.spool.keep_audio,
-            probe=self._storage.transcripts.probe,
-        )
-
-    def _make_publisher(self, config: Config) -> Publisher:
-        return Publisher(
-            config,
-            self.hub,
-            self._storage.transcripts,
-            paths.state_directory() / "sinks",
-            fault=self._sink_failed,
-            clear=self._conductor.outcomes.clear,
-        )
-
-    def _sink_failed(self, code: str, message: str) -> None:
-        self._conductor.handle(FaultRaised(code, message))
-
-    def _make_capture(self, config: Config) -> Capture:
-        audio = config.audio
-        return Capture(
-            factory.make_source(config),
-            read_s=audio.read_ms / 1000,
-            idle_read_s=audio.idle_read_ms / 1000,
-            preroll_s=audio.preroll_ms / 1000,
-            postroll_s=audio.postroll_ms / 1000,
-            on_fault=self._conductor.microphone_lost,
-            on_recovery=self._conductor.microphone_back,
-            on_silence=self._conductor.microphone_silent,
-            on_level=self._conductor.level,
-            mask=self._mask,
-        )
+        gc.freeze()  # what exists now exists until the stop: the collector need not visit it again
+        await self._storage.keep_opening(self._delivery)
 
     async def _reload_on_demand(self) -> None:
-        await self.settled.wait()  # two that open the panel would take it from one another
+        await self.settled.wait()  # the panel must not be opened twice at once
         while True:
             await self._reloading.wait()
             self._reloading.clear()
@@ -295,48 +267,31 @@ class Daemon:
             self._notifier.ready()
 
     async def _apply(self) -> None:
-        """Use a new configuration for microphone, panel, dictation and backends. Raises what is wrong with it."""
+        """Read the configuration again and pass it to every component. Raises FlowpiError if it is bad."""
         if self._read_config is None:
             return
-        config = await asyncio.to_thread(self._read_config)
-        # Raised while the spool is full, a limit that counted from the next start would come too late.
-        as_before = replace(config, spool=replace(config.spool, max_mb=self._config.spool.max_mb))
-        for name in ("device_id", "publish", "spool"):
-            if getattr(as_before, name) != getattr(self._config, name):
-                log.warning("a change of %s counts from the next start", name)
-        backends = make_backends(config)
+        new = await asyncio.to_thread(self._read_config)
+        config, waiting = applied(new, self._config)
+        for key in waiting:
+            log.warning("a change of %s counts from the next start", key)
         await self._conductor.quiet()  # not in the middle of a word
-        self._conductor.replace(factory.rules(config), factory.gestures(config))
-        self._storage.apply(config)
-        self._delivery.use(backends)
-        if config.audio != self._config.audio:
-            self._capture.close()
-            self._capture = self._make_capture(config)
-            self._conductor.open(self._capture, self._delivery)
-            self._conductor.microphone_back()  # what was wrong with the old one; the new one speaks for itself
-            self._conductor.microphone_silent(False)
-            if self._conductor.muted:
-                self._capture.close()
-            else:
-                self._capture.start()
-            self._interest_changed()
-        if config.cues != self._config.cues:
-            self._conductor.cues.close()
-            self._conductor.cues = factory.make_cues(config, self._mask)
-        if config.button != self._config.button or config.led != self._config.led:
-            self._button.close()
-            self._led_player.replace(NoLed())
-            self._conductor.panel_works(faults.BUTTON)
-            self._conductor.panel_works(faults.LED)
-            await self._open_panel(config)
+        for component in self._components:
+            await component.apply(config)
         self._check_boot_file()
         self._config = config
         log.info("configuration reloaded", extra=fields(MessageId.RELOADED))
 
-    async def _feed_watchdog(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Only while the pipeline makes progress: that the loop turns is not enough."""
+    def _check_boot_file(self) -> None:
+        if (wrong := boot_config_status.read()) is None:
+            self._inbox.clear_fault(faults.BOOT_FILE)
+        else:
+            self._inbox.raise_fault(faults.BOOT_FILE, wrong)
+
+    async def _feed_watchdog(self) -> None:
+        """Feed the watchdog while the microphone makes progress. A loop that turns proves nothing."""
         if (interval_s := self._notifier.watchdog_interval_s) is None:
             return
+        loop = asyncio.get_running_loop()
         while True:
             if self._capture.is_alive(loop.time()):
                 self._notifier.watchdog()
@@ -344,18 +299,11 @@ class Daemon:
                 log.error("the microphone makes no progress: the watchdog is not fed")
             await asyncio.sleep(interval_s)
 
-    def _interest_changed(self) -> None:
-        if self.ready.is_set():
-            self._capture.metering = self.hub.wants(topics.LEVEL)
-
-    def _report(self, state: State, spooled: int) -> None:
-        self._reporter.show(state, spooled)
-
 
 def run(
     config: Config, notifier: Notifier, reload: Callable[[], Config] | None = None, *, led: Led | None = None
 ) -> int:
-    """`flowpi run`: the daemon until a signal ends it. Returns the exit code. `led`: see `Daemon`."""
+    """Run the daemon until a signal ends it, as `flowpi run` does. Return the exit code. `led` as for `Daemon`."""
 
     async def main() -> None:
         daemon = Daemon(config, reload=reload, notifier=notifier, led=led)
@@ -364,7 +312,7 @@ def run(
         loop.add_signal_handler(signal.SIGINT, daemon.stop)
         loop.add_signal_handler(signal.SIGHUP, daemon.reload)
         await daemon.run()
-        # All is closed and on the disk. A thread that hangs in a name server must not keep the process for its minute.
+        # All is closed and on the disk. A thread that waits a minute for a name server must not hold up the process.
         logging.shutdown()
         os._exit(0)
 
@@ -372,15 +320,21 @@ def run(
     return 0
 
 
-def _socket_path(config: Config) -> Path:
-    """Its folder is made. Raises CannotCreateError; ConfigError for one that the owner chose."""
-    path = paths.daemon_socket(config)
+def _allow_files() -> None:
+    """Raise the limit of open file descriptors to `FILES`, as far as the system permits."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= now < FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if most < 0 else min(FILES, most), most))
+
+
+def _make_folder_of_socket(config: Config) -> None:
+    """Raises CannotCreateError, or ConfigError if the user chose the folder."""
+    folder = paths.daemon_socket(config).parent
     try:
-        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:
-        problem = f"{str(path.parent)!r} cannot be made ({error.strerror})"
+        problem = f"{str(folder)!r} cannot be made ({error.strerror})"
         if config.publish.socket.path is None:
             raise CannotCreateError(problem, "set publish.socket.path") from error
         hint = "choose a folder that is there, such as /run/flowpi"
         raise ConfigError("configuration", None, "publish.socket.path", problem, hint) from error
-    return path

@@ -1,14 +1,12 @@
-"""From the configuration to the parts that it asks for. What is heavy is imported only where it is wanted."""
+"""Makes parts of the appliance from the configuration. What is heavy is imported only where it is wanted."""
 
-from flowpi.audio.cue_mask import CueMask
-from flowpi.audio.cues import Cues, NoCues
 from flowpi.audio.source import Source
 from flowpi.config.schema import Config
 from flowpi.core.appliance import Mode, Rules
 from flowpi.core.gestures import Gestures
 
 ENDING_S = 5.0
-"""Added to `first_result_timeout_s`: how long the appliance shows that it waits for a text."""
+"""How much longer than `first_result_timeout_s` the appliance shows that it waits for a text."""
 
 
 def rules(config: Config) -> Rules:
@@ -45,15 +43,6 @@ def make_source(config: Config) -> Source:
         channels=audio.channels,
         channel=audio.channel,
         period_ms=audio.period_ms,
-        # All of `buffer_ms` is for a machine that stalls: what a planned wait fills comes on top.
+        # All of `buffer_ms` is for a machine that stalls; what fills up between two reads comes on top.
         buffer_ms=audio.buffer_ms + max(audio.read_ms, audio.idle_read_ms),
     )
-
-
-def make_cues(config: Config, mask: CueMask) -> Cues:
-    """`mask`: takes what they sound out of what the microphone hears. On the event loop."""
-    if config.cues.kind == "none":
-        return NoCues()
-    from flowpi.audio.tones import AlsaCues
-
-    return AlsaCues(config.cues.device, config.cues.volume, mask)

@@ -1,41 +1,54 @@
-"""The commands of the local socket: what a client may ask for, checked and answered."""
+"""Requests of the local socket: what a client may ask for, checked and answered."""
 
+import logging
 from typing import Any
 
 import msgspec
 from msgspec import UnsetType
 
 from flowpi.appliance.conductor import Conductor
-from flowpi.appliance.spool_requests import SpoolRequests, choose
+from flowpi.appliance.spool_requests import Deliveries, SpoolRequests, choose
+from flowpi.appliance.statistics import Statistics
+from flowpi.appliance.utterances import Utterances
 from flowpi.core.appliance import Finishing, Recording
 from flowpi.core.errors import SpoolError
 from flowpi.core.events import CancelCommanded, Event, StartCommanded, StopCommanded, ToggleCommanded
-from flowpi.publish.files import TextLog
-from flowpi.publish.messages import Problem, Request, Spooled
-from flowpi.spool.spool import Spool
+from flowpi.host.logfields import fields
+from flowpi.publish.messages import BacklogPayload, Problem, Request, Spooled, moment
 from flowpi.wire.flow_messages import Context
 
+log = logging.getLogger(__name__)
+
 MAX_LISTED = 500
-"""In one answer, which must fit into a client's queue."""
+"""The most entries in one answer, which must fit into the queue of a client."""
 
 
 class RequestHandler:
-    """Calls the conductor and the spool on behalf of the clients of the socket."""
+    """Answers the requests of the clients of the socket."""
 
-    def __init__(self, conductor: Conductor, spool: Spool, transcripts: TextLog) -> None:
+    def __init__(
+        self,
+        conductor: Conductor,
+        delivery: Deliveries,
+        utterances: Utterances,
+        statistics: Statistics,
+        spool_requests: SpoolRequests,
+    ) -> None:
         self._conductor = conductor
-        self._holdings = SpoolRequests(conductor, spool, transcripts)
-        self._directory = spool.directory
+        self._delivery = delivery
+        self._utterances = utterances
+        self._statistics = statistics
+        self._spool_requests = spool_requests
 
-    async def carry_out(self, request: Request) -> dict[str, Any] | Problem:
-        """The members of the response, or what is wrong with the request."""
+    async def handle(self, request: Request) -> dict[str, Any] | Problem:
+        """Return the members of the response, or what is wrong with the request."""
         match request.command:
             case "record":
                 return await self._record(request)
             case "spool":
                 return await self._spool(request)
             case "status":
-                return {"status": self._conductor.status()}
+                return {"status": self._status()}
             case str(name):
                 return Problem("unknown_command", f"{name[:40]!r} is none of: record, spool, status")
             case _:
@@ -61,41 +74,67 @@ class RequestHandler:
             what, _, path = str(error).partition(" - at `$")
             return Problem("bad_request", f"context{path.rstrip('`')}: {what[:200]}")
         before = conductor.state
-        if (refused := conductor.handle(event, context=context)) is not None:
+        if (refused := conductor.command(event, context=context)) is not None:
             return Problem(refused.code, refused.message)
         after = conductor.state
         more = {}
         if request.action in ("stop", "toggle") and isinstance(before, Recording | Finishing):
-            more = {} if isinstance(after, Recording) else {"recorded": await conductor.recorded(before.utterance)}
+            more = {} if isinstance(after, Recording) else {"recorded": await self._recorded(before.utterance)}
             after = conductor.state
         return {"state": after.name, "utterance": getattr(after, "utterance", None), **more}
 
     async def _spool(self, request: Request) -> dict[str, Any] | Problem:
         try:
-            found = await self._holdings.find()
+            found = await self._spool_requests.find()
             match request.action:
                 case "list":
-                    return self._page(found, request.after)
+                    return _page(found, request.after, self._spool_requests.directory)
                 case "retry" | "drop" as action:
                     chosen = choose(found, request.utterances or ())
                     if isinstance(chosen, Problem):
                         return chosen
                     if action == "retry":
-                        return {"count": await self._holdings.retry(chosen)}
+                        return {"count": await self._spool_requests.retry(chosen)}
                     if not request.utterances:
                         return Problem("bad_request", "name the utterances to drop")
                     if any(one.state == "speaking" for one in chosen):
                         return Problem("bad_request", "it is still being said: `flowpi record cancel` drops it")
-                    return {"count": await self._holdings.drop(chosen)}
+                    return {"count": await self._spool_requests.drop(chosen)}
                 case _:
                     return Problem("bad_request", "action is one of: list, retry, drop")
         except SpoolError as error:
             return Problem("spool", str(error))
 
-    def _page(self, found: list[Spooled], after: str | UnsetType) -> dict[str, Any]:
-        """As much as fits into one answer."""
-        names = [one.name for one in found]
-        start = names.index(after) + 1 if isinstance(after, str) and after in names else 0
-        page = found[start : start + MAX_LISTED]
-        more = start + MAX_LISTED < len(found)
-        return {"spool": page, "more": more, "directory": str(self._directory)}
+    def _status(self) -> dict[str, Any]:
+        return {
+            "state": self._conductor.payload(),
+            "stats": self._statistics.snapshot(),
+            "backlog": self._backlog(),
+        }
+
+    def _backlog(self) -> BacklogPayload:
+        """Return what waits for its text, without what is being said or was a moment ago."""
+        waiting = [one for one in self._delivery.waiting() if not one.live and not one.deleting]
+        oldest_at = moment(waiting[0].part.utterance) if waiting else None
+        return BacklogPayload(len(waiting), oldest_at, sum(one.in_memory for one in waiting))
+
+    async def _recorded(self, utterance_id: str) -> bool:
+        """Return whether all audio of an utterance is on the disk, once that is known.
+
+        The answer to "stop" is about the disk and not about what was heard: a client that reads it may cut the power.
+        """
+        for utterance in self._utterances.parts(utterance_id):
+            await utterance.wait_complete()
+        on_disk = await self._delivery.recorded(utterance_id)
+        if not on_disk:
+            log.warning("%s is in memory only", utterance_id, extra=fields(utterance=utterance_id))
+        return on_disk
+
+
+def _page(found: list[Spooled], after: str | UnsetType, directory: str) -> dict[str, Any]:
+    """Return as much of a list as fits into one answer, from the entry behind `after` on."""
+    names = [one.name for one in found]
+    start = names.index(after) + 1 if isinstance(after, str) and after in names else 0
+    page = found[start : start + MAX_LISTED]
+    more = start + MAX_LISTED < len(found)
+    return {"spool": page, "more": more, "directory": directory}

@@ -1,11 +1,13 @@
-"""What has no text yet, for its owner: what the disk has, and with a daemon what it knows of it."""
+"""Requests about the spool: list, retry and drop what has no text yet, with and without a running daemon."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from msgspec import structs
 
+from flowpi.appliance.announcer import Announcer
+from flowpi.appliance.utterances import Utterances
 from flowpi.audio.utterance import PartId
 from flowpi.delivery.backlog import Waiting
 from flowpi.publish.files import TextLog
@@ -14,23 +16,35 @@ from flowpi.spool.listing import SpoolEntry
 from flowpi.spool.quarantine import is_delivered
 from flowpi.spool.spool import Spool
 
-if TYPE_CHECKING:
-    from flowpi.appliance.conductor import Conductor
+
+class Deliveries(Protocol):
+    """What the requests ask of the delivery: see `flowpi.delivery.delivery.Delivery`."""
+
+    def waiting(self) -> list[Waiting]: ...
+    def add(self, parts: Iterable[PartId]) -> None: ...
+    def retry(self, parts: Iterable[PartId] | None = None) -> None: ...
+    def drop(self, part: PartId) -> None: ...
+    async def recorded(self, utterance_id: str) -> bool: ...
 
 
 class SpoolRequests:
-    """Of a running daemon."""
+    """The requests to a running daemon."""
 
-    def __init__(self, conductor: "Conductor", spool: Spool, transcripts: TextLog) -> None:
-        self._conductor = conductor
+    def __init__(
+        self, spool: Spool, transcripts: TextLog, delivery: Deliveries, utterances: Utterances, announcer: Announcer
+    ) -> None:
+        self.directory = str(spool.directory)
         self._spool = spool
         self._transcripts = transcripts
+        self._delivery = delivery
+        self._utterances = utterances
+        self._announcer = announcer
 
     async def find(self) -> list[Spooled]:
-        """Oldest first; at the end what is in quarantine. Raises SpoolError."""
-        speaking = {utterance.part_id for utterance in self._conductor.outcomes.growing()}
-        # Thousands of lines take their time, and somebody may be speaking.
-        return await asyncio.to_thread(self._listed, self._conductor.delivery.waiting(), speaking)
+        """Return all that has no text, oldest first, and what is in quarantine behind it. Raises SpoolError."""
+        speaking = {utterance.part_id for utterance in self._utterances.growing()}
+        # On a thread: thousands of files take their time, and somebody may be speaking.
+        return await asyncio.to_thread(self._listed, self._delivery.waiting(), speaking)
 
     def _listed(self, known: Sequence[Waiting], speaking: set[PartId]) -> list[Spooled]:
         found = {entry.name: spooled(entry) for entry in self._spool.entries()}
@@ -51,43 +65,42 @@ class SpoolRequests:
         return named(found.values())
 
     async def retry(self, chosen: Iterable[Spooled]) -> int:
-        """Now, also what is parked or in quarantine; to how many that was done. Raises SpoolError."""
-        delivery = self._conductor.delivery
+        """Ask the backends now, also for what is parked or in quarantine. Return for how many. Raises SpoolError."""
         chosen = list(chosen)
         published = await asyncio.to_thread(self._transcripts.ids)
         out = [one for one in chosen if (one.id, one.part) in published or is_delivered(one.name)]
         wanted = [one for one in chosen if one.state != "newer" and one not in out]
         for one in wanted:
             if one.state == "quarantined":
-                delivery.add([await asyncio.to_thread(self._spool.restore, one.name)])
+                self._delivery.add([await asyncio.to_thread(self._spool.restore, one.name)])
         parts = [PartId(one.id, one.part) for one in wanted if one.id is not None]
-        delivery.add(parts)  # of those that it lost sight of while their disk was away
+        self._delivery.add(parts)  # the delivery may have lost sight of some while their disk was away
         self._count_quarantined()
-        delivery.retry(parts)
+        self._delivery.retry(parts)
         return len(wanted)
 
     async def drop(self, chosen: Iterable[Spooled]) -> int:
-        """For good; how many that were. Raises SpoolError."""
+        """Delete for good, and return how many. Raises SpoolError."""
         dropped = list(chosen)
-        known = {waiting.part for waiting in self._conductor.delivery.waiting()}
+        known = {waiting.part for waiting in self._delivery.waiting()}
         for one in dropped:
             if one.state == "quarantined":
                 await asyncio.to_thread(self._spool.discard, one.name)
             elif one.id is not None:
                 part = PartId(one.id, one.part)
-                self._conductor.outcomes.dropped(part)
-                self._conductor.delivery.drop(part)
+                self._announcer.dropped(part)
+                self._delivery.drop(part)
                 if part not in known:
                     await self._spool.remove(part, cancelled=True)
         self._count_quarantined()
         return len(dropped)
 
     def _count_quarantined(self) -> None:
-        self._conductor.outcomes.quarantined(None, "", self._spool.quarantined)
+        self._announcer.quarantined(None, "", self._spool.quarantined)
 
 
 def named(found: Iterable[Spooled]) -> list[Spooled]:
-    """In order; a first part is called `.1` where there are others, as the bare ULID means all of them."""
+    """Return them in order of speech. The first part of several is named `ID.1`: the bare ULID means all of them."""
     ordered = sorted(found, key=_order)
     several = {one.id for one in ordered if one.part > 1}
     return [
@@ -96,12 +109,12 @@ def named(found: Iterable[Spooled]) -> list[Spooled]:
 
 
 def file_of(one: Spooled) -> str:
-    """The name of its entry in the spool."""
+    """Return the name of an entry in the spool."""
     return one.name if one.state == "quarantined" or one.id is None else str(PartId(one.id, one.part))
 
 
 async def drop_from(spool: Spool, chosen: Iterable[Spooled]) -> None:
-    """Without a daemon; the spool must be open. Raises SpoolError."""
+    """Delete for good while no daemon runs. The spool must be open. Raises SpoolError."""
     for one in chosen:
         if one.state == "quarantined":
             spool.discard(one.name)
@@ -110,7 +123,7 @@ async def drop_from(spool: Spool, chosen: Iterable[Spooled]) -> None:
 
 
 def spooled(entry: SpoolEntry) -> Spooled:
-    """What the disk knows of it."""
+    """Describe an entry by what its file says."""
     reason = entry.reason
     if entry.state == "newer":
         reason = "a later version of flowpi wrote it"
@@ -122,7 +135,7 @@ def spooled(entry: SpoolEntry) -> Spooled:
 
 
 def choose(found: list[Spooled], wanted: Iterable[str]) -> list[Spooled] | Problem:
-    """Those that are named, or whose ULID is: all parts of it. All if none is named."""
+    """Return the entries whose name or ULID is wanted; a ULID means all its parts, and no name at all means all."""
     names = set(wanted)
     unknown = sorted(names - {name for one in found for name in (one.name, one.id)})
     if unknown:
@@ -131,7 +144,7 @@ def choose(found: list[Spooled], wanted: Iterable[str]) -> list[Spooled] | Probl
 
 
 def _order(one: Spooled) -> tuple[bool, str, int, str]:
-    """By the time of speech, quarantine last."""
+    """Sort by the time of speech, quarantine last."""
     return one.state == "quarantined", one.id or "", one.part, one.name
 
 

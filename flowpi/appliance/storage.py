@@ -1,6 +1,6 @@
 """The disk while the daemon runs: spool and transcripts, opened at the start or as soon as that is possible.
 
-A disk that is full, read-only or broken is a fault to live with, not the end: what is said is in memory meanwhile.
+A disk that is full, read-only or broken is a fault and not the end: until it works, speech is kept in memory.
 """
 
 import asyncio
@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from flowpi.appliance.conductor import Conductor
+from flowpi.appliance.announcer import Announcer
+from flowpi.appliance.inbox import Inbox
 from flowpi.audio.utterance import PartId
 from flowpi.config.schema import Config
 from flowpi.core import faults
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, SpoolError
-from flowpi.core.events import FaultRaised
 from flowpi.core.ulid import UlidFactory
+from flowpi.delivery.delivery import Delivery
 from flowpi.host import paths
 from flowpi.host.logfields import fields
 from flowpi.publish.files import Transcripts
@@ -25,25 +26,29 @@ from flowpi.spool.spool import Spool
 log = logging.getLogger(__name__)
 
 OPEN_AGAIN_S = 3.0
-"""How often a disk that could not be used is tried again."""
+"""How often to try a disk that could not be used."""
 
 EXPIRE_S = 3600.0
-"""How often what is too old is looked for."""
+"""How often to look for what is too old."""
 
 T = TypeVar("T")
 
 
 class Storage:
-    """`open`, set `conductor`, then `resume`; `keep_opening` and `expire` are tasks; `close` at the end.
+    """Spool and transcripts. `open`, then `resume`; `keep_opening` and `expire` are tasks; `close` at the end.
 
     Attributes:
-        ids: of new utterances, behind all that the disk knows.
+        ids: makes ids that sort after all that the disk has.
     """
 
-    conductor: Conductor
-
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self, config: Config, transcripts: Transcripts, ids: UlidFactory, inbox: Inbox, announcer: Announcer
+    ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._transcripts = transcripts
+        self._ids = ids
+        self._inbox = inbox
+        self._announcer = announcer
         self.spool = Spool(
             paths.spool_directory(config),
             sync_s=config.spool.sync_ms / 1000,
@@ -51,21 +56,20 @@ class Storage:
             keep_days=config.publish.files.keep_days,
             on_quarantine=self._on_quarantine,
         )
-        self.transcripts = Transcripts(paths.transcripts_directory(config), config.publish.files.keep_days)
-        self.ids = UlidFactory()
         self._kept: list[PartId] | None = None
         """What the spool held when it was opened; None until it is."""
-        self._trouble: dict[str, SpoolError | CannotCreateError] = {}
-        """By the code of its fault."""
+        self._failed: set[str] = set()
+        """The fault codes of what is not open."""
 
     def open(self) -> None:
-        """Raises AlreadyRunning if another daemon has the spool."""
+        """Open what can be opened, and raise a fault for each that cannot. Raises AlreadyRunning if another daemon has the
+        spool."""
         self._kept = self._try(faults.SPOOL, self.spool.open)
         try:
-            self._try(faults.TRANSCRIPTS, self.transcripts.open)
-            for last in (self.transcripts.last_id(), self._kept[-1].utterance if self._kept else None):
+            self._try(faults.TRANSCRIPTS, self._transcripts.open)
+            for last in (self._transcripts.last_id(), self._kept[-1].utterance if self._kept else None):
                 if last is not None:
-                    self.ids.follow(last)
+                    self._ids.follow(last)
         except BaseException:
             self.close()
             raise
@@ -73,83 +77,81 @@ class Storage:
     def close(self) -> None:
         """After what is being written is written."""
         self.spool.close()
-        self.transcripts.close()
+        self._transcripts.close()
 
-    def raise_faults(self) -> None:
-        """Raise a fault for each folder that could not be opened."""
-        for code, error in self._trouble.items():
-            self.conductor.handle(FaultRaised(code, str(error)))
-
-    async def resume(self) -> None:
+    async def resume(self, delivery: Delivery) -> None:
         """Begin to deliver what earlier runs left."""
-        self.conductor.delivery.start(await self._undelivered(self._kept or []))
+        delivery.start(await self._undelivered(self._kept or [], delivery))
 
-    async def keep_opening(self) -> None:
-        """Until all is open."""
-        while self._trouble:
+    async def keep_opening(self, delivery: Delivery) -> None:
+        """Try again until all is open, and deliver what is found then."""
+        while self._failed:
             await asyncio.sleep(OPEN_AGAIN_S)
-            if faults.TRANSCRIPTS in self._trouble:
-                await asyncio.to_thread(self._try, faults.TRANSCRIPTS, self.transcripts.open)
-                if faults.TRANSCRIPTS not in self._trouble:
-                    if (last := await asyncio.to_thread(self.transcripts.last_id)) is not None:
-                        self.ids.follow(last)
-                    self.conductor.outcomes.clear(faults.TRANSCRIPTS)
-            if faults.SPOOL in self._trouble:
+            if faults.TRANSCRIPTS in self._failed:
+                await asyncio.to_thread(self._try, faults.TRANSCRIPTS, self._transcripts.open)
+                if faults.TRANSCRIPTS not in self._failed:
+                    if (last := await asyncio.to_thread(self._transcripts.last_id)) is not None:
+                        self._ids.follow(last)
+                    self._inbox.clear_fault(faults.TRANSCRIPTS)
+            if faults.SPOOL in self._failed:
                 kept = await asyncio.to_thread(self._try, faults.SPOOL, self.spool.open)
                 if kept is not None:
-                    await self._resume_late(kept)
+                    await self._resume_late(kept, delivery)
 
-    def apply(self, config: Config) -> None:
+    async def apply(self, config: Config) -> None:
         """Use the `spool.max_mb` of a new configuration."""
         self.spool.limit(config.spool.max_mb * 1_000_000)
 
     async def expire(self) -> None:
-        """Delete what is too old, for ever."""
+        """Delete what is too old, again and again."""
         while True:
-            for expire in (self.transcripts.expire, self.spool.expire):
+            for expire in (self._transcripts.expire, self.spool.expire):
                 try:
                     await asyncio.to_thread(expire, time.time(), time.monotonic())
-                except OSError as error:  # there is no hurry, and nobody must stop talking for it
+                except OSError as error:  # not urgent, so no fault
                     log.warning("nothing is deleted for its age now (%s)", error)
             await asyncio.sleep(EXPIRE_S)
 
     def _try(self, code: str, attempt: Callable[[], T]) -> T | None:
+        """Return what `attempt` returns, or None if it failed. May run on a thread."""
         try:
             done = attempt()
         except AlreadyRunning:
             raise
         except (SpoolError, CannotCreateError) as error:
-            log.log(logging.DEBUG if code in self._trouble else logging.ERROR, "%s", error, extra=fields(fault=code))
-            self._trouble[code] = error
+            log.log(logging.DEBUG if code in self._failed else logging.ERROR, "%s", error, extra=fields(fault=code))
+            if code not in self._failed:
+                self._failed.add(code)
+                self._inbox.raise_fault(code, str(error))
             return None
-        self._trouble.pop(code, None)
+        self._failed.discard(code)
         return done
 
-    async def _resume_late(self, kept: list[PartId]) -> None:
+    async def _resume_late(self, kept: list[PartId], delivery: Delivery) -> None:
         if kept:
-            self.ids.follow(kept[-1].utterance)
-        self.conductor.delivery.add(await self._undelivered(kept))
-        self.conductor.outcomes.spool_works()
+            self._ids.follow(kept[-1].utterance)
+        delivery.add(await self._undelivered(kept, delivery))
+        self._inbox.clear_fault(faults.SPOOL)
 
-    async def _undelivered(self, kept: list[PartId]) -> list[PartId]:
-        """Of what the spool holds, that which has no text yet; the rest is deleted."""
-        outcomes = self.conductor.outcomes
-        done = await asyncio.to_thread(self.transcripts.ids) if kept else set()
+    async def _undelivered(self, kept: list[PartId], delivery: Delivery) -> list[PartId]:
+        """Return the parts in the spool that have no text yet, and delete the others."""
+        done = await asyncio.to_thread(self._transcripts.ids) if kept else set()
         for part in kept:
-            if part in done:  # its text got out, and a crash came before it was deleted
+            if part in done:  # the transcripts have its text, and a crash came before its audio was deleted
                 with contextlib.suppress(SpoolError):
-                    await asyncio.to_thread(self.spool.load, part)  # a damaged one is put aside, not deleted
-                self.conductor.delivery.discard(part)
+                    # A damaged file goes into quarantine here instead of being deleted: the text may lack its end.
+                    await asyncio.to_thread(self.spool.load, part)
+                delivery.discard(part)
         backlog = [part for part in kept if part not in done]
         if backlog:
             log.info("of an earlier run, waiting for a text: %d", len(backlog))
         if self.spool.quarantined:
-            outcomes.quarantined(None, "", self.spool.quarantined)
+            self._announcer.quarantined(None, "", self.spool.quarantined)
         return backlog
 
     def _on_quarantine(self, part: PartId, reason: str) -> None:
-        """On whatever thread found it."""
+        """Runs on the thread that found the file."""
         self._loop.call_soon_threadsafe(self._quarantined, part, reason)
 
     def _quarantined(self, part: PartId, reason: str) -> None:
-        self.conductor.outcomes.quarantined(part if reason else None, reason, self.spool.quarantined)
+        self._announcer.quarantined(part if reason else None, reason, self.spool.quarantined)

@@ -1,7 +1,10 @@
-"""Short tones for who does not see the LED: which there are, and what plays them."""
+"""Short tones for a user who does not see the LED: which there are, what plays them, and the player."""
 
 import enum
 from typing import Protocol
+
+from flowpi.audio.cue_mask import CueMask
+from flowpi.config.schema import Config, CueSettings
 
 
 class Cue(enum.Enum):
@@ -13,13 +16,13 @@ class Cue(enum.Enum):
 
 class Cues(Protocol):
     def play(self, cue: Cue) -> None:
-        """Instead of one that is being played. Never fails, never waits."""
+        """Play a tone instead of the one that is playing. Never fails, never waits."""
 
     def stop(self) -> None:
-        """Silence. Harmless when nothing plays."""
+        """Be silent. Harmless when nothing plays."""
 
     def close(self) -> None:
-        """For ever."""
+        """Release the device for good."""
 
 
 class NoCues:
@@ -31,3 +34,37 @@ class NoCues:
 
     def close(self) -> None:
         pass
+
+
+class CuePlayer:
+    """Plays on the device that the configuration names, and on another one after a reload."""
+
+    def __init__(self, config: Config, mask: CueMask) -> None:
+        """`mask` removes from the recordings what the tones sound like to the microphone."""
+        self._mask = mask
+        self._settings = config.cues
+        self._cues = _make(config.cues, mask)
+
+    def play(self, cue: Cue) -> None:
+        self._cues.play(cue)
+
+    def stop(self) -> None:
+        self._cues.stop()
+
+    async def apply(self, config: Config) -> None:
+        """Use another device or volume if `cues` changed."""
+        if config.cues != self._settings:
+            self._settings = config.cues
+            self._cues.close()
+            self._cues = _make(config.cues, self._mask)
+
+    def close(self) -> None:
+        self._cues.close()
+
+
+def _make(settings: CueSettings, mask: CueMask) -> Cues:
+    if settings.kind == "none":
+        return NoCues()
+    from flowpi.audio.tones import AlsaCues  # with its thread and tables; only for who wants tones
+
+    return AlsaCues(settings.device, settings.volume, mask)

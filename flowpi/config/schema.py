@@ -16,6 +16,11 @@ LOCAL_URL = "ws+unix:///run/flowpi/asr.sock"
 MAX_SECRET_BYTES = 64 * 1024
 """A token is a few KB; a larger file is the wrong file."""
 
+AT_START = Meta(extra={"reload": False})
+"""Marks a key that counts from the next start: `config/reload.py` keeps its value at a reload."""
+AT_START_OF_SERVER = Meta(extra={"reload": None})
+"""Marks the keys of `flowpi serve`, which the daemon does not read."""
+
 Text = Annotated[str, Meta(min_length=1)]
 Words = Annotated[tuple[Text, ...], Meta(min_length=1)]
 GpioPin = Annotated[int, Meta(ge=0, le=27)]  # BCM numbers on the 40-pin header
@@ -250,15 +255,15 @@ class FilesSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PublishSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    socket: SocketSettings = SocketSettings()
-    files: FilesSettings = FilesSettings()
+    socket: Annotated[SocketSettings, AT_START] = SocketSettings()
+    files: Annotated[FilesSettings, AT_START] = FilesSettings()
 
 
 class SpoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    directory: Text | None = None
+    directory: Annotated[Text | None, AT_START] = None
     max_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
-    sync_ms: Annotated[int, Meta(ge=0, le=60_000)] = 1000
-    keep_audio: bool = False
+    sync_ms: Annotated[int, Meta(ge=0, le=60_000), AT_START] = 1000
+    keep_audio: Annotated[bool, AT_START] = False
 
 
 class TlsSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -287,7 +292,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     on this machine.
     """
 
-    device_id: TopicLevel | None = None
+    device_id: Annotated[TopicLevel | None, AT_START] = None
     board: Literal["plain", "respeaker-2mic", "aiy-voice-kit"] | None = None
     audio: AudioSettings = AudioSettings()
     button: ButtonSettings = ButtonSettings()
@@ -298,7 +303,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     context: Context = Context()
     publish: PublishSettings = PublishSettings()
     spool: SpoolSettings = SpoolSettings()
-    server: ServerSettings = ServerSettings()
+    server: Annotated[ServerSettings, AT_START_OF_SERVER] = ServerSettings()
 
     def __post_init__(self) -> None:
         self.backends.setdefault("local", FlowSettings(LOCAL_URL))

@@ -20,9 +20,10 @@ from typing import Protocol
 from msgspec import Struct
 
 from flowpi.audio.utterance import PartId, Utterance
-from flowpi.backends.chain import BackendChain, retry_s
+from flowpi.backends.chain import BackendChain, make_backends, retry_s
 from flowpi.backends.current import BackendAudience, CurrentBackends
 from flowpi.backends.result import Recognised
+from flowpi.config.schema import Config
 from flowpi.core.errors import BackendError, FlowpiError, SpoolError
 from flowpi.core.failover import without_network
 from flowpi.delivery.backlog import Backlog, Pending, Waiting
@@ -154,6 +155,10 @@ class Delivery:
         self._backends.replace(backends)
         self._backlog.forgive()
         self._stir_all()
+
+    async def apply(self, config: Config) -> None:
+        """Use the backends of a new configuration, even if they are the same: a key may be another one."""
+        self.use(make_backends(config))
 
     async def close(self) -> None:
         """End all attempts; what is not delivered stays in the spool. Recordings must have ended."""

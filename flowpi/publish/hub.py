@@ -56,14 +56,16 @@ class Subscription:
 
 
 class Hub:
-    """`on_interest` is called after each change of who listens, so that costly things are made only for someone."""
+    """Passes each message to its subscribers, and the latest retained ones to those who come later."""
 
-    def __init__(self, on_interest: Callable[[], None] = lambda: None) -> None:
-        self.on_interest = on_interest
+    def __init__(self) -> None:
         self._subscriptions: list[Subscription] = []
         self._retained: dict[str, Message] = {}
         self._receivers: dict[str, list[Subscription]] = {}
         """By topic, worked out at its first message after a change of subscriptions."""
+        self._watches: list[tuple[str, Callable[[bool], None]]] = []
+        self._wanted: set[str] = set()
+        """The watched topics that had a subscriber at the last change."""
 
     def subscribe(self, filters: Sequence[str], receive: Callable[[Message, bool], None]) -> Subscription:
         """From now on; retained messages at once, with `receive(message, True)`. Filters must be valid."""
@@ -73,7 +75,7 @@ class Hub:
         for topic in sorted(self._retained):
             if subscription.wants(topic):
                 receive(self._retained[topic], True)
-        self.on_interest()
+        self._look_who_listens()
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -81,11 +83,19 @@ class Hub:
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
             self._receivers.clear()
-            self.on_interest()
+            self._look_who_listens()
 
     def wants(self, topic: str) -> bool:
         """Whether anybody listens to a topic."""
         return bool(self._receiving(topic))
+
+    def watch(self, topic: str, on_change: Callable[[bool], None]) -> None:
+        """Call `on_change` when the first subscriber of a topic comes or the last one leaves, so that what is costly to
+        make is made only for somebody. Called at once if there is one already."""
+        self._watches.append((topic, on_change))
+        if self.wants(topic):
+            self._wanted.add(topic)
+            on_change(True)
 
     def publish(self, topic: str, payload: Any) -> None:
         message = Message(topic, payload)
@@ -97,6 +107,13 @@ class Hub:
             except Exception:  # a mistake in one sink hurts no other, and not who publishes
                 log.exception("a subscriber of %s failed, and gets no more", topic)
                 subscription.close()
+
+    def _look_who_listens(self) -> None:
+        wanted = {topic for topic, _ in self._watches if self.wants(topic)}
+        changed, self._wanted = wanted ^ self._wanted, wanted
+        for topic, on_change in self._watches:
+            if topic in changed:
+                on_change(topic in wanted)
 
     def _receiving(self, topic: str) -> list[Subscription]:
         if topic not in self._receivers:

@@ -6,7 +6,7 @@ it meanwhile; a durable sink gets each final text later, from the transcripts (`
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from flowpi.config.schema import Config
@@ -32,7 +32,7 @@ CLOSE_S = 1.0
 
 
 class Publisher:
-    """`open` once, `close` at the stop; both are harmless without a sink."""
+    """Runs the sinks that are configured. `open` once, `apply` at a reload, `close` at the stop."""
 
     def __init__(
         self,
@@ -58,29 +58,48 @@ class Publisher:
         self._fault = fault
         self._clear = clear
         self._kinds = kinds
-        self._feeders: dict[asyncio.Task[None], _Feeder] = {}
+        self._running: dict[str, tuple[asyncio.Task[None], _Feeder]] = {}
 
     async def open(self) -> None:
         """Make the sinks that are configured, and begin to open them."""
-        for name, kind in self._kinds.items():
-            try:
-                sink = await asyncio.to_thread(kind.make, self._config)
-            except Exception as error:  # a library that is missing or broken must not cost the others
-                log.exception("the sink %s cannot be made", name, extra=fields(fault=SINK_FAMILY + name))
-                self._fault(SINK_FAMILY + name, str(error))
-                continue
-            if sink is not None:
-                cursor = Cursor(self._positions / f"{name}.position", self._transcripts) if sink.durable else None
-                feeder = _Feeder(name, sink, cursor, self._hub, self._fault, self._clear)
-                self._feeders[asyncio.create_task(feeder.run(), name=f"sink {name}")] = feeder
+        for name in self._kinds:
+            await self._start(name)
+
+    async def apply(self, config: Config) -> None:
+        """Make those sinks anew whose settings changed. Each goes on from its position."""
+        before, self._config = self._config, config
+        changed = [name for name, kind in self._kinds.items() if kind.settings(before) != kind.settings(config)]
+        await self._stop(changed)
+        for name in changed:
+            self._clear(SINK_FAMILY + name)
+            await self._start(name)
 
     async def close(self) -> None:
         """Close all sinks at once, within `2 * CLOSE_S`; one that hangs is left behind."""
-        for task, feeder in self._feeders.items():
+        await self._stop(list(self._running))
+
+    async def _start(self, name: str) -> None:
+        kind = self._kinds[name]
+        settings = kind.settings(self._config)
+        if settings is None:
+            return
+        try:
+            sink = await asyncio.to_thread(kind.make, settings)
+        except Exception as error:  # a library that is missing or broken must not cost the others
+            log.exception("the sink %s cannot be made", name, extra=fields(fault=SINK_FAMILY + name))
+            self._fault(SINK_FAMILY + name, str(error))
+            return
+        cursor = Cursor(self._positions / f"{name}.position", self._transcripts) if sink.durable else None
+        feeder = _Feeder(name, sink, cursor, self._hub, self._fault, self._clear)
+        self._running[name] = asyncio.create_task(feeder.run(), name=f"sink {name}"), feeder
+
+    async def _stop(self, names: Iterable[str]) -> None:
+        stopped = [self._running.pop(name) for name in names if name in self._running]
+        for task, feeder in stopped:
             feeder.closing = True
-            if not feeder.writing:
+            if not feeder.writing:  # else the text that is being written must not be written twice
                 task.cancel()
-        hanging = set(self._feeders)
+        hanging = {task for task, _ in stopped}
         for _ in range(2):
             if hanging:
                 _, hanging = await asyncio.wait(hanging, timeout=CLOSE_S)

@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from flowpi.config.schema import Config
 from flowpi.publish.hub import Message
@@ -46,9 +46,16 @@ class Sink(Protocol):
 
 
 class Kind(NamedTuple):
-    """`make`: the sink, or None if it is not configured. Called on a thread; imports its library only if it is."""
+    """A row of the table.
 
-    make: Callable[[Config], Sink | None]
+    Attributes:
+        settings: returns what the configuration says about this sink; None: it is not configured. A reload makes the
+            sink anew when this has changed.
+        make: returns the sink for such settings. Called on a thread; imports its library only here.
+    """
+
+    settings: Callable[[Config], Any]
+    make: Callable[[Any], Sink]
 
 
 SINKS: Mapping[str, Kind] = {}

@@ -66,13 +66,17 @@ def test_a_listener_may_leave_while_it_hears() -> None:
 def test_interest_is_told_at_each_change() -> None:
     hub = Hub()
     wanted: list[bool] = []
-    hub.on_interest = lambda: wanted.append(hub.wants("level"))
+    hub.watch("level", wanted.append)
     one = hub.subscribe(["level"], Listener())
     other = hub.subscribe(["+"], Listener())
     one.close()
     other.close()
     other.close()
-    assert wanted == [True, True, True, False]
+    assert wanted == [True, False]
+    hub.subscribe(["level"], Listener())
+    late: list[bool] = []
+    hub.watch("level", late.append)
+    assert late == [True]
 
 
 def test_the_lines_of_the_socket() -> None:

@@ -102,7 +102,10 @@ class Harness:
             self.positions,
             fault=self.faults.__setitem__,
             clear=lambda code: self.faults.pop(code, None),
-            kinds={name: Kind(lambda _, sink=sink: sink) for name, sink in sinks.items()},  # type: ignore[misc]
+            kinds={
+                name: Kind(lambda _, sink=sink: sink, lambda sink: sink)  # type: ignore[misc]
+                for name, sink in sinks.items()
+            },
         )
         await running.open()
         try:
@@ -366,7 +369,7 @@ async def test_a_mistake_in_a_kind_costs_no_other(harness: Harness) -> None:
         raise ImportError("No module named 'aiomqtt'")
 
     sink = Recording(["state"], durable=False)
-    kinds = {"broken": Kind(broken), "good": Kind(lambda config: sink)}
+    kinds = {"broken": Kind(lambda config: True, broken), "good": Kind(lambda config: sink, lambda sink: sink)}
     running = Publisher(
         Config(),
         harness.hub,
@@ -380,6 +383,41 @@ async def test_a_mistake_in_a_kind_costs_no_other(harness: Harness) -> None:
     await until(lambda: sink.calls == ["open"])
     assert harness.faults == {"sink.broken": "No module named 'aiomqtt'"}
     await running.close()
+
+
+async def test_a_reload_makes_a_sink_anew_whose_settings_changed(harness: Harness) -> None:
+    sinks = {"one": Recording(), "two": Recording()}
+    same = Recording(["state"], durable=False)
+    running = Publisher(
+        Config(device_id="one"),
+        harness.hub,
+        harness.transcripts,
+        harness.positions,
+        fault=harness.faults.__setitem__,
+        clear=lambda code: harness.faults.pop(code, None),
+        kinds={
+            "changed": Kind(lambda config: config.device_id, sinks.__getitem__),
+            "same": Kind(lambda config: "same", lambda settings: same),
+        },
+    )
+    await running.open()
+    await until(lambda: (harness.positions / "changed.position").exists())
+    await harness.say(1)
+    await until(lambda: sinks["one"].got == [1])
+    await harness.say(2)
+    await until(lambda: sinks["one"].got == [1, 2])
+    sinks["one"].refuses_write = True
+    await harness.say(3)
+    await until(lambda: harness.faults)
+    await running.apply(Config(device_id="two"))
+    await until(lambda: sinks["two"].got == [3])
+    assert sinks["one"].got == [1, 2]
+    assert sinks["one"].calls[-1] == "close"
+    assert not harness.faults
+    assert same.calls == ["open"]
+    await running.apply(Config())
+    await running.close()
+    assert sinks["two"].calls == ["open", "write", "close"]
 
 
 async def test_the_position_is_for_this_user_alone(harness: Harness, make: MakeSink) -> None:

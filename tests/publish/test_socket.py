@@ -146,7 +146,7 @@ class TestSubscribe:
     async def test_adding_a_filter_never_looks_like_leaving(self, harness: SocketHarness, client: Client) -> None:
         await client.subscribe("level")
         wanted: list[bool] = []
-        harness.hub.on_interest = lambda: wanted.append(harness.hub.wants("level"))
+        harness.hub.watch("level", wanted.append)
         await client.subscribe("state")
         assert set(wanted) == {True}
 

@@ -1,0 +1,65 @@
+"""The microphone of the appliance: the capture that `audio` asks for, and what becomes of its reports."""
+
+from flowpi.appliance import factory
+from flowpi.appliance.inbox import Inbox
+from flowpi.appliance.utterances import Utterances
+from flowpi.audio.capture import Capture
+from flowpi.audio.cue_mask import CueMask
+from flowpi.config.schema import Config
+from flowpi.core import topics
+from flowpi.core.errors import MicrophoneError
+from flowpi.core.faults import MICROPHONE, SILENCE
+from flowpi.dsp.level import Level
+from flowpi.publish.hub import Hub
+
+NO_NOISE = (
+    "the microphone gives digital silence, without even noise: look for a mute switch, a loose cable, "
+    "an input gain of zero, or a wrong audio.channel"
+)
+
+
+class Microphone:
+    """Makes the capture, and replaces its source at a reload.
+
+    Attributes:
+        capture: the same object for the whole run.
+    """
+
+    def __init__(self, config: Config, inbox: Inbox, utterances: Utterances, hub: Hub, mask: CueMask) -> None:
+        self._settings = config.audio
+        self._inbox = inbox
+        self._utterances = utterances
+        self._hub = hub
+        self.capture = Capture(
+            factory.make_source(config),
+            factory.timing(config),
+            on_fault=self._lost,
+            on_recovery=self._back,
+            on_silence=self._silent,
+            on_level=self._level,
+            mask=mask,
+        )
+
+    async def apply(self, config: Config) -> None:
+        """Use another source if `audio` changed. Nothing may be recorded meanwhile."""
+        if config.audio == self._settings:
+            return
+        self.capture.replace(factory.make_source(config), factory.timing(config))
+        self._settings = config.audio
+
+    def _lost(self, error: MicrophoneError) -> None:
+        self._inbox.raise_fault(MICROPHONE, str(error))
+
+    def _back(self) -> None:
+        self._inbox.clear_fault(MICROPHONE)
+
+    def _silent(self, silent: bool) -> None:
+        if silent:
+            for utterance in self._utterances.growing():
+                utterance.partial = True  # the speaker went on, and was not heard
+            self._inbox.raise_fault(SILENCE, NO_NOISE)
+        else:
+            self._inbox.clear_fault(SILENCE)
+
+    def _level(self, level: Level) -> None:
+        self._hub.publish(topics.LEVEL, level)

@@ -1,0 +1,135 @@
+"""The panel: the button and the LED that the configuration asks for, opened after READY and replaced by a reload.
+
+Whatever is wrong with them is a fault, and the appliance works by commands.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from flowpi.config.schema import Config
+from flowpi.core import faults
+from flowpi.core.errors import PanelError
+from flowpi.panel.button import Button, NoButton, OnEdge
+from flowpi.panel.drivers import GPIO_KINDS, make_button, make_led
+from flowpi.panel.led import Led, LedPlayer, NoLed
+from flowpi.panel.night import brightness
+
+log = logging.getLogger(__name__)
+
+
+class Panel:
+    """`open` once. At the stop `close_button` first, and `close` when nothing is left to show.
+
+    Attributes:
+        led_player: plays on whichever LED is open now.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        raise_fault: Callable[[str, str], None],
+        clear_fault: Callable[[str], None],
+        button: Button | None = None,
+        led: Led | None = None,
+    ) -> None:
+        """
+        Args:
+            raise_fault: called with the code and the message of a fault.
+            clear_fault: called with the code of a fault that is over; harmless if it does not stand.
+            button: instead of the configured one.
+            led: instead of the configured one.
+        """
+        self._button_settings, self._led_settings = config.button, config.led
+        self._raise_fault = raise_fault
+        self._clear_fault = clear_fault
+        self._given_button, self._given_led = button, led
+        self._on_edge: OnEdge = lambda pressed, at: None
+        self._button: Button = NoButton()
+        self.led_player = LedPlayer(lambda error: self._failed(faults.LED, error))
+
+    async def open(self, on_edge: OnEdge) -> None:
+        """Open the LED and the button. `on_edge` is called as `Button.open` says."""
+        self._on_edge = on_edge
+        button, led = self._given_button, self._given_led
+        gpio_led = led is None and self._led_settings.kind in GPIO_KINDS
+        gpio_button = button is None and self._button_settings.kind in GPIO_KINDS
+        if (gpio_led or gpio_button) and not await _has_gpio():
+            led = NoLed() if gpio_led else led
+            button = NoButton() if gpio_button else button
+        if button is None and self._button_settings.kind == "evdev":
+            from flowpi.panel import evdev
+
+            await asyncio.to_thread(evdev.preload)
+        self._open_led(led)
+        self._open_button(button)
+
+    async def apply(self, config: Config) -> None:
+        """Open other drivers if `button` or `led` changed."""
+        if (config.button, config.led) == (self._button_settings, self._led_settings):
+            return
+        self._button_settings, self._led_settings = config.button, config.led
+        # Both are closed before either is opened: the new button may use a pin of the old LED.
+        self.close_button()
+        self.led_player.replace(NoLed())
+        self._clear_fault(faults.BUTTON)
+        self._clear_fault(faults.LED)
+        await self.open(self._on_edge)
+
+    def is_pressed(self) -> bool | None:
+        """Return what the contact says now; None where only its edges are known."""
+        return self._button.is_pressed()
+
+    def close_button(self) -> None:
+        """Accept no presses any more. The LED stays as it is."""
+        button, self._button = self._button, NoButton()
+        button.close()
+
+    async def played(self) -> None:
+        """Wait until the pattern that the LED shows now has been seen."""
+        await self.led_player.played()
+
+    def close(self) -> None:
+        """Turn the LED off, and release it."""
+        self.led_player.close()
+
+    def _open_led(self, given: Led | None) -> None:
+        settings = self._led_settings
+        try:
+            led = given or make_led(settings)
+            led.open()
+        except PanelError as error:
+            self._failed(faults.LED, error)
+        else:
+            self.led_player.replace(led, lambda: brightness(settings, datetime.now().astimezone().time()))
+
+    def _open_button(self, given: Button | None) -> None:
+        try:
+            button = given or make_button(self._button_settings, self._button_changed)
+            button.open(self._on_edge)
+        except PanelError as error:
+            self._failed(faults.BUTTON, error)
+        else:
+            self._button = button
+
+    def _button_changed(self, error: PanelError | None) -> None:
+        if error is None:
+            self._clear_fault(faults.BUTTON)
+        else:
+            self._failed(faults.BUTTON, error)
+
+    def _failed(self, code: str, error: Exception) -> None:
+        log.warning("%s", error)
+        self._raise_fault(code, str(error))
+
+
+async def _has_gpio() -> bool:
+    from flowpi.panel import gpio
+
+    if not gpio.has_chip():
+        log.info("no GPIO chip here, so no button and no LED: `flowpi record` does their work")
+        return False
+    await asyncio.to_thread(gpio.preload)
+    return True
