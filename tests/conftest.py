@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import signals
 from tests.clock import JumpingLoop
 from tests.rig.microphone import Microphone
 
@@ -26,6 +27,7 @@ RIG = {"nspawn": "in containers with systemd", "vm": "in a machine with a kernel
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    signals.catch_ignored()
     for marker, meaning in RIG.items():
         config.addinivalue_line("markers", f"{marker}: {meaning}; only in `make test-rig`")
 
