@@ -1,5 +1,6 @@
 """What tests of several parts share."""
 
+import asyncio
 import json
 import logging
 import os
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import signals
+from tests.clock import JumpingLoop
 from tests.rig.microphone import Microphone
 
 MEASURED = "FLOWPI_MEASURED"
@@ -24,6 +27,7 @@ RIG = {"nspawn": "in containers with systemd", "vm": "in a machine with a kernel
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    signals.catch_ignored()
     for marker, meaning in RIG.items():
         config.addinivalue_line("markers", f"{marker}: {meaning}; only in `make test-rig`")
 
@@ -34,6 +38,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     deselected = [item for item in items if any(map(item.get_closest_marker, left_out))]
     config.hook.pytest_deselected(items=deselected)
     items[:] = [item for item in items if item not in deselected]
+
+
+LoopFactories = dict[str, Callable[[], asyncio.AbstractEventLoop]]
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> LoopFactories:
+    """Give a test whose fixtures include `jumping_clock` a loop on which time jumps, and any other an ordinary one."""
+    assert isinstance(item, pytest.Function)
+    if "jumping_clock" in item.fixturenames:
+        return {"jumping": JumpingLoop}
+    return {"real time": asyncio.new_event_loop}
+
+
+@pytest.fixture
+async def jumping_clock() -> JumpingLoop:
+    """The event loop of the test, whose time starts at 0 and jumps to the next timer."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, JumpingLoop)
+    return loop
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import array
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from flowpi.audio.capture import Capture
@@ -127,18 +128,14 @@ class Room:
         return entry, pressed, released
 
 
-Scene = Callable[[Room], Awaitable[None]]
-
-
-def stage(scene: Scene, source: FakeSource | None = None, **options: Any) -> None:
-    async def main() -> None:
-        room = Room(source, **options)
-        await scene(room)
-        room.capture.close()
-        assert clock.timers() == 0
-        assert not room.source.is_open
-
-    clock.run(main())
+@asynccontextmanager
+async def capturing(source: FakeSource | None = None, **options: Any) -> AsyncIterator[Room]:
+    """A room whose capture runs. Closed, it holds no timer and no device."""
+    room = Room(source, **options)
+    yield room
+    room.capture.close()
+    assert clock.timers() == 0
+    assert not room.source.is_open
 
 
 def numbers(entry: Utterance) -> list[int]:

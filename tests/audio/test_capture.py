@@ -12,7 +12,7 @@ from flowpi.core.errors import MicrophoneError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from tests import clock
 from tests.audio.listening import missing
-from tests.audio.room import PERIOD_S, SLACK_S, FakeSource, Room, begins, ends, has_no_seam, numbers, stage
+from tests.audio.room import PERIOD_S, SLACK_S, FakeSource, Room, begins, capturing, ends, has_no_seam, numbers
 from tests.rig.microphone import Microphone
 from tests.sound import beginning
 from tests.waiting import until
@@ -21,8 +21,9 @@ from tests.waiting import until
 class TestRolls:
     @pytest.mark.parametrize("held_s", [0.0, 0.04, 0.115])
     @pytest.mark.parametrize("moment", [0.993, 1.0, 1.2345])
-    def test_the_recording_spans_the_press_and_the_release(self, held_s: float, moment: float) -> None:
-        async def scene(room: Room) -> None:
+    @pytest.mark.usefixtures("jumping_clock")
+    async def test_the_recording_spans_the_press_and_the_release(self, held_s: float, moment: float) -> None:
+        async with capturing(FakeSource(held_s)) as room:
             await asyncio.sleep(moment)
             entry, pressed, released = await room.record(0.777)
             assert has_no_seam(entry)
@@ -31,125 +32,102 @@ class TestRolls:
             assert entry.completed_at is not None
             assert entry.completed_at <= released + 0.2 + held_s + PERIOD_S + SLACK_S
 
-        stage(scene, FakeSource(held_s))
-
     @pytest.mark.parametrize("late_s", [0.1, 0.5, 0.95])
-    def test_a_press_that_is_handled_late_gets_its_whole_pre_roll(self, late_s: float) -> None:
-        async def scene(room: Room) -> None:
-            await asyncio.sleep(1.004)
-            pressed = room.loop.time()
-            room.loop.block(late_s)
-            entry = room.press(pressed)
-            assert pressed - 0.3 - PERIOD_S - SLACK_S <= begins(entry) <= pressed - 0.3 + SLACK_S
-            assert ends(entry) >= room.loop.time() - PERIOD_S - SLACK_S
+    async def test_a_press_that_is_handled_late_gets_its_whole_pre_roll(self, room: Room, late_s: float) -> None:
+        await asyncio.sleep(1.004)
+        pressed = room.loop.time()
+        room.loop.block(late_s)
+        entry = room.press(pressed)
+        assert pressed - 0.3 - PERIOD_S - SLACK_S <= begins(entry) <= pressed - 0.3 + SLACK_S
+        assert ends(entry) >= room.loop.time() - PERIOD_S - SLACK_S
 
-        stage(scene)
-
-    def test_a_release_that_is_handled_late_loses_nothing(self) -> None:
-        async def scene(room: Room) -> None:
-            entry = room.press()
-            await asyncio.sleep(0.5)
-            released = room.loop.time()
-            room.loop.block(0.5)
-            room.capture.end(entry, released)
-            assert entry.complete
-            assert ends(entry) >= released + 0.2
-            assert has_no_seam(entry)
-
-        stage(scene)
+    async def test_a_release_that_is_handled_late_loses_nothing(self, room: Room) -> None:
+        entry = room.press()
+        await asyncio.sleep(0.5)
+        released = room.loop.time()
+        room.loop.block(0.5)
+        room.capture.end(entry, released)
+        assert entry.complete
+        assert ends(entry) >= released + 0.2
+        assert has_no_seam(entry)
 
     @pytest.mark.parametrize("held_s", [0.0, 0.04])
-    def test_without_a_post_roll_at_most_a_period_is_missing(self, held_s: float) -> None:
-        async def scene(room: Room) -> None:
+    @pytest.mark.usefixtures("jumping_clock")
+    async def test_without_a_post_roll_at_most_a_period_is_missing(self, held_s: float) -> None:
+        async with capturing(FakeSource(held_s), postroll_s=0.0) as room:
             await asyncio.sleep(1.0)
             entry, _, released = await room.record(0.505)
             assert released - PERIOD_S <= ends(entry)
             if not held_s:
                 assert entry.completed_at == released
 
-        stage(scene, FakeSource(held_s), postroll_s=0.0)
+    async def test_a_press_in_the_post_roll_of_the_recording_before(self, room: Room) -> None:
+        await asyncio.sleep(1.0)
+        first = room.press()
+        await asyncio.sleep(0.5)
+        released = room.loop.time()
+        room.capture.end(first, released)
+        await asyncio.sleep(0.07)
+        pressed = room.loop.time()
+        second = room.press()
+        assert not first.complete
+        await asyncio.sleep(0.5)
+        assert first.complete
+        assert ends(first) == pytest.approx(released + 0.2, abs=PERIOD_S)
+        assert begins(second) <= pressed - 0.3 + SLACK_S
+        room.capture.end(second, room.loop.time())
+        await second.wait_complete()
+        assert has_no_seam(first)
+        assert has_no_seam(second)
 
-    def test_a_press_in_the_post_roll_of_the_recording_before(self) -> None:
-        async def scene(room: Room) -> None:
-            await asyncio.sleep(1.0)
-            first = room.press()
-            await asyncio.sleep(0.5)
-            released = room.loop.time()
-            room.capture.end(first, released)
-            await asyncio.sleep(0.07)
-            pressed = room.loop.time()
-            second = room.press()
-            assert not first.complete
-            await asyncio.sleep(0.5)
-            assert first.complete
-            assert ends(first) == pytest.approx(released + 0.2, abs=PERIOD_S)
-            assert begins(second) <= pressed - 0.3 + SLACK_S
-            room.capture.end(second, room.loop.time())
-            await second.wait_complete()
-            assert has_no_seam(first)
-            assert has_no_seam(second)
+    async def test_just_after_the_start_there_is_what_there_is(self, room: Room) -> None:
+        await asyncio.sleep(0.1)
+        assert begins((await room.record(0.2))[0]) == 0.0
 
-        stage(scene)
+    async def test_an_end_counts_once_and_of_a_stranger_not_at_all(self, room: Room) -> None:
+        room.capture.end(beginning(), 0.0)
+        entry = room.press()
+        await asyncio.sleep(0.5)
+        released = room.loop.time()
+        room.capture.end(entry, released)
+        await asyncio.sleep(0.1)
+        room.capture.end(entry, room.loop.time())
+        await entry.wait_complete()
+        assert ends(entry) <= released + 0.2 + PERIOD_S
+        room.capture.end(entry, room.loop.time())
 
-    def test_just_after_the_start_there_is_what_there_is(self) -> None:
-        async def scene(room: Room) -> None:
-            await asyncio.sleep(0.1)
-            assert begins((await room.record(0.2))[0]) == 0.0
+    async def test_dropped_it_ends_at_once(self, room: Room) -> None:
+        entry, other = room.press(), room.press()
+        await asyncio.sleep(0.5)
+        room.capture.end(entry, room.loop.time())
+        room.capture.drop(entry)
+        room.capture.drop(entry)
+        assert entry.complete
+        assert not other.complete
+        assert clock.timers() == 1
+        length = entry.length
+        await asyncio.sleep(1.0)
+        assert entry.length == length
+        assert other.length > length
 
-        stage(scene)
-
-    def test_an_end_counts_once_and_of_a_stranger_not_at_all(self) -> None:
-        async def scene(room: Room) -> None:
-            room.capture.end(beginning(), 0.0)
-            entry = room.press()
-            await asyncio.sleep(0.5)
-            released = room.loop.time()
-            room.capture.end(entry, released)
-            await asyncio.sleep(0.1)
-            room.capture.end(entry, room.loop.time())
-            await entry.wait_complete()
-            assert ends(entry) <= released + 0.2 + PERIOD_S
-            room.capture.end(entry, room.loop.time())
-
-        stage(scene)
-
-    def test_dropped_it_ends_at_once(self) -> None:
-        async def scene(room: Room) -> None:
-            entry, other = room.press(), room.press()
-            await asyncio.sleep(0.5)
-            room.capture.end(entry, room.loop.time())
-            room.capture.drop(entry)
-            room.capture.drop(entry)
-            assert entry.complete
-            assert not other.complete
-            assert clock.timers() == 1
-            length = entry.length
-            await asyncio.sleep(1.0)
-            assert entry.length == length
-            assert other.length > length
-
-        stage(scene)
-
-    def test_closed_while_somebody_speaks_it_ends_with_what_was_heard(self) -> None:
-        async def scene(room: Room) -> None:
-            entry, released = room.press(), room.press()
-            await asyncio.sleep(0.505)
-            room.capture.end(released, room.loop.time())
-            room.capture.close()
-            assert entry.complete
-            assert entry.partial
-            assert released.complete
-            assert not released.partial
-            assert ends(entry) >= room.loop.time() - PERIOD_S
-            assert clock.timers() == 0
-            room.capture.close()
-
-        stage(scene)
+    async def test_closed_while_somebody_speaks_it_ends_with_what_was_heard(self, room: Room) -> None:
+        entry, released = room.press(), room.press()
+        await asyncio.sleep(0.505)
+        room.capture.end(released, room.loop.time())
+        room.capture.close()
+        assert entry.complete
+        assert entry.partial
+        assert released.complete
+        assert not released.partial
+        assert ends(entry) >= room.loop.time() - PERIOD_S
+        assert clock.timers() == 0
+        room.capture.close()
 
 
 class TestWithoutPreRoll:
-    def test_it_listens_only_while_somebody_speaks(self) -> None:
-        async def scene(room: Room) -> None:
+    @pytest.mark.usefixtures("jumping_clock")
+    async def test_it_listens_only_while_somebody_speaks(self) -> None:
+        async with capturing(preroll_s=0.0) as room:
             assert not room.source.is_open
             assert clock.timers() == 0
             await asyncio.sleep(2)
@@ -164,13 +142,11 @@ class TestWithoutPreRoll:
             room.capture.drop(dropped)
             assert not room.source.is_open
 
-        stage(scene, preroll_s=0.0)
-
-    def test_an_absent_device_is_told_at_the_start_and_found_later(self) -> None:
+    @pytest.mark.usefixtures("jumping_clock")
+    async def test_an_absent_device_is_told_at_the_start_and_found_later(self) -> None:
         source = FakeSource()
         source.unplugged = True
-
-        async def scene(room: Room) -> None:
+        async with capturing(source, preroll_s=0.0) as room:
             assert len(room.faults) == 1
             await asyncio.sleep(10)
             source.unplugged = False
@@ -179,10 +155,9 @@ class TestWithoutPreRoll:
             assert not source.is_open
             assert clock.timers() == 0
 
-        stage(scene, source, preroll_s=0.0)
-
-    def test_metering_opens_it_and_its_end_closes_it(self) -> None:
-        async def scene(room: Room) -> None:
+    @pytest.mark.usefixtures("jumping_clock")
+    async def test_metering_opens_it_and_its_end_closes_it(self) -> None:
+        async with capturing(preroll_s=0.0) as room:
             room.capture.metering = True
             assert room.source.is_open
             await asyncio.sleep(1)
@@ -195,40 +170,30 @@ class TestWithoutPreRoll:
             assert room.source.is_open
             room.capture.drop(entry)
 
-        stage(scene, preroll_s=0.0)
-
 
 class TestWakeUps:
-    def test_idle(self) -> None:
-        async def scene(room: Room) -> None:
-            await asyncio.sleep(60)
-            assert len(room.source.reads) <= 3 * 60
+    async def test_idle(self, room: Room) -> None:
+        await asyncio.sleep(60)
+        assert len(room.source.reads) <= 3 * 60
 
-        stage(scene)
+    async def test_recording(self, room: Room) -> None:
+        room.press()
+        await asyncio.sleep(60)
+        assert 9 * 60 <= len(room.source.reads) <= 10 * 60 + 1
 
-    def test_recording(self) -> None:
-        async def scene(room: Room) -> None:
-            room.press()
-            await asyncio.sleep(60)
-            assert 9 * 60 <= len(room.source.reads) <= 10 * 60 + 1
-
-        stage(scene)
-
-    def test_after_a_recording_it_is_idle_again(self) -> None:
-        async def scene(room: Room) -> None:
-            await room.record(1.0)
-            before = len(room.source.reads)
-            await asyncio.sleep(60)
-            assert len(room.source.reads) - before <= 3 * 60
-
-        stage(scene)
+    async def test_after_a_recording_it_is_idle_again(self, room: Room) -> None:
+        await room.record(1.0)
+        before = len(room.source.reads)
+        await asyncio.sleep(60)
+        assert len(room.source.reads) - before <= 3 * 60
 
 
 class TestLevel:
     @pytest.mark.parametrize("read_s", [0.1, 1.0])
     @pytest.mark.parametrize("recording", [False, True])
-    def test_ten_times_a_second_while_somebody_listens(self, read_s: float, recording: bool) -> None:
-        async def scene(room: Room) -> None:
+    @pytest.mark.usefixtures("jumping_clock")
+    async def test_ten_times_a_second_while_somebody_listens(self, read_s: float, recording: bool) -> None:
+        async with capturing(read_s=read_s) as room:
             if recording:
                 room.press()
             await asyncio.sleep(10)
@@ -242,85 +207,69 @@ class TestLevel:
             await asyncio.sleep(10)
             assert room.levels == []
 
-        stage(scene, read_s=read_s)
-
-    def test_those_who_come_and_go_put_no_read_off(self) -> None:
-        async def scene(room: Room) -> None:
-            room.press()
+    async def test_those_who_come_and_go_put_no_read_off(self, room: Room) -> None:
+        room.press()
+        room.capture.metering = True
+        before = len(room.source.reads)
+        for _ in range(100):
+            await asyncio.sleep(0.05)
             room.capture.metering = True
-            before = len(room.source.reads)
-            for _ in range(100):
-                await asyncio.sleep(0.05)
-                room.capture.metering = True
-            assert len(room.source.reads) - before >= 40
-
-        stage(scene)
+        assert len(room.source.reads) - before >= 40
 
 
 class TestGaps:
-    def test_a_gap_is_filled_and_counted(self) -> None:
-        async def scene(room: Room) -> None:
-            await asyncio.sleep(1.0)
-            entry = room.press()
-            await asyncio.sleep(0.51)
-            room.loop.block(2.0)
-            await asyncio.sleep(0.5)
-            room.capture.end(entry, room.loop.time())
-            await entry.wait_complete()
-            heard = numbers(entry)
-            assert room.capture.gaps == 1
-            assert entry.lost_frames == room.capture.lost_frames == pytest.approx(2 * RATE_HZ, abs=0.15 * RATE_HZ)
-            wrong = [number for at, number in enumerate(heard) if number != (heard[0] + at) % 65_536]
-            assert set(wrong) == {0}  # all that was heard stands at its own time
-            assert len(wrong) == pytest.approx(entry.lost_frames, abs=1)
-            assert room.capture.frames + room.capture.lost_frames >= len(heard)
+    async def test_a_gap_is_filled_and_counted(self, room: Room) -> None:
+        await asyncio.sleep(1.0)
+        entry = room.press()
+        await asyncio.sleep(0.51)
+        room.loop.block(2.0)
+        await asyncio.sleep(0.5)
+        room.capture.end(entry, room.loop.time())
+        await entry.wait_complete()
+        heard = numbers(entry)
+        assert room.capture.gaps == 1
+        assert entry.lost_frames == room.capture.lost_frames == pytest.approx(2 * RATE_HZ, abs=0.15 * RATE_HZ)
+        wrong = [number for at, number in enumerate(heard) if number != (heard[0] + at) % 65_536]
+        assert set(wrong) == {0}  # all that was heard stands at its own time
+        assert len(wrong) == pytest.approx(entry.lost_frames, abs=1)
+        assert room.capture.frames + room.capture.lost_frames >= len(heard)
 
-        stage(scene)
+    async def test_in_the_pre_roll_too_time_stays_true(self, room: Room) -> None:
+        await asyncio.sleep(1.1)
+        room.loop.block(1.5)
+        await asyncio.sleep(0.2)
+        pressed = room.loop.time()
+        entry, *_ = await room.record(0.3)
+        frames = round((pressed - (ends(entry) - entry.length / FRAME_BYTES / RATE_HZ)) * RATE_HZ)
+        assert frames >= 0.3 * RATE_HZ
+        assert 0 in numbers(entry)[:frames]
 
-    def test_in_the_pre_roll_too_time_stays_true(self) -> None:
-        async def scene(room: Room) -> None:
-            await asyncio.sleep(1.1)
-            room.loop.block(1.5)
-            await asyncio.sleep(0.2)
-            pressed = room.loop.time()
-            entry, *_ = await room.record(0.3)
-            frames = round((pressed - (ends(entry) - entry.length / FRAME_BYTES / RATE_HZ)) * RATE_HZ)
-            assert frames >= 0.3 * RATE_HZ
-            assert 0 in numbers(entry)[:frames]
-
-        stage(scene)
-
-    def test_a_long_gap_costs_no_memory(self) -> None:
-        async def scene(room: Room) -> None:
-            tracemalloc.start()
-            room.loop.block(86_400)
-            await asyncio.sleep(1)
-            _, peak = tracemalloc.get_traced_memory()
-            tracemalloc.stop()
-            assert peak < 1_000_000
-            assert room.capture.lost_frames >= 86_000 * RATE_HZ
-
-        stage(scene)
+    async def test_a_long_gap_costs_no_memory(self, room: Room) -> None:
+        tracemalloc.start()
+        room.loop.block(86_400)
+        await asyncio.sleep(1)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 1_000_000
+        assert room.capture.lost_frames >= 86_000 * RATE_HZ
 
 
 class TestLoss:
-    def test_unplugged_while_one_speaks_ends_the_recording_with_what_was_heard(self) -> None:
-        async def scene(room: Room) -> None:
-            await asyncio.sleep(1)
-            entry = room.press()
-            await asyncio.sleep(0.55)
-            room.source.unplugged = True
-            await asyncio.sleep(0.2)
-            assert entry.complete
-            assert has_no_seam(entry)
-            assert entry.partial
-            assert [error.reason for error in room.faults] == ["No such device"]
-            room.capture.end(entry, room.loop.time())
+    async def test_unplugged_while_one_speaks_ends_the_recording_with_what_was_heard(self, room: Room) -> None:
+        await asyncio.sleep(1)
+        entry = room.press()
+        await asyncio.sleep(0.55)
+        room.source.unplugged = True
+        await asyncio.sleep(0.2)
+        assert entry.complete
+        assert has_no_seam(entry)
+        assert entry.partial
+        assert [error.reason for error in room.faults] == ["No such device"]
+        room.capture.end(entry, room.loop.time())
 
-        stage(scene)
-
-    def test_in_the_post_roll_it_ends_and_goes_on_with_nothing_of_later(self) -> None:
-        async def scene(room: Room) -> None:
+    @pytest.mark.usefixtures("jumping_clock")
+    async def test_in_the_post_roll_it_ends_and_goes_on_with_nothing_of_later(self) -> None:
+        async with capturing(postroll_s=5.0) as room:
             await asyncio.sleep(1)
             entry = room.press()
             await asyncio.sleep(0.5)
@@ -333,98 +282,79 @@ class TestLoss:
             assert entry.partial
             assert has_no_seam(entry)
 
-        stage(scene, postroll_s=5.0)
+    async def test_it_is_told_once_and_opened_again_with_growing_waits(self, room: Room) -> None:
+        await asyncio.sleep(1)
+        room.source.unplugged = True
+        await asyncio.sleep(10)
+        assert len(room.faults) == 1
+        tries = room.source.opened[1:]
+        waits = [after - before for before, after in itertools.pairwise(tries)]
+        assert tries[0] - room.source.reads[-1] == pytest.approx(REOPEN_S[0])
+        assert waits == pytest.approx([*REOPEN_S[1:], *[REOPEN_S[-1]] * (len(waits) - 2)])
+        room.source.unplugged = False
+        await asyncio.sleep(2.1)
+        assert len(room.recoveries) == 1
+        entry, _, _ = await room.record(0.3)
+        assert has_no_seam(entry)
+        room.source.unplugged = True
+        await asyncio.sleep(1)
+        assert len(room.faults) == 2
 
-    def test_it_is_told_once_and_opened_again_with_growing_waits(self) -> None:
-        async def scene(room: Room) -> None:
-            await asyncio.sleep(1)
-            room.source.unplugged = True
-            await asyncio.sleep(10)
-            assert len(room.faults) == 1
-            tries = room.source.opened[1:]
-            waits = [after - before for before, after in itertools.pairwise(tries)]
-            assert tries[0] - room.source.reads[-1] == pytest.approx(REOPEN_S[0])
-            assert waits == pytest.approx([*REOPEN_S[1:], *[REOPEN_S[-1]] * (len(waits) - 2)])
-            room.source.unplugged = False
-            await asyncio.sleep(2.1)
-            assert len(room.recoveries) == 1
-            entry, _, _ = await room.record(0.3)
-            assert has_no_seam(entry)
-            room.source.unplugged = True
-            await asyncio.sleep(1)
-            assert len(room.faults) == 2
-
-        stage(scene)
-
-    def test_a_press_finds_it_out(self) -> None:
-        async def scene(room: Room) -> None:
-            await asyncio.sleep(1.02)
-            room.source.unplugged = True
-            entry = beginning()
-            for _ in range(2):
-                with pytest.raises(MicrophoneError, match="No such device"):
-                    room.capture.begin(entry, room.loop.time())
-            assert len(room.faults) == 1
-            assert entry.length == 0
-            room.capture.end(entry, room.loop.time())
-            room.capture.drop(entry)
-
-        stage(scene)
+    async def test_a_press_finds_it_out(self, room: Room) -> None:
+        await asyncio.sleep(1.02)
+        room.source.unplugged = True
+        entry = beginning()
+        for _ in range(2):
+            with pytest.raises(MicrophoneError, match="No such device"):
+                room.capture.begin(entry, room.loop.time())
+        assert len(room.faults) == 1
+        assert entry.length == 0
+        room.capture.end(entry, room.loop.time())
+        room.capture.drop(entry)
 
     @pytest.mark.parametrize("recording", [False, True])
-    def test_a_device_that_stands_still_is_found_out(self, recording: bool) -> None:
-        async def scene(room: Room) -> None:
-            await asyncio.sleep(1)
-            entry = room.press() if recording else None
-            stalled = room.loop.time()
-            room.source.stalled = True
-            while not room.faults:
-                assert room.capture.is_alive(room.loop.time())
-                await asyncio.sleep(0.05)
-            assert room.loop.time() - stalled <= (STALL_S if recording else 1.5) + 0.15
-            assert room.faults[0].reason == "it delivers no sound"
-            assert entry is None or entry.complete
+    async def test_a_device_that_stands_still_is_found_out(self, room: Room, recording: bool) -> None:
+        await asyncio.sleep(1)
+        entry = room.press() if recording else None
+        stalled = room.loop.time()
+        room.source.stalled = True
+        while not room.faults:
+            assert room.capture.is_alive(room.loop.time())
+            await asyncio.sleep(0.05)
+        assert room.loop.time() - stalled <= (STALL_S if recording else 1.5) + 0.15
+        assert room.faults[0].reason == "it delivers no sound"
+        assert entry is None or entry.complete
 
-        stage(scene)
+    async def test_a_device_that_opens_and_gives_nothing_is_told_once(self, room: Room) -> None:
+        await asyncio.sleep(1)
+        room.source.stalled = True
+        await asyncio.sleep(60)
+        assert len(room.faults) == 1
+        assert room.recoveries == []
+        assert len(room.source.opened) > 10
+        with pytest.raises(MicrophoneError, match="delivers no sound"):
+            room.press()
+        back, room.source.stalled = room.loop.time(), False
+        await asyncio.sleep(2)
+        assert room.recoveries
+        assert room.recoveries[0] - back <= 2
+        assert room.press().length
 
-    def test_a_device_that_opens_and_gives_nothing_is_told_once(self) -> None:
-        async def scene(room: Room) -> None:
-            await asyncio.sleep(1)
-            room.source.stalled = True
-            await asyncio.sleep(60)
-            assert len(room.faults) == 1
-            assert room.recoveries == []
-            assert len(room.source.opened) > 10
-            with pytest.raises(MicrophoneError, match="delivers no sound"):
-                room.press()
-            back, room.source.stalled = room.loop.time(), False
-            await asyncio.sleep(2)
-            assert room.recoveries
-            assert room.recoveries[0] - back <= 2
-            assert room.press().length
-
-        stage(scene)
-
-    def test_one_that_takes_two_seconds_to_wake_up_is_waited_for(self) -> None:
+    @pytest.mark.usefixtures("jumping_clock")
+    async def test_one_that_takes_two_seconds_to_wake_up_is_waited_for(self) -> None:
         source = FakeSource()
         source.stalled = True
-
-        async def scene(room: Room) -> None:
+        async with capturing(source) as room:
             await asyncio.sleep(2)
             source.stalled = False
             await asyncio.sleep(10)
             assert room.faults == []
             assert len(source.opened) == 1
 
-        stage(scene, source)
-
-    def test_a_capture_that_reads_no_more_is_not_alive(self) -> None:
-        async def scene(room: Room) -> None:
-            await asyncio.sleep(1)
-            assert room.capture.is_alive(room.loop.time())
-            assert not room.capture.is_alive(room.loop.time() + 3)
-
-        stage(scene)
+    async def test_a_capture_that_reads_no_more_is_not_alive(self, room: Room) -> None:
+        await asyncio.sleep(1)
+        assert room.capture.is_alive(room.loop.time())
+        assert not room.capture.is_alive(room.loop.time() + 3)
 
 
 class TestRealMicrophone:

@@ -6,15 +6,15 @@ import pytest
 
 from flowpi.core.errors import MicrophoneError
 from tests import clock
-from tests.audio.room import PERIOD_S, SLACK_S, FakeSource, Room, ends, has_no_seam, stage
+from tests.audio.room import PERIOD_S, SLACK_S, FakeSource, Room, capturing, ends, has_no_seam
 
 
 @pytest.mark.parametrize("held_s", [0.0, 0.04])
 @pytest.mark.parametrize("released", [False, True])
-def test_the_last_words_before_it_are_heard(released: bool, held_s: float) -> None:
+@pytest.mark.usefixtures("jumping_clock")
+async def test_the_last_words_before_it_are_heard(released: bool, held_s: float) -> None:
     """Between two reads: that at 0.5 s is the last one but for the one of the end."""
-
-    async def scene(room: Room) -> None:
+    async with capturing(FakeSource(held_s)) as room:
         entry = room.press()
         await asyncio.sleep(0.585)
         before = len(room.source.reads)
@@ -28,27 +28,23 @@ def test_the_last_words_before_it_are_heard(released: bool, held_s: float) -> No
         assert ends(entry) >= 0.585 - PERIOD_S - held_s - SLACK_S
         assert has_no_seam(entry)
 
-    stage(scene, FakeSource(held_s))
 
-
-def test_a_microphone_that_is_gone_by_then_holds_up_nothing() -> None:
-    async def scene(room: Room) -> None:
-        entry = room.press()
-        await asyncio.sleep(0.585)
-        room.source.unplugged = True
-        room.capture.close()
-        assert (entry.complete, entry.partial) == (True, True)
-        assert ends(entry) >= 0.5 - PERIOD_S - SLACK_S
-        opened = len(room.source.opened)
-        await asyncio.sleep(10)
-        assert len(room.source.opened) == opened
-
-    stage(scene)
+async def test_a_microphone_that_is_gone_by_then_holds_up_nothing(room: Room) -> None:
+    entry = room.press()
+    await asyncio.sleep(0.585)
+    room.source.unplugged = True
+    room.capture.close()
+    assert (entry.complete, entry.partial) == (True, True)
+    assert ends(entry) >= 0.5 - PERIOD_S - SLACK_S
+    opened = len(room.source.opened)
+    await asyncio.sleep(10)
+    assert len(room.source.opened) == opened
 
 
 @pytest.mark.parametrize("preroll_s", [0.0, 0.3])
-def test_closed_it_hears_nothing_whoever_wants_to_until_it_is_started(preroll_s: float) -> None:
-    async def scene(room: Room) -> None:
+@pytest.mark.usefixtures("jumping_clock")
+async def test_closed_it_hears_nothing_whoever_wants_to_until_it_is_started(preroll_s: float) -> None:
+    async with capturing(preroll_s=preroll_s) as room:
         await asyncio.sleep(1)
         room.capture.close()
         opened, reads = len(room.source.opened), len(room.source.reads)
@@ -69,30 +65,22 @@ def test_closed_it_hears_nothing_whoever_wants_to_until_it_is_started(preroll_s:
         assert has_no_seam(entry)
         assert entry.duration_s == pytest.approx(preroll_s + 0.5 + 0.2, abs=PERIOD_S + SLACK_S)
 
-    stage(scene, preroll_s=preroll_s)
+
+async def test_closed_while_its_device_is_lost_it_is_opened_when_it_is_started(room: Room) -> None:
+    room.source.unplugged = True
+    await asyncio.sleep(1)
+    room.capture.close()
+    room.source.unplugged = False
+    await asyncio.sleep(60)
+    assert room.recoveries == []
+    room.capture.start()
+    await asyncio.sleep(1)
+    assert len(room.recoveries) == 1
 
 
-def test_closed_while_its_device_is_lost_it_is_opened_when_it_is_started() -> None:
-    async def scene(room: Room) -> None:
-        room.source.unplugged = True
-        await asyncio.sleep(1)
-        room.capture.close()
-        room.source.unplugged = False
-        await asyncio.sleep(60)
-        assert room.recoveries == []
-        room.capture.start()
-        await asyncio.sleep(1)
-        assert len(room.recoveries) == 1
-
-    stage(scene)
-
-
-def test_closed_it_does_not_say_any_more_that_it_hears_silence() -> None:
-    async def scene(room: Room) -> None:
-        room.source.constant = 0
-        await asyncio.sleep(20)
-        assert room.silences == [True]
-        room.capture.close()
-        assert room.silences == [True, False]
-
-    stage(scene)
+async def test_closed_it_does_not_say_any_more_that_it_hears_silence(room: Room) -> None:
+    room.source.constant = 0
+    await asyncio.sleep(20)
+    assert room.silences == [True]
+    room.capture.close()
+    assert room.silences == [True, False]

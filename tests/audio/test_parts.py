@@ -15,10 +15,10 @@ from tests.audio.room import (
     FakeSource,
     Room,
     begins,
+    capturing,
     ends,
     has_no_seam,
     numbers,
-    stage,
 )
 from tests.sound import beginning
 
@@ -60,26 +60,24 @@ class Parts:
         return whole
 
 
-def test_it_is_cut_in_the_first_pause() -> None:
-    async def scene(room: Room) -> None:
-        await asyncio.sleep(1)
-        parts = Parts(room)
-        await asyncio.sleep(0.5)
-        parts.go_on(until=20)
-        await asyncio.sleep(7)
-        assert len(parts.begun) == 1
-        assert abs(ends(parts.all[0]) - TURN_S) <= NEAR_S
-        room.capture.end(parts.last, room.loop.time())
-        await parts.last.wait_complete()
-        assert has_no_seam(parts.joined())
-        assert numbers(parts.joined())[-1] == numbers(parts.last)[-1]
-
-    stage(scene)
+async def test_it_is_cut_in_the_first_pause(room: Room) -> None:
+    await asyncio.sleep(1)
+    parts = Parts(room)
+    await asyncio.sleep(0.5)
+    parts.go_on(until=20)
+    await asyncio.sleep(7)
+    assert len(parts.begun) == 1
+    assert abs(ends(parts.all[0]) - TURN_S) <= NEAR_S
+    room.capture.end(parts.last, room.loop.time())
+    await parts.last.wait_complete()
+    assert has_no_seam(parts.joined())
+    assert numbers(parts.joined())[-1] == numbers(parts.last)[-1]
 
 
 @pytest.mark.parametrize("held_s", [0.0, 0.04])
-def test_without_a_pause_it_is_cut_at_the_latest_moment(held_s: float) -> None:
-    async def scene(room: Room) -> None:
+@pytest.mark.usefixtures("jumping_clock")
+async def test_without_a_pause_it_is_cut_at_the_latest_moment(held_s: float) -> None:
+    async with capturing(FakeSource(held_s)) as room:
         await asyncio.sleep(1)
         parts = Parts(room)
         await asyncio.sleep(0.5)
@@ -88,73 +86,60 @@ def test_without_a_pause_it_is_cut_at_the_latest_moment(held_s: float) -> None:
         assert 3.0 - SLACK_S <= ends(parts.all[0]) <= 3.0 + PERIOD_S + SLACK_S
         assert begins(parts.last) == ends(parts.all[0])
 
-    stage(scene, FakeSource(held_s))
+
+async def test_a_long_speech_has_many_parts_and_no_seam(room: Room) -> None:
+    await asyncio.sleep(1)
+    parts = Parts(room)
+    for _ in range(20):
+        parts.go_on(until=room.loop.time() + 3)
+        await asyncio.sleep(3.1)
+    assert len(parts.begun) == 20
+    room.capture.end(parts.last, room.loop.time())
+    await parts.last.wait_complete()
+    assert has_no_seam(parts.joined())
+    assert all(part.complete for part in parts.all)
 
 
-def test_a_long_speech_has_many_parts_and_no_seam() -> None:
-    async def scene(room: Room) -> None:
-        await asyncio.sleep(1)
-        parts = Parts(room)
-        for _ in range(20):
-            parts.go_on(until=room.loop.time() + 3)
-            await asyncio.sleep(3.1)
-        assert len(parts.begun) == 20
-        room.capture.end(parts.last, room.loop.time())
-        await parts.last.wait_complete()
-        assert has_no_seam(parts.joined())
-        assert all(part.complete for part in parts.all)
-
-    stage(scene)
-
-
-def test_released_before_the_cut_no_next_part_begins() -> None:
-    async def scene(room: Room) -> None:
-        parts = Parts(room)
-        await asyncio.sleep(0.5)
-        following = parts.go_on(until=0.6)
-        room.capture.end(parts.last, room.loop.time())
-        await parts.last.wait_complete()
-        assert clock.timers() == 1
-        await asyncio.sleep(10)
-        assert parts.begun == []
-        assert following.length == 0
-        assert not following.complete
-        assert not parts.last.partial
-        parts.go_on(until=room.loop.time())  # too late
-        await asyncio.sleep(10)
-        assert parts.begun == []
-
-    stage(scene)
+async def test_released_before_the_cut_no_next_part_begins(room: Room) -> None:
+    parts = Parts(room)
+    await asyncio.sleep(0.5)
+    following = parts.go_on(until=0.6)
+    room.capture.end(parts.last, room.loop.time())
+    await parts.last.wait_complete()
+    assert clock.timers() == 1
+    await asyncio.sleep(10)
+    assert parts.begun == []
+    assert following.length == 0
+    assert not following.complete
+    assert not parts.last.partial
+    parts.go_on(until=room.loop.time())  # too late
+    await asyncio.sleep(10)
+    assert parts.begun == []
 
 
-def test_a_release_comes_before_a_cut_that_is_asked_for_in_the_post_roll() -> None:
-    async def scene(room: Room) -> None:
-        parts = Parts(room)
-        await asyncio.sleep(0.5)
-        room.capture.end(parts.last, room.loop.time())
-        parts.go_on(until=room.loop.time() + 0.05)
-        await asyncio.sleep(1)
-        assert parts.begun == []
-        assert parts.last.complete
-
-    stage(scene)
+async def test_a_release_comes_before_a_cut_that_is_asked_for_in_the_post_roll(room: Room) -> None:
+    parts = Parts(room)
+    await asyncio.sleep(0.5)
+    room.capture.end(parts.last, room.loop.time())
+    parts.go_on(until=room.loop.time() + 0.05)
+    await asyncio.sleep(1)
+    assert parts.begun == []
+    assert parts.last.complete
 
 
-def test_asked_twice_the_second_counts() -> None:
-    async def scene(room: Room) -> None:
-        await asyncio.sleep(1)
-        parts = Parts(room)
-        first = parts.go_on(until=1.5)
-        second = parts.go_on(until=2.0)
-        await asyncio.sleep(2)
-        assert parts.all[1:] == [second]
-        assert first.length == 0
-
-    stage(scene)
+async def test_asked_twice_the_second_counts(room: Room) -> None:
+    await asyncio.sleep(1)
+    parts = Parts(room)
+    first = parts.go_on(until=1.5)
+    second = parts.go_on(until=2.0)
+    await asyncio.sleep(2)
+    assert parts.all[1:] == [second]
+    assert first.length == 0
 
 
-def test_a_next_part_that_is_released_as_it_begins() -> None:
-    async def scene(room: Room) -> None:
+@pytest.mark.usefixtures("jumping_clock")
+async def test_a_next_part_that_is_released_as_it_begins() -> None:
+    async with capturing(postroll_s=0.0) as room:
         await asyncio.sleep(1)
         entry, following = room.press(), beginning()
         room.capture.go_on(entry, following, 2.0, lambda: room.capture.end(following, room.loop.time()))
@@ -163,8 +148,6 @@ def test_a_next_part_that_is_released_as_it_begins() -> None:
         assert following.complete
         assert following.length == 0
         assert clock.timers() == 1
-
-    stage(scene, postroll_s=0.0)
 
 
 @settings(deadline=None)
@@ -178,35 +161,36 @@ def test_a_next_part_that_is_released_as_it_begins() -> None:
 def test_in_every_order_no_sound_is_lost_and_no_part_hangs(
     asked: float, ahead: float, acted: float, act: str, postroll_s: float
 ) -> None:
-    async def scene(room: Room) -> None:
-        await asyncio.sleep(0.7)
-        parts = Parts(room)
+    async def main() -> None:
+        async with capturing(postroll_s=postroll_s) as room:
+            await asyncio.sleep(0.7)
+            parts = Parts(room)
 
-        async def ask() -> None:
-            await asyncio.sleep(asked)
-            parts.go_on(room.loop.time() + ahead)
+            async def ask() -> None:
+                await asyncio.sleep(asked)
+                parts.go_on(room.loop.time() + ahead)
 
-        async def end() -> None:
-            await asyncio.sleep(acted)
-            match act:
-                case "end":
-                    room.capture.end(parts.last, room.loop.time())
-                case "drop":
-                    room.capture.drop(parts.last)
-                case "unplug":
-                    room.source.unplugged = True
-                case "close":
-                    room.capture.close()
+            async def end() -> None:
+                await asyncio.sleep(acted)
+                match act:
+                    case "end":
+                        room.capture.end(parts.last, room.loop.time())
+                    case "drop":
+                        room.capture.drop(parts.last)
+                    case "unplug":
+                        room.source.unplugged = True
+                    case "close":
+                        room.capture.close()
 
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(ask())
-            tasks.create_task(end())
-        await asyncio.sleep(5)
-        assert all(part.complete for part in parts.all)
-        assert [part.partial for part in parts.all[:-1]] == [False] * len(parts.begun)
-        assert parts.last.partial == (act in ("unplug", "close"))
-        whole = [number for part in parts.all for number in numbers(part)]
-        assert whole == [(whole[0] + n) % 65_536 for n in range(len(whole))]
-        assert len(parts.begun) <= 1
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(ask())
+                tasks.create_task(end())
+            await asyncio.sleep(5)
+            assert all(part.complete for part in parts.all)
+            assert [part.partial for part in parts.all[:-1]] == [False] * len(parts.begun)
+            assert parts.last.partial == (act in ("unplug", "close"))
+            whole = [number for part in parts.all for number in numbers(part)]
+            assert whole == [(whole[0] + n) % 65_536 for n in range(len(whole))]
+            assert len(parts.begun) <= 1
 
-    stage(scene, postroll_s=postroll_s)
+    clock.run(main())

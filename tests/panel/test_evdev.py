@@ -81,54 +81,48 @@ async def test_a_device_that_vanishes_lets_go_of_its_key() -> None:
 
 
 @pytest.mark.parametrize("at_start", [True, False])
-def test_a_device_that_is_not_there_is_looked_for_once_a_second(at_start: bool) -> None:
-    async def main() -> None:
-        desk = Desk()
-        desk.keyboard.plugged_in = not at_start
-        desk.open()
-        desk.keyboard.unplug()
-        await asyncio.sleep(10.5 * REOPEN_S)
-        assert len(desk.trouble) == 1
-        assert 10 <= desk.keyboard.opened <= 11
-        desk.keyboard.plug_in()
-        await asyncio.sleep(1.1 * REOPEN_S)
-        assert desk.trouble[1:] == [None]
-        opened = desk.keyboard.opened
-        desk.keyboard.press()
-        desk.keyboard.release()
-        await asyncio.sleep(10)
-        assert desk.edges == [True, False]
-        assert desk.keyboard.opened == opened
-        desk.button.close()
-        assert clock.timers() == 0
-
-    clock.run(main())
+@pytest.mark.usefixtures("jumping_clock")
+async def test_a_device_that_is_not_there_is_looked_for_once_a_second(at_start: bool) -> None:
+    desk = Desk()
+    desk.keyboard.plugged_in = not at_start
+    desk.open()
+    desk.keyboard.unplug()
+    await asyncio.sleep(10.5 * REOPEN_S)
+    assert len(desk.trouble) == 1
+    assert 10 <= desk.keyboard.opened <= 11
+    desk.keyboard.plug_in()
+    await asyncio.sleep(1.1 * REOPEN_S)
+    assert desk.trouble[1:] == [None]
+    opened = desk.keyboard.opened
+    desk.keyboard.press()
+    desk.keyboard.release()
+    await asyncio.sleep(10)
+    assert desk.edges == [True, False]
+    assert desk.keyboard.opened == opened
+    desk.button.close()
+    assert clock.timers() == 0
 
 
-def test_one_that_another_program_has_is_waited_for() -> None:
-    async def main() -> None:
-        desk = Desk()
-        desk.keyboard.busy = True
-        desk.open()
-        assert "another program has grabbed it" in (desk.trouble[0] or "")
-        desk.keyboard.busy = False
-        await asyncio.sleep(1.1 * REOPEN_S)
-        assert desk.trouble[1:] == [None]
-        desk.button.close()
-
-    clock.run(main())
+@pytest.mark.usefixtures("jumping_clock")
+async def test_one_that_another_program_has_is_waited_for() -> None:
+    desk = Desk()
+    desk.keyboard.busy = True
+    desk.open()
+    assert "another program has grabbed it" in (desk.trouble[0] or "")
+    desk.keyboard.busy = False
+    await asyncio.sleep(1.1 * REOPEN_S)
+    assert desk.trouble[1:] == [None]
+    desk.button.close()
 
 
-def test_closed_while_it_is_away_it_is_not_looked_for() -> None:
-    async def main() -> None:
-        desk = Desk()
-        desk.keyboard.plugged_in = False
-        desk.open()
-        desk.button.close()
-        await asyncio.sleep(10)
-        assert (desk.keyboard.opened, clock.timers()) == (1, 0)
-
-    clock.run(main())
+@pytest.mark.usefixtures("jumping_clock")
+async def test_closed_while_it_is_away_it_is_not_looked_for() -> None:
+    desk = Desk()
+    desk.keyboard.plugged_in = False
+    desk.open()
+    desk.button.close()
+    await asyncio.sleep(10)
+    assert (desk.keyboard.opened, clock.timers()) == (1, 0)
 
 
 async def test_an_edge_may_close_it() -> None:

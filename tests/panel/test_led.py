@@ -1,6 +1,4 @@
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import pytest
 
@@ -49,28 +47,28 @@ class Bulb:
             raise self.broken
 
 
-Scene = Callable[[LedPlayer, Bulb], Coroutine[Any, Any, None]]
+@pytest.fixture
+def bulb() -> Bulb:
+    return Bulb()
 
 
-def play(scene: Scene) -> tuple[Bulb, list[Exception]]:
-    """A player with an LED, and the failures that it reported."""
-    bulb, failures = Bulb(), list[Exception]()
-
-    async def main() -> None:
-        player = LedPlayer(failures.append)
-        player.replace(bulb)
-        await scene(player, bulb)
-
-    clock.run(main())
-    return bulb, failures
+@pytest.fixture
+def failures() -> list[Exception]:
+    """What the player reported."""
+    return []
 
 
-def test_a_pattern_is_played_over_and_over() -> None:
-    async def scene(player: LedPlayer, bulb: Bulb) -> None:
-        player.show(NO_MICROPHONE)
-        await asyncio.sleep(4.1)
+@pytest.fixture
+async def player(jumping_clock: clock.JumpingLoop, bulb: Bulb, failures: list[Exception]) -> LedPlayer:
+    """A player of patterns, with the bulb as its LED."""
+    player = LedPlayer(failures.append)
+    player.replace(bulb)
+    return player
 
-    bulb, _ = play(scene)
+
+async def test_a_pattern_is_played_over_and_over(player: LedPlayer, bulb: Bulb) -> None:
+    player.show(NO_MICROPHONE)
+    await asyncio.sleep(4.1)
     on = [at for at, brightness in bulb.shown if brightness]
     off = [at for at, brightness in bulb.shown if not brightness]
     assert on == [0.0, 0.3, 2.0, 2.3, 4.0]
@@ -78,97 +76,75 @@ def test_a_pattern_is_played_over_and_over() -> None:
 
 
 @pytest.mark.parametrize("pattern", [pattern for pattern in ALL if len(pattern.steps) == 1])
-def test_a_steady_pattern_wakes_nobody_up(pattern: Pattern) -> None:
-    async def scene(player: LedPlayer, bulb: Bulb) -> None:
-        player.show(WORKING)
-        player.show(pattern)
-        assert clock.timers() == 0
-        await asyncio.sleep(60)
-
-    bulb, _ = play(scene)
+async def test_a_steady_pattern_wakes_nobody_up(player: LedPlayer, bulb: Bulb, pattern: Pattern) -> None:
+    player.show(WORKING)
+    player.show(pattern)
+    assert clock.timers() == 0
+    await asyncio.sleep(60)
     assert bulb.shown[1:] == [(0.0, pattern.steps[0][0])]
 
 
-def test_the_same_pattern_again_does_not_begin_it_again() -> None:
-    async def scene(player: LedPlayer, bulb: Bulb) -> None:
-        player.show(NO_BACKEND)
-        await asyncio.sleep(1)
-        player.show(NO_BACKEND)
-        await asyncio.sleep(2.5)
-
-    bulb, _ = play(scene)
+async def test_the_same_pattern_again_does_not_begin_it_again(player: LedPlayer, bulb: Bulb) -> None:
+    player.show(NO_BACKEND)
+    await asyncio.sleep(1)
+    player.show(NO_BACKEND)
+    await asyncio.sleep(2.5)
     assert bulb.shown == [(0.0, 1.0), (0.15, 0.0), (3.0, 1.0), (3.15, 0.0)]
 
 
-def test_another_pattern_begins_at_once() -> None:
-    async def scene(player: LedPlayer, bulb: Bulb) -> None:
-        player.show(NO_BACKEND)
-        await asyncio.sleep(1)
-        player.show(LISTENING)
-        await asyncio.sleep(10)
-
-    bulb, _ = play(scene)
+async def test_another_pattern_begins_at_once(player: LedPlayer, bulb: Bulb) -> None:
+    player.show(NO_BACKEND)
+    await asyncio.sleep(1)
+    player.show(LISTENING)
+    await asyncio.sleep(10)
     assert bulb.shown == [(0.0, 1.0), (0.15, 0.0), (1.0, 1.0)]
 
 
-def test_a_loop_that_was_late_does_not_shift_the_rhythm() -> None:
-    async def scene(player: LedPlayer, bulb: Bulb) -> None:
-        player.show(WORKING)
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, clock.JumpingLoop)
-        await asyncio.sleep(0.15)
-        loop.block(0.08)
-        await asyncio.sleep(0.1)
-
-    bulb, _ = play(scene)
+async def test_a_loop_that_was_late_does_not_shift_the_rhythm(
+    jumping_clock: clock.JumpingLoop, player: LedPlayer, bulb: Bulb
+) -> None:
+    player.show(WORKING)
+    await asyncio.sleep(0.15)
+    jumping_clock.block(0.08)
+    await asyncio.sleep(0.1)
     assert [at for at, _ in bulb.shown] == [0.0, 0.1, 0.23, 0.3]
 
 
-def test_brightness_scales_every_pattern() -> None:
-    async def scene(player: LedPlayer, bulb: Bulb) -> None:
-        level = 0.25
-        player.replace(bulb, lambda: level)
-        player.show(LISTENING)
-        level = 0.5
-        player.show(WORKING)
-        await asyncio.sleep(0.15)
-
-    bulb, _ = play(scene)
+async def test_brightness_scales_every_pattern(player: LedPlayer, bulb: Bulb) -> None:
+    level = 0.25
+    player.replace(bulb, lambda: level)
+    player.show(LISTENING)
+    level = 0.5
+    player.show(WORKING)
+    await asyncio.sleep(0.15)
     assert bulb.shown == [(0.0, 0.25), (0.0, 0.5), (0.1, 0.0)]
 
 
-def test_an_led_with_colors_gets_that_of_the_pattern() -> None:
-    async def scene(player: LedPlayer, bulb: Bulb) -> None:
-        player.replace(bulb, lambda: 0.5)
-        player.show(LISTENING)
-        player.show(READY)
-
-    bulb, _ = play(scene)
+async def test_an_led_with_colors_gets_that_of_the_pattern(player: LedPlayer, bulb: Bulb) -> None:
+    player.replace(bulb, lambda: 0.5)
+    player.show(LISTENING)
+    player.show(READY)
     assert bulb.colors == [BLUE.dimmed(0.5), DARK]
 
 
-def test_a_moment_is_played_once_and_then_what_is() -> None:
-    async def scene(player: LedPlayer, bulb: Bulb) -> None:
-        player.show(READY, once=DELIVERED)
-        await asyncio.sleep(10)
-        assert clock.timers() == 0
-
-    bulb, _ = play(scene)
+async def test_a_moment_is_played_once_and_then_what_is(player: LedPlayer, bulb: Bulb) -> None:
+    player.show(READY, once=DELIVERED)
+    await asyncio.sleep(10)
+    assert clock.timers() == 0
     assert bulb.shown == [(0.0, 0.0), (0.15, 1.0), (0.3, 0.0), (0.45, 1.0), (0.9, 0.0), (1.5, 0.0)]
 
 
-def test_what_can_wait_comes_after_the_moment_and_what_cannot_cuts_it_short() -> None:
-    async def scene(player: LedPlayer, bulb: Bulb) -> None:
-        player.show(READY, once=KEPT)
-        await asyncio.sleep(0.5)
-        player.show(NO_NETWORK, at_once=False)
-        await asyncio.sleep(1.5)  # half a second of it
-        player.show(READY, once=KEPT)
-        await asyncio.sleep(0.5)
-        player.show(LISTENING)
-        await asyncio.sleep(10)
-
-    bulb, _ = play(scene)
+async def test_what_can_wait_comes_after_the_moment_and_what_cannot_cuts_it_short(
+    player: LedPlayer, bulb: Bulb
+) -> None:
+    player.show(READY, once=KEPT)
+    await asyncio.sleep(0.5)
+    player.show(NO_NETWORK, at_once=False)
+    await asyncio.sleep(1.5)  # half a second of it
+    player.show(READY, once=KEPT)
+    await asyncio.sleep(0.5)
+    player.show(LISTENING)
+    await asyncio.sleep(10)
     moment = [(0.0, 0.0), (0.15, 1.0)]
     assert bulb.shown == [
         *moment, (0.6, 0.0), (0.75, 1.0), (0.9, 0.0), (1.5, 1.0), (1.95, 0.0),
@@ -176,67 +152,54 @@ def test_what_can_wait_comes_after_the_moment_and_what_cannot_cuts_it_short() ->
     ]  # fmt: skip
 
 
-def test_the_pattern_that_was_shown_before_a_moment_comes_back_when_it_is_cut_short() -> None:
-    async def scene(player: LedPlayer, bulb: Bulb) -> None:
-        player.show(LISTENING, once=DELIVERED)
-        await asyncio.sleep(0.1)
-        player.show(LISTENING)
-        await asyncio.sleep(10)
-
-    bulb, _ = play(scene)
+async def test_the_pattern_that_was_shown_before_a_moment_comes_back_when_it_is_cut_short(
+    player: LedPlayer, bulb: Bulb
+) -> None:
+    player.show(LISTENING, once=DELIVERED)
+    await asyncio.sleep(0.1)
+    player.show(LISTENING)
+    await asyncio.sleep(10)
     assert bulb.shown == [(0.0, 0.0), (0.1, 1.0)]
 
 
-def test_another_led_goes_on_with_the_pattern_and_the_first_is_closed() -> None:
+async def test_another_led_goes_on_with_the_pattern_and_the_first_is_closed(player: LedPlayer, bulb: Bulb) -> None:
     other = Bulb()
-
-    async def scene(player: LedPlayer, bulb: Bulb) -> None:
-        player.show(LISTENING)
-        player.replace(other)
-
-    bulb, _ = play(scene)
+    player.show(LISTENING)
+    player.replace(other)
     assert bulb.closed == 1
     assert other.shown == [(0.0, 1.0)]
 
 
 @pytest.mark.parametrize("pattern", ALL)
-def test_closed_it_is_dark_and_wakes_nobody_up(pattern: Pattern) -> None:
-    async def scene(player: LedPlayer, bulb: Bulb) -> None:
-        player.show(pattern)
-        player.close()
-        assert clock.timers() == 0
-        player.close()
-
-    bulb, _ = play(scene)
+async def test_closed_it_is_dark_and_wakes_nobody_up(player: LedPlayer, bulb: Bulb, pattern: Pattern) -> None:
+    player.show(pattern)
+    player.close()
+    assert clock.timers() == 0
+    player.close()
     assert bulb.closed == 1
 
 
 @pytest.mark.parametrize("error", [PanelError("gone"), OSError(5, "Input/output error"), ValueError()])
-def test_an_led_that_fails_is_told_once_closed_and_left_alone(error: Exception) -> None:
-    async def scene(player: LedPlayer, bulb: Bulb) -> None:
-        player.show(WORKING)
-        bulb.broken = error
-        await asyncio.sleep(1)
-        player.show(LISTENING)
-        player.show(WORKING)
-        await asyncio.sleep(1)
-        player.close()
-
-    bulb, failures = play(scene)
+async def test_an_led_that_fails_is_told_once_closed_and_left_alone(
+    player: LedPlayer, bulb: Bulb, failures: list[Exception], error: Exception
+) -> None:
+    player.show(WORKING)
+    bulb.broken = error
+    await asyncio.sleep(1)
+    player.show(LISTENING)
+    player.show(WORKING)
+    await asyncio.sleep(1)
+    player.close()
     assert failures == [error]
     assert bulb.closed == 1
 
 
-def test_after_a_failure_a_new_led_works() -> None:
+async def test_after_a_failure_a_new_led_works(player: LedPlayer, bulb: Bulb) -> None:
     other = Bulb()
-
-    async def scene(player: LedPlayer, bulb: Bulb) -> None:
-        bulb.broken = PanelError("gone")
-        player.show(READY)
-        player.replace(other)
-        player.show(LISTENING)
-
-    play(scene)
+    bulb.broken = PanelError("gone")
+    player.show(READY)
+    player.replace(other)
+    player.show(LISTENING)
     assert other.shown == [(0.0, 0.0), (0.0, 1.0)]
 
 

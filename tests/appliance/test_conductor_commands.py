@@ -1,0 +1,146 @@
+"""Commands and their answers."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from flowpi.audio.utterance import PartId
+from flowpi.core.ulid import is_ulid
+from flowpi.publish.messages import Problem, Request
+from flowpi.wire.flow_messages import App, Context
+from tests.appliance.harness import ConductorHarness, starting
+from tests.waiting import ticks
+
+
+class TestCommands:
+    async def test_start_and_stop(self, harness: ConductorHarness) -> None:
+        started = await harness.record("start")
+        assert started["state"] == "recording"
+        assert is_ulid(started["utterance"])
+        assert await harness.record("stop") == {
+            "state": "finishing",
+            "utterance": started["utterance"],
+            "recorded": True,
+        }
+        assert harness.capture.log == [("begin", started["utterance"]), ("end", started["utterance"])]
+        assert harness.delivery.begun == harness.capture.utterances
+
+    async def test_each_again_changes_nothing(self, harness: ConductorHarness) -> None:
+        started = await harness.record("start")
+        assert await harness.record("start") == started
+        stopped = await harness.record("stop")
+        assert await harness.record("stop") == stopped
+        await harness.publish(harness.delivery.begun[0])
+        for action in ("stop", "cancel", "cancel"):
+            assert await harness.record(action) == {"state": "idle", "utterance": None}
+        assert len(harness.capture.log) == 2
+
+    async def test_toggle(self, harness: ConductorHarness) -> None:
+        states = [(await harness.record("toggle"))["state"] for _ in range(4)]
+        assert states == ["recording", "finishing", "recording", "finishing"]
+        assert len(harness.delivery.begun) == 2
+
+    @pytest.mark.parametrize("action", ["stop", "toggle"])
+    @pytest.mark.parametrize("on_disk", [True, False])
+    async def test_stop_is_answered_when_the_audio_is_on_the_disk_or_cannot_be(
+        self, harness: ConductorHarness, action: str, on_disk: bool
+    ) -> None:
+        harness.capture.rolling, harness.delivery.on_disk = True, None
+        await harness.record("start")
+        stopping = asyncio.create_task(harness.record(action))
+        utterance = harness.delivery.begun[0]
+        assert utterance.durable is not None
+        await ticks()
+        assert not stopping.done()  # the post-roll
+        utterance.finish(1.0)
+        await ticks()
+        assert not stopping.done()  # the disk
+        utterance.durable.set_result(on_disk)
+        assert (await stopping)["state"] == "finishing"
+
+    @pytest.mark.parametrize("finishing", [False, True])
+    async def test_cancel_forgets_what_was_said(self, harness: ConductorHarness, finishing: bool) -> None:
+        utterance_id = (await harness.record("start"))["utterance"]
+        if finishing:
+            await harness.record("stop")
+        assert await harness.record("cancel") == {"state": "idle", "utterance": None}
+        assert harness.capture.log[-1] == ("drop", utterance_id)
+        assert harness.delivery.dropped == [PartId(utterance_id)]
+        assert harness.conductor.outcomes.stats().cancelled == 1
+
+    @pytest.mark.usefixtures("jumping_clock")
+    async def test_while_it_starts_it_refuses(self) -> None:
+        async with starting() as harness:
+            for action in ("start", "toggle"):
+                problem = await harness.refused(command="record", action=action)
+                assert problem == Problem("starting", "still starting: try again in a moment")
+            assert (await harness.record("stop"))["state"] == "starting"
+
+    async def test_what_is_no_command_is_said(self, harness: ConductorHarness) -> None:
+        problem = await harness.refused(command="record", action="dance")
+        assert problem == Problem("bad_request", "action is one of: start, stop, toggle, cancel")
+        assert await harness.refused(command="record") == problem
+        problem = await harness.refused(command="x" * 1000)
+        assert problem == Problem("unknown_command", f"'{'x' * 40}' is none of: record, spool, status")
+        assert await harness.refused() == Problem("bad_request", "a request has a subscribe or a command")
+
+    async def test_status(self, harness: ConductorHarness) -> None:
+        harness.capture.gaps, harness.capture.lost_frames = 2, 1600
+        utterance_id = (await harness.record("start"))["utterance"]
+        answer = await harness.commands.carry_out(Request(command="status"))
+        status = msgspec.to_builtins(answer)["status"]
+        assert status["state"]["state"] == "recording"
+        assert status["state"]["utterance"] == utterance_id
+        assert (status["stats"]["dictations"], status["stats"]["gaps"], status["stats"]["lost_ms"]) == (1, 2, 100)
+
+
+class TestContext:
+    async def test_it_goes_with_this_dictation_only(self, harness: ConductorHarness) -> None:
+        await harness.record("start", context={"app": {"name": "Notes"}})
+        await harness.tap()
+        await asyncio.sleep(1)
+        harness.press()
+        contexts = [utterance.about.context for utterance in harness.delivery.begun]
+        assert contexts == [Context(app=App(name="Notes")), Context()]
+
+    @pytest.mark.parametrize(
+        ("context", "message"),
+        [
+            ([1], "context: Expected `object`, got `array`"),
+            ({"ap": {}}, "context: Object contains unknown field `ap`"),
+            ({"app": {"type": "mail"}}, "context.app.type: Invalid enum value 'mail'"),
+            ({"dictionary_context": "Gabapentin"}, "context.dictionary_context: Expected `array`, got `str`"),
+            ({"screenshot": "not base64"}, "context.screenshot: Invalid base64 encoded string"),
+        ],
+    )
+    async def test_one_that_the_service_does_not_know_is_refused(
+        self, harness: ConductorHarness, context: Any, message: str
+    ) -> None:
+        problem = await harness.refused(command="record", action="start", context=context)
+        assert problem == Problem("bad_request", message)
+        assert harness.capture.log == []
+
+    async def test_a_picture_comes_as_base64(self, harness: ConductorHarness) -> None:
+        await harness.record("start", context={"screenshot": "AAEC"})
+        (utterance,) = harness.delivery.begun
+        assert utterance.about.context.screenshot == b"\0\1\2"
+
+
+async def test_quiet_waits_for_the_end_of_what_is_said(harness: ConductorHarness) -> None:
+    await harness.conductor.quiet()
+    harness.capture.rolling = True
+    await harness.record("start")
+    quiet = asyncio.create_task(harness.conductor.quiet())
+    harness.conductor.edge(True, harness.loop.time())
+    await ticks()
+    assert not quiet.done()
+    harness.capture.utterances[0].finish(1.0)
+    await quiet
+
+
+async def test_who_comes_late_finds_state_and_stats(harness: ConductorHarness) -> None:
+    retained: list[str] = []
+    harness.hub.subscribe(["#"], lambda message, _: retained.append(message.topic))
+    assert retained == ["state", "stats"]
