@@ -69,9 +69,9 @@ def test_a_text_is_in_the_file_once_wherever_the_link_breaks_and_the_daemon_stop
 
     async def turns_of(script: Script, harness: ApplianceHarness) -> int:
         """How many turns of the loop it takes from the press until all is done."""
-        async with FakeBackend([script, works]) as backend:
-            link = FlowBackend("house", FlowSettings(backend.url), Context(), Patience())
-            async with harness.life(link, retry_s=lambda failures: 0.0) as delivery:
+        async with FakeBackend([script, works]) as service:
+            backend = FlowBackend("house", FlowSettings(service.url), Context(), Patience())
+            async with harness.life(backend, retry_s=lambda failures: 0.0) as delivery:
                 await speak(delivery, beginning(ulid(1)), SOUND)
                 turns = 0
                 while harness.files() or not harness.lines():
@@ -81,12 +81,12 @@ def test_a_text_is_in_the_file_once_wherever_the_link_breaks_and_the_daemon_stop
 
     async def stopped(script: Script, harness: ApplianceHarness, lines: int, turns: int, kill: bool) -> None:
         """Stopped so many turns after so many lines are in the file; `kill`: with no time for anything."""
-        async with FakeBackend([script, works]) as backend:
-            link = FlowBackend("house", FlowSettings(backend.url), Context(), Patience())
+        async with FakeBackend([script, works]) as service:
+            backend = FlowBackend("house", FlowSettings(service.url), Context(), Patience())
 
             def make(spool: Spool) -> Delivery:
-                backends = BackendChain([link], max_failures=1_000_000)
-                return Delivery(backends, spool, harness, retry_s=lambda failures: 0.0)
+                chain = BackendChain([backend], max_failures=1_000_000)
+                return Delivery(chain, spool, harness, retry_s=lambda failures: 0.0)
 
             delivery, spool = await harness.open(make)
             utterance = beginning(ulid(1))
@@ -107,7 +107,7 @@ def test_a_text_is_in_the_file_once_wherever_the_link_breaks_and_the_daemon_stop
             ends["recorded"] += recorded
             if recorded:
                 assert harness.lines() or harness.files()
-            await lives_on(harness, backend)
+            await lives_on(harness, service)
         assert len(harness.lines()) <= 1
         if kill and not recorded:
             return
