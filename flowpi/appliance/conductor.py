@@ -46,6 +46,7 @@ from flowpi.core.events import (
 )
 from flowpi.core.faults import MICROPHONE, MUTED, SILENCE, SPOOL
 from flowpi.core.gestures import Gesture, GestureKind, Gestures
+from flowpi.core.hints import Hints
 from flowpi.core.indicator import light, moment
 from flowpi.core.lights import KEPT, STARTED, Pattern
 from flowpi.core.ulid import UlidFactory
@@ -56,7 +57,6 @@ from flowpi.panel.led import LedPlayer
 from flowpi.publish import messages
 from flowpi.publish.files import TextLog
 from flowpi.publish.hub import Hub
-from flowpi.wire.flow_messages import Context
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ NO_NOISE = (
     "the microphone gives digital silence, without even noise: look for a mute switch, a loose cable, "
     "an input gain of zero, or a wrong audio.channel"
 )
-NOTHING = Context()
+NOTHING = Hints()
 
 NO_ROOM = "neither disk nor memory has room for more: free some space, or see `flowpi spool list`"
 
@@ -103,7 +103,7 @@ class Conductor:
         self._gesture_timer: asyncio.TimerHandle | None = None
         self.look: Callable[[], bool | None] = lambda: None
         """What the button's contact says now: see `flowpi.panel.button.Button.is_pressed`."""
-        self._context = NOTHING
+        self._hints = NOTHING
         """Of the event that is being worked off."""
         self._refusal: Refuse | None = None
         self._moment: Pattern | None = None
@@ -150,15 +150,15 @@ class Conductor:
 
     # Events.
 
-    def handle(self, event: Event, at: float | None = None, context: Context = NOTHING) -> Refuse | None:
+    def handle(self, event: Event, at: float | None = None, hints: Hints = NOTHING) -> Refuse | None:
         """Work off an event and all that follows from it. Returns why it was refused.
 
-        `at`: when it happened. `context`: goes with the utterance that it begins.
+        `at`: when it happened. `hints`: go with the utterance that it begins.
         """
         self._events.append((event, self._loop.time() if at is None else at))
         if self._working:
             return None
-        self._working, self._refusal, self._context = True, None, context
+        self._working, self._refusal, self._hints = True, None, hints
         try:
             while self._events:
                 event, at = self._events.popleft()
@@ -263,7 +263,7 @@ class Conductor:
             self._refuse(Refuse(SPOOL, NO_ROOM), at)
             return
         started_at = time.time() - (self._loop.time() - at)  # of the press, not of its handling
-        utterance = Utterance(About(utterance_id, started_at, context=self._context))
+        utterance = Utterance(About(utterance_id, started_at, hints=self._hints))
         try:
             self.capture.begin(utterance, at)
         except MicrophoneError as error:
@@ -291,7 +291,7 @@ class Conductor:
             self._events.append((StopCommanded(), self._loop.time()))
             return
         for utterance in self.outcomes.parts(utterance_id)[-1:]:
-            about = About(utterance_id, time.time(), part, utterance.about.context)
+            about = About(utterance_id, time.time(), part, utterance.about.hints)
             following = Utterance(about)
             self.capture.go_on(utterance, following, by, partial(self._part_begun, following))
 

@@ -10,10 +10,10 @@ from flowpi.appliance.spool_requests import SpoolRequests, choose
 from flowpi.core.appliance import Finishing, Recording
 from flowpi.core.errors import SpoolError
 from flowpi.core.events import CancelCommanded, Event, StartCommanded, StopCommanded, ToggleCommanded
+from flowpi.core.hints import Hints
 from flowpi.publish.files import TextLog
 from flowpi.publish.messages import Problem, Request, Spooled
 from flowpi.spool.spool import Spool
-from flowpi.wire.flow_messages import Context
 
 MAX_LISTED = 500
 """In one answer, which must fit into a client's queue."""
@@ -56,12 +56,12 @@ class RequestHandler:
             case _:
                 return Problem("bad_request", "action is one of: start, stop, toggle, cancel")
         try:
-            context = msgspec.convert(request.context or {}, Context)
+            hints = msgspec.convert(request.context or {}, Hints)
         except msgspec.ValidationError as error:
             what, _, path = str(error).partition(" - at `$")
             return Problem("bad_request", f"context{path.rstrip('`')}: {what[:200]}")
         before = conductor.state
-        if (refused := conductor.handle(event, context=context)) is not None:
+        if (refused := conductor.handle(event, hints=hints)) is not None:
             return Problem(refused.code, refused.message)
         after = conductor.state
         more = {}

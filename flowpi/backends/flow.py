@@ -15,6 +15,7 @@ from flowpi.backends.warmup import WarmUp
 from flowpi.config.schema import FlowSettings
 from flowpi.core.errors import AnsweredInText, BackendError
 from flowpi.core.failover import concerns_key
+from flowpi.core.hints import Hints
 from flowpi.wire.codec import Encoding
 from flowpi.wire.flow import FlowClient
 from flowpi.wire.flow_messages import Context
@@ -28,13 +29,13 @@ class FlowBackend:
     """A backend that speaks Flow. One object a backend: it remembers a server that answers only in JSON."""
 
     def __init__(
-        self, name: str, settings: FlowSettings, context: Context, patience: Patience, client_id: str = "flowpi"
+        self, name: str, settings: FlowSettings, hints: Hints, patience: Patience, client_id: str = "flowpi"
     ) -> None:
-        """`context`: sent with every dictation. `client_id`: what this appliance calls itself to get a token."""
+        """`hints`: sent with every dictation. `client_id`: what this appliance calls itself to get a token."""
         self.name = name
         self.encoding = Encoding(settings.encoding)
         self._settings = settings
-        self._context = context
+        self._hints = hints
         self._transport = Transport(name, patience, settings.ca_file)
         self._patience = patience
         self._key = self._make_key(client_id)
@@ -48,7 +49,7 @@ class FlowBackend:
     ) -> FinalText:
         self._warm_up.dictation_began()
         key = await self._key.get()
-        client = self._client(key, utterance.about.context)
+        client = self._client(key, utterance.about.hints)
         try:
             with masked(key):
                 socket = await self._connect(client, key)
@@ -64,7 +65,7 @@ class FlowBackend:
 
     async def probe(self) -> None:
         key = await self._key.get()
-        client = self._client(key, Context())
+        client = self._client(key, Hints())
         try:
             with masked(key):
                 socket = await self._connect(client, key)
@@ -86,12 +87,12 @@ class FlowBackend:
         await self._warm_up.close()
         await self._transport.close()
 
-    def _client(self, key: str | None, context: Context) -> FlowClient:
+    def _client(self, key: str | None, hints: Hints) -> FlowClient:
         return FlowClient(
             encoding=self.encoding,
             access_token=key,
             language=list(self._settings.language),
-            context=context.over(self._context),
+            context=Context.of(hints.over(self._hints)),
             packet_ms=self._settings.packet_ms,
             wav=self._settings.audio == "wav",
         )

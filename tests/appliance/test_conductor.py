@@ -21,6 +21,7 @@ from flowpi.core.errors import MicrophoneError, PanelError, SpoolError
 from flowpi.core.events import StopCommanded
 from flowpi.core.faults import LED
 from flowpi.core.gestures import Gestures
+from flowpi.core.hints import Hints, TargetApp
 from flowpi.core.indicator import light
 from flowpi.core.lights import (
     DELIVERED,
@@ -41,7 +42,6 @@ from flowpi.panel.led import LedPlayer, RecordingLed
 from flowpi.publish.hub import Hub, Message
 from flowpi.publish.messages import Final, Problem, Request
 from flowpi.spool.spool import Spool
-from flowpi.wire.flow_messages import App, Context
 from flowpi.wire.roles import FinalText, PartialText
 from tests import clock
 from tests.sound import noise, spoken, ulid
@@ -358,8 +358,8 @@ class TestContext:
             await harness.tap()
             await asyncio.sleep(1)
             harness.press()
-            contexts = [utterance.about.context for utterance in harness.delivery.begun]
-            assert contexts == [Context(app=App(name="Notes")), Context()]
+            hints = [utterance.about.hints for utterance in harness.delivery.begun]
+            assert hints == [Hints(app=TargetApp(name="Notes")), Hints()]
 
         stage(scene)
 
@@ -385,7 +385,7 @@ class TestContext:
         async def scene(harness: ConductorHarness) -> None:
             await harness.record("start", context={"screenshot": "AAEC"})
             (utterance,) = harness.delivery.begun
-            assert utterance.about.context.screenshot == b"\0\1\2"
+            assert utterance.about.hints.screenshot == b"\0\1\2"
 
         stage(scene)
 

@@ -27,7 +27,7 @@ from flowpi.backends.suki import SukiBackend
 from flowpi.backends.transport import Patience
 from flowpi.config.schema import FlowSettings, Secret, SukiSettings
 from flowpi.core.errors import BackendError
-from flowpi.wire.flow_messages import Context
+from flowpi.core.hints import Hints
 from tests.backends.fake_backend import FakeBackend
 from tests.sound import noise, spoken
 
@@ -93,7 +93,7 @@ def backend_at(url: str, dialect: Dialect, patience: Patience = PATIENCE) -> Bac
     if dialect == "suki":
         backend = SukiSettings(partner_id="p", partner_token=Secret("literal", "partner-token"), url=url)
         return SukiBackend(name, backend, patience)
-    return FlowBackend(name, FlowSettings(url.replace("http", "ws"), encoding=dialect), Context(), patience)
+    return FlowBackend(name, FlowSettings(url.replace("http", "ws"), encoding=dialect), Hints(), patience)
 
 
 async def attempt(url: str, dialect: Dialect) -> tuple[str, float]:

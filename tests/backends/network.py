@@ -20,7 +20,7 @@ from flowpi.backends.result import Timings
 from flowpi.backends.transport import Patience
 from flowpi.config.schema import Config, DictationSettings, FlowSettings
 from flowpi.core.errors import BackendError
-from flowpi.wire.flow_messages import Context
+from flowpi.core.hints import Hints
 from tests.backends.fake_backend import Call, FakeBackend
 from tests.sound import beginning, noise, spoken
 
@@ -128,7 +128,7 @@ async def attempt(
     url: str, utterance: Utterance, patience: Patience | None = None, during: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
     """What a delivery to `url` ends with; `ticks`: how often the loop could do something else meanwhile."""
-    backend = FlowBackend("house", FlowSettings(url), Context(), patience or Patience())
+    backend = FlowBackend("house", FlowSettings(url), Hints(), patience or Patience())
     ticks = 0
 
     async def tick() -> None:

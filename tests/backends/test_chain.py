@@ -25,7 +25,7 @@ from flowpi.core.errors import (
     NoText,
     ProtocolError,
 )
-from flowpi.wire.flow_messages import Context
+from flowpi.core.hints import Hints
 from flowpi.wire.roles import FinalText, PartialText
 from tests import clock
 from tests.backends.fake_backend import Call, FakeBackend
@@ -260,16 +260,16 @@ class TestAnotherKey:
             FlowSettings("ws://x/ws", api_key=secret),
             FlowSettings("ws://x/ws", token=TokenSettings(url="http://x/", api_key=secret)),
         ]
-        backends: list[Backend] = [FlowBackend("cloud", flow, Context(), Patience()) for flow in flows]
+        backends: list[Backend] = [FlowBackend("cloud", flow, Hints(), Patience()) for flow in flows]
         suki = SukiSettings(partner_id="p", partner_token=secret, url="http://x/")
         backends.append(SukiBackend("clinic", suki, Patience()))
         for content in (None, "old", "new"):
             if content is not None:
                 file.write_text(content)
             assert [backend.user_key() for backend in backends] == [content] * 4
-        assert FlowBackend("house", FlowSettings("ws://x/ws"), Context(), Patience()).user_key() is None
+        assert FlowBackend("house", FlowSettings("ws://x/ws"), Hints(), Patience()).user_key() is None
         command = FlowSettings("ws://x/ws", token=TokenSettings(command=("true",)))
-        assert FlowBackend("house", command, Context(), Patience()).user_key() is None
+        assert FlowBackend("house", command, Hints(), Patience()).user_key() is None
 
     @pytest.mark.parametrize("error", [HttpError("no", status=401), CredentialError("there is no key")])
     def test_a_mended_key_is_used_in_the_next_dictation(self, error: BackendError) -> None:
@@ -357,7 +357,7 @@ class TestAnAnswerThatComesLate:
 
         async with FakeBackend([late]) as one, FakeBackend([second]) as other:
             backends = [
-                FlowBackend(name, FlowSettings(url), Context(), Patience(final_s=0.2))
+                FlowBackend(name, FlowSettings(url), Hints(), Patience(final_s=0.2))
                 for name, url in (("first", one.url), ("second", other.url))
             ]
             chain = BackendChain(backends)

@@ -9,7 +9,7 @@ from flowpi.backends.chain import BackendChain
 from flowpi.backends.flow import FlowBackend
 from flowpi.backends.transport import Patience
 from flowpi.config.schema import FlowSettings
-from flowpi.wire.flow_messages import Context
+from flowpi.core.hints import Hints
 from tests.backends.fake_backend import Call, FakeBackend, hangs_up
 from tests.delivery.test_delivery import DeliveryHarness, make_backend, speak
 from tests.sound import echo, ulid
@@ -48,7 +48,7 @@ async def test_the_old_ones_are_closed_when_their_attempts_are_over(harness: Del
 
     go_on = asyncio.Event()
     async with FakeBackend([hangs_up, waits] if late else [waits]) as service, FakeBackend() as other:
-        backend = Closing("house", FlowSettings(service.url), Context(), Patience())
+        backend = Closing("house", FlowSettings(service.url), Hints(), Patience())
         async with harness.life(backend) as delivery:
             speak(delivery)
             call = await service.called(2 if late else 1)
@@ -72,7 +72,7 @@ async def test_the_end_waits_for_those_that_are_being_closed(harness: DeliveryHa
             self.closed = True
 
     async with FakeBackend() as service:
-        backend = Slow("house", FlowSettings(service.url), Context(), Patience())
+        backend = Slow("house", FlowSettings(service.url), Hints(), Patience())
         async with harness.life(backend) as delivery:
             delivery.use(BackendChain([make_backend(service.url, "other")]))
         assert backend.closed

@@ -26,9 +26,9 @@ from flowpi.core.errors import (
     TlsError,
 )
 from flowpi.core.failover import Verdict, condemns_utterance, verdict
+from flowpi.core.hints import Hints
 from flowpi.delivery.delivery import Delivery
 from flowpi.spool.spool import Spool
-from flowpi.wire.flow_messages import Context
 from flowpi.wire.roles import FinalText, PartialText
 from tests import clock
 from tests.backends.fake_backend import Call, FakeBackend, Script, works
@@ -271,7 +271,7 @@ async def test_an_expired_token_costs_one_new_one_and_no_audio(
     harness: DeliveryHarness, after: int, code: int | None
 ) -> None:
     async with FakeBackend([knows("new", after=after, code=code)]) as service, desk_with("old", "new") as (desk, url):
-        backend = FlowBackend("cloud", FlowSettings(service.url, token=TokenSettings(url=url)), Context(), Patience())
+        backend = FlowBackend("cloud", FlowSettings(service.url, token=TokenSettings(url=url)), Hints(), Patience())
         async with harness.life(backend, pause_s=3600) as delivery:
             speak(delivery, pcm=SOUND)
             await harness.audience.hears("delivered", ulid(1))
@@ -284,7 +284,7 @@ async def test_an_expired_token_costs_one_new_one_and_no_audio(
 async def test_a_token_that_is_refused_at_the_door(harness: DeliveryHarness) -> None:
     async with FakeBackend() as service, desk_with("old", "new") as (desk, url):
         service.statuses = [401]
-        backend = FlowBackend("cloud", FlowSettings(service.url, token=TokenSettings(url=url)), Context(), Patience())
+        backend = FlowBackend("cloud", FlowSettings(service.url, token=TokenSettings(url=url)), Hints(), Patience())
         async with harness.life(backend, pause_s=3600) as delivery:
             speak(delivery, pcm=SOUND)
             await harness.audience.hears("delivered", ulid(1))
@@ -294,7 +294,7 @@ async def test_a_token_that_is_refused_at_the_door(harness: DeliveryHarness) -> 
 
 async def test_a_service_that_likes_no_token_is_not_asked_again_and_again(harness: DeliveryHarness) -> None:
     async with FakeBackend(status=401) as service, desk_with("a", "b") as (desk, url):
-        backend = FlowBackend("cloud", FlowSettings(service.url, token=TokenSettings(url=url)), Context(), Patience())
+        backend = FlowBackend("cloud", FlowSettings(service.url, token=TokenSettings(url=url)), Hints(), Patience())
         async with harness.life(backend) as delivery:
             for number in range(1, 6):
                 speak(delivery, ulid(number), SOUND)
@@ -315,7 +315,7 @@ async def test_a_rotated_credential_is_used_at_once(harness: DeliveryHarness, tm
 
     async with FakeBackend([rotates, knows("new")]) as service:
         config = FlowSettings(service.url, client_key=Secret("file", str(file)))
-        async with harness.life(FlowBackend("cloud", config, Context(), Patience()), pause_s=3600) as delivery:
+        async with harness.life(FlowBackend("cloud", config, Hints(), Patience()), pause_s=3600) as delivery:
             speak(delivery, pcm=SOUND)
             await harness.audience.hears("delivered", ulid(1))
         assert len(service.calls) == 2
@@ -329,7 +329,7 @@ async def test_a_mended_key_is_used_by_the_next_dictation_also_where_another_bac
     file.write_text("wrong")
     async with FakeBackend([knows("right", after=1, code=4001)]) as service, FakeBackend() as other:
         config = FlowSettings(service.url, client_key=Secret("file", str(file)))
-        cloud = FlowBackend("cloud", config, Context(), Patience())
+        cloud = FlowBackend("cloud", config, Hints(), Patience())
         async with harness.life(cloud, make_backend(other.url), pause_s=3600) as delivery:
             for number in (1, 2):
                 speak(delivery, ulid(number), SOUND)
@@ -346,7 +346,7 @@ async def test_a_server_that_restarts_and_knows_no_old_token(harness: DeliveryHa
     """The connection breaks, and the next one is refused: one new token, and the text at once."""
     async with FakeBackend([closes(None, 7), works]) as service, desk_with("old", "new") as (desk, url):
         service.statuses = [0, 401]
-        backend = FlowBackend("cloud", FlowSettings(service.url, token=TokenSettings(url=url)), Context(), Patience())
+        backend = FlowBackend("cloud", FlowSettings(service.url, token=TokenSettings(url=url)), Hints(), Patience())
         async with harness.life(backend, pause_s=3600) as delivery:
             speak(delivery, pcm=SOUND)
             await harness.audience.hears("text", ulid(1), "cloud")
@@ -359,7 +359,7 @@ async def test_a_mended_key_is_used_by_the_next_dictation(harness: DeliveryHarne
     file.write_text("wrong")
     async with FakeBackend([knows("right", after=1, code=4001)]) as service:
         config = FlowSettings(service.url, api_key=Secret("file", str(file)))
-        async with harness.life(FlowBackend("cloud", config, Context(), Patience()), pause_s=3600) as delivery:
+        async with harness.life(FlowBackend("cloud", config, Hints(), Patience()), pause_s=3600) as delivery:
             speak(delivery, ulid(1), SOUND)
             await harness.audience.until(lambda: delivery.spooled)
             assert len(service.calls) == 1

@@ -21,9 +21,9 @@ from flowpi.core.errors import (
     RefusedError,
 )
 from flowpi.core.failover import concerns_utterance
+from flowpi.core.hints import Hints, TargetApp
 from flowpi.server.app import Server
 from flowpi.server.engines import EchoEngine
-from flowpi.wire.flow_messages import App, Context
 from flowpi.wire.roles import FinalText, PartialText
 from tests.backends.fake_backend import (
     Call,
@@ -53,7 +53,7 @@ PATIENT = Patience()
 HASTY = Patience(connect_s=0.2, auth_s=0.2, send_s=0.2, final_s=0.2, close_s=0.2)
 
 
-CONFIGURED = Context(app=App(name="flowpi", type="other"), user_last_name="L.")
+CONFIGURED = Hints(app=TargetApp(name="flowpi", kind="other"), last_name="L.")
 
 
 def make_backend(url: str, patience: Patience = PATIENT, **options: Any) -> FlowBackend:
@@ -124,7 +124,7 @@ async def test_what_the_session_is_opened_with() -> None:
     key = Secret("literal", "s3cret & more")
     async with FakeBackend() as service:
         backend = make_backend(service.url, client_key=key, language=("de-AT", "EN", "de"))
-        about = About(ID, 0.0, context=Context(app=App(name="Notes"), user_first_name="Ada"))
+        about = About(ID, 0.0, hints=Hints(app=TargetApp(name="Notes"), first_name="Ada"))
         await transcribe(backend, Utterance(about, pcm=SOUND, complete=True))
         call = service.calls[0]
         assert call.path == "/ws?client_key=Bearer%20s3cret%20%26%20more"

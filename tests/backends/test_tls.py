@@ -16,7 +16,7 @@ from flowpi.backends.transport import Patience, Transport
 from flowpi.config.schema import FlowSettings, Secret
 from flowpi.core.errors import BackendError, HttpError, LinkError, NotReached, TlsError
 from flowpi.core.failover import Verdict, verdict
-from flowpi.wire.flow_messages import Context
+from flowpi.core.hints import Hints
 from flowpi.wire.roles import FinalText
 from tests.backends.fake_backend import FakeBackend
 from tests.sound import echo, noise, spoken
@@ -100,7 +100,7 @@ async def transcribe(port: int, ca_file: Path | None = None, scheme: str = "wss"
         client_key=Secret("literal", KEY),
         ca_file=str(ca_file) if ca_file else None,
     )
-    backend = FlowBackend("cloud", settings, Context(), Patience(connect_s=5))
+    backend = FlowBackend("cloud", settings, Hints(), Patience(connect_s=5))
     try:
         return await backend.transcribe(spoken(SOUND), lambda partial: None, Timings())
     finally:

@@ -14,9 +14,9 @@ from flowpi.backends.result import Timings
 from flowpi.backends.transport import Patience
 from flowpi.config.schema import FlowSettings
 from flowpi.core.errors import BackendError, LinkError, SpoolError
+from flowpi.core.hints import Hints
 from flowpi.delivery.delivery import Delivery
 from flowpi.spool.spool import Spool
-from flowpi.wire.flow_messages import Context
 from flowpi.wire.roles import FinalText, PartialText
 from tests.backends.fake_backend import (
     Call,
@@ -164,7 +164,7 @@ def harness(tmp_path: Path) -> DeliveryHarness:
 
 
 def make_backend(url: str, name: str = "house") -> FlowBackend:
-    return FlowBackend(name, FlowSettings(url), Context(), Patience())
+    return FlowBackend(name, FlowSettings(url), Hints(), Patience())
 
 
 def speak(delivery: Delivery, utterance_id: str = ulid(1), pcm: bytes = SOUND, part: int = 1) -> Utterance:
@@ -289,7 +289,7 @@ class TestFailover:
                 raise ZeroDivisionError("secret words")
 
         async with FakeBackend() as service:
-            backends = Broken("broken", FlowSettings(service.url), Context(), Patience()), make_backend(service.url)
+            backends = Broken("broken", FlowSettings(service.url), Hints(), Patience()), make_backend(service.url)
             async with harness.life(*backends) as delivery:
                 utterance = speak(delivery)
                 await harness.audience.hears("text", utterance.id, "house")

@@ -11,9 +11,9 @@ from flowpi.audio.utterance import PartId
 from flowpi.backends.flow import FlowBackend
 from flowpi.backends.transport import Patience
 from flowpi.config.schema import FlowSettings
+from flowpi.core.hints import Hints
 from flowpi.delivery.delivery import Delivery
 from flowpi.spool.spool import Spool
-from flowpi.wire.flow_messages import Context
 from tests.backends.fake_backend import FakeBackend
 from tests.reliability import one_thread
 from tests.reliability.harness import ApplianceHarness, speak
@@ -25,7 +25,7 @@ PERIOD_S = 0.1
 
 
 def backend_at(port: int) -> FlowBackend:
-    return FlowBackend("house", FlowSettings(f"ws://127.0.0.1:{port}/ws"), Context(), Patience())
+    return FlowBackend("house", FlowSettings(f"ws://127.0.0.1:{port}/ws"), Hints(), Patience())
 
 
 def said(number: int) -> bytes:

@@ -14,9 +14,9 @@ from flowpi.backends.transport import Patience
 from flowpi.config.schema import FlowSettings, Secret, TokenSettings
 from flowpi.core.errors import BackendError, ClosedError, HttpError, LinkError
 from flowpi.core.failover import Verdict, verdict
+from flowpi.core.hints import Hints
 from flowpi.delivery.delivery import Delivery
 from flowpi.spool.spool import Spool
-from flowpi.wire.flow_messages import Context
 from tests import clock
 from tests.backends.fake_backend import Call, FakeBackend, works
 from tests.backends.test_failures import (
@@ -136,7 +136,7 @@ async def test_a_key_that_expires_at_any_packet_costs_one_new_one(
                 desk_with("old", "new") as (desk, url),
             ):
                 backend = FlowBackend(
-                    "cloud", FlowSettings(service.url, token=TokenSettings(url=url)), Context(), Patience()
+                    "cloud", FlowSettings(service.url, token=TokenSettings(url=url)), Hints(), Patience()
                 )
                 async with harness.life(backend, pause_s=3600) as delivery:
                     speak(delivery, pcm=SOUND)
@@ -166,7 +166,7 @@ async def test_a_key_that_is_rotated_while_one_speaks_is_used_at_once(
         harness = DeliveryHarness(tmp_path / f"{number}")
         async with FakeBackend([rotates, knows("new")]) as backend:
             config = FlowSettings(backend.url, client_key=Secret("file", str(file)))
-            async with harness.life(FlowBackend("cloud", config, Context(), Patience()), pause_s=3600) as delivery:
+            async with harness.life(FlowBackend("cloud", config, Hints(), Patience()), pause_s=3600) as delivery:
                 speak(delivery, pcm=SOUND)
                 await harness.audience.hears("delivered", ulid(1))
             assert len(backend.calls) == 2
