@@ -48,6 +48,7 @@ from flowpi.core.events import (
 )
 from flowpi.core.faults import MICROPHONE, SPOOL
 from flowpi.core.gestures import Gesture, GestureKind, Gestures
+from flowpi.core.hints import Hints
 from flowpi.core.indicator import light, moment
 from flowpi.core.lights import KEPT, STARTED, Pattern
 from flowpi.core.ulid import UlidFactory
@@ -56,11 +57,10 @@ from flowpi.host.logfields import fields
 from flowpi.panel.led import LedPlayer
 from flowpi.publish import messages
 from flowpi.publish.hub import Hub
-from flowpi.wire.flow_messages import Context
 
 log = logging.getLogger(__name__)
 
-NOTHING = Context()
+NOTHING = Hints()
 
 NO_ROOM = "neither disk nor memory has room for more: free some space, or see `flowpi spool list`"
 
@@ -134,8 +134,8 @@ class Conductor:
         self._shown: tuple[Any, ...] = ()
         self._deadline: asyncio.TimerHandle | None = None
         self._gesture_timer: asyncio.TimerHandle | None = None
-        self._context = NOTHING
-        """The context of the command that is being handled."""
+        self._hints = NOTHING
+        """The hints of the command that is being handled."""
         self._refusal: Refuse | None = None
         self._moment: Pattern | None = None
         """The pattern to show once, before the lasting one."""
@@ -177,14 +177,14 @@ class Conductor:
 
     # What the user does.
 
-    def command(self, event: Event, at: float | None = None, context: Context = NOTHING) -> Refuse | None:
+    def command(self, event: Event, at: float | None = None, hints: Hints = NOTHING) -> Refuse | None:
         """Handle an event that a person caused, and all that follows from it. Return why it was refused, if it was.
 
         Args:
             at: when it happened; None for now.
-            context: goes with the utterance that the event begins.
+            hints: go with the utterance that the event begins.
         """
-        self._refusal, self._context = None, context
+        self._refusal, self._hints = None, hints
         self._inbox.post(event, at)
         return self._refusal
 
@@ -243,7 +243,7 @@ class Conductor:
             self._refuse(Refuse(SPOOL, NO_ROOM), at)
             return
         started_at = time.time() - (self._loop.time() - at)  # of the press, not of its handling
-        utterance = Utterance(About(utterance_id, started_at, context=self._context))
+        utterance = Utterance(About(utterance_id, started_at, hints=self._hints))
         try:
             self._microphone.begin(utterance, at)
         except MicrophoneError as error:
@@ -271,7 +271,7 @@ class Conductor:
             self._inbox.post(StopCommanded())
             return
         for utterance in self._utterances.parts(utterance_id)[-1:]:
-            about = About(utterance_id, time.time(), part, utterance.about.context)
+            about = About(utterance_id, time.time(), part, utterance.about.hints)
             following = Utterance(about)
             self._microphone.go_on(utterance, following, by, partial(self._part_begun, following))
 

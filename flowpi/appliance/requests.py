@@ -13,9 +13,9 @@ from flowpi.appliance.utterances import Utterances
 from flowpi.core.appliance import Finishing, Recording
 from flowpi.core.errors import SpoolError
 from flowpi.core.events import CancelCommanded, Event, StartCommanded, StopCommanded, ToggleCommanded
+from flowpi.core.hints import Hints
 from flowpi.host.logfields import fields
 from flowpi.publish.messages import BacklogPayload, Problem, Request, Spooled, moment
-from flowpi.wire.flow_messages import Context
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +69,12 @@ class RequestHandler:
             case _:
                 return Problem("bad_request", "action is one of: start, stop, toggle, cancel")
         try:
-            context = msgspec.convert(request.context or {}, Context)
+            hints = msgspec.convert(request.context or {}, Hints)
         except msgspec.ValidationError as error:
             what, _, path = str(error).partition(" - at `$")
             return Problem("bad_request", f"context{path.rstrip('`')}: {what[:200]}")
         before = conductor.state
-        if (refused := conductor.command(event, context=context)) is not None:
+        if (refused := conductor.command(event, hints=hints)) is not None:
             return Problem(refused.code, refused.message)
         after = conductor.state
         more = {}

@@ -7,12 +7,12 @@ until the log is complete. The spool is a reader too. All of it happens on the e
 import asyncio
 from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from flowpi.core.hints import Hints
 from flowpi.core.ulid import is_ulid
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.silence import is_constant
-from flowpi.wire.flow_messages import Context
 
 SILENT_S = 1.0
 """Less than that of digital silence proves nothing: some microphones begin with it."""
@@ -43,13 +43,13 @@ class PartId(NamedTuple):
 class About(Struct, frozen=True):
     """What is known of an utterance when it begins.
 
-    `id`: a ULID. `started_at`: Unix seconds of the press. `context`: sent with this dictation, over the configured one.
+    `id`: a ULID. `started_at`: Unix seconds of the press. `hints`: for this dictation, over the configured ones.
     """
 
     id: str
     started_at: float
     part: int = 1
-    context: Context = Context()
+    hints: Hints = field(default=Hints(), name="context")
 
 
 class Utterance:

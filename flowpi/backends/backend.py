@@ -23,7 +23,7 @@ class Backend(Protocol):
     def start(self) -> None:
         """Get what can be had before the first press: keys, sessions. In the background."""
 
-    async def deliver(
+    async def transcribe(
         self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
     ) -> FinalText:
         """Get the text. The connection is closed behind it, or behind an error, and nobody waits for that.
@@ -39,7 +39,7 @@ class Backend(Protocol):
             BackendError: that a dictation would end with.
         """
 
-    def owners_key(self) -> str | None:
+    def user_key(self) -> str | None:
         """The secret that its owner set, or that gets it a key, as it is now; None if there is none."""
 
     async def close(self) -> None:

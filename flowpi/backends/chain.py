@@ -49,20 +49,20 @@ class BackendChain:
     """Best first. Never empty.
 
     Attributes:
-        links: one a backend, best first.
+        backends: one a backend, best first.
     """
 
     def __init__(
         self,
-        links: Sequence[Backend],
+        backends: Sequence[Backend],
         *,
         max_failures: int = MAX_FAILURES,
         probe_s: Callable[[int], float] = retry_s,
     ) -> None:
         """`max_failures`: of one backend in a row within a minute; then it has a rest. `probe_s`: how long to wait
         before a probe, after so many failures in a row."""
-        self.links = links
-        self._health = {link.name: Health(max_failures) for link in links}
+        self.backends = backends
+        self._health = {backend.name: Health(max_failures) for backend in backends}
         self._keys: dict[str, str | None] = {}
         """Of those that failed for want of a key: their owner's key at that time."""
         self._probe_s = probe_s
@@ -85,8 +85,8 @@ class BackendChain:
         `on_well` is told when a probe shows that a backend works again.
         """
         self._on_well = on_well
-        for link in self.links:
-            link.start()
+        for backend in self.backends:
+            backend.start()
 
     async def text_of(
         self, utterance: Utterance, on_partial: Heard, on_failed: Failed = lambda error: None
@@ -99,7 +99,7 @@ class BackendChain:
             BackendError: no backend gave a text; the reason of the last one that was asked.
         """
         if utterance.complete and not utterance.length:
-            return FinalText("", None), self.links[0].name, Timings()
+            return FinalText("", None), self.backends[0].name, Timings()
         self._rounds += 1
         self._idle.clear()
         try:
@@ -123,19 +123,19 @@ class BackendChain:
     async def close(self) -> None:
         """End what `start` began, and wait for connections that are still being closed."""
         await self._end_probing()
-        for link in self.links:
-            await link.close()
+        for backend in self.backends:
+            await backend.close()
 
     async def _round(
         self, utterance: Utterance, on_partial: Heard, on_failed: Failed
     ) -> tuple[FinalText, str, Timings]:
         self._welcome_other_keys()
         last: BackendError | None = None
-        for link in sorted(self.links, key=lambda link: self._health[link.name].failing):
-            if self._health[link.name].rests(asyncio.get_running_loop().time()):
+        for backend in sorted(self.backends, key=lambda backend: self._health[backend.name].failing):
+            if self._health[backend.name].rests(asyncio.get_running_loop().time()):
                 continue
             try:
-                return await self._text_from(link, utterance, on_partial)
+                return await self._text_from(backend, utterance, on_partial)
             except BackendError as error:
                 on_failed(error)
                 last = error
@@ -146,28 +146,29 @@ class BackendChain:
 
     def _welcome_other_keys(self) -> None:
         """Who has just mended a key and dictates expects it to be used: that need not wait for the next probe."""
-        for link in self.links:
-            health = self._health[link.name]
-            if health.wants_key and link.owners_key() != self._keys[link.name]:
+        for backend in self.backends:
+            health = self._health[backend.name]
+            if health.wants_key and backend.user_key() != self._keys[backend.name]:
                 health.probed()
                 health.end_rest()
 
     async def _text_from(
-        self, link: Backend, utterance: Utterance, on_partial: Heard
+        self, backend: Backend, utterance: Utterance, on_partial: Heard
     ) -> tuple[FinalText, str, Timings]:
-        async def deliver() -> tuple[FinalText, Timings]:
+        async def transcribe() -> tuple[FinalText, Timings]:
             timings = Timings()  # of this connection alone
-            return await link.deliver(utterance, lambda partial: on_partial(partial, link.name), timings), timings
+            text = await backend.transcribe(utterance, lambda partial: on_partial(partial, backend.name), timings)
+            return text, timings
 
-        text, timings = await self._contact(link, deliver, utterance.id)
-        self._health[link.name].answered()
-        if probing := self._probing.pop(link.name, None):
+        text, timings = await self._contact(backend, transcribe, utterance.id)
+        self._health[backend.name].answered()
+        if probing := self._probing.pop(backend.name, None):
             probing.cancel()
-        return text, link.name, timings
+        return text, backend.name, timings
 
-    async def _contact(self, link: Backend, action: Callable[[], Awaitable[T]], what: str) -> T:
+    async def _contact(self, backend: Backend, action: Callable[[], Awaitable[T]], what: str) -> T:
         """Raises BackendError. Again at once where that may help: see `Verdict.RETRY_NOW`."""
-        health, loop = self._health[link.name], asyncio.get_running_loop()
+        health, loop = self._health[backend.name], asyncio.get_running_loop()
         healed = False
         while True:
             try:
@@ -180,36 +181,37 @@ class BackendChain:
                     again = what != PROBE and health.may_retry(loop.time())
                 if not again:
                     error.healed = False  # another key did not help
-                self._failed(link, what, error)
+                self._failed(backend, what, error)
                 if not again:
                     raise
             except Exception as error:  # a bug here must not end the service of all that was said
-                log.exception("%s: the attempt on backend %r failed", what, link.name, extra=_about(what, link))
-                raise BackendError(f"the attempt on backend {link.name!r} failed ({type(error).__name__})") from error
+                name = backend.name
+                log.exception("%s: the attempt on backend %r failed", what, name, extra=_about(what, backend))
+                raise BackendError(f"the attempt on backend {name!r} failed ({type(error).__name__})") from error
 
-    def _failed(self, link: Backend, what: str, error: BackendError) -> None:
-        health = self._health[link.name]
+    def _failed(self, backend: Backend, what: str, error: BackendError) -> None:
+        health = self._health[backend.name]
         # The first failure of a streak is news, and the last backend's is the caller's to tell.
-        told = health.error is not None or link is self.links[-1]
-        log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", what, error, extra=_about(what, link))
+        told = health.error is not None or backend is self.backends[-1]
+        log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", what, error, extra=_about(what, backend))
         health.failed(error, asyncio.get_running_loop().time(), counted=what == PROBE)
         if health.wants_key:
-            self._keys[link.name] = link.owners_key()
-        if health.failing and len(self.links) > 1 and not self._over and link.name not in self._probing:
-            self._probing[link.name] = asyncio.create_task(self._probe(link), name=f"probe {link.name}")
+            self._keys[backend.name] = backend.user_key()
+        if health.failing and len(self.backends) > 1 and not self._over and backend.name not in self._probing:
+            self._probing[backend.name] = asyncio.create_task(self._probe(backend), name=f"probe {backend.name}")
 
-    async def _probe(self, link: Backend) -> None:
+    async def _probe(self, backend: Backend) -> None:
         """Until it is well again."""
-        health, loop = self._health[link.name], asyncio.get_running_loop()
+        health, loop = self._health[backend.name], asyncio.get_running_loop()
         while True:
             await asyncio.sleep(max(self._probe_s(health.failures), health.rests_until - loop.time()))
             if not health.may_probe(loop.time()):  # dictations have failed meanwhile
                 continue
             with contextlib.suppress(BackendError):
-                await self._contact(link, link.probe, PROBE)
+                await self._contact(backend, backend.probe, PROBE)
                 break
-        log.info("backend %r opens sessions again", link.name, extra=fields(backend=link.name))
-        del self._probing[link.name]
+        log.info("backend %r opens sessions again", backend.name, extra=fields(backend=backend.name))
+        del self._probing[backend.name]
         health.probed()
         self._on_well()
 
@@ -221,23 +223,23 @@ class BackendChain:
         self._probing.clear()
 
 
-def _about(what: str, link: Backend) -> dict[str, Any]:
+def _about(what: str, backend: Backend) -> dict[str, Any]:
     """`what`: the id of an utterance, or `PROBE`."""
-    return fields(utterance=None if what == PROBE else what, backend=link.name)
+    return fields(utterance=None if what == PROBE else what, backend=backend.name)
 
 
 def make_backends(config: Config) -> BackendChain:
     patience = Patience(final_s=config.dictation.first_result_timeout_s)
     device_id = config.device_id or socket.gethostname()
-    links: list[Backend] = []
+    backends: list[Backend] = []
     for name in config.dictation.backends:
         match config.backends[name]:
             case FlowSettings() as flow:
-                links.append(FlowBackend(name, flow, config.context, patience, device_id))
+                backends.append(FlowBackend(name, flow, config.context, patience, device_id))
             case SukiSettings() as suki:
                 from flowpi.backends.suki import SukiBackend  # only who uses it pays for it
 
-                links.append(SukiBackend(name, suki, patience))
+                backends.append(SukiBackend(name, suki, patience))
             case other:
                 assert_never(other)
-    return BackendChain(links)
+    return BackendChain(backends)

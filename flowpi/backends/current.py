@@ -28,23 +28,23 @@ class CurrentBackends:
     last: the name of the backend that answered last.
     """
 
-    def __init__(self, backends: BackendChain, audience: BackendAudience) -> None:
+    def __init__(self, chain: BackendChain, audience: BackendAudience) -> None:
         self.answered = asyncio.Event()
         self.texts = 0
         self.last: str | None = None
-        self._backends = backends
+        self._chain = chain
         self._audience = audience
         self._retiring: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._backends.links)
+        return len(self._chain.backends)
 
     def start(self) -> None:
-        self._backends.start(self._is_well)
+        self._chain.start(self._is_well)
 
-    def replace(self, backends: BackendChain) -> None:
+    def replace(self, chain: BackendChain) -> None:
         """From the next attempt on."""
-        retired, self._backends = self._backends, backends
+        retired, self._chain = self._chain, chain
         self.start()
         self._retiring.add(task := asyncio.create_task(retired.retire(), name="retire backends"))
         task.add_done_callback(self._retiring.discard)
@@ -52,18 +52,18 @@ class CurrentBackends:
 
     def end_rests(self) -> None:
         """As `BackendChain.end_rests`."""
-        self._backends.end_rests()
+        self._chain.end_rests()
 
     async def ask(self, utterance: Utterance, on_failed: Callable[[BackendError], None]) -> Recognised:
         """As `BackendChain.text_of`. Raises BackendError."""
-        backends = self._backends
+        chain = self._chain
         try:
-            text, backend, timings = await backends.text_of(
+            text, backend, timings = await chain.text_of(
                 utterance, partial(self._audience.partial, utterance), on_failed
             )
         finally:
-            if backends is self._backends:
-                self._audience.refusals_changed(backends.refusals)
+            if chain is self._chain:
+                self._audience.refusals_changed(chain.refusals)
         self.last = backend
         self.texts += 1
         self.answered.set()
@@ -72,8 +72,8 @@ class CurrentBackends:
     async def close(self) -> None:
         """All attempts must be over."""
         await asyncio.gather(*self._retiring)
-        await self._backends.close()
+        await self._chain.close()
 
     def _is_well(self) -> None:
         self.answered.set()
-        self._audience.refusals_changed(self._backends.refusals)
+        self._audience.refusals_changed(self._chain.refusals)

@@ -15,6 +15,7 @@ from flowpi.backends.warmup import WarmUp
 from flowpi.config.schema import FlowSettings
 from flowpi.core.errors import AnsweredInText, BackendError
 from flowpi.core.failover import concerns_key
+from flowpi.core.hints import Hints
 from flowpi.wire.codec import Encoding
 from flowpi.wire.flow import FlowClient
 from flowpi.wire.flow_messages import Context
@@ -28,33 +29,34 @@ class FlowBackend:
     """A backend that speaks Flow. One object a backend: it remembers a server that answers only in JSON."""
 
     def __init__(
-        self, name: str, backend: FlowSettings, context: Context, patience: Patience, client_id: str = "flowpi"
+        self, name: str, settings: FlowSettings, hints: Hints, patience: Patience, client_id: str = "flowpi"
     ) -> None:
-        """`context`: sent with every dictation. `client_id`: what this appliance calls itself to get a token."""
+        """`hints`: sent with every dictation. `client_id`: what this appliance calls itself to get a token."""
         self.name = name
-        self.encoding = Encoding(backend.encoding)
-        self._backend = backend
-        self._context = context
-        self._transport = Transport(name, patience, backend.ca_file)
+        self.encoding = Encoding(settings.encoding)
+        self._settings = settings
+        self._hints = hints
+        self._transport = Transport(name, patience, settings.ca_file)
         self._patience = patience
         self._key = self._make_key(client_id)
-        self._warm_up = WarmUp(self._transport, backend.url, backend.warm_up_s)
+        self._warm_up = WarmUp(self._transport, settings.url, settings.warm_up_s)
 
     def start(self) -> None:
         self._key.start()
 
-    async def deliver(
+    async def transcribe(
         self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
     ) -> FinalText:
         self._warm_up.dictation_began()
         key = await self._key.get()
-        client = self._client(key, utterance.about.context)
+        client = self._client(key, utterance.about.hints)
         try:
             with masked(key):
                 socket = await self._connect(client, key)
                 try:
                     session = Session(client, socket, utterance, on_partial, timings, self._patience)
-                    return await session.run(client.packet_bytes * (self._backend.append_ms // self._backend.packet_ms))
+                    appended = self._settings.append_ms // self._settings.packet_ms
+                    return await session.run(client.packet_bytes * appended)
                 finally:
                     self._transport.close_soon(socket)
         except BackendError as error:
@@ -63,7 +65,7 @@ class FlowBackend:
 
     async def probe(self) -> None:
         key = await self._key.get()
-        client = self._client(key, Context())
+        client = self._client(key, Hints())
         try:
             with masked(key):
                 socket = await self._connect(client, key)
@@ -76,27 +78,27 @@ class FlowBackend:
             await self._heal(error, key)
             raise
 
-    def owners_key(self) -> str | None:
-        backend = self._backend
-        return as_it_is_now(backend.token.api_key if backend.token else backend.client_key or backend.api_key)
+    def user_key(self) -> str | None:
+        settings = self._settings
+        return as_it_is_now(settings.token.api_key if settings.token else settings.client_key or settings.api_key)
 
     async def close(self) -> None:
         await self._key.close()
         await self._warm_up.close()
         await self._transport.close()
 
-    def _client(self, key: str | None, context: Context) -> FlowClient:
+    def _client(self, key: str | None, hints: Hints) -> FlowClient:
         return FlowClient(
             encoding=self.encoding,
             access_token=key,
-            language=list(self._backend.language),
-            context=context.over(self._context),
-            packet_ms=self._backend.packet_ms,
-            wav=self._backend.audio == "wav",
+            language=list(self._settings.language),
+            context=Context.of(hints.over(self._hints)),
+            packet_ms=self._settings.packet_ms,
+            wav=self._settings.audio == "wav",
         )
 
     async def _connect(self, client: FlowClient, key: str | None) -> Any:
-        url, unix = urlsplit(self._backend.url), None
+        url, unix = urlsplit(self._settings.url), None
         if url.scheme == "ws+unix":
             unix, url = url.path, urlsplit(f"ws://localhost{CLIENT_PATH}")
         if key is not None:
@@ -112,15 +114,15 @@ class FlowBackend:
 
     def _credentials(self, key: str) -> str:
         """The query of the upgrade request (the vendor's page `client_side_auth_basics`)."""
-        name = "api_key" if self._backend.api_key else "client_key"
-        return f"{name}={quote(('Bearer ' if self._backend.bearer else '') + key, safe='')}"
+        name = "api_key" if self._settings.api_key else "client_key"
+        return f"{name}={quote(('Bearer ' if self._settings.bearer else '') + key, safe='')}"
 
     def _make_key(self, client_id: str) -> Key:
-        backend = self._backend
-        if backend.token is not None:
+        settings = self._settings
+        if settings.token is not None:
             desk = Transport(
-                self.name, self._patience, backend.ca_file, url_key="token.url", secret_key="token.api_key"
+                self.name, self._patience, settings.ca_file, url_key="token.url", secret_key="token.api_key"
             )
-            return FetchedKey(self.name, fetch_token(self.name, backend.token, desk, client_id))
-        secret = backend.client_key or backend.api_key
+            return FetchedKey(self.name, fetch_token(self.name, settings.token, desk, client_id))
+        secret = settings.client_key or settings.api_key
         return SecretKey(self.name, secret) if secret else NoKey(self.name)

@@ -54,11 +54,11 @@ Talk = Callable[[SukiClient, "ClientConnection"], Awaitable[T]]
 class SukiBackend:
     """One object a backend: it keeps the token and the sessions."""
 
-    def __init__(self, name: str, backend: SukiSettings, patience: Patience) -> None:
+    def __init__(self, name: str, settings: SukiSettings, patience: Patience) -> None:
         self.name = name
-        self._backend = backend
+        self._settings = settings
         self._patience = patience
-        self._transport = Transport(name, patience, backend.ca_file)
+        self._transport = Transport(name, patience, settings.ca_file)
         self._key = FetchedKey(name, self._log_in)
         self.sessions = SukiSessionPool(self._create_session, self._end_session)
         self._closing: set[asyncio.Task[None]] = set()
@@ -67,10 +67,10 @@ class SukiBackend:
         self._key.start()
         self.sessions.start()
 
-    async def deliver(
+    async def transcribe(
         self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
     ) -> FinalText:
-        """As `Attempt.deliver`. A session that is busy costs no attempt: all audio goes to another, or to the same
+        """As `Backend.transcribe`. A session that is busy costs no attempt: all audio goes to another, or to the same
         a little later, until `Patience.connect_s` is over."""
 
         async def talk(client: SukiClient, socket: "ClientConnection") -> FinalText:
@@ -86,8 +86,8 @@ class SukiBackend:
 
         await self._stream(talk)
 
-    def owners_key(self) -> str | None:
-        return as_it_is_now(self._backend.partner_token)
+    def user_key(self) -> str | None:
+        return as_it_is_now(self._settings.partner_token)
 
     async def close(self) -> None:
         await self._transport.close()
@@ -123,7 +123,7 @@ class SukiBackend:
 
     async def _stream_in(self, session: SukiSession, key: str, talk: Talk[T]) -> T:
         """Whatever happens, the session goes back to the pool."""
-        client = SukiClient(language=self._backend.language, audio_key=self._backend.audio_key)
+        client = SukiClient(language=self._settings.language, audio_key=self._settings.audio_key)
         url = re.sub("^http", "ws", self._url) + STREAM_PATH
         headers = {**self._headers(key), "transcription_session_id": session.id}
         give_back: Callable[[SukiSession], None] = self.sessions.cool  # the service may go on to think that it runs
@@ -161,9 +161,9 @@ class SukiBackend:
 
     async def _log_in(self) -> Fetched:
         """K8. The partner's token is read anew each time: a rotated one counts from the next login."""
-        backend = self._backend
-        token = resolve(self.name, backend.partner_token)
-        body = msgspec.to_builtins(Login(backend.partner_id, token, backend.provider_id))
+        settings = self._settings
+        token = resolve(self.name, settings.partner_token)
+        body = msgspec.to_builtins(Login(settings.partner_id, token, settings.provider_id))
         with masked(token):
             answer = await self._transport.request("POST", self._url + LOGIN_PATH, body=body)
         try:
@@ -175,7 +175,7 @@ class SukiBackend:
 
     async def _create_session(self) -> str:
         """K4."""
-        request = CreateSession(audio_config=AudioConfig(audio_language=self._backend.language))
+        request = CreateSession(audio_config=AudioConfig(audio_language=self._settings.language))
         answer = await self._post("/create", msgspec.to_builtins(request))
         try:
             return msgspec.convert(answer, SessionCreated).transcription_session_id
@@ -203,11 +203,11 @@ class SukiBackend:
 
     @property
     def _url(self) -> str:
-        return self._backend.url.rstrip("/")
+        return self._settings.url.rstrip("/")
 
     def _headers(self, key: str) -> dict[str, str]:
         """K3, K6, K9: of every call and of the upgrade. `sdp_provider_id`: of Single Auth Token partners only."""
-        provider = self._backend.provider_id
+        provider = self._settings.provider_id
         return {"sdp_suki_token": key} | ({"sdp_provider_id": provider} if provider else {})
 
 

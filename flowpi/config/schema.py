@@ -10,7 +10,7 @@ from typing import Annotated, Literal, final
 from msgspec import Meta, Struct, field
 
 from flowpi.core.errors import ConfigError
-from flowpi.wire.flow_messages import Context
+from flowpi.core.hints import Hints
 
 LOCAL_URL = "ws+unix:///run/flowpi/asr.sock"
 MAX_SECRET_BYTES = 64 * 1024
@@ -300,7 +300,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     cues: CueSettings = CueSettings()
     dictation: DictationSettings = DictationSettings()
     backends: dict[str, Backend] = {}
-    context: Context = Context()
+    context: Hints = Hints()
     publish: PublishSettings = PublishSettings()
     spool: SpoolSettings = SpoolSettings()
     server: Annotated[ServerSettings, AT_START_OF_SERVER] = ServerSettings()

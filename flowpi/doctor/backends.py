@@ -35,27 +35,27 @@ async def examine_backends(config: Config) -> list[Finding]:
     """Return a finding for each backend in use, in order of preference; they are failures only if no backend works."""
     if os.access(CREDENTIALS, os.R_OK | os.X_OK):
         os.environ.setdefault("CREDENTIALS_DIRECTORY", str(CREDENTIALS))
-    backends = make_backends(config)
+    chain = make_backends(config)
     try:
-        findings = await asyncio.gather(*(_examine(link, config.backends[link.name]) for link in backends.links))
+        findings = await asyncio.gather(*(_examine(each, config.backends[each.name]) for each in chain.backends))
     finally:
-        await backends.close()
+        await chain.close()
     if not any(finding.level == "ok" for finding in findings):
         for finding in findings:
             finding.level = "failure"
     return findings
 
 
-async def _examine(link: Backend, backend: FlowSettings | SukiSettings) -> Finding:
-    part = f"backend {link.name}"
-    if any(map(_is_the_services, secrets(backend))):
+async def _examine(backend: Backend, settings: FlowSettings | SukiSettings) -> Finding:
+    part = f"backend {backend.name}"
+    if any(map(_is_the_services, secrets(settings))):
         return skipped(part, ONLY_THE_SERVICE)
     try:
-        await link.probe()
+        await backend.probe()
     except BackendError as error:
-        code = await _code(error, backend.url)
-        message = error.message.removeprefix(f"backend {link.name!r} ")
-        return Finding(part, "warning", code, message, error.hint or _hint(code, link.name))
+        code = await _code(error, settings.url)
+        message = error.message.removeprefix(f"backend {backend.name!r} ")
+        return Finding(part, "warning", code, message, error.hint or _hint(code, backend.name))
     except Exception as error:  # a check that fails must not hide the findings of the others
         what = f"internal error ({type(error).__name__})"
         return Finding(part, "warning", "internal", what, "please report it, with what `flowpi doctor -v` shows")

@@ -8,7 +8,8 @@ come: `flow.py`.
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
-from msgspec.structs import fields, replace
+
+from flowpi.core.hints import Hints
 
 
 class _Part(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -59,10 +60,28 @@ class Context(_Part, frozen=True):
     content_html: str | None = None
     conversation: Conversation | None = None
 
-    def over(self, other: "Context") -> "Context":
-        """What is given here, and for the rest what is given there."""
-        given = {field.name: value for field in fields(self) if (value := getattr(self, field.name))}
-        return replace(other, **given)
+    @classmethod
+    def of(cls, hints: Hints) -> "Context":
+        """Return the context that says all of `hints`."""
+        app, around, dialogue = hints.app, hints.around, hints.dialogue
+        return cls(
+            app=App(app.name, app.kind) if app else None,
+            dictionary_context=hints.terms,
+            user_identifier=hints.user_id,
+            user_first_name=hints.first_name,
+            user_last_name=hints.last_name,
+            textbox_contents=TextboxContents(around.before, around.selected, around.after) if around else None,
+            screenshot=hints.screenshot,
+            content_text=hints.page_text,
+            content_html=hints.page_html,
+            conversation=Conversation(
+                dialogue.id,
+                dialogue.participants,
+                tuple(ConversationMessage(turn.role, turn.text) for turn in dialogue.turns),
+            )
+            if dialogue
+            else None,
+        )
 
 
 # Messages of the client, W0: text frames of JSON, or binary frames of MessagePack.

@@ -9,7 +9,7 @@ import pytest
 from flowpi.audio.utterance import PartId
 from flowpi.core.ulid import is_ulid
 from flowpi.publish.messages import Problem, Request
-from flowpi.wire.flow_messages import App, Context
+from flowpi.core.hints import Hints, TargetApp
 from tests.appliance.harness import ConductorHarness, starting
 from tests.waiting import ticks
 
@@ -102,8 +102,8 @@ class TestContext:
         await harness.tap()
         await asyncio.sleep(1)
         harness.press()
-        contexts = [utterance.about.context for utterance in harness.delivery.begun]
-        assert contexts == [Context(app=App(name="Notes")), Context()]
+        hints = [utterance.about.hints for utterance in harness.delivery.begun]
+        assert hints == [Hints(app=TargetApp(name="Notes")), Hints()]
 
     @pytest.mark.parametrize(
         ("context", "message"),
@@ -125,7 +125,7 @@ class TestContext:
     async def test_a_picture_comes_as_base64(self, harness: ConductorHarness) -> None:
         await harness.record("start", context={"screenshot": "AAEC"})
         (utterance,) = harness.delivery.begun
-        assert utterance.about.context.screenshot == b"\0\1\2"
+        assert utterance.about.hints.screenshot == b"\0\1\2"
 
 
 async def test_quiet_waits_for_the_end_of_what_is_said(harness: ConductorHarness) -> None:

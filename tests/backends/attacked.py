@@ -27,7 +27,7 @@ from flowpi.backends.suki import SukiBackend
 from flowpi.backends.transport import Patience
 from flowpi.config.schema import FlowSettings, Secret, SukiSettings
 from flowpi.core.errors import BackendError
-from flowpi.wire.flow_messages import Context
+from flowpi.core.hints import Hints
 from tests.backends.fake_backend import FakeBackend
 from tests.sound import noise, spoken
 
@@ -88,23 +88,23 @@ class Loop:
             self.blocked_s = max(self.blocked_s, time.thread_time() - before)
 
 
-def link_to(url: str, dialect: Dialect, patience: Patience = PATIENCE) -> Backend:
+def backend_at(url: str, dialect: Dialect, patience: Patience = PATIENCE) -> Backend:
     name = urlsplit(url).path
     if dialect == "suki":
         backend = SukiSettings(partner_id="p", partner_token=Secret("literal", "partner-token"), url=url)
         return SukiBackend(name, backend, patience)
-    return FlowBackend(name, FlowSettings(url.replace("http", "ws"), encoding=dialect), Context(), patience)
+    return FlowBackend(name, FlowSettings(url.replace("http", "ws"), encoding=dialect), Hints(), patience)
 
 
 async def attempt(url: str, dialect: Dialect) -> tuple[str, float]:
     """How it ended, and after how long. Anything that is no `BackendError` is raised."""
-    link, began = link_to(url, dialect), time.monotonic()
+    backend, began = backend_at(url, dialect), time.monotonic()
     try:
-        text = await link.deliver(UTTERANCE, lambda partial: None, Timings())
+        text = await backend.transcribe(UTTERANCE, lambda partial: None, Timings())
         end = f"text: {text.text[:40]}"
     except BackendError as error:
         end = re.sub(r"[\d.]+ s$", "N s", f"{type(error).__name__}: {error}")
-    await link.close()
+    await backend.close()
     return end, time.monotonic() - began
 
 
@@ -127,7 +127,7 @@ async def suffer(port: str, case: Case, good: str) -> Ordeal:
             return await attempt(url, case.dialect)
 
     ends += await asyncio.gather(*(attempt_in_place() for _ in range(case.times - ALONE)))
-    backends = BackendChain([link_to(url, case.dialect), link_to(good, "msgpack", Patience())])
+    backends = BackendChain([backend_at(url, case.dialect), backend_at(good, "msgpack", Patience())])
     text, _, _ = await backends.text_of(UTTERANCE, lambda partial, name: None)
     await backends.close()
     return Ordeal(

@@ -20,7 +20,7 @@ from flowpi.backends.result import Timings
 from flowpi.backends.transport import Patience
 from flowpi.config.schema import Config, DictationSettings, FlowSettings
 from flowpi.core.errors import BackendError
-from flowpi.wire.flow_messages import Context
+from flowpi.core.hints import Hints
 from tests.backends.fake_backend import Call, FakeBackend
 from tests.sound import beginning, noise, spoken
 
@@ -128,7 +128,7 @@ async def attempt(
     url: str, utterance: Utterance, patience: Patience | None = None, during: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
     """What a delivery to `url` ends with; `ticks`: how often the loop could do something else meanwhile."""
-    link = FlowBackend("house", FlowSettings(url), Context(), patience or Patience())
+    backend = FlowBackend("house", FlowSettings(url), Hints(), patience or Patience())
     ticks = 0
 
     async def tick() -> None:
@@ -140,13 +140,13 @@ async def attempt(
     ticking = asyncio.create_task(tick())
     began = asyncio.get_running_loop().time()
     try:
-        text = await link.deliver(utterance, lambda partial: during(), Timings())
+        text = await backend.transcribe(utterance, lambda partial: during(), Timings())
         outcome: dict[str, Any] = {"text": text.text}
     except BackendError as error:
         outcome = {"error": type(error).__name__, "message": str(error)}
     took_s = asyncio.get_running_loop().time() - began
     ticking.cancel()
-    await link.close()
+    await backend.close()
     return outcome | {"ticks": ticks, "took_s": took_s}
 
 
@@ -263,8 +263,8 @@ async def serve() -> None:
             await call.say("It was the best of times.", final=True)
         await call.socket.wait_closed()
 
-    async with FakeBackend([listens], host=THEIRS) as backend:
-        print(backend.port, flush=True)
+    async with FakeBackend([listens], host=THEIRS) as service:
+        print(service.port, flush=True)
         await until_killed()
 
 

@@ -25,7 +25,7 @@ from flowpi.core.errors import (
     NoText,
     ProtocolError,
 )
-from flowpi.wire.flow_messages import Context
+from flowpi.core.hints import Hints
 from flowpi.wire.roles import FinalText, PartialText
 from tests import clock
 from tests.backends.fake_backend import Call, FakeBackend
@@ -49,7 +49,7 @@ class Levers:
 
     def start(self) -> None: ...
 
-    async def deliver(
+    async def transcribe(
         self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
     ) -> FinalText:
         self.asked.append(asyncio.get_running_loop().time())
@@ -61,7 +61,7 @@ class Levers:
         if not self.opens:
             await self._contact()
 
-    def owners_key(self) -> str | None:
+    def user_key(self) -> str | None:
         return self.key
 
     async def close(self) -> None: ...
@@ -260,16 +260,16 @@ class TestAnotherKey:
             FlowSettings("ws://x/ws", api_key=secret),
             FlowSettings("ws://x/ws", token=TokenSettings(url="http://x/", api_key=secret)),
         ]
-        links: list[Backend] = [FlowBackend("cloud", flow, Context(), Patience()) for flow in flows]
+        backends: list[Backend] = [FlowBackend("cloud", flow, Hints(), Patience()) for flow in flows]
         suki = SukiSettings(partner_id="p", partner_token=secret, url="http://x/")
-        links.append(SukiBackend("clinic", suki, Patience()))
+        backends.append(SukiBackend("clinic", suki, Patience()))
         for content in (None, "old", "new"):
             if content is not None:
                 file.write_text(content)
-            assert [link.owners_key() for link in links] == [content] * 4
-        assert FlowBackend("house", FlowSettings("ws://x/ws"), Context(), Patience()).owners_key() is None
+            assert [backend.user_key() for backend in backends] == [content] * 4
+        assert FlowBackend("house", FlowSettings("ws://x/ws"), Hints(), Patience()).user_key() is None
         command = FlowSettings("ws://x/ws", token=TokenSettings(command=("true",)))
-        assert FlowBackend("house", command, Context(), Patience()).owners_key() is None
+        assert FlowBackend("house", command, Hints(), Patience()).user_key() is None
 
     @pytest.mark.parametrize("error", [HttpError("no", status=401), CredentialError("there is no key")])
     def test_a_mended_key_is_used_in_the_next_dictation(self, error: BackendError) -> None:
@@ -319,13 +319,13 @@ class TestAnotherKey:
 
     def test_it_ends_no_rest_that_a_service_asked_for(self) -> None:
         async def scene(pair: Pair) -> None:
-            for link in (pair.first, pair.second):
+            for backend in (pair.first, pair.second):
                 errors = [HttpError("no", status=401), HttpError("busy", status=429, retry_after_s=100.0)]
-                link.error = errors.pop
+                backend.error = errors.pop
             told = await asyncio.gather(pair.dictate(), pair.dictate(), return_exceptions=True)
             assert all(isinstance(error, HttpError) for error in told)
-            for link in (pair.first, pair.second):
-                link.key = "another"
+            for backend in (pair.first, pair.second):
+                backend.key = "another"
             with pytest.raises(LinkError):
                 await pair.dictate()
             assert (len(pair.first.asked), len(pair.second.asked)) == (2, 2)
@@ -356,15 +356,15 @@ class TestAnAnswerThatComesLate:
             await call.say(echo(call.pcm), final=True)
 
         async with FakeBackend([late]) as one, FakeBackend([second]) as other:
-            links = [
-                FlowBackend(name, FlowSettings(url), Context(), Patience(final_s=0.2))
+            backends = [
+                FlowBackend(name, FlowSettings(url), Hints(), Patience(final_s=0.2))
                 for name, url in (("first", one.url), ("second", other.url))
             ]
-            backends = BackendChain(links)
+            chain = BackendChain(backends)
             texts: list[str] = []
-            text, name, _ = await backends.text_of(spoken(SOUND), lambda partial, name: texts.append(partial.text))
+            text, name, _ = await chain.text_of(spoken(SOUND), lambda partial, name: texts.append(partial.text))
             assert (text.text, name) == (echo(SOUND), "second")
             may_answer.set()
             await has_answered.wait()
-            await backends.close()
+            await chain.close()
             assert texts == []

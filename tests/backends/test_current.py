@@ -9,9 +9,9 @@ from flowpi.backends.chain import BackendChain
 from flowpi.backends.flow import FlowBackend
 from flowpi.backends.transport import Patience
 from flowpi.config.schema import FlowSettings
-from flowpi.wire.flow_messages import Context
+from flowpi.core.hints import Hints
 from tests.backends.fake_backend import Call, FakeBackend, hangs_up
-from tests.delivery.test_delivery import DeliveryHarness, make_link, speak
+from tests.delivery.test_delivery import DeliveryHarness, make_backend, speak
 from tests.sound import echo, ulid
 from tests.waiting import ticks, until
 
@@ -22,11 +22,11 @@ def harness(tmp_path: Path) -> DeliveryHarness:
 
 
 async def test_other_backends_are_tried_at_once(harness: DeliveryHarness, unused_tcp_port: int) -> None:
-    async with harness.life(make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws"), pause_s=3600) as delivery:
+    async with harness.life(make_backend(f"ws://127.0.0.1:{unused_tcp_port}/ws"), pause_s=3600) as delivery:
         speak(delivery)
         await harness.audience.until(lambda: delivery.spooled)
-        async with FakeBackend() as backend:
-            delivery.use(BackendChain([make_link(backend.url, "other")]))
+        async with FakeBackend() as service:
+            delivery.use(BackendChain([make_backend(service.url, "other")]))
             await harness.audience.hears("late", ulid(1), "other")
             await harness.audience.hears("delivered", ulid(1))
 
@@ -47,18 +47,18 @@ async def test_the_old_ones_are_closed_when_their_attempts_are_over(harness: Del
             await super().close()
 
     go_on = asyncio.Event()
-    async with FakeBackend([hangs_up, waits] if late else [waits]) as backend, FakeBackend() as other:
-        link = Closing("house", FlowSettings(backend.url), Context(), Patience())
-        async with harness.life(link) as delivery:
+    async with FakeBackend([hangs_up, waits] if late else [waits]) as service, FakeBackend() as other:
+        backend = Closing("house", FlowSettings(service.url), Hints(), Patience())
+        async with harness.life(backend) as delivery:
             speak(delivery)
-            call = await backend.called(2 if late else 1)
+            call = await service.called(2 if late else 1)
             await until(lambda: call.committed)
-            delivery.use(BackendChain([make_link(other.url, "other")]))
+            delivery.use(BackendChain([make_backend(other.url, "other")]))
             await ticks()
-            assert not link.closed
+            assert not backend.closed
             go_on.set()
             await harness.audience.hears("late" if late else "text", ulid(1), "house")
-            await until(lambda: link.closed)
+            await until(lambda: backend.closed)
     assert not other.calls
 
 
@@ -71,8 +71,8 @@ async def test_the_end_waits_for_those_that_are_being_closed(harness: DeliveryHa
             await super().close()
             self.closed = True
 
-    async with FakeBackend() as backend:
-        link = Slow("house", FlowSettings(backend.url), Context(), Patience())
-        async with harness.life(link) as delivery:
-            delivery.use(BackendChain([make_link(backend.url, "other")]))
-        assert link.closed
+    async with FakeBackend() as service:
+        backend = Slow("house", FlowSettings(service.url), Hints(), Patience())
+        async with harness.life(backend) as delivery:
+            delivery.use(BackendChain([make_backend(service.url, "other")]))
+        assert backend.closed

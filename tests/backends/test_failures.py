@@ -26,14 +26,14 @@ from flowpi.core.errors import (
     TlsError,
 )
 from flowpi.core.failover import Verdict, condemns_utterance, verdict
+from flowpi.core.hints import Hints
 from flowpi.delivery.delivery import Delivery
 from flowpi.spool.spool import Spool
-from flowpi.wire.flow_messages import Context
 from flowpi.wire.roles import FinalText, PartialText
 from tests import clock
 from tests.backends.fake_backend import Call, FakeBackend, Script, works
 from tests.backends.test_tokens import Desk
-from tests.delivery.test_delivery import Audience, DeliveryHarness, make_link, speak
+from tests.delivery.test_delivery import Audience, DeliveryHarness, make_backend, speak
 from tests.sound import beginning, echo, noise, spoken, ulid
 
 SOUND = noise(2.0)
@@ -63,14 +63,14 @@ def closes(code: int | None, after: int) -> Script:
 async def test_a_close_is_known_by_its_code_wherever_it_comes(code: int | None) -> None:
     chance = random.Random(code)
     scripts = [closes(code, chance.randint(1, PACKETS)) for _ in range(20)]
-    async with FakeBackend(scripts) as backend:
+    async with FakeBackend(scripts) as service:
         for _ in scripts:
-            link = make_link(backend.url)
+            backend = make_backend(service.url)
             with pytest.raises(ClosedError) as caught:
-                await link.deliver(spoken(SOUND), lambda partial: None, Timings())
+                await backend.transcribe(spoken(SOUND), lambda partial: None, Timings())
             assert caught.value.code == code
-            await link.close()
-    assert len(backend.calls) == len(scripts)
+            await backend.close()
+    assert len(service.calls) == len(scripts)
 
 
 @pytest.fixture
@@ -78,16 +78,16 @@ def harness(tmp_path: Path) -> DeliveryHarness:
     return DeliveryHarness(tmp_path / "spool")
 
 
-async def delivered_after(harness: DeliveryHarness, backend: FakeBackend, expected: Verdict) -> None:
+async def delivered_after(harness: DeliveryHarness, service: FakeBackend, expected: Verdict) -> None:
     """One dictation: what the owner is told, and that the text comes once."""
-    async with harness.life(make_link(backend.url)) as delivery:
+    async with harness.life(make_backend(service.url)) as delivery:
         speak(delivery, pcm=SOUND)
         if expected is Verdict.STOP_AND_TELL:
             await harness.audience.until(lambda: delivery.spooled)
             assert len(harness.audience.refusals) == 1
-            attempts = len(backend.calls)
-            backend.status = None
-            delivery.use(BackendChain([make_link(backend.url)]))  # as a reload does, once the owner has acted
+            attempts = len(service.calls)
+            service.status = None
+            delivery.use(BackendChain([make_backend(service.url)]))  # as a reload does, once the owner has acted
             assert attempts <= 1
         await harness.audience.hears("delivered", ulid(1))
         assert harness.audience.refusals == []
@@ -96,36 +96,36 @@ async def delivered_after(harness: DeliveryHarness, backend: FakeBackend, expect
 
 @pytest.mark.parametrize("code", [None, *CODES])
 async def test_the_text_comes_after_a_close(harness: DeliveryHarness, code: int | None) -> None:
-    async with FakeBackend([closes(code, 7), works]) as backend:
-        await delivered_after(harness, backend, verdict(ClosedError(code)))
+    async with FakeBackend([closes(code, 7), works]) as service:
+        await delivered_after(harness, service, verdict(ClosedError(code)))
 
 
 @pytest.mark.parametrize("status", STATUSES)
 async def test_the_text_comes_after_a_status(harness: DeliveryHarness, status: int) -> None:
-    async with FakeBackend(status=status) as backend:
+    async with FakeBackend(status=status) as service:
         expected = verdict(HttpError("x", status=status))
         if expected is not Verdict.STOP_AND_TELL:
-            backend.statuses = [status] * 3
-            backend.status = None
-        await delivered_after(harness, backend, expected)
+            service.statuses = [status] * 3
+            service.status = None
+        await delivered_after(harness, service, expected)
 
 
 async def test_a_service_that_asks_to_wait_is_left_alone_for_so_long(harness: DeliveryHarness) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
-    async with FakeBackend() as backend:
-        backend.statuses, backend.headers = [429], {"Retry-After": "1"}
-        async with harness.life(make_link(backend.url)) as delivery:
+    async with FakeBackend() as service:
+        service.statuses, service.headers = [429], {"Retry-After": "1"}
+        async with harness.life(make_backend(service.url)) as delivery:
             speak(delivery, pcm=SOUND)
             await harness.audience.hears("delivered", ulid(1))
     assert loop.time() - began >= 1.0
-    assert backend.asked == 2
+    assert service.asked == 2
 
 
 async def test_the_next_backend_has_its_turn_and_the_owner_is_told_of_the_first(harness: DeliveryHarness) -> None:
     async with FakeBackend(status=401) as first, FakeBackend() as second:
-        links = make_link(first.url, "first"), make_link(second.url, "second")
-        async with harness.life(*links, pause_s=3600) as delivery:
+        backends = make_backend(first.url, "first"), make_backend(second.url, "second")
+        async with harness.life(*backends, pause_s=3600) as delivery:
             for number in (1, 2, 3):
                 speak(delivery, ulid(number), SOUND)
                 await harness.audience.hears("delivered", ulid(number))
@@ -148,7 +148,7 @@ class Refusing:
 
     def start(self) -> None: ...
 
-    async def deliver(
+    async def transcribe(
         self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
     ) -> FinalText:
         self.attempts.append(asyncio.get_running_loop().time())
@@ -160,7 +160,7 @@ class Refusing:
 
     async def probe(self) -> None: ...
 
-    def owners_key(self) -> None: ...
+    def user_key(self) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -200,9 +200,9 @@ ERRORS: list[Callable[[], BackendError]] = [
 @pytest.mark.parametrize("make_error", ERRORS, ids=lambda make_error: repr(make_error()))
 def test_a_backend_that_never_works_is_asked_ten_times_a_minute_at_most(make_error: Callable[[], BackendError]) -> None:
     async def main() -> None:
-        link = Refusing(make_error)
+        backend = Refusing(make_error)
         audience = Listener(cast(Spool, None))
-        delivery = Delivery(BackendChain([link]), cast(Spool, Memory()), audience)
+        delivery = Delivery(BackendChain([backend]), cast(Spool, Memory()), audience)
         delivery.start([])
         loop = asyncio.get_running_loop()
         utterance = beginning(ulid(1))
@@ -211,8 +211,8 @@ def test_a_backend_that_never_works_is_asked_ten_times_a_minute_at_most(make_err
         await asyncio.sleep(15)
         utterance.finish(loop.time())
         await asyncio.sleep(15 * 60)
-        worst = max(sum(at <= other < at + 60 for other in link.attempts) for at in link.attempts)
-        assert worst <= 10, link.attempts
+        worst = max(sum(at <= other < at + 60 for other in backend.attempts) for at in backend.attempts)
+        assert worst <= 10, backend.attempts
         assert delivery.spooled == 1
         (waiting,) = delivery.waiting()
         assert waiting.parked == condemns_utterance(make_error())
@@ -220,9 +220,9 @@ def test_a_backend_that_never_works_is_asked_ten_times_a_minute_at_most(make_err
             assert "parked" in audience.of(ulid(1))
             delivery.retry()
         else:
-            assert link.attempts[-1] > loop.time() - 2 * 60
+            assert backend.attempts[-1] > loop.time() - 2 * 60
             assert audience.of(ulid(1))
-        link.works = True
+        backend.works = True
         await asyncio.sleep(125)
         assert delivery.spooled == 0
         assert [text.text for text in audience.texts] == [echo(SOUND)]
@@ -270,36 +270,36 @@ async def desk_with(*keys: str) -> AsyncIterator[tuple[Desk, str]]:
 async def test_an_expired_token_costs_one_new_one_and_no_audio(
     harness: DeliveryHarness, after: int, code: int | None
 ) -> None:
-    async with FakeBackend([knows("new", after=after, code=code)]) as backend, desk_with("old", "new") as (desk, url):
-        link = FlowBackend("cloud", FlowSettings(backend.url, token=TokenSettings(url=url)), Context(), Patience())
-        async with harness.life(link, pause_s=3600) as delivery:
+    async with FakeBackend([knows("new", after=after, code=code)]) as service, desk_with("old", "new") as (desk, url):
+        backend = FlowBackend("cloud", FlowSettings(service.url, token=TokenSettings(url=url)), Hints(), Patience())
+        async with harness.life(backend, pause_s=3600) as delivery:
             speak(delivery, pcm=SOUND)
             await harness.audience.hears("delivered", ulid(1))
             assert harness.audience.of(ulid(1))[-1] == "delivered"
     assert [text.text for text in harness.audience.texts] == [echo(SOUND)]
     assert len(desk.requests) == 2
-    assert [call.session.access_token for call in backend.calls if call.session] == ["old", "new"]
+    assert [call.session.access_token for call in service.calls if call.session] == ["old", "new"]
 
 
 async def test_a_token_that_is_refused_at_the_door(harness: DeliveryHarness) -> None:
-    async with FakeBackend() as backend, desk_with("old", "new") as (desk, url):
-        backend.statuses = [401]
-        link = FlowBackend("cloud", FlowSettings(backend.url, token=TokenSettings(url=url)), Context(), Patience())
-        async with harness.life(link, pause_s=3600) as delivery:
+    async with FakeBackend() as service, desk_with("old", "new") as (desk, url):
+        service.statuses = [401]
+        backend = FlowBackend("cloud", FlowSettings(service.url, token=TokenSettings(url=url)), Hints(), Patience())
+        async with harness.life(backend, pause_s=3600) as delivery:
             speak(delivery, pcm=SOUND)
             await harness.audience.hears("delivered", ulid(1))
     assert len(desk.requests) == 2
-    assert backend.asked == 2
+    assert service.asked == 2
 
 
 async def test_a_service_that_likes_no_token_is_not_asked_again_and_again(harness: DeliveryHarness) -> None:
-    async with FakeBackend(status=401) as backend, desk_with("a", "b") as (desk, url):
-        link = FlowBackend("cloud", FlowSettings(backend.url, token=TokenSettings(url=url)), Context(), Patience())
-        async with harness.life(link) as delivery:
+    async with FakeBackend(status=401) as service, desk_with("a", "b") as (desk, url):
+        backend = FlowBackend("cloud", FlowSettings(service.url, token=TokenSettings(url=url)), Hints(), Patience())
+        async with harness.life(backend) as delivery:
             for number in range(1, 6):
                 speak(delivery, ulid(number), SOUND)
             await harness.audience.until(lambda: delivery.spooled == 5)
-            first = backend.asked, len(desk.requests)
+            first = service.asked, len(desk.requests)
             assert first <= (10, 3)  # five at once, each of them again with another key, and then none
 
 
@@ -313,12 +313,12 @@ async def test_a_rotated_credential_is_used_at_once(harness: DeliveryHarness, tm
         file.write_text("new")
         await call.socket.close(4001)
 
-    async with FakeBackend([rotates, knows("new")]) as backend:
-        config = FlowSettings(backend.url, client_key=Secret("file", str(file)))
-        async with harness.life(FlowBackend("cloud", config, Context(), Patience()), pause_s=3600) as delivery:
+    async with FakeBackend([rotates, knows("new")]) as service:
+        config = FlowSettings(service.url, client_key=Secret("file", str(file)))
+        async with harness.life(FlowBackend("cloud", config, Hints(), Patience()), pause_s=3600) as delivery:
             speak(delivery, pcm=SOUND)
             await harness.audience.hears("delivered", ulid(1))
-        assert len(backend.calls) == 2
+        assert len(service.calls) == 2
     assert [text.text for text in harness.audience.texts] == [echo(SOUND)]
 
 
@@ -327,14 +327,14 @@ async def test_a_mended_key_is_used_by_the_next_dictation_also_where_another_bac
 ) -> None:
     file = tmp_path / "key"
     file.write_text("wrong")
-    async with FakeBackend([knows("right", after=1, code=4001)]) as backend, FakeBackend() as other:
-        config = FlowSettings(backend.url, client_key=Secret("file", str(file)))
-        cloud = FlowBackend("cloud", config, Context(), Patience())
-        async with harness.life(cloud, make_link(other.url), pause_s=3600) as delivery:
+    async with FakeBackend([knows("right", after=1, code=4001)]) as service, FakeBackend() as other:
+        config = FlowSettings(service.url, client_key=Secret("file", str(file)))
+        cloud = FlowBackend("cloud", config, Hints(), Patience())
+        async with harness.life(cloud, make_backend(other.url), pause_s=3600) as delivery:
             for number in (1, 2):
                 speak(delivery, ulid(number), SOUND)
                 await harness.audience.hears("text", ulid(number), "house")
-            assert len(backend.calls) == 1
+            assert len(service.calls) == 1
             assert harness.audience.refusals
             file.write_text("right")
             speak(delivery, ulid(3), SOUND)
@@ -344,25 +344,25 @@ async def test_a_mended_key_is_used_by_the_next_dictation_also_where_another_bac
 
 async def test_a_server_that_restarts_and_knows_no_old_token(harness: DeliveryHarness) -> None:
     """The connection breaks, and the next one is refused: one new token, and the text at once."""
-    async with FakeBackend([closes(None, 7), works]) as backend, desk_with("old", "new") as (desk, url):
-        backend.statuses = [0, 401]
-        link = FlowBackend("cloud", FlowSettings(backend.url, token=TokenSettings(url=url)), Context(), Patience())
-        async with harness.life(link, pause_s=3600) as delivery:
+    async with FakeBackend([closes(None, 7), works]) as service, desk_with("old", "new") as (desk, url):
+        service.statuses = [0, 401]
+        backend = FlowBackend("cloud", FlowSettings(service.url, token=TokenSettings(url=url)), Hints(), Patience())
+        async with harness.life(backend, pause_s=3600) as delivery:
             speak(delivery, pcm=SOUND)
             await harness.audience.hears("text", ulid(1), "cloud")
-    assert (backend.asked, len(desk.requests)) == (3, 2)
+    assert (service.asked, len(desk.requests)) == (3, 2)
     assert [text.text for text in harness.audience.texts] == [echo(SOUND)]
 
 
 async def test_a_mended_key_is_used_by_the_next_dictation(harness: DeliveryHarness, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("wrong")
-    async with FakeBackend([knows("right", after=1, code=4001)]) as backend:
-        config = FlowSettings(backend.url, api_key=Secret("file", str(file)))
-        async with harness.life(FlowBackend("cloud", config, Context(), Patience()), pause_s=3600) as delivery:
+    async with FakeBackend([knows("right", after=1, code=4001)]) as service:
+        config = FlowSettings(service.url, api_key=Secret("file", str(file)))
+        async with harness.life(FlowBackend("cloud", config, Hints(), Patience()), pause_s=3600) as delivery:
             speak(delivery, ulid(1), SOUND)
             await harness.audience.until(lambda: delivery.spooled)
-            assert len(backend.calls) == 1
+            assert len(service.calls) == 1
             file.write_text("right")
             speak(delivery, ulid(2), SOUND)
             await harness.audience.hears("text", ulid(2), "cloud")

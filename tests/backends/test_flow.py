@@ -21,9 +21,9 @@ from flowpi.core.errors import (
     RefusedError,
 )
 from flowpi.core.failover import concerns_utterance
+from flowpi.core.hints import Hints, TargetApp
 from flowpi.server.app import Server
 from flowpi.server.engines import EchoEngine
-from flowpi.wire.flow_messages import App, Context
 from flowpi.wire.roles import FinalText, PartialText
 from tests.backends.fake_backend import (
     Call,
@@ -53,23 +53,23 @@ PATIENT = Patience()
 HASTY = Patience(connect_s=0.2, auth_s=0.2, send_s=0.2, final_s=0.2, close_s=0.2)
 
 
-CONFIGURED = Context(app=App(name="flowpi", type="other"), user_last_name="L.")
+CONFIGURED = Hints(app=TargetApp(name="flowpi", kind="other"), last_name="L.")
 
 
-def make_link(url: str, patience: Patience = PATIENT, **options: Any) -> FlowBackend:
+def make_backend(url: str, patience: Patience = PATIENT, **options: Any) -> FlowBackend:
     return FlowBackend("house", FlowSettings(url, **options), CONFIGURED, patience)
 
 
-async def deliver(
-    link: FlowBackend,
+async def transcribe(
+    backend: FlowBackend,
     utterance: Utterance,
     on_partial: Callable[[PartialText], None] = lambda partial: None,
     timings: Timings | None = None,
 ) -> FinalText:
     try:
-        return await link.deliver(utterance, on_partial, timings or Timings())
+        return await backend.transcribe(utterance, on_partial, timings or Timings())
     finally:
-        await link.close()
+        await backend.close()
 
 
 class TestEverySampleArrives:
@@ -81,28 +81,28 @@ class TestEverySampleArrives:
         async with Server([address], EchoEngine(), strict=audio == "wav") as server:
             url = server.urls[0] + ("/api/v1/dash/ws" if transport == "tcp" else "")
             key: Any = {"api_key" if transport == "tcp" else "client_key": Secret("literal", "canary-key")}
-            text = await deliver(make_link(url, encoding=encoding, audio=audio, **key), spoken(SOUND))
+            text = await transcribe(make_backend(url, encoding=encoding, audio=audio, **key), spoken(SOUND))
         assert text == FinalText(echo(SOUND), "en")
 
     @pytest.mark.parametrize(("packet_ms", "append_ms"), [(10, 10), (20, 1000), (100, 100), (1000, 5000)])
     async def test_in_packets_of_each_size(self, packet_ms: int, append_ms: int) -> None:
-        async with FakeBackend() as backend:
-            link = make_link(backend.url, packet_ms=packet_ms, append_ms=append_ms)
-            text = await deliver(link, spoken(SOUND))
+        async with FakeBackend() as service:
+            backend = make_backend(service.url, packet_ms=packet_ms, append_ms=append_ms)
+            text = await transcribe(backend, spoken(SOUND))
         assert text.text == echo(SOUND, packet_ms)
-        assert max(backend.calls[0].appends) <= append_ms * 32
+        assert max(service.calls[0].appends) <= append_ms * 32
 
     @pytest.mark.parametrize("size", [0, 2, 3198, 3200, 3202, 6400])
     async def test_whatever_is_left_for_the_last_packet(self, size: int) -> None:
-        async with FakeBackend() as backend:
-            text = await deliver(make_link(backend.url), spoken(SOUND[:size]))
+        async with FakeBackend() as service:
+            text = await transcribe(make_backend(service.url), spoken(SOUND[:size]))
         assert text.text == echo(SOUND[:size])
 
     async def test_while_it_is_spoken(self) -> None:
         utterance = beginning()
-        async with FakeBackend() as backend:
-            delivering = asyncio.create_task(deliver(make_link(backend.url), utterance))
-            call = await backend.called(1)
+        async with FakeBackend() as service:
+            delivering = asyncio.create_task(transcribe(make_backend(service.url), utterance))
+            call = await service.called(1)
             for at in range(0, len(SOUND), 1000):
                 utterance.append(SOUND[at : at + 1000])
                 await asyncio.sleep(0)
@@ -112,21 +112,21 @@ class TestEverySampleArrives:
 
     async def test_the_first_packet_goes_as_soon_as_it_is_there(self) -> None:
         utterance = beginning()
-        async with FakeBackend([hangs_up_in_the_middle]) as backend:
-            delivering = asyncio.create_task(deliver(make_link(backend.url), utterance))
+        async with FakeBackend([hangs_up_in_the_middle]) as service:
+            delivering = asyncio.create_task(transcribe(make_backend(service.url), utterance))
             utterance.append(SOUND[:3200])
             with pytest.raises(LinkError):  # it hangs up once it has the packet
                 await delivering
-        assert backend.calls[0].appends == [3200]
+        assert service.calls[0].appends == [3200]
 
 
 async def test_what_the_session_is_opened_with() -> None:
     key = Secret("literal", "s3cret & more")
-    async with FakeBackend() as backend:
-        link = make_link(backend.url, client_key=key, language=("de-AT", "EN", "de"))
-        about = About(ID, 0.0, context=Context(app=App(name="Notes"), user_first_name="Ada"))
-        await deliver(link, Utterance(about, pcm=SOUND, complete=True))
-        call = backend.calls[0]
+    async with FakeBackend() as service:
+        backend = make_backend(service.url, client_key=key, language=("de-AT", "EN", "de"))
+        about = About(ID, 0.0, hints=Hints(app=TargetApp(name="Notes"), first_name="Ada"))
+        await transcribe(backend, Utterance(about, pcm=SOUND, complete=True))
+        call = service.calls[0]
         assert call.path == "/ws?client_key=Bearer%20s3cret%20%26%20more"
         assert call.session is not None
         assert call.session.access_token == "s3cret & more"
@@ -146,8 +146,8 @@ async def test_partial_texts_and_timings() -> None:
     partials: list[PartialText] = []
     timings = Timings()
     began = asyncio.get_running_loop().time()
-    async with FakeBackend([says_something]) as backend:
-        text = await deliver(make_link(backend.url), spoken(SOUND), partials.append, timings)
+    async with FakeBackend([says_something]) as service:
+        text = await transcribe(make_backend(service.url), spoken(SOUND), partials.append, timings)
     assert text == FinalText("It was.", "en")
     assert partials == [PartialText("it", "en"), PartialText("it was", "en")]
     assert timings.first_packet_at is not None
@@ -165,13 +165,13 @@ async def test_a_server_that_does_not_say_goodbye_costs_no_time() -> None:
         await released.wait()
 
     released = asyncio.Event()
-    async with FakeBackend([lingers]) as backend:
-        link = make_link(backend.url, Patience(close_s=60))
+    async with FakeBackend([lingers]) as service:
+        backend = make_backend(service.url, Patience(close_s=60))
         async with asyncio.timeout(10):
-            text = await link.deliver(spoken(SOUND), lambda partial: None, Timings())
-        backend.calls[0].socket.transport.abort()
+            text = await backend.transcribe(spoken(SOUND), lambda partial: None, Timings())
+        service.calls[0].socket.transport.abort()
         released.set()
-        await link.close()
+        await backend.close()
     assert text.text == echo(SOUND)
 
 
@@ -196,14 +196,14 @@ async def test_what_goes_wrong_is_said(script: Script, kind: type[BackendError],
     utterance.append(SOUND)
     if script in (is_mute_after_auth, is_mute_after_commit, hangs_up_after_commit):
         utterance.finish(1.0)
-    async with FakeBackend([script]) as backend, asyncio.timeout(10):
+    async with FakeBackend([script]) as service, asyncio.timeout(10):
         with pytest.raises(kind, match=rf"^{message}$"):
-            await deliver(make_link(backend.url, HASTY, encoding=encoding), utterance)
+            await transcribe(make_backend(service.url, HASTY, encoding=encoding), utterance)
 
 
 async def test_a_text_that_nobody_called_final_is_taken_after_the_commit() -> None:
-    async with FakeBackend([calls_nothing_final]) as backend:
-        text = await deliver(make_link(backend.url), spoken(SOUND))
+    async with FakeBackend([calls_nothing_final]) as service:
+        text = await transcribe(make_backend(service.url), spoken(SOUND))
     assert text == FinalText(echo(SOUND), "en", confirmed=False)
 
 
@@ -219,9 +219,9 @@ async def test_a_text_that_nobody_called_final_is_taken_after_the_commit() -> No
     ],
 )
 async def test_the_upgrade_is_refused(status: int, message: str) -> None:
-    async with FakeBackend(status=status) as backend:
+    async with FakeBackend(status=status) as service:
         with pytest.raises(HttpError) as caught:
-            await deliver(make_link(backend.url), spoken(SOUND))
+            await transcribe(make_backend(service.url), spoken(SOUND))
     assert str(caught.value) == message
     assert caught.value.status == status
 
@@ -230,9 +230,9 @@ async def test_nobody_listens(tmp_path: Path, unused_tcp_port: int) -> None:
     with pytest.raises(
         LinkError, match=r"^backend 'house' is not reached .*: check the network, and backends.house.url$"
     ):
-        await deliver(make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws"), spoken(SOUND))
+        await transcribe(make_backend(f"ws://127.0.0.1:{unused_tcp_port}/ws"), spoken(SOUND))
     with pytest.raises(LinkError) as caught:
-        await deliver(make_link(f"ws+unix://{tmp_path}/asr.sock"), spoken(SOUND))
+        await transcribe(make_backend(f"ws+unix://{tmp_path}/asr.sock"), spoken(SOUND))
     message = "backend 'house' is not reached (no such file or directory): is flowpi-asr.service running?"
     assert str(caught.value) == message
 
@@ -254,7 +254,7 @@ async def test_no_websocket_server() -> None:
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
         with pytest.raises(ProtocolError, match=r"^backend 'house' is no WebSocket server: check scheme"):
-            await deliver(make_link(url), spoken(SOUND))
+            await transcribe(make_backend(url), spoken(SOUND))
         await left.wait()
 
 
@@ -270,7 +270,7 @@ async def test_connected_and_no_answer() -> None:
     async with await asyncio.start_server(leave, "127.0.0.1", 0) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
         with pytest.raises(LinkError, match=r"^backend 'house' is not reached \(no answer in time\)"):
-            await deliver(make_link(url, HASTY), spoken(SOUND))
+            await transcribe(make_backend(url, HASTY), spoken(SOUND))
         await left.wait()
 
 
@@ -281,32 +281,32 @@ async def test_a_link_that_takes_nothing_is_dead() -> None:
         await call.socket.wait_closed()
 
     utterance = spoken(noise(0.1) * 3000)  # 10 MB: more than the kernel's buffers take
-    async with FakeBackend([reads_no_more]) as backend:
+    async with FakeBackend([reads_no_more]) as service:
         with pytest.raises(LinkError, match=r"^the backend did not take the audio within 0.2 s$"):
-            await deliver(make_link(backend.url, HASTY), utterance)
-        backend.calls[0].socket.transport.abort()
+            await transcribe(make_backend(service.url, HASTY), utterance)
+        service.calls[0].socket.transport.abort()
 
 
 async def test_an_answer_in_text_is_told_apart_and_json_works_then() -> None:
-    async with FakeBackend([answers_in_text, works]) as backend:
-        link = make_link(backend.url)
+    async with FakeBackend([answers_in_text, works]) as service:
+        backend = make_backend(service.url)
         with pytest.raises(AnsweredInText):
-            await deliver(link, spoken(SOUND))
-        assert (await deliver(link, spoken(SOUND))).text == echo(SOUND)
-        assert [call.encoding.value for call in backend.calls] == ["msgpack", "json"]
+            await transcribe(backend, spoken(SOUND))
+        assert (await transcribe(backend, spoken(SOUND))).text == echo(SOUND)
+        assert [call.encoding.value for call in service.calls] == ["msgpack", "json"]
 
 
 async def test_a_key_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FLOWPI_TEST_KEY", raising=False)
-    link = make_link("ws://127.0.0.1:1/ws", api_key=Secret("env", "FLOWPI_TEST_KEY"))
+    backend = make_backend("ws://127.0.0.1:1/ws", api_key=Secret("env", "FLOWPI_TEST_KEY"))
     with pytest.raises(CredentialError, match=r"there is no key for backend 'house': .*FLOWPI_TEST_KEY is not set"):
-        await deliver(link, spoken(SOUND))
+        await transcribe(backend, spoken(SOUND))
 
 
 async def test_cancelling_closes_the_connection() -> None:
-    async with FakeBackend([is_mute_after_auth]) as backend:
-        delivering = asyncio.create_task(deliver(make_link(backend.url), beginning()))
-        call = await backend.called(1)
+    async with FakeBackend([is_mute_after_auth]) as service:
+        delivering = asyncio.create_task(transcribe(make_backend(service.url), beginning()))
+        call = await service.called(1)
         await until(lambda: call.session)
         delivering.cancel()
         await asyncio.gather(delivering, return_exceptions=True)
@@ -320,9 +320,9 @@ async def test_a_key_that_the_server_names_is_not_told() -> None:
         call.flow.fail("invalid access_token canary-7f3a")
         await call.flush()
 
-    async with FakeBackend([names_the_key]) as backend:
+    async with FakeBackend([names_the_key]) as service:
         with pytest.raises(RefusedError) as caught:
-            await deliver(make_link(backend.url, api_key=Secret("literal", "canary-7f3a")), spoken(SOUND))
+            await transcribe(make_backend(service.url, api_key=Secret("literal", "canary-7f3a")), spoken(SOUND))
     assert "canary" not in str(caught.value)
     assert str(caught.value) == "the server refused: invalid access_token ***"
 
@@ -335,9 +335,9 @@ async def test_the_beginning_of_a_key_is_not_told_either() -> None:
         call.flow.fail(f"{'invalid ' * 22}{key}")
         await call.flush()
 
-    async with FakeBackend([names_the_key]) as backend:
+    async with FakeBackend([names_the_key]) as service:
         with pytest.raises(RefusedError) as caught:
-            await deliver(make_link(backend.url, api_key=Secret("literal", key)), spoken(SOUND))
+            await transcribe(make_backend(service.url, api_key=Secret("literal", key)), spoken(SOUND))
     assert "canary" not in str(caught.value)
     assert str(caught.value).endswith("invalid ***")
 
@@ -354,8 +354,8 @@ async def test_a_server_that_is_ready_before_it_is_asked() -> None:
         await call.hear()
         await call.say("It was.", final=True)
 
-    async with FakeBackend([is_hasty]) as backend:
-        assert (await deliver(make_link(backend.url, encoding="json"), spoken(SOUND))).text == "It was."
+    async with FakeBackend([is_hasty]) as service:
+        assert (await transcribe(make_backend(service.url, encoding="json"), spoken(SOUND))).text == "It was."
 
 
 async def test_a_connection_that_breaks_before_any_answer_says_nothing_of_the_utterance() -> None:
@@ -368,5 +368,5 @@ async def test_a_connection_that_breaks_before_any_answer_says_nothing_of_the_ut
     async with await asyncio.start_server(break_off, "127.0.0.1", 0) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
         with pytest.raises(ClosedError) as caught:
-            await deliver(make_link(url), spoken(SOUND))
+            await transcribe(make_backend(url), spoken(SOUND))
     assert not concerns_utterance(caught.value)

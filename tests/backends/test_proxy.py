@@ -11,7 +11,7 @@ from flowpi.backends.transport import Patience, Transport
 from flowpi.core.errors import NotReached
 from tests.backends.fake_backend import FakeBackend
 from tests.backends.test_tokens import Desk
-from tests.delivery.test_delivery import make_link
+from tests.delivery.test_delivery import make_backend
 from tests.sound import echo, noise, spoken
 
 SOUND = noise(0.5)
@@ -63,32 +63,32 @@ def no_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_dictation_goes_through(monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = Proxy()
-    async with FakeBackend() as backend, proxy.open() as url:
+    async with FakeBackend() as service, proxy.open() as url:
         monkeypatch.setenv("https_proxy", url)
-        port = backend.port
-        link = make_link(backend.url)
-        assert (await link.deliver(spoken(SOUND), lambda partial: None, Timings())).text == echo(SOUND)
-        await link.close()
+        port = service.port
+        backend = make_backend(service.url)
+        assert (await backend.transcribe(spoken(SOUND), lambda partial: None, Timings())).text == echo(SOUND)
+        await backend.close()
     assert proxy.asked == [f"CONNECT 127.0.0.1:{port}"]
 
 
 async def test_one_that_is_not_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = Proxy(status=407)
-    async with FakeBackend() as backend, proxy.open() as url:
+    async with FakeBackend() as service, proxy.open() as url:
         monkeypatch.setenv("https_proxy", url)
         with pytest.raises(NotReached, match=r"the proxy does not let it through.*: check http_proxy, https_proxy"):
-            await make_link(backend.url).deliver(spoken(SOUND), lambda partial: None, Timings())
-        assert backend.calls == []
+            await make_backend(service.url).transcribe(spoken(SOUND), lambda partial: None, Timings())
+        assert service.calls == []
 
 
 async def test_what_is_excepted_goes_straight(monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = Proxy()
-    async with FakeBackend() as backend, proxy.open() as url:
+    async with FakeBackend() as service, proxy.open() as url:
         monkeypatch.setenv("https_proxy", url)
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        link = make_link(backend.url)
-        assert (await link.deliver(spoken(SOUND), lambda partial: None, Timings())).text == echo(SOUND)
-        await link.close()
+        backend = make_backend(service.url)
+        assert (await backend.transcribe(spoken(SOUND), lambda partial: None, Timings())).text == echo(SOUND)
+        await backend.close()
     assert proxy.asked == []
 
 

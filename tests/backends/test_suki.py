@@ -43,37 +43,37 @@ TEXT = FinalText(echo(SOUND), "en-US")
 HASTY = Patience(connect_s=0.4, auth_s=0.2, send_s=0.2, final_s=0.2, close_s=0.2)
 
 
-def make_link(url: str, patience: Patience | None = None, **options: Any) -> SukiBackend:
+def make_backend(url: str, patience: Patience | None = None, **options: Any) -> SukiBackend:
     settings = {"partner_id": "partner", "partner_token": Secret("literal", PARTNER_TOKEN), "url": url, **options}
     return SukiBackend("clinic", SukiSettings(**settings), patience or Patience())
 
 
 @asynccontextmanager
-async def linked(service: FakeSuki, patience: Patience | None = None, **options: Any) -> AsyncIterator[SukiBackend]:
+async def serving(service: FakeSuki, patience: Patience | None = None, **options: Any) -> AsyncIterator[SukiBackend]:
     """Leaves no task and no session behind."""
     before = asyncio.all_tasks()
     async with service:
-        link = make_link(service.url, patience, **options)
+        backend = make_backend(service.url, patience, **options)
         mine = asyncio.all_tasks()
         try:
-            yield link
+            yield backend
         finally:
-            await link.close()
+            await backend.close()
             assert {task.get_name() for task in asyncio.all_tasks() - mine if "clinic" in task.get_name()} == set()
     assert asyncio.all_tasks() <= before | {asyncio.current_task()}
 
 
-async def deliver(
-    link: SukiBackend, utterance: Utterance | None = None, partials: list[PartialText] | None = None
+async def transcribe(
+    backend: SukiBackend, utterance: Utterance | None = None, partials: list[PartialText] | None = None
 ) -> Any:
     heard = partials if partials is not None else []
-    return await link.deliver(utterance or spoken(SOUND), heard.append, Timings())
+    return await backend.transcribe(utterance or spoken(SOUND), heard.append, Timings())
 
 
 class TestWorks:
     async def test_every_sample_arrives(self) -> None:
-        async with linked(service := FakeSuki()) as link:
-            assert await deliver(link) == TEXT
+        async with serving(service := FakeSuki()) as backend:
+            assert await transcribe(backend) == TEXT
         (stream,) = service.streams
         assert stream.pcm == SOUND + bytes(-len(SOUND) % 3200)
         assert stream.headers["sdp_suki_token"] == "canary-jwt-1"
@@ -83,8 +83,8 @@ class TestWorks:
 
     @pytest.mark.parametrize("size", [0, 2, 3198, 3200, 3202])
     async def test_whatever_is_left_for_the_last_chunk(self, size: int) -> None:
-        async with linked(FakeSuki()) as link:
-            assert (await deliver(link, spoken(SOUND[:size]))).text == echo(SOUND[:size])
+        async with serving(FakeSuki()) as backend:
+            assert (await transcribe(backend, spoken(SOUND[:size]))).text == echo(SOUND[:size])
 
     async def test_while_it_is_spoken(self) -> None:
         utterance, partials = beginning(), list[PartialText]()
@@ -94,8 +94,8 @@ class TestWorks:
             await stream.say("it was")
             await works(stream)
 
-        async with linked(service := FakeSuki([says_something])) as link:
-            delivering = asyncio.create_task(deliver(link, utterance, partials))
+        async with serving(service := FakeSuki([says_something])) as backend:
+            delivering = asyncio.create_task(transcribe(backend, utterance, partials))
             for at in range(0, len(SOUND), 1000):
                 utterance.append(SOUND[at : at + 1000])
                 await asyncio.sleep(0)
@@ -106,31 +106,31 @@ class TestWorks:
         assert partials[0] == PartialText("it was", "en-US")
 
     async def test_a_single_auth_token_partner(self) -> None:
-        async with linked(service := FakeSuki(provider_id="dr-who"), provider_id="dr-who") as link:
-            assert await deliver(link) == TEXT
+        async with serving(service := FakeSuki(provider_id="dr-who"), provider_id="dr-who") as backend:
+            assert await transcribe(backend) == TEXT
         assert service.logins[0].provider_id == "dr-who"
         assert service.streams[0].headers["sdp_provider_id"] == "dr-who"
 
     async def test_the_token_and_the_session_are_there_before_the_press(self) -> None:
-        async with linked(service := FakeSuki()) as link:
-            link.start()
+        async with serving(service := FakeSuki()) as backend:
+            backend.start()
             await until(lambda: service.made)
-            assert await deliver(link) == TEXT
+            assert await transcribe(backend) == TEXT
             assert (len(service.logins), len(service.made)) == (1, 1)
 
     async def test_one_session_takes_one_utterance_after_the_other(self) -> None:
-        async with linked(service := FakeSuki()) as link:
+        async with serving(service := FakeSuki()) as backend:
             for _ in range(MAX_REFUSALS + 2):
-                assert await deliver(link) == TEXT
-                await until(lambda: link.sessions.free)  # the stream is over a moment after its text
+                assert await transcribe(backend) == TEXT
+                await until(lambda: backend.sessions.free)  # the stream is over a moment after its text
         assert {stream.session_id for stream in service.streams} == {"session-1"}
 
     async def test_the_next_press_while_the_first_stream_runs(self) -> None:
         utterance = beginning()
-        async with linked(service := FakeSuki()) as link:
-            first = asyncio.create_task(deliver(link, utterance))
+        async with serving(service := FakeSuki()) as backend:
+            first = asyncio.create_task(transcribe(backend, utterance))
             await service.stream(1)
-            assert await deliver(link) == TEXT
+            assert await transcribe(backend) == TEXT
             utterance.finish(1.0)
             assert (await first).text == echo(b"")
         assert [stream.session_id for stream in service.streams] == ["session-1", "session-2"]
@@ -138,11 +138,11 @@ class TestWorks:
 
     async def test_the_next_press_takes_the_first_session_if_that_is_sooner(self) -> None:
         utterance = beginning()
-        async with linked(service := FakeSuki()) as link:
-            first = asyncio.create_task(deliver(link, utterance))
+        async with serving(service := FakeSuki()) as backend:
+            first = asyncio.create_task(transcribe(backend, utterance))
             await service.stream(1)
             service.held = asyncio.Event()
-            second = asyncio.create_task(deliver(link))
+            second = asyncio.create_task(transcribe(backend))
             utterance.finish(1.0)
             await first
             assert await second == TEXT
@@ -151,15 +151,15 @@ class TestWorks:
         assert sorted(service.ended) == ["session-1", "session-2"]
 
     async def test_a_probe_opens_a_stream_and_leaves_no_session(self) -> None:
-        async with linked(service := FakeSuki([is_mute])) as link:
-            await link.probe()
+        async with serving(service := FakeSuki([is_mute])) as backend:
+            await backend.probe()
         assert service.upgrades == 1
         assert service.ended == service.made == ["session-1"]
 
     async def test_twenty_at_once(self) -> None:
         sounds = [noise(0.5, seed) for seed in range(20)]
-        async with linked(service := FakeSuki()) as link:
-            texts = await asyncio.gather(*(deliver(link, spoken(sound)) for sound in sounds))
+        async with serving(service := FakeSuki()) as backend:
+            texts = await asyncio.gather(*(transcribe(backend, spoken(sound)) for sound in sounds))
         assert [text.text for text in texts] == [echo(sound) for sound in sounds]
         assert sorted(service.ended) == sorted(service.made)
         assert len(service.logins) == 1
@@ -168,9 +168,9 @@ class TestWorks:
 class TestBusy:
     @pytest.mark.parametrize("times", [1, 3])
     async def test_so_many_refusals(self, times: int) -> None:
-        async with linked(service := FakeSuki()) as link:
+        async with serving(service := FakeSuki()) as backend:
             service.busy = times
-            assert await deliver(link) == TEXT
+            assert await transcribe(backend) == TEXT
             assert service.upgrades == times + 1
             assert len(service.made) == 1  # a new one that is refused is no reason to make more
 
@@ -185,105 +185,105 @@ class TestBusy:
         ],
     )
     async def test_each_way_to_say_it(self, refusal: tuple[int, str]) -> None:
-        async with linked(service := FakeSuki(), HASTY) as link:
+        async with serving(service := FakeSuki(), HASTY) as backend:
             service.refusal = refusal
             with pytest.raises(LinkError, match=r"took no stream within 0\.4 s: its sessions are busy") as caught:
-                await deliver(link)
+                await transcribe(backend)
             assert verdict(caught.value) is Verdict.RETRY_LATER
             assert service.upgrades == 2  # at once, and after 0.25 s
 
     async def test_a_frame_says_it(self) -> None:
-        async with linked(service := FakeSuki([refuses_in_a_frame, works])) as link:
-            assert await deliver(link) == TEXT
+        async with serving(service := FakeSuki([refuses_in_a_frame, works])) as backend:
+            assert await transcribe(backend) == TEXT
         assert len(service.streams) == 2
 
     async def test_a_session_that_the_service_thinks_is_running_is_replaced(self) -> None:
-        async with linked(service := FakeSuki([breaks, works])) as link:
+        async with serving(service := FakeSuki([breaks, works])) as backend:
             service.keeps_running = True
             with pytest.raises(ClosedError):
-                await deliver(link)
-            assert await deliver(link) == TEXT
-            assert await deliver(link) == TEXT
+                await transcribe(backend)
+            assert await transcribe(backend) == TEXT
+            assert await transcribe(backend) == TEXT
             assert service.sessions.state("session-1") is SukiSessionState.RUNNING
         assert [stream.session_id for stream in service.streams].count("session-1") == 1
         assert sorted(service.ended) == sorted(service.made)
 
     async def test_it_is_asked_a_few_times_only(self) -> None:
-        async with linked(service := FakeSuki(), Patience(connect_s=2.0)) as link:
+        async with serving(service := FakeSuki(), Patience(connect_s=2.0)) as backend:
             service.busy = 1000
             with pytest.raises(LinkError):
-                await deliver(link)
+                await transcribe(backend)
             assert service.upgrades <= 5
             assert len(service.made) == 1
 
     async def test_once_it_took_a_stream_its_refusals_are_forgotten(self) -> None:
-        async with linked(service := FakeSuki()) as link:
-            link.start()
-            await until(lambda: link.sessions.free)
+        async with serving(service := FakeSuki()) as backend:
+            backend.start()
+            await until(lambda: backend.sessions.free)
             service.held, service.busy = asyncio.Event(), 2
-            assert await deliver(link) == TEXT
-            await until(lambda: link.sessions.free)
-            session = await link.sessions.take(may_create=False)
+            assert await transcribe(backend) == TEXT
+            await until(lambda: backend.sessions.free)
+            session = await backend.sessions.take(may_create=False)
             assert (session.id, session.refusals) == ("session-1", 0)
             service.held.set()
 
     async def test_none_can_be_made_while_the_first_stream_runs(self) -> None:
         """Then that is told, and not that they are busy."""
         utterance = beginning()
-        async with linked(service := FakeSuki(), HASTY) as link:
-            first = asyncio.create_task(deliver(link, utterance))
+        async with serving(service := FakeSuki(), HASTY) as backend:
+            first = asyncio.create_task(transcribe(backend, utterance))
             await service.stream(1)
             service.answer, service.create_status = b"no", 500
             with pytest.raises(HttpError, match=r"HTTP 500 \(no\)$"):
-                await deliver(link)
+                await transcribe(backend)
             utterance.finish(1.0)
             await first
 
     async def test_one_that_was_ended_elsewhere_is_replaced(self) -> None:
-        async with linked(service := FakeSuki()) as link:
-            link.start()
-            await until(lambda: link.sessions.free)
+        async with serving(service := FakeSuki()) as backend:
+            backend.start()
+            await until(lambda: backend.sessions.free)
             service.end_session("session-1")
-            assert await deliver(link) == TEXT
+            assert await transcribe(backend) == TEXT
         assert service.streams[0].session_id == "session-2"
 
     async def test_one_that_the_service_forgot_is_replaced(self) -> None:
-        async with linked(service := FakeSuki()) as link:
-            link.start()
-            await until(lambda: link.sessions.free)
+        async with serving(service := FakeSuki()) as backend:
+            backend.start()
+            await until(lambda: backend.sessions.free)
             service.forget_sessions()
-            assert await deliver(link) == TEXT
+            assert await transcribe(backend) == TEXT
         assert service.ended == ["session-2"]
 
     async def test_a_new_one_that_is_not_known_is_a_wrong_address(self) -> None:
-        async with linked(service := FakeSuki()) as link:
+        async with serving(service := FakeSuki()) as backend:
             service.refusal = 404, ""
             with pytest.raises(HttpError, match=r"HTTP 404: check the path in backends\.clinic\.url$"):
-                await deliver(link)
+                await transcribe(backend)
         assert (service.upgrades, len(service.made)) == (1, 1)
 
 
 class TestKeys:
     async def test_a_token_that_expired_before_the_press(self) -> None:
-        async with linked(service := FakeSuki()) as link:
-            link.start()
-            await until(lambda: link.sessions.free)
+        async with serving(service := FakeSuki()) as backend:
+            backend.start()
+            await until(lambda: backend.sessions.free)
             service.expire_tokens()
-            backends = BackendChain([link])
-            text, _, _ = await backends.text_of(spoken(SOUND), lambda partial, name: None)
+            chain = BackendChain([backend])
+            text, _, _ = await chain.text_of(spoken(SOUND), lambda partial, name: None)
         assert text == TEXT
         assert len(service.logins) == 2
         assert service.upgrades == 2
 
     async def test_a_401_is_healed_by_a_login(self) -> None:
-        async with linked(service := FakeSuki()) as link:
-            await deliver(link)
-            await until(lambda: link.sessions.free)
+        async with serving(service := FakeSuki()) as backend:
+            await transcribe(backend)
+            await until(lambda: backend.sessions.free)
             service.expire_tokens()
             with pytest.raises(HttpError) as caught:
-                await deliver(link)
+                await transcribe(backend)
             assert caught.value.healed
-            assert await deliver(link) == TEXT
+            assert await transcribe(backend) == TEXT
         assert {stream.session_id for stream in service.streams} == {"session-1"}
 
     @pytest.mark.parametrize("script", [names_an_expired_token, closes(4001)])
@@ -299,17 +299,17 @@ class TestKeys:
             service.expire_tokens()
             return code
 
-        async with linked(service := FakeSuki([rotates, works]), partner_token=Secret("file", str(secret))) as link:
-            backends = BackendChain([link])
-            text, _, _ = await backends.text_of(spoken(SOUND), lambda partial, name: None)
+        async with serving(service := FakeSuki([rotates, works]), partner_token=Secret("file", str(secret))) as backend:
+            chain = BackendChain([backend])
+            text, _, _ = await chain.text_of(spoken(SOUND), lambda partial, name: None)
         assert text == TEXT
         assert [login.partner_token for login in service.logins] == [PARTNER_TOKEN, "canary-rotated"]
         assert len(service.streams) == 2
 
     async def test_a_wrong_partner_token(self) -> None:
-        async with linked(service := FakeSuki(), partner_token=Secret("literal", "canary-wrong")) as link:
+        async with serving(service := FakeSuki(), partner_token=Secret("literal", "canary-wrong")) as backend:
             with pytest.raises(HttpError) as caught:
-                await deliver(link)
+                await transcribe(backend)
             assert verdict(caught.value) is Verdict.STOP_AND_TELL
             message = "backend 'clinic' answered HTTP 401 (bad token ***): check the key of backends.clinic"
             assert str(caught.value) == message
@@ -318,37 +318,37 @@ class TestKeys:
 
     async def test_a_partner_token_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("FLOWPI_TEST_KEY", raising=False)
-        async with linked(service := FakeSuki(), partner_token=Secret("env", "FLOWPI_TEST_KEY")) as link:
+        async with serving(service := FakeSuki(), partner_token=Secret("env", "FLOWPI_TEST_KEY")) as backend:
             with pytest.raises(CredentialError, match=r"FLOWPI_TEST_KEY is not set"):
-                await deliver(link)
+                await transcribe(backend)
         assert not service.logins
 
     async def test_many_wait_for_one_login(self) -> None:
-        async with linked(service := FakeSuki()) as link:
-            await asyncio.gather(*(deliver(link) for _ in range(5)))
+        async with serving(service := FakeSuki()) as backend:
+            await asyncio.gather(*(transcribe(backend) for _ in range(5)))
         assert len(service.logins) == 1
 
     async def test_no_secret_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("DEBUG")
-        async with linked(FakeSuki([fails])) as link:
+        async with serving(FakeSuki([fails])) as backend:
             with pytest.raises(BackendError) as caught:
-                await deliver(link)
+                await transcribe(backend)
         assert str(caught.value) == "the server refused: UNKNOWN: broken, ***"
         assert "canary" not in repr(vars(caught.value)) + caplog.text
 
     @pytest.mark.parametrize("status", [500, 429, 302])
     async def test_no_login(self, status: int) -> None:
-        async with linked(service := FakeSuki()) as link:
+        async with serving(service := FakeSuki()) as backend:
             service.login_status = status
             with pytest.raises(HttpError) as caught:
-                await deliver(link)
+                await transcribe(backend)
             assert verdict(caught.value) is Verdict.RETRY_LATER
 
 
 class TestNoText:
     async def test_no_eof(self) -> None:
-        async with linked(FakeSuki([says_no_eof])) as link:
-            assert await deliver(link) == FinalText(TEXT.text, "en-US", confirmed=False)
+        async with serving(FakeSuki([says_no_eof])) as backend:
+            assert await transcribe(backend) == FinalText(TEXT.text, "en-US", confirmed=False)
 
     @pytest.mark.parametrize(
         ("script", "kind", "message", "meaning"),
@@ -369,23 +369,23 @@ class TestNoText:
         self, script: Script, kind: type[BackendError], message: str, meaning: Verdict
     ) -> None:
         """P21: from the first byte."""
-        async with linked(service := FakeSuki([script, works]), Patience(final_s=0.2)) as link:
+        async with serving(service := FakeSuki([script, works]), Patience(final_s=0.2)) as backend:
             with pytest.raises(kind, match=rf"^{message}$") as caught:
-                await deliver(link)
+                await transcribe(backend)
             assert verdict(caught.value) is meaning
-            assert await deliver(link) == TEXT
+            assert await transcribe(backend) == TEXT
         assert sorted(service.ended) == sorted(service.made)
 
     async def test_an_eof_in_the_middle_of_the_speech_is_not_its_end(self) -> None:
         utterance = beginning()
         utterance.append(SOUND[:6400])
-        async with linked(FakeSuki([says_eof_too_early, works])) as link:
+        async with serving(FakeSuki([says_eof_too_early, works])) as backend:
             with pytest.raises(ClosedError, match=r"it said EOF before the end of the audio") as caught:
-                await deliver(link, utterance)
+                await transcribe(backend, utterance)
             assert verdict(caught.value) is Verdict.RETRY_NOW
             utterance.append(SOUND[6400:])
             utterance.finish(1.0)
-            assert await deliver(link, utterance) == TEXT
+            assert await transcribe(backend, utterance) == TEXT
 
     @pytest.mark.parametrize(
         ("status", "meaning"),
@@ -398,71 +398,71 @@ class TestNoText:
         ],
     )
     async def test_the_upgrade_is_refused(self, status: int, meaning: Verdict) -> None:
-        async with linked(service := FakeSuki()) as link:
+        async with serving(service := FakeSuki()) as backend:
             service.refusal = status, "no"
             with pytest.raises(HttpError, match=rf"HTTP {status} \(no\)") as caught:
-                await deliver(link)
+                await transcribe(backend)
             assert verdict(caught.value) is meaning or caught.value.healed
             service.refusal = None
-            assert await deliver(link) == TEXT
+            assert await transcribe(backend) == TEXT
         assert len(service.made) == 1  # no stream began, so the session is as good as before
 
     @pytest.mark.parametrize("answer", [b"", b"[]", b"{}", b'{"transcription_session_id": "two words"}', b"<html>"])
     async def test_no_session_in_the_answer(self, answer: bytes) -> None:
-        async with linked(service := FakeSuki()) as link:
+        async with serving(service := FakeSuki()) as backend:
             service.answer = answer
             with pytest.raises(ProtocolError, match=r"^backend 'clinic' made no session .*: check backends"):
-                await deliver(link)
+                await transcribe(backend)
 
     async def test_nobody_listens(self, unused_tcp_port: int) -> None:
-        link = make_link(f"http://127.0.0.1:{unused_tcp_port}")
-        link.start()
+        backend = make_backend(f"http://127.0.0.1:{unused_tcp_port}")
+        backend.start()
         with pytest.raises(LinkError, match=r"^backend 'clinic' is not reached"):
-            await deliver(link)
-        await link.close()
+            await transcribe(backend)
+        await backend.close()
 
 
 class TestCancel:
     async def test_while_the_session_is_made(self) -> None:
-        async with linked(service := FakeSuki()) as link:
+        async with serving(service := FakeSuki()) as backend:
             service.held = asyncio.Event()
-            delivering = asyncio.create_task(deliver(link))
+            delivering = asyncio.create_task(transcribe(backend))
             await until(lambda: service.logins)
             delivering.cancel()
             await asyncio.gather(delivering, return_exceptions=True)
             service.held.set()
-            assert await deliver(link) == TEXT
+            assert await transcribe(backend) == TEXT
         assert service.made == service.ended == ["session-1"]
 
     async def test_in_the_middle_of_a_stream(self) -> None:
-        async with linked(service := FakeSuki([is_mute, works])) as link:
+        async with serving(service := FakeSuki([is_mute, works])) as backend:
             service.keeps_running = True
-            delivering = asyncio.create_task(deliver(link, beginning()))
+            delivering = asyncio.create_task(transcribe(backend, beginning()))
             await service.stream(1)
             delivering.cancel()
             await asyncio.gather(delivering, return_exceptions=True)
-            assert await deliver(link) == TEXT
+            assert await transcribe(backend) == TEXT
         assert sorted(service.ended) == sorted(service.made) == ["session-1", "session-2"]
 
     async def test_at_every_turn_of_the_loop(self) -> None:
-        async with linked(service := FakeSuki()) as link:
+        async with serving(service := FakeSuki()) as backend:
             for turns in range(0, 60, 3):
-                delivering = asyncio.create_task(deliver(link))
+                delivering = asyncio.create_task(transcribe(backend))
                 for _ in range(turns):
                     await asyncio.sleep(0)
                 delivering.cancel()
                 await asyncio.gather(delivering, return_exceptions=True)
-            assert await deliver(link) == TEXT
+            assert await transcribe(backend) == TEXT
         assert sorted(service.ended) == sorted(service.made)
 
     async def test_close_does_not_wait_long_for_a_service_that_hangs(self) -> None:
         async with FakeSuki() as service:
-            link = make_link(service.url)
+            backend = make_backend(service.url)
             service.held = asyncio.Event()
-            link.start()
+            backend.start()
             await until(lambda: service.logins)
             began = asyncio.get_running_loop().time()
-            await link.close()
+            await backend.close()
             assert asyncio.get_running_loop().time() - began < 4
             service.held.set()
 

@@ -16,7 +16,7 @@ from flowpi.backends.transport import Patience, Transport
 from flowpi.config.schema import FlowSettings, Secret
 from flowpi.core.errors import BackendError, HttpError, LinkError, NotReached, TlsError
 from flowpi.core.failover import Verdict, verdict
-from flowpi.wire.flow_messages import Context
+from flowpi.core.hints import Hints
 from flowpi.wire.roles import FinalText
 from tests.backends.fake_backend import FakeBackend
 from tests.sound import echo, noise, spoken
@@ -94,28 +94,28 @@ class Ear:
             pass
 
 
-async def deliver(port: int, ca_file: Path | None = None, scheme: str = "wss") -> FinalText:
-    backend = FlowSettings(
+async def transcribe(port: int, ca_file: Path | None = None, scheme: str = "wss") -> FinalText:
+    settings = FlowSettings(
         f"{scheme}://localhost:{port}/api/v1/dash/client_ws",
         client_key=Secret("literal", KEY),
         ca_file=str(ca_file) if ca_file else None,
     )
-    link = FlowBackend("cloud", backend, Context(), Patience(connect_s=5))
+    backend = FlowBackend("cloud", settings, Hints(), Patience(connect_s=5))
     try:
-        return await link.deliver(spoken(SOUND), lambda partial: None, Timings())
+        return await backend.transcribe(spoken(SOUND), lambda partial: None, Timings())
     finally:
-        await link.close()
+        await backend.close()
 
 
 async def test_the_systems_authorities_are_trusted(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
-    async with FakeBackend(host="localhost", ssl=certificates.context(certificates.of("localhost"))) as backend:
-        assert (await deliver(backend.port)).text == echo(SOUND)
+    async with FakeBackend(host="localhost", ssl=certificates.context(certificates.of("localhost"))) as service:
+        assert (await transcribe(service.port)).text == echo(SOUND)
 
 
 async def test_an_authority_of_the_owners_is_trusted_too(certificates: Certificates) -> None:
-    async with FakeBackend(host="localhost", ssl=certificates.context(certificates.of("localhost"))) as backend:
-        assert (await deliver(backend.port, certificates.authority)).text == echo(SOUND)
+    async with FakeBackend(host="localhost", ssl=certificates.context(certificates.of("localhost"))) as service:
+        assert (await transcribe(service.port, certificates.authority)).text == echo(SOUND)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ async def test_who_is_not_trusted_learns_nothing(
     ear = Ear(context=certificates.context(certificates.of(name, **dates)))
     async with ear.open() as port:
         with pytest.raises(TlsError) as caught:
-            await deliver(port, certificates.authority if trusted else None)
+            await transcribe(port, certificates.authority if trusted else None)
     assert reason in str(caught.value)
     assert verdict(caught.value) is expected
     assert ear.heard == b""
@@ -148,7 +148,7 @@ async def test_old_tls_is_no_tls(certificates: Certificates) -> None:
     ear = Ear(context=context)
     async with ear.open() as port:
         with pytest.raises((TlsError, NotReached), match=r"is not reached \((no secure connection|connection reset)"):
-            await deliver(port, certificates.authority)
+            await transcribe(port, certificates.authority)
     assert ear.heard == b""
 
 
@@ -156,7 +156,7 @@ async def test_a_server_that_speaks_no_tls(certificates: Certificates) -> None:
     ear = Ear(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     async with ear.open() as port:
         with pytest.raises(TlsError, match=r"it speaks no TLS there.*check scheme and port of backends.cloud.url"):
-            await deliver(port)
+            await transcribe(port)
     assert KEY.encode() not in ear.heard
     assert b"client_ws" not in ear.heard
 
@@ -168,7 +168,7 @@ async def test_a_reset_in_the_middle_of_the_handshake() -> None:
 
     async with await asyncio.start_server(reset, "localhost", 0) as server:
         with pytest.raises((NotReached, TlsError)) as caught:
-            await deliver(server.sockets[0].getsockname()[1])
+            await transcribe(server.sockets[0].getsockname()[1])
     assert "is not reached (" in str(caught.value)
 
 
@@ -180,7 +180,7 @@ async def test_a_redirect_is_not_followed(certificates: Certificates, scheme: st
         context = certificates.context(certificates.of("localhost")) if scheme == "wss" else None
         async with Ear(answer.encode(), context).open() as port:
             with pytest.raises(HttpError, match=r"answered HTTP 302: .* whether this network wants a login") as caught:
-                await deliver(port, certificates.authority, scheme)
+                await transcribe(port, certificates.authority, scheme)
     assert verdict(caught.value) is Verdict.RETRY_LATER
     assert stranger.connections == 0
 
@@ -189,7 +189,7 @@ async def test_the_page_of_a_captive_portal() -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%s" % (len(PORTAL), PORTAL)
     async with Ear(answer).open() as port:
         with pytest.raises(HttpError, match=r"answered HTTP 200: .* whether this network wants a login") as caught:
-            await deliver(port, scheme="ws")
+            await transcribe(port, scheme="ws")
     assert "hotel" not in str(caught.value)
 
 

@@ -21,7 +21,7 @@ from flowpi.config.schema import (
     TokenSettings,
 )
 from flowpi.core.errors import ConfigError, NoInputError, NoPermissionError, UsageError
-from flowpi.wire.flow_messages import Context
+from flowpi.core.hints import Hints
 from tests.config.refusals import refused
 
 REFERENCE = Path(__file__).parents[2] / "config" / "flowpi.yaml"
@@ -180,7 +180,7 @@ def test_too_large(file: Path) -> None:
 
 def test_a_date_in_the_context_stays_text(file: Path) -> None:
     file.write_text("context: {content_text: 2024-01-31, dictionary_context: [2000-13-45]}")
-    assert load(str(file)).context == Context(content_text="2024-01-31", dictionary_context=("2000-13-45",))
+    assert load(str(file)).context == Hints(page_text="2024-01-31", terms=("2000-13-45",))
 
 
 # --set

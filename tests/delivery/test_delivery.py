@@ -14,9 +14,9 @@ from flowpi.backends.result import Timings
 from flowpi.backends.transport import Patience
 from flowpi.config.schema import FlowSettings
 from flowpi.core.errors import BackendError, LinkError, SpoolError
+from flowpi.core.hints import Hints
 from flowpi.delivery.delivery import Delivery
 from flowpi.spool.spool import Spool
-from flowpi.wire.flow_messages import Context
 from flowpi.wire.roles import FinalText, PartialText
 from tests.backends.fake_backend import (
     Call,
@@ -127,15 +127,15 @@ class DeliveryHarness:
 
     @asynccontextmanager
     async def life(
-        self, *links: Backend, pause_s: float = 0.001, pace_s: float = 0.0, rewrite_s: float = 0.01
+        self, *backends: Backend, pause_s: float = 0.001, pace_s: float = 0.0, rewrite_s: float = 0.01
     ) -> AsyncIterator[Delivery]:
         self.spool = Spool(self.directory, sync_s=0.1)
         self.audience = Audience(self.spool)
         kept = self.spool.open()
         # As many failures as it takes: the pauses are short here.
-        backends = BackendChain(links, max_failures=1_000_000, probe_s=lambda failures: pause_s)
+        chain = BackendChain(backends, max_failures=1_000_000, probe_s=lambda failures: pause_s)
         delivery = Delivery(
-            backends,
+            chain,
             self.spool,
             self.audience,
             retry_s=lambda failures: pause_s,
@@ -163,8 +163,8 @@ def harness(tmp_path: Path) -> DeliveryHarness:
     return DeliveryHarness(tmp_path / "spool")
 
 
-def make_link(url: str, name: str = "house") -> FlowBackend:
-    return FlowBackend(name, FlowSettings(url), Context(), Patience())
+def make_backend(url: str, name: str = "house") -> FlowBackend:
+    return FlowBackend(name, FlowSettings(url), Hints(), Patience())
 
 
 def speak(delivery: Delivery, utterance_id: str = ulid(1), pcm: bytes = SOUND, part: int = 1) -> Utterance:
@@ -178,7 +178,7 @@ def speak(delivery: Delivery, utterance_id: str = ulid(1), pcm: bytes = SOUND, p
 
 class TestLive:
     async def test_the_text_is_published_and_the_audio_goes(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             utterance = speak(delivery)
             await harness.audience.hears("delivered", utterance.id)
             await harness.cleared()
@@ -188,7 +188,7 @@ class TestLive:
             assert delivery.spooled == 0
 
     async def test_nothing_is_deleted_before_it_is_published(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             harness.audience.publishing = asyncio.Event()
             utterance = speak(delivery)
             await harness.audience.hears("publishing", utterance.id)
@@ -203,7 +203,7 @@ class TestLive:
     async def test_a_break_in_the_middle_costs_a_connection_and_no_audio(self, harness: DeliveryHarness) -> None:
         async with (
             FakeBackend([hangs_up_in_the_middle, works]) as backend,
-            harness.life(make_link(backend.url)) as life,
+            harness.life(make_backend(backend.url)) as life,
         ):
             utterance = beginning()
             life.begin(utterance)
@@ -217,7 +217,7 @@ class TestLive:
             assert len(backend.calls) == 2
 
     async def test_a_server_that_comes_while_one_speaks(self, harness: DeliveryHarness, unused_tcp_port: int) -> None:
-        async with harness.life(make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws")) as delivery:
+        async with harness.life(make_backend(f"ws://127.0.0.1:{unused_tcp_port}/ws")) as delivery:
             utterance = beginning()
             delivery.begin(utterance)
             utterance.append(SOUND)
@@ -231,7 +231,7 @@ class TestLive:
     async def test_after_the_end_there_is_one_more_attempt(self, harness: DeliveryHarness) -> None:
         async with (
             FakeBackend([hangs_up_in_the_middle, works]) as backend,
-            harness.life(make_link(backend.url), pause_s=3600) as delivery,
+            harness.life(make_backend(backend.url), pause_s=3600) as delivery,
         ):
             utterance = beginning()
             delivery.begin(utterance)
@@ -243,13 +243,13 @@ class TestLive:
 
     async def test_nobody_is_asked_where_nothing_was_heard(self, harness: DeliveryHarness) -> None:
         async with FakeBackend() as backend:
-            backends = BackendChain([make_link(backend.url)])
+            backends = BackendChain([make_backend(backend.url)])
             text, name, _ = await backends.text_of(spoken(b""), lambda partial, backend: None)
             assert (text, name) == (FinalText("", None), "house")
             assert backend.calls == []
 
     async def test_two_at_once_do_not_mix(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             sounds = {ulid(n): noise(0.5, seed=n) for n in range(4)}
             for utterance_id, pcm in sounds.items():
                 speak(delivery, utterance_id, pcm)
@@ -261,15 +261,18 @@ class TestLive:
 class TestFailover:
     async def test_the_next_backend_has_its_turn(self, harness: DeliveryHarness) -> None:
         async with FakeBackend([refuses]) as first, FakeBackend() as second:
-            links = make_link(first.url, "first"), make_link(second.url, "second")
-            async with harness.life(*links) as delivery:
+            backends = make_backend(first.url, "first"), make_backend(second.url, "second")
+            async with harness.life(*backends) as delivery:
                 utterance = speak(delivery)
                 await harness.audience.hears("text", utterance.id, "second")
                 await harness.audience.hears("delivered", utterance.id)
                 assert delivery.backend == "second"
 
     async def test_an_answer_in_text_costs_one_connection_and_is_remembered(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend([answers_in_text, works]) as backend, harness.life(make_link(backend.url)) as delivery:
+        async with (
+            FakeBackend([answers_in_text, works]) as backend,
+            harness.life(make_backend(backend.url)) as delivery,
+        ):
             for number in (1, 2):
                 speak(delivery, ulid(number))
                 await harness.audience.hears("delivered", ulid(number))
@@ -280,14 +283,14 @@ class TestFailover:
         self, harness: DeliveryHarness, caplog: pytest.LogCaptureFixture
     ) -> None:
         class Broken(FlowBackend):
-            async def deliver(
+            async def transcribe(
                 self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
             ) -> FinalText:
                 raise ZeroDivisionError("secret words")
 
-        async with FakeBackend() as backend:
-            links = Broken("broken", FlowSettings(backend.url), Context(), Patience()), make_link(backend.url)
-            async with harness.life(*links) as delivery:
+        async with FakeBackend() as service:
+            backends = Broken("broken", FlowSettings(service.url), Hints(), Patience()), make_backend(service.url)
+            async with harness.life(*backends) as delivery:
                 utterance = speak(delivery)
                 await harness.audience.hears("text", utterance.id, "house")
         assert "the attempt on backend 'broken' failed" in caplog.text
@@ -298,7 +301,7 @@ class TestBacklog:
         self, harness: DeliveryHarness, unused_tcp_port: int
     ) -> None:
         ids = [ulid(number) for number in (1, 2, 3)]
-        async with harness.life(make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws")) as delivery:
+        async with harness.life(make_backend(f"ws://127.0.0.1:{unused_tcp_port}/ws")) as delivery:
             for number, utterance_id in enumerate(ids, 1):
                 speak(delivery, utterance_id, noise(0.3, seed=number))
             await harness.audience.until(lambda: delivery.spooled == 3)
@@ -314,7 +317,7 @@ class TestBacklog:
     async def test_a_live_text_stirs_the_backlog_at_once(self, harness: DeliveryHarness) -> None:
         async with (
             FakeBackend([hangs_up, hangs_up, works]) as backend,
-            harness.life(make_link(backend.url), pause_s=3600) as delivery,
+            harness.life(make_backend(backend.url), pause_s=3600) as delivery,
         ):
             speak(delivery, ulid(1))
             await backend.called(2)  # the first is deferred, and its next attempt an hour away
@@ -326,21 +329,24 @@ class TestBacklog:
     async def test_who_waits_is_told_whether_it_is_the_network(self, harness: DeliveryHarness) -> None:
         """Where nobody listens, the machine is there."""
         for url, without_network in (("ws://nobody.invalid/ws", True), ("ws://127.0.0.1:1/ws", False)):
-            async with harness.life(make_link(url), pause_s=3600) as delivery:
+            async with harness.life(make_backend(url), pause_s=3600) as delivery:
                 speak(delivery, ulid(1))
                 await harness.audience.until(lambda: "deferred" in harness.audience.of(ulid(1)))
                 assert harness.audience.without_network is without_network
 
     async def test_a_text_that_the_disk_does_not_take_came_over_a_network(self, harness: DeliveryHarness) -> None:
-        gone = make_link("ws://nobody.invalid/ws", "gone")
-        async with FakeBackend() as backend, harness.life(gone, make_link(backend.url)) as delivery:
+        gone = make_backend("ws://nobody.invalid/ws", "gone")
+        async with FakeBackend() as backend, harness.life(gone, make_backend(backend.url)) as delivery:
             harness.audience.full = True
             speak(delivery, ulid(1))
             await harness.audience.until(lambda: "deferred" in harness.audience.of(ulid(1)))
             assert harness.audience.without_network is False
 
     async def test_it_rests_while_somebody_speaks(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend([works, hangs_up, works]) as backend, harness.life(make_link(backend.url)) as delivery:
+        async with (
+            FakeBackend([works, hangs_up, works]) as backend,
+            harness.life(make_backend(backend.url)) as delivery,
+        ):
             speaking = beginning(ulid(2))
             delivery.begin(speaking)
             await backend.called(1)
@@ -353,13 +359,13 @@ class TestBacklog:
             assert ("late", ulid(1), "house") in harness.audience.said
 
     async def test_what_an_earlier_life_left_is_delivered(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend([is_mute_after_commit]) as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend([is_mute_after_commit]) as backend, harness.life(make_backend(backend.url)) as delivery:
             utterance = speak(delivery)
             await backend.called(1)
             assert utterance.durable is not None
             assert await utterance.durable
         assert harness.files() == [utterance.id]
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             await harness.audience.hears("late", utterance.id, "house")
             await harness.cleared()
         assert harness.audience.texts[0].text == echo(SOUND)
@@ -367,16 +373,16 @@ class TestBacklog:
     async def test_what_cannot_be_read_does_not_stand_in_the_way(self, harness: DeliveryHarness) -> None:
         harness.directory.mkdir()
         (harness.directory / f"{ulid(1)}.utt").write_bytes(b"rubbish")
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             speak(delivery, ulid(2))
             await harness.audience.hears("delivered", ulid(2))
             await harness.audience.until(lambda: delivery.spooled == 0)
             assert ulid(1) not in harness.files()
 
     async def test_a_press_of_which_nothing_was_heard_does_not_stand_in_the_way(self, harness: DeliveryHarness) -> None:
-        async with harness.life(make_link("ws://127.0.0.1:1/ws")):
+        async with harness.life(make_backend("ws://127.0.0.1:1/ws")):
             await harness.spool.keep(spoken(b"", ulid(1)))
-        async with harness.life(make_link("ws://127.0.0.1:1/ws")):
+        async with harness.life(make_backend("ws://127.0.0.1:1/ws")):
             await harness.audience.hears("delivered", ulid(1))
             await harness.cleared()
 
@@ -384,7 +390,7 @@ class TestBacklog:
         self, harness: DeliveryHarness, unused_tcp_port: int
     ) -> None:
         """The text comes from the file, not from the object."""
-        async with harness.life(make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws")) as delivery:
+        async with harness.life(make_backend(f"ws://127.0.0.1:{unused_tcp_port}/ws")) as delivery:
             utterance = speak(delivery)
             await harness.audience.until(lambda: delivery.spooled and ("spool works",) in harness.audience.said)
             utterance._pcm.clear()
@@ -395,7 +401,7 @@ class TestBacklog:
 
 class TestTheDiskFails:
     async def test_what_cannot_be_kept_is_delivered_all_the_same(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend([hangs_up, works]) as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend([hangs_up, works]) as backend, harness.life(make_backend(backend.url)) as delivery:
             harness.directory.rmdir()
             harness.directory.touch()
             utterance = speak(delivery)
@@ -407,7 +413,7 @@ class TestTheDiskFails:
         assert [words[0] for words in harness.audience.said].count("spool failed") >= 1
 
     async def test_a_text_that_cannot_be_published_keeps_its_audio(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             harness.audience.full = True
             utterance = speak(delivery)
             await harness.audience.until(lambda: delivery.spooled)
@@ -421,7 +427,7 @@ class TestTheDiskFails:
 
 class TestDrop:
     async def test_while_it_is_spoken(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend([is_mute_after_auth]) as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend([is_mute_after_auth]) as backend, harness.life(make_backend(backend.url)) as delivery:
             utterance = beginning()
             delivery.begin(utterance)
             utterance.append(SOUND)
@@ -435,7 +441,7 @@ class TestDrop:
         assert harness.files() == []
 
     async def test_at_once(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             utterance = beginning()
             delivery.begin(utterance)
             delivery.drop(utterance.part_id)
@@ -444,7 +450,7 @@ class TestDrop:
         assert harness.files() == []
 
     async def test_while_its_text_is_awaited(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend([is_mute_after_commit]) as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend([is_mute_after_commit]) as backend, harness.life(make_backend(backend.url)) as delivery:
             utterance = speak(delivery)
             call = await backend.called(1)
             await until(lambda: call.committed)
@@ -455,7 +461,7 @@ class TestDrop:
     async def test_while_it_is_late(self, harness: DeliveryHarness) -> None:
         async with (
             FakeBackend([hangs_up, is_mute_after_commit, works]) as backend,
-            harness.life(make_link(backend.url)) as delivery,
+            harness.life(make_backend(backend.url)) as delivery,
         ):
             speak(delivery, ulid(1))
             call = await backend.called(2)
@@ -470,7 +476,7 @@ class TestDrop:
         assert harness.audience.of(ulid(1)) == ["deferred"]
 
     async def test_one_that_waits_behind_another(self, harness: DeliveryHarness, unused_tcp_port: int) -> None:
-        async with harness.life(make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws"), pause_s=3600) as delivery:
+        async with harness.life(make_backend(f"ws://127.0.0.1:{unused_tcp_port}/ws"), pause_s=3600) as delivery:
             for number in (1, 2):
                 speak(delivery, ulid(number))
             await harness.audience.until(lambda: delivery.spooled == 2)
@@ -479,7 +485,7 @@ class TestDrop:
             await until(lambda: harness.files() == [ulid(1)])
 
     async def test_an_unknown_one_is_harmless(self, harness: DeliveryHarness) -> None:
-        async with harness.life(make_link("ws://127.0.0.1:1/ws")) as delivery:
+        async with harness.life(make_backend("ws://127.0.0.1:1/ws")) as delivery:
             delivery.drop(PartId(ulid(9)))
 
 
@@ -489,16 +495,16 @@ class TestClose:
     )
     @pytest.mark.parametrize("number", [0, 1, 5, 30, 100, 300])
     async def test_at_any_moment_the_audio_is_kept(self, harness: DeliveryHarness, script: Script, number: int) -> None:
-        async with FakeBackend([script]) as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend([script]) as backend, harness.life(make_backend(backend.url)) as delivery:
             speak(delivery)
             await ticks(number)
         assert harness.files() == [ulid(1)]
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)):
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)):
             await harness.audience.hears("delivered", ulid(1))
         assert harness.audience.texts[0].text == echo(SOUND)
 
     async def test_while_publishing_nothing_is_lost(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             harness.audience.publishing = asyncio.Event()
             speak(delivery)
             await harness.audience.hears("publishing", ulid(1))
@@ -507,13 +513,13 @@ class TestClose:
 
 async def test_all_backends_failed_is_the_last_ones_reason() -> None:
     async with FakeBackend([hangs_up]) as first, FakeBackend([refuses]) as second:
-        links: Sequence[Backend] = [make_link(first.url, "first"), make_link(second.url, "second")]
-        backends = BackendChain(links)
+        backends: Sequence[Backend] = [make_backend(first.url, "first"), make_backend(second.url, "second")]
+        chain = BackendChain(backends)
         with pytest.raises(BackendError, match="the server refused: the quota is used up"):
-            await backends.text_of(spoken(SOUND), lambda partial, backend: None)
+            await chain.text_of(spoken(SOUND), lambda partial, backend: None)
         with pytest.raises(LinkError):
-            await BackendChain(links[::-1]).text_of(spoken(SOUND), lambda partial, backend: None)
-        await backends.close()
+            await BackendChain(backends[::-1]).text_of(spoken(SOUND), lambda partial, backend: None)
+        await chain.close()
 
 
 class TestWhatNoBackendTakes:
@@ -535,14 +541,14 @@ class TestWhatNoBackendTakes:
         for number in (2, 3):
             await spool.keep(spoken(SOUND, ulid(number)))
         spool.close()
-        async with FakeBackend([picky]) as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend([picky]) as backend, harness.life(make_backend(backend.url)) as delivery:
             await harness.audience.hears("delivered", ulid(3))
             assert harness.audience.of(ulid(2))[-1] == "delivered"
             assert delivery.spooled == 1
         assert harness.files() == [ulid(1)]
 
     async def test_a_mistake_in_a_sink_is_not_the_end_of_the_delivery(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             good = harness.audience.publish
 
             async def broken(*_: object) -> None:
@@ -558,7 +564,7 @@ class TestWhatNoBackendTakes:
 class TestADiskThatWorksAgain:
     async def test_what_it_did_not_take_is_written_then(self, harness: DeliveryHarness) -> None:
         away = harness.directory.with_name("away")
-        async with harness.life(make_link("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
+        async with harness.life(make_backend("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
             harness.directory.rename(away)
             harness.directory.touch()
             speak(delivery, ulid(1))
@@ -574,7 +580,7 @@ class TestADiskThatWorksAgain:
 
     async def test_or_at_the_stop(self, harness: DeliveryHarness) -> None:
         away = harness.directory.with_name("away")
-        async with harness.life(make_link("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
+        async with harness.life(make_backend("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
             harness.directory.rename(away)
             harness.directory.touch()
             speak(delivery, ulid(1))
@@ -589,7 +595,7 @@ class TestRightOfWay:
     async def test_who_speaks_interrupts_the_backlog_three_times_in_a_row(self, harness: DeliveryHarness) -> None:
         """The first connection of each is of who speaks, the second of the backlog."""
         mute = [hangs_up, *[is_mute_after_commit, works] * 3, is_mute_after_commit, works]
-        async with FakeBackend(mute) as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend(mute) as backend, harness.life(make_backend(backend.url)) as delivery:
             speak(delivery, ulid(1))
             for number in range(2, 5):
                 late = await backend.called(2 * number - 2)
@@ -613,7 +619,7 @@ class TestRightOfWay:
         """It had a text, and a mistake in a sink lost it."""
         monkeypatch.setattr("flowpi.delivery.delivery.MAX_INTERRUPTIONS", 1)
         scripts = [hangs_up, *[is_mute_after_commit, works] * 3]
-        async with FakeBackend(scripts) as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend(scripts) as backend, harness.life(make_backend(backend.url)) as delivery:
             good = harness.audience.publish
 
             async def broken(utterance: Utterance, *about: Any) -> None:
@@ -636,7 +642,7 @@ class TestRightOfWay:
                 await late[4].socket.wait_closed()
 
     async def test_nothing_is_interrupted_that_is_being_published(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend([hangs_up, works]) as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend([hangs_up, works]) as backend, harness.life(make_backend(backend.url)) as delivery:
             harness.audience.publishing = asyncio.Event()
             speak(delivery, ulid(1))
             await harness.audience.hears("publishing", ulid(1))
@@ -651,7 +657,7 @@ class TestRightOfWay:
         self, harness: DeliveryHarness, unused_tcp_port: int
     ) -> None:
         loop = asyncio.get_running_loop()
-        async with harness.life(make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws"), pace_s=0.1) as delivery:
+        async with harness.life(make_backend(f"ws://127.0.0.1:{unused_tcp_port}/ws"), pace_s=0.1) as delivery:
             for number in range(1, 6):
                 speak(delivery, ulid(number), noise(0.1))
             await harness.audience.until(lambda: delivery.spooled == 5)
@@ -671,7 +677,7 @@ class TestParts:
             await go_on.wait()
             await call.say(echo(call.pcm), final=True)
 
-        async with FakeBackend([slow, works]) as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend([slow, works]) as backend, harness.life(make_backend(backend.url)) as delivery:
             first = speak(delivery, part=1)
             await backend.called(1)
             speak(delivery, part=2, pcm=noise(0.2))
@@ -688,7 +694,7 @@ class TestParts:
         self, harness: DeliveryHarness
     ) -> None:
         scripts = [is_mute_after_auth, hangs_up, works]
-        async with FakeBackend(scripts) as backend, harness.life(make_link(backend.url), pause_s=3600) as delivery:
+        async with FakeBackend(scripts) as backend, harness.life(make_backend(backend.url), pause_s=3600) as delivery:
             one = beginning(ulid(9))
             delivery.begin(one)  # somebody speaks, so the backlog waits
             await backend.called(1)
@@ -713,7 +719,7 @@ class TestParts:
             pcm = noise(0.1, seed=part)
             await spool.keep(Utterance(About(ulid(1), 1.7e9, part), pcm=pcm, complete=True))
         spool.close()
-        async with FakeBackend([hangs_up, works]) as backend, harness.life(make_link(backend.url)):
+        async with FakeBackend([hangs_up, works]) as backend, harness.life(make_backend(backend.url)):
             await harness.cleared()
         assert [text.text for text in harness.audience.texts] == [echo(noise(0.1, seed=part)) for part in (1, 2, 3)]
 
@@ -725,7 +731,7 @@ class TestParts:
             await call.hear()
             await (call.socket.close(1009) if call.pcm.startswith(poison) else call.say(echo(call.pcm), final=True))
 
-        async with FakeBackend([picky]) as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend([picky]) as backend, harness.life(make_backend(backend.url)) as delivery:
             speak(delivery, part=1, pcm=poison)
             speak(delivery, part=2)
             await harness.audience.until(lambda: harness.audience.texts)
@@ -744,7 +750,7 @@ class TestParking:
             await call.hear()
             await call.socket.close(1009)
 
-        async with FakeBackend([refuse] * 5 + [works]) as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend([refuse] * 5 + [works]) as backend, harness.life(make_backend(backend.url)) as delivery:
             speak(delivery)
             await harness.audience.until(lambda: "parked" in harness.audience.of(ulid(1)))
             await asyncio.sleep(0.05)
@@ -765,11 +771,11 @@ class TestParking:
             await call.authenticate()
             await call.socket.close(1009)
 
-        async with FakeBackend([refuse]) as backend:
-            links = make_link(backend.url), make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws", "other")
-            async with harness.life(*links) as delivery:
+        async with FakeBackend([refuse]) as service:
+            backends = make_backend(service.url), make_backend(f"ws://127.0.0.1:{unused_tcp_port}/ws", "other")
+            async with harness.life(*backends) as delivery:
                 speak(delivery)
-                await backend.called(20)
+                await service.called(20)
                 assert not delivery.waiting()[0].parked
                 async with FakeBackend(port=unused_tcp_port):
                     await harness.audience.hears("late", ulid(1), "other")
@@ -778,7 +784,7 @@ class TestParking:
 class TestMemory:
     async def test_what_the_disk_did_not_take_is_written_again_by_itself(self, harness: DeliveryHarness) -> None:
         away = harness.directory.with_name("away")
-        async with harness.life(make_link("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
+        async with harness.life(make_backend("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
             harness.directory.rename(away)
             harness.directory.touch()
             speak(delivery)
@@ -793,7 +799,7 @@ class TestMemory:
             assert harness.files() == [ulid(1)]
 
     async def test_what_is_known_already_is_not_taken_up_twice(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend([is_mute_after_commit]) as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend([is_mute_after_commit]) as backend, harness.life(make_backend(backend.url)) as delivery:
             utterance = speak(delivery)
             await harness.audience.hears("spool works")
             await until(lambda: harness.files() == [utterance.id])
@@ -812,7 +818,7 @@ class TestMemory:
         async with FakeBackend() as backend:
             late = Spool(harness.directory, sync_s=0.1)
             audience = Audience(late)
-            delivery = Delivery(BackendChain([make_link(backend.url)]), late, audience, pace_s=0.0, rewrite_s=0.01)
+            delivery = Delivery(BackendChain([make_backend(backend.url)]), late, audience, pace_s=0.0, rewrite_s=0.01)
             delivery.start([])
             speak(delivery, ulid(2))
             await audience.hears("delivered", ulid(2))
@@ -832,7 +838,7 @@ class TestWaiting:
             await spool.keep(spoken(SOUND, ulid(number)))
         spool.close()
         scripts = [is_mute_after_commit, is_mute_after_auth]
-        async with FakeBackend(scripts) as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend(scripts) as backend, harness.life(make_backend(backend.url)) as delivery:
             await backend.called(1)
             late, other = delivery.waiting()
             assert (late.part, late.reason, late.attempts, late.sending) == (PartId(ulid(1)), "not tried yet", 1, True)
@@ -846,7 +852,7 @@ class TestWaiting:
             assert delivery.waiting()[2].reason == "the text is awaited"
 
     async def test_the_owner_ends_the_pause(self, harness: DeliveryHarness, unused_tcp_port: int) -> None:
-        async with harness.life(make_link(f"ws://127.0.0.1:{unused_tcp_port}/ws"), pause_s=3600) as delivery:
+        async with harness.life(make_backend(f"ws://127.0.0.1:{unused_tcp_port}/ws"), pause_s=3600) as delivery:
             speak(delivery)
             await harness.audience.until(lambda: delivery.spooled)
             await ticks(300)

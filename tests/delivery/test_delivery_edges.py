@@ -13,7 +13,7 @@ from flowpi.delivery.delivery import Delivery
 from flowpi.spool.spool import Spool
 from flowpi.wire.roles import FinalText
 from tests.backends.fake_backend import FakeBackend
-from tests.delivery.test_delivery import Audience, DeliveryHarness, make_link, speak
+from tests.delivery.test_delivery import Audience, DeliveryHarness, make_backend, speak
 from tests.sound import beginning, echo, noise, ulid
 from tests.waiting import ticks, until
 
@@ -37,7 +37,7 @@ async def hold(harness: DeliveryHarness, delivery: Delivery, *numbers: int) -> N
 class TestDropOfAHeldText:
     @pytest.mark.parametrize("full", [False, True])
     async def test_while_it_is_published_again(self, harness: DeliveryHarness, full: bool) -> None:
-        async with FakeBackend() as backend, harness.life(make_link(backend.url), rewrite_s=0.0) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url), rewrite_s=0.0) as delivery:
             await hold(harness, delivery, 1, 2)
             publishing = harness.audience.publishing = asyncio.Event()
             await harness.audience.hears("publishing", ulid(1))
@@ -62,7 +62,7 @@ class TestTakenUpTwice:
     """The spool was opened late: what it holds may be known already."""
 
     async def test_while_it_is_spoken(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             utterance = beginning(ulid(1))
             delivery.begin(utterance)
             utterance.append(SOUND)
@@ -76,7 +76,7 @@ class TestTakenUpTwice:
 
     async def test_while_its_text_is_published(self, harness: DeliveryHarness) -> None:
         """All of it is on the disk: the spool has nothing to do with it any more."""
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             publishing = harness.audience.publishing = asyncio.Event()
             speak(delivery, ulid(1))
             await harness.audience.hears("publishing", ulid(1))
@@ -98,7 +98,7 @@ class TestTakenUpTwice:
             await really_remove(spool, part, **options)
 
         monkeypatch.setattr(Spool, "remove", remove)
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             speak(delivery, ulid(1))
             await deleting.wait()
             assert harness.files() == [ulid(1)]
@@ -110,7 +110,7 @@ class TestTakenUpTwice:
             assert len(backend.calls) == len(harness.audience.texts) == 1
 
     async def test_while_it_waits(self, harness: DeliveryHarness) -> None:
-        async with harness.life(make_link("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
+        async with harness.life(make_backend("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
             speak(delivery, ulid(1))
             await harness.audience.until(lambda: delivery.spooled)
             await ticks()
@@ -137,7 +137,7 @@ class TestMistakes:
             await really_publish(audience, utterance, text, backend, timings, late)
 
         monkeypatch.setattr(Audience, "publish", publish)
-        async with FakeBackend() as backend, harness.life(make_link(backend.url), rewrite_s=0.0) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url), rewrite_s=0.0) as delivery:
             await hold(harness, delivery, 1, 2)
             harness.audience.full = False
             await harness.audience.hears("delivered", ulid(2))
@@ -170,7 +170,7 @@ class TestMistakes:
             return await really_ask(backends, utterance, on_error)  # type: ignore[arg-type]
 
         monkeypatch.setattr(CurrentBackends, "ask", ask)
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             utterance = beginning(ulid(1))
             delivery.begin(utterance)
             utterance.append(SOUND)

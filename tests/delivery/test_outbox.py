@@ -7,7 +7,7 @@ import pytest
 
 from flowpi.audio.utterance import PartId
 from tests.backends.fake_backend import FakeBackend
-from tests.delivery.test_delivery import DeliveryHarness, make_link, speak
+from tests.delivery.test_delivery import DeliveryHarness, make_backend, speak
 from tests.sound import noise, ulid
 from tests.waiting import until
 
@@ -21,7 +21,7 @@ def harness(tmp_path: Path) -> DeliveryHarness:
 
 class TestHeldTexts:
     async def test_only_the_writing_is_tried_again(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             harness.audience.full = True
             speak(delivery, ulid(1))
             speak(delivery, ulid(2))
@@ -34,7 +34,7 @@ class TestHeldTexts:
             assert len(backend.calls) == 2
 
     async def test_when_one_is_written_all_are_tried_at_once(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend() as backend, harness.life(make_link(backend.url), rewrite_s=3600) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url), rewrite_s=3600) as delivery:
             harness.audience.full = True
             speak(delivery, ulid(1))
             await harness.audience.hears("not published", ulid(1))
@@ -45,7 +45,7 @@ class TestHeldTexts:
             assert len(backend.calls) == 2
 
     async def test_one_that_is_dropped_is_not_written(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend() as backend, harness.life(make_link(backend.url), rewrite_s=3600) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url), rewrite_s=3600) as delivery:
             harness.audience.full = True
             speak(delivery)
             await harness.audience.until(lambda: delivery.spooled)
@@ -58,7 +58,7 @@ class TestDropWhilePublishing:
     @pytest.mark.parametrize("full", [False, True])
     async def test_it_goes_whatever_the_disk_does(self, harness: DeliveryHarness, full: bool) -> None:
         """What is being written cannot be called back; what the disk does not take is not written again."""
-        async with FakeBackend() as backend, harness.life(make_link(backend.url), rewrite_s=0.0) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url), rewrite_s=0.0) as delivery:
             harness.audience.publishing = asyncio.Event()
             harness.audience.full = full
             utterance = speak(delivery)
@@ -78,7 +78,7 @@ class TestMemory:
         self, harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("flowpi.delivery.outbox.MAX_MEMORY_BYTES", 2 * len(SOUND))
-        async with harness.life(make_link("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
+        async with harness.life(make_backend("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
             harness.directory.rename(harness.directory.with_name("away"))
             harness.directory.touch()
             speak(delivery, ulid(1))
@@ -95,7 +95,7 @@ class TestMemory:
         self, harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("flowpi.delivery.outbox.MAX_MEMORY_BYTES", 2 * len(SOUND))
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             audience = harness.audience
             audience.publishing = asyncio.Event()
             audience.full = True

@@ -45,7 +45,7 @@ def test_the_examples_in_the_template_are_good(card: Card) -> None:
     assert cloud.token is not None
     assert cloud.token.api_key == Secret("credential", "flowpi_backends.cloud.token.api_key")
     assert card.credentials() == {"flowpi_backends.cloud.token.api_key": "your-key"}
-    assert config.context.user_first_name == "Ada"
+    assert config.context.first_name == "Ada"
 
 
 def test_the_template_tells_no_lies() -> None:

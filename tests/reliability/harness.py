@@ -49,15 +49,15 @@ class ApplianceHarness:
     @asynccontextmanager
     async def life(
         self,
-        *links: Backend,
+        *backends: Backend,
         retry_s: Callable[[int], float] | None = None,
         pace_s: float = 0.0,
     ) -> AsyncIterator[Delivery]:
         def make(spool: Spool) -> Delivery:
             if retry_s is None:
-                return Delivery(BackendChain(links), spool, self, pace_s=pace_s)
-            backends = BackendChain(links, max_failures=1_000_000, probe_s=retry_s)
-            return Delivery(backends, spool, self, retry_s=retry_s, pace_s=pace_s)
+                return Delivery(BackendChain(backends), spool, self, pace_s=pace_s)
+            chain = BackendChain(backends, max_failures=1_000_000, probe_s=retry_s)
+            return Delivery(chain, spool, self, retry_s=retry_s, pace_s=pace_s)
 
         delivery, spool = await self.open(make)
         try:

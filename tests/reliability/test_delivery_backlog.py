@@ -11,9 +11,9 @@ from flowpi.audio.utterance import PartId
 from flowpi.backends.flow import FlowBackend
 from flowpi.backends.transport import Patience
 from flowpi.config.schema import FlowSettings
+from flowpi.core.hints import Hints
 from flowpi.delivery.delivery import Delivery
 from flowpi.spool.spool import Spool
-from flowpi.wire.flow_messages import Context
 from tests.backends.fake_backend import FakeBackend
 from tests.reliability import one_thread
 from tests.reliability.harness import ApplianceHarness, speak
@@ -24,8 +24,8 @@ PERIOD_S = 0.1
 """Of the microphone in these tests."""
 
 
-def link_to(port: int) -> FlowBackend:
-    return FlowBackend("house", FlowSettings(f"ws://127.0.0.1:{port}/ws"), Context(), Patience())
+def backend_at(port: int) -> FlowBackend:
+    return FlowBackend("house", FlowSettings(f"ws://127.0.0.1:{port}/ws"), Hints(), Patience())
 
 
 def said(number: int) -> bytes:
@@ -43,7 +43,7 @@ def test_all_that_was_said_in_six_hours_is_delivered_in_order(
     async def main() -> None:
         nonlocal drained_s
         loop = asyncio.get_running_loop()
-        async with harness.life(link_to(unused_tcp_port), pace_s=0.1) as delivery:
+        async with harness.life(backend_at(unused_tcp_port), pace_s=0.1) as delivery:
             for number in range(count):
                 await speak(delivery, beginning(ulid(number)), said(number))
                 await asyncio.sleep(SIX_HOURS_S / count)
@@ -95,8 +95,8 @@ async def test_who_speaks_meanwhile_does_not_wait(
 
     async with (
         FakeBackend() as backend,
-        idle.life(link_to(backend.port)) as with_none,
-        busy.life(link_to(backend.port)) as with_backlog,  # as fast as it can
+        idle.life(backend_at(backend.port)) as with_none,
+        busy.life(backend_at(backend.port)) as with_backlog,  # as fast as it can
     ):
         for number in range(count, count + dictations):
             await dictate(idle, with_none, number)

@@ -14,9 +14,9 @@ from flowpi.backends.transport import Patience
 from flowpi.config.schema import FlowSettings, Secret, TokenSettings
 from flowpi.core.errors import BackendError, ClosedError, HttpError, LinkError
 from flowpi.core.failover import Verdict, verdict
+from flowpi.core.hints import Hints
 from flowpi.delivery.delivery import Delivery
 from flowpi.spool.spool import Spool
-from flowpi.wire.flow_messages import Context
 from tests import clock
 from tests.backends.fake_backend import Call, FakeBackend, works
 from tests.backends.test_failures import (
@@ -90,11 +90,11 @@ def test_several_backends_that_never_work_are_each_asked_ten_times_a_minute_at_m
 
     async def main(errors: list[Callable[[], BackendError]], opens: bool) -> None:
         nonlocal worst
-        links = [Probed(error) for error in errors]
-        for at, link in enumerate(links):
-            link.name, link.opens = f"backend-{at}", opens
+        backends = [Probed(error) for error in errors]
+        for at, backend in enumerate(backends):
+            backend.name, backend.opens = f"backend-{at}", opens
         audience = Listener(cast(Spool, None))
-        delivery = Delivery(BackendChain(links), cast(Spool, Memory()), audience, rewrite_s=3600.0)
+        delivery = Delivery(BackendChain(backends), cast(Spool, Memory()), audience, rewrite_s=3600.0)
         delivery.start([])
         loop = asyncio.get_running_loop()
         for at in range(4):
@@ -104,10 +104,10 @@ def test_several_backends_that_never_work_are_each_asked_ten_times_a_minute_at_m
             await asyncio.sleep(15)
             utterance.finish(loop.time())
             await asyncio.sleep(285)
-        for link in links:
-            attempts = link.attempts
+        for backend in backends:
+            attempts = backend.attempts
             worst = max(worst, *(sum(at <= other < at + 60 for other in attempts) for at in attempts))
-        links[-1].works = True
+        backends[-1].works = True
         delivery.retry()
         await asyncio.sleep(200)
         assert delivery.waiting() == []
@@ -132,18 +132,18 @@ async def test_a_key_that_expires_at_any_packet_costs_one_new_one(
         for number in range(each):
             harness, after = DeliveryHarness(tmp_path / f"{code}-{number}"), CHANCE.randint(1, PACKETS)
             async with (
-                FakeBackend([knows("new", after=after, code=code)]) as backend,
+                FakeBackend([knows("new", after=after, code=code)]) as service,
                 desk_with("old", "new") as (desk, url),
             ):
-                link = FlowBackend(
-                    "cloud", FlowSettings(backend.url, token=TokenSettings(url=url)), Context(), Patience()
+                backend = FlowBackend(
+                    "cloud", FlowSettings(service.url, token=TokenSettings(url=url)), Hints(), Patience()
                 )
-                async with harness.life(link, pause_s=3600) as delivery:
+                async with harness.life(backend, pause_s=3600) as delivery:
                     speak(delivery, pcm=SOUND)
                     await harness.audience.hears("delivered", ulid(1))
                 assert [text.text for text in harness.audience.texts] == [echo(SOUND)]
                 assert len(desk.requests) == 2
-                assert [call.session.access_token for call in backend.calls if call.session] == ["old", "new"]
+                assert [call.session.access_token for call in service.calls if call.session] == ["old", "new"]
     measured(ways_to_say_so=3, times_each=each, lost_packets=0, new_keys_each=1)
 
 
@@ -166,7 +166,7 @@ async def test_a_key_that_is_rotated_while_one_speaks_is_used_at_once(
         harness = DeliveryHarness(tmp_path / f"{number}")
         async with FakeBackend([rotates, knows("new")]) as backend:
             config = FlowSettings(backend.url, client_key=Secret("file", str(file)))
-            async with harness.life(FlowBackend("cloud", config, Context(), Patience()), pause_s=3600) as delivery:
+            async with harness.life(FlowBackend("cloud", config, Hints(), Patience()), pause_s=3600) as delivery:
                 speak(delivery, pcm=SOUND)
                 await harness.audience.hears("delivered", ulid(1))
             assert len(backend.calls) == 2

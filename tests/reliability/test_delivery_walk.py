@@ -47,7 +47,7 @@ class Moody:
 
     def start(self) -> None: ...
 
-    async def deliver(
+    async def transcribe(
         self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
     ) -> FinalText:
         await self.probe()
@@ -60,7 +60,7 @@ class Moody:
         if make_error := MOODS[self.mood]:
             raise make_error()
 
-    def owners_key(self) -> None: ...
+    def user_key(self) -> None: ...
 
     async def close(self) -> None: ...
 

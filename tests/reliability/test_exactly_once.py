@@ -12,9 +12,9 @@ from flowpi.backends.chain import BackendChain
 from flowpi.backends.flow import FlowBackend
 from flowpi.backends.transport import Patience
 from flowpi.config.schema import FlowSettings
+from flowpi.core.hints import Hints
 from flowpi.delivery.delivery import Delivery
 from flowpi.spool.spool import Spool
-from flowpi.wire.flow_messages import Context
 from tests.backends.fake_backend import Call, FakeBackend, Script, hangs_up_after_commit, hangs_up_in_the_middle, works
 from tests.reliability import one_thread
 from tests.reliability.harness import ApplianceHarness, speak
@@ -54,7 +54,7 @@ OURS = ("<coroutine object Delivery.", "<coroutine object Keeper.")
 
 async def lives_on(harness: ApplianceHarness, backend: FakeBackend) -> None:
     """A last life, in which all goes well."""
-    async with harness.life(FlowBackend("house", FlowSettings(backend.url), Context(), Patience())):
+    async with harness.life(FlowBackend("house", FlowSettings(backend.url), Hints(), Patience())):
         async with asyncio.timeout(600):
             while harness.files():  # noqa: ASYNC110 (of the disk nobody sends an event)
                 await asyncio.sleep(0.01)
@@ -69,9 +69,9 @@ def test_a_text_is_in_the_file_once_wherever_the_link_breaks_and_the_daemon_stop
 
     async def turns_of(script: Script, harness: ApplianceHarness) -> int:
         """How many turns of the loop it takes from the press until all is done."""
-        async with FakeBackend([script, works]) as backend:
-            link = FlowBackend("house", FlowSettings(backend.url), Context(), Patience())
-            async with harness.life(link, retry_s=lambda failures: 0.0) as delivery:
+        async with FakeBackend([script, works]) as service:
+            backend = FlowBackend("house", FlowSettings(service.url), Hints(), Patience())
+            async with harness.life(backend, retry_s=lambda failures: 0.0) as delivery:
                 await speak(delivery, beginning(ulid(1)), SOUND)
                 turns = 0
                 while harness.files() or not harness.lines():
@@ -81,12 +81,12 @@ def test_a_text_is_in_the_file_once_wherever_the_link_breaks_and_the_daemon_stop
 
     async def stopped(script: Script, harness: ApplianceHarness, lines: int, turns: int, kill: bool) -> None:
         """Stopped so many turns after so many lines are in the file; `kill`: with no time for anything."""
-        async with FakeBackend([script, works]) as backend:
-            link = FlowBackend("house", FlowSettings(backend.url), Context(), Patience())
+        async with FakeBackend([script, works]) as service:
+            backend = FlowBackend("house", FlowSettings(service.url), Hints(), Patience())
 
             def make(spool: Spool) -> Delivery:
-                backends = BackendChain([link], max_failures=1_000_000)
-                return Delivery(backends, spool, harness, retry_s=lambda failures: 0.0)
+                chain = BackendChain([backend], max_failures=1_000_000)
+                return Delivery(chain, spool, harness, retry_s=lambda failures: 0.0)
 
             delivery, spool = await harness.open(make)
             utterance = beginning(ulid(1))
@@ -107,7 +107,7 @@ def test_a_text_is_in_the_file_once_wherever_the_link_breaks_and_the_daemon_stop
             ends["recorded"] += recorded
             if recorded:
                 assert harness.lines() or harness.files()
-            await lives_on(harness, backend)
+            await lives_on(harness, service)
         assert len(harness.lines()) <= 1
         if kill and not recorded:
             return

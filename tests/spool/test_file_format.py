@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowpi.audio.utterance import About, PartId, Utterance
+from flowpi.core.hints import Hints, TargetApp
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.spool import file_format
 from flowpi.spool.file_format import (
@@ -27,7 +28,6 @@ from flowpi.spool.file_format import (
     _record,
     parse,
 )
-from flowpi.wire.flow_messages import App, Context
 from tests.sound import ID, noise, ulid
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "spool"
@@ -98,14 +98,14 @@ class TestVectors:
     def test_every_version_there_was_is_read(self, version: int) -> None:
         utterance = parse((VECTORS / f"version-{version}.utt").read_bytes(), PartId(ulid(7), 2))
         assert utterance is not None
-        assert utterance.about == About(ulid(7), 1_700_000_000.25, 2, Context(app=App(name="Notes")))
+        assert utterance.about == About(ulid(7), 1_700_000_000.25, 2, Hints(app=TargetApp(name="Notes")))
         assert sound(utterance) == noise(0.25, seed=7)
         assert utterance.lost_frames == 7
         assert (utterance.complete, utterance.damaged) == (True, False)
         assert utterance.partial is (version == 2)  # as it was marked when it ended; version 1 had no place for that
 
     def test_this_version_is_written_as_ever(self) -> None:
-        about = About(ulid(7), 1_700_000_000.25, 2, Context(app=App(name="Notes")))
+        about = About(ulid(7), 1_700_000_000.25, 2, Hints(app=TargetApp(name="Notes")))
         pcm = noise(0.25, seed=7)
         end = Ending(len(pcm) // FRAME_BYTES, 7, partial=True)
         written = b"".join(records([pcm[:7600], pcm[7600:]], about, end))

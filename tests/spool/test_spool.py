@@ -10,10 +10,10 @@ import pytest
 
 from flowpi.audio.utterance import About, PartId, Utterance
 from flowpi.core.errors import AlreadyRunning, SpoolError
+from flowpi.core.hints import Hints, TargetApp
 from flowpi.spool import file_format
 from flowpi.spool.file_format import Ending, parse
 from flowpi.spool.spool import Spool
-from flowpi.wire.flow_messages import App, Context
 from tests.sound import ID, beginning, noise, spoken, ulid
 from tests.spool.recorder import said
 from tests.waiting import until
@@ -56,7 +56,7 @@ from tests.sound import noise, spoken
 
 class TestRoundTrip:
     async def test_whole(self, spool: Spool) -> None:
-        about = About(ID, 1_700_000_000.25, part=2, context=Context(app=App(name="Notes")))
+        about = About(ID, 1_700_000_000.25, part=2, hints=Hints(app=TargetApp(name="Notes")))
         utterance = Utterance(about, pcm=SOUND, complete=True)
         utterance.lost_frames = 7
         await spool.keep(utterance)

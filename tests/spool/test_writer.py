@@ -11,7 +11,7 @@ from flowpi.core.errors import SpoolError
 from flowpi.delivery.delivery import DELIVERED, DROPPED
 from flowpi.spool.folder import Folder
 from tests.backends.fake_backend import FakeBackend
-from tests.delivery.test_delivery import DeliveryHarness, make_link, speak
+from tests.delivery.test_delivery import DeliveryHarness, make_backend, speak
 from tests.sound import noise, ulid
 from tests.waiting import ticks, until
 
@@ -83,7 +83,7 @@ class TestStop:
     async def test_what_is_lost_with_the_memory_is_told(
         self, harness: DeliveryHarness, caplog: pytest.LogCaptureFixture
     ) -> None:
-        async with harness.life(make_link(NOBODY), pause_s=3600) as delivery:
+        async with harness.life(make_backend(NOBODY), pause_s=3600) as delivery:
             disk = Gone(harness)
             speak(delivery)
             await harness.audience.until(lambda: failed(harness))
@@ -93,7 +93,7 @@ class TestStop:
         disk.back()
 
     async def test_what_the_disk_takes_at_last_is_not_lost(self, harness: DeliveryHarness) -> None:
-        async with harness.life(make_link(NOBODY), pause_s=3600, rewrite_s=3600) as delivery:
+        async with harness.life(make_backend(NOBODY), pause_s=3600, rewrite_s=3600) as delivery:
             disk = Gone(harness)
             speak(delivery)
             await harness.audience.until(lambda: failed(harness))
@@ -106,7 +106,7 @@ class TestUndeleted:
     async def test_what_was_dropped_is_deleted_when_the_disk_does_it_and_never_sent(
         self, harness: DeliveryHarness, caplog: pytest.LogCaptureFixture
     ) -> None:
-        async with harness.life(make_link(NOBODY), pause_s=3600) as delivery:
+        async with harness.life(make_backend(NOBODY), pause_s=3600) as delivery:
             speak(delivery)
             await harness.audience.hears("spool works")
             await harness.audience.until(lambda: delivery.spooled)
@@ -128,7 +128,7 @@ class TestUndeleted:
         ) == 1
 
     async def test_what_is_delivered_waits_for_no_text_and_the_fault_stands(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend() as backend, harness.life(make_link(backend.url), rewrite_s=3600) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url), rewrite_s=3600) as delivery:
             harness.audience.publishing = asyncio.Event()
             speak(delivery, ulid(1))
             await harness.audience.hears("publishing", ulid(1))
@@ -150,7 +150,7 @@ class TestUndeleted:
             assert len(backend.calls) == 2
 
     async def test_the_stop_tries_once_more(self, harness: DeliveryHarness) -> None:
-        async with harness.life(make_link(NOBODY), pause_s=3600, rewrite_s=3600) as delivery:
+        async with harness.life(make_backend(NOBODY), pause_s=3600, rewrite_s=3600) as delivery:
             speak(delivery)
             await harness.audience.hears("spool works")
             stuck = Stuck(harness, ulid(1))
@@ -177,7 +177,7 @@ class TestProbe:
         self, harness: DeliveryHarness, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
-        async with harness.life(make_link(NOBODY), pause_s=3600) as delivery:
+        async with harness.life(make_backend(NOBODY), pause_s=3600) as delivery:
             disk = Gone(harness)
             speak(delivery)
             await harness.audience.until(lambda: failed(harness))
@@ -193,7 +193,7 @@ class TestProbe:
     async def test_a_full_spool_is_not_called_well_because_nothing_waits(
         self, harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async with harness.life(make_link(NOBODY), pause_s=3600) as delivery:
+        async with harness.life(make_backend(NOBODY), pause_s=3600) as delivery:
             probes = Probes(harness, monkeypatch)
             harness.spool.limit(0)
             speak(delivery)
@@ -206,7 +206,7 @@ class TestProbe:
             await harness.audience.hears("spool works")
 
     async def test_the_texts_disk_is_probed_when_what_it_refused_was_dropped(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend() as backend, harness.life(make_link(backend.url)) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             harness.audience.full = True
             speak(delivery)
             await harness.audience.until(lambda: delivery.spooled)
@@ -217,7 +217,7 @@ class TestProbe:
             await harness.audience.hears("texts work")
 
     async def test_nothing_is_written_where_nothing_is_wrong(self, harness: DeliveryHarness) -> None:
-        async with FakeBackend() as backend, harness.life(make_link(backend.url), rewrite_s=0.0) as delivery:
+        async with FakeBackend() as backend, harness.life(make_backend(backend.url), rewrite_s=0.0) as delivery:
             before = harness.directory.stat().st_mtime_ns
             await ticks(300)
             assert harness.directory.stat().st_mtime_ns == before
