@@ -293,7 +293,7 @@ class Conductor:
         for utterance in self.outcomes.parts(utterance_id)[-1:]:
             about = About(utterance_id, time.time(), part, utterance.about.context)
             following = Utterance(about)
-            self.capture.go_on(utterance, following, by, partial(self._part_begun, following))
+            self.capture.continue_in(utterance, following, by, partial(self._part_begun, following))
 
     def _part_begun(self, following: Utterance) -> None:
         following.about = structs.replace(following.about, started_at=time.time())
