@@ -73,7 +73,7 @@ class Microphone(Protocol):
     def begin(self, entry: Utterance, at: float) -> None: ...
     def end(self, entry: Utterance, at: float) -> None: ...
     def drop(self, entry: Utterance) -> None: ...
-    def go_on(self, entry: Utterance, following: Utterance, until: float, on_next: Callable[[], None]) -> None: ...
+    def continue_in(self, entry: Utterance, following: Utterance, until: float, on_next: Callable[[], None]) -> None: ...
 
 
 class Deliveries(Protocol):
@@ -273,7 +273,7 @@ class Conductor:
         for utterance in self._utterances.parts(utterance_id)[-1:]:
             about = About(utterance_id, time.time(), part, utterance.about.hints)
             following = Utterance(about)
-            self._microphone.go_on(utterance, following, by, partial(self._part_begun, following))
+            self._microphone.continue_in(utterance, following, by, partial(self._part_begun, following))
 
     def _part_begun(self, following: Utterance) -> None:
         following.about = structs.replace(following.about, started_at=time.time())

@@ -83,25 +83,25 @@ class Capture:
         self._on_fault = on_fault
         self._on_recovery = on_recovery
         self._on_level = on_level
-        self._masking = mask or CueMask()
+        self._cue_mask = mask or CueMask()
         self._loop = asyncio.get_running_loop()
         self._ring_frames = math.ceil((preroll_s + LATE_S) * RATE_HZ) if preroll_s else 0
         self._ring = Ring(self._ring_frames)
-        self._takes: list[Recorder] = []
+        self._recorders: list[Recorder] = []
         self._timer: asyncio.TimerHandle | None = None
         self._open = False
         self._closed = False
         """By `close`, until `start`."""
         self._stuck = False
         """Dead, and not closed yet: closing it could take for ever."""
-        self._trials = DeviceProbe(self._trial_ended)
+        self._probe = DeviceProbe(self._probe_ended)
         self._lost: MicrophoneError | None = None
         """Until sound comes again."""
         self._tries = 0
         self._heard_at = 0.0
         self._sounded = False
         """Something was heard since it was opened."""
-        self._mute = SilenceWatch(source.name, on_silence)
+        self._silence_watch = SilenceWatch(source.name, on_silence)
         self._metering = False
         self.frames = 0
         """Heard since the start, gaps not counted."""
@@ -111,7 +111,7 @@ class Capture:
     def start(self) -> None:
         """Begin to listen, if there is a pre-roll to fill; else see that the microphone is there."""
         self._closed = False
-        if self._trials.since is None:  # else what it finds out leads on from there
+        if self._probe.since is None:  # else what it finds out leads on from there
             self._open_at_once(self._open_again)
 
     def close(self) -> None:
@@ -119,16 +119,16 @@ class Capture:
 
         Recordings in progress end with what there is, marked unless they were released.
         """
-        if self._open and self._takes:
+        if self._open and self._recorders:
             self._read()
-        for take in list(self._takes):
-            self._complete(take, partial=take.stop is None)
+        for recorder in list(self._recorders):
+            self._complete(recorder, partial=recorder.stop is None)
         self._closed = True
         self._cancel_timer()
-        self._mute.lost()
+        self._silence_watch.lost()
         if not self._stuck:
             self._close_source()
-        elif self._trials.since is None:
+        elif self._probe.since is None:
             self._reopen()  # and with `_closed` set, that closes it as soon as it can be
 
     @property
@@ -150,8 +150,8 @@ class Capture:
 
         Not alive: nobody reads it any more, or opening it has been stuck for `STUCK_S`.
         """
-        if self._trials.since is not None:
-            return now - self._trials.since < STUCK_S
+        if self._probe.since is not None:
+            return now - self._probe.since < STUCK_S
         return not self._open or now - self._heard_at < WAKE_S + self._idle_read_s
 
     def begin(self, entry: Log, at: float) -> None:
@@ -168,63 +168,62 @@ class Capture:
             self._open_at_once(self._try_open)
         if self._lost is not None:
             raise self._lost
-        take = Recorder(entry)
+        recorder = Recorder(entry)
         if self._preroll_s:
             late_s = max(0.0, self._loop.time() - at)
-            take.hear(self._ring.newest(math.ceil((self._preroll_s + late_s) * RATE_HZ)))
-        self._takes.append(take)
+            recorder.hear(self._ring.newest(math.ceil((self._preroll_s + late_s) * RATE_HZ)))
+        self._recorders.append(recorder)
         self._schedule()
 
-    def go_on(self, entry: Log, following: Log, until: float, on_next: Callable[[], None]) -> None:
+    def continue_in(self, entry: Log, following: Log, until: float, on_next: Callable[[], None]) -> None:
         """Let the recording go on in `following`, with no gap and no overlap, from the next pause in speech on.
 
         At the latest after the sample of `until`. Then `entry` is finished, and `on_next` called. If the recording of
         `entry` ends before, however it does, `following` never begins. Harmless if it has ended or was released.
         """
-        take = self._find(entry)
-        if take is None or take.stop is not None:
+        recorder = self._find(entry)
+        if recorder is None or recorder.stop is not None:
             return
-        take.stay()
-        at_latest = self._loop.call_at(self._source.due(until + self._source.held_s), self._cut, take, following)
-        take.following = Following(following, on_next, at_latest)
+        at_latest = self._loop.call_at(self._source.due(until + self._source.held_s), self._cut, recorder, following)
+        recorder.continue_in(Following(following, on_next, at_latest))
 
     def end(self, entry: Log, at: float) -> None:
         """Record on until the post-roll after `at` is heard, then finish `entry`. Harmless if it has ended."""
-        take = self._find(entry)
-        if take is None or take.stop is not None:
+        recorder = self._find(entry)
+        if recorder is None or recorder.stop is not None:
             return
-        take.stay()
+        recorder.cancel_next()
         until = at + self._postroll_s + self._source.held_s
         if not self._open or self._loop.time() >= until:
-            self._read_and_complete(take)
+            self._read_and_complete(recorder)
         else:
-            take.stop = self._loop.call_at(self._source.due(until), self._read_and_complete, take)
+            recorder.stop = self._loop.call_at(self._source.due(until), self._read_and_complete, recorder)
 
     def drop(self, entry: Log) -> None:
         """Stop recording into `entry` at once. Harmless if it has ended."""
-        if take := self._find(entry):
-            self._complete(take)
+        if recorder := self._find(entry):
+            self._complete(recorder)
             self._rest()
 
     def _find(self, entry: Log) -> Recorder | None:
-        return next((take for take in self._takes if take.entry is entry), None)
+        return next((recorder for recorder in self._recorders if recorder.entry is entry), None)
 
-    def _cut(self, take: Recorder, following: Log) -> None:
+    def _cut(self, recorder: Recorder, following: Log) -> None:
         """The latest moment is there; a pause may have been earlier, and found by this very read."""
         self._read()
-        if take.following is not None and take.following.entry is following:
-            take.go_on(self._loop.time())
+        if recorder.following is not None and recorder.following.entry is following:
+            recorder.cut(self._loop.time())
 
-    def _read_and_complete(self, take: Recorder) -> None:
+    def _read_and_complete(self, recorder: Recorder) -> None:
         if self._open:
             self._read()
-        if take in self._takes:
-            self._complete(take)
+        if recorder in self._recorders:
+            self._complete(recorder)
             self._rest()
 
-    def _complete(self, take: Recorder, *, partial: bool = False) -> None:
-        self._takes.remove(take)
-        take.finish(self._loop.time(), partial=partial)
+    def _complete(self, recorder: Recorder, *, partial: bool = False) -> None:
+        self._recorders.remove(recorder)
+        recorder.finish(self._loop.time(), partial=partial)
 
     def _rest(self) -> None:
         """Nobody may record any more: slow down, or close the device where there is no pre-roll."""
@@ -235,19 +234,19 @@ class Capture:
             self._schedule()
 
     def _wanted(self) -> bool:
-        return bool(self._takes) or self._metering or self._preroll_s > 0
+        return bool(self._recorders) or self._metering or self._preroll_s > 0
 
     def _tick(self) -> None:
         self._timer = None
         self._read()
-        if self._open and not self._takes and self._mute.wants_reviving(self._loop.time()):
+        if self._open and not self._recorders and self._silence_watch.wants_reviving(self._loop.time()):
             self._revive()
         elif self._open:
             self._schedule()
 
     def _schedule(self) -> None:
         self._cancel_timer()
-        pause = self._read_s if self._takes or self._lost is not None else self._idle_read_s
+        pause = self._read_s if self._recorders or self._lost is not None else self._idle_read_s
         if self._metering:
             pause = min(pause, METER_S)
         self._timer = self._loop.call_at(self._source.due(self._loop.time() + pause), self._tick)
@@ -291,29 +290,29 @@ class Capture:
                 later -= len(pcm) // FRAME_BYTES
                 self._take_audio(pcm, read_at - later / RATE_HZ, slack_s)
         self._recovered()
-        for take in list(self._takes):
-            if take.pausing:
-                take.go_on(now)
+        for recorder in list(self._recorders):
+            if recorder.pausing:
+                recorder.cut(now)
 
     def _take_audio(self, pcm: bytes, heard_by: float, slack_s: float) -> None:
         """`heard_by`, `slack_s`: as for `CueMask.apply`."""
         self.frames += len(pcm) // FRAME_BYTES
-        masked = self._masking.apply(pcm, heard_by, slack_s)
+        masked = self._cue_mask.apply(pcm, heard_by, slack_s)
         self._ring.push(masked)
-        for take in self._takes:
-            take.hear(masked)
+        for recorder in self._recorders:
+            recorder.hear(masked)
         if self._metering:
             self._on_level(measure(pcm))
         if self._source.has_noise:
-            self._mute.hear(pcm, self._loop.time())
+            self._silence_watch.hear(pcm, self._loop.time())
 
     def _take_gap(self, frames: int) -> None:
         self.gaps += 1
         self.lost_frames += frames
         log.warning("%d ms of sound were lost: the machine was too busy", frames * 1000 // RATE_HZ)
         self._ring.push(bytes(min(frames, self._ring_frames) * FRAME_BYTES))
-        for take in self._takes:
-            take.miss(frames)
+        for recorder in self._recorders:
+            recorder.miss(frames)
 
     # The device: opened, lost, opened again.
 
@@ -330,7 +329,7 @@ class Capture:
         self._open = True
         self._sounded = False
         self._heard_at = self._loop.time()
-        self._mute.opened(self._heard_at)
+        self._silence_watch.opened(self._heard_at)
         if self._wanted():
             self._schedule()
         return True
@@ -340,8 +339,8 @@ class Capture:
         if self._source.trial is None:
             open_it()
             return
-        if ended := self._trials.begin(self._source.trial, within_s=AT_ONCE_S):
-            self._trial_ended(ended, open_it)
+        if ended := self._probe.begin(self._source.trial, within_s=AT_ONCE_S):
+            self._probe_ended(ended, open_it)
         else:
             self._lose(MicrophoneError(self._source.name, "it does not answer", "start its sound server again"))
 
@@ -370,10 +369,10 @@ class Capture:
             self._rest_from_reading()
         else:
             self._close_source()
-        for take in list(self._takes):
-            self._complete(take, partial=True)
-        self._mute.lost()
-        if self._trials.since is None:
+        for recorder in list(self._recorders):
+            self._complete(recorder, partial=True)
+        self._silence_watch.lost()
+        if self._probe.since is None:
             pause = REOPEN_S[min(self._tries, len(REOPEN_S) - 1)]
             self._tries += 1
             self._timer = self._loop.call_later(pause, self._reopen)
@@ -387,9 +386,9 @@ class Capture:
         if self._source.trial is None:
             self._open_again()
         else:
-            self._trials.begin(self._source.trial)
+            self._probe.begin(self._source.trial)
 
-    def _trial_ended(self, ended: Ended, open_it: Callable[[], object] | None = None) -> None:
+    def _probe_ended(self, ended: Ended, open_it: Callable[[], object] | None = None) -> None:
         """Whatever it says, driver and sound server answer: closing and opening will not get stuck."""
         was_stuck, self._stuck = self._stuck, False
         if was_stuck:

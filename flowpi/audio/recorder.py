@@ -29,7 +29,7 @@ class Recorder:
     """Attributes:
     entry: what is being written to now.
     stop: set from the release on: the end of the post-roll.
-    following: set from `go_on` to the cut.
+    following: set from `continue_in` to the cut.
     pausing: what was heard last ends in a pause.
     """
 
@@ -48,23 +48,28 @@ class Recorder:
         self.entry.append_gap(frames)
         self.pausing = False
 
-    def go_on(self, now: float) -> None:
-        """Cut: all that was heard so far is in `entry`, the next sample is the first of what follows."""
+    def continue_in(self, following: Following) -> None:
+        """Continue in `following` from the next cut on, instead of in what was to follow before."""
+        self.cancel_next()
+        self.following = following
+
+    def cut(self, now: float) -> None:
+        """Finish `entry` with all that was heard so far, and begin what follows, if anything does."""
         if (following := self.following) is None:
             return
-        self.stay()
+        self.cancel_next()
         self.entry.finish(now)
         self.entry, self._pauses, self.pausing = following.entry, Pauses(), False
         following.on_next()
 
-    def stay(self) -> None:
-        """Nothing follows."""
+    def cancel_next(self) -> None:
+        """Record on in `entry`, with nothing that follows."""
         if self.following is not None:
             self.following.at_latest.cancel()
             self.following = None
 
     def finish(self, now: float, *, partial: bool) -> None:
-        self.stay()
+        self.cancel_next()
         if self.stop is not None:
             self.stop.cancel()
         self.entry.finish(now, partial=partial)

@@ -67,7 +67,7 @@ class AlsaCues:
     ) -> None:
         """`device`: an ALSA PCM. `volume`: from 0 to 1. `open_player`: instead of ALSA."""
         self._device = device
-        self._mask = mask
+        self._cue_mask = mask
         self._open_player = open_player or Playback
         self._tones = {cue: tone(cue, volume) for cue in Cue}
         self._loop = asyncio.get_running_loop()
@@ -97,7 +97,7 @@ class AlsaCues:
         if self._loop.time() - playing.asked_at > LATE_S[playing.cue]:
             playing.stopped.set()
         if not playing.stopped.is_set():
-            playing.sound = self._mask.begin(self._loop.time())
+            playing.sound = self._cue_mask.begin(self._loop.time())
             overdue_s = len(self._tones[playing.cue]) / BYTES_PER_S + OVERDUE_S
             playing.overdue = self._loop.call_later(overdue_s, self._ended, playing, None)
         playing.go.set()

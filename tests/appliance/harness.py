@@ -66,8 +66,8 @@ class FakeCapture:
     def start(self) -> None:
         self.log.append(("start", ""))
 
-    def go_on(self, entry: Utterance, following: Utterance, until: float, on_next: Callable[[], None]) -> None:
-        self.log.append(("go on", entry.id))
+    def continue_in(self, entry: Utterance, following: Utterance, until: float, on_next: Callable[[], None]) -> None:
+        self.log.append(("continue in", entry.id))
         self.following = entry, following, until
         self.pause = on_next
 

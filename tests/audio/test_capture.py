@@ -420,16 +420,16 @@ class TestRealMicrophone:
         parts = [beginning()]
         capture.begin(parts[0], time.monotonic())
 
-        def go_on() -> None:
+        def ask_for_next() -> None:
             following = beginning()
 
             def on_next() -> None:
                 parts.append(following)
-                go_on()
+                ask_for_next()
 
-            capture.go_on(parts[-1], following, time.monotonic() + 0.1, on_next)
+            capture.continue_in(parts[-1], following, time.monotonic() + 0.1, on_next)
 
-        go_on()
+        ask_for_next()
         await until(lambda: len(parts) == 10)
         capture.end(parts[-1], time.monotonic())
         await parts[-1].wait_complete()

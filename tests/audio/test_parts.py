@@ -38,7 +38,7 @@ class Parts:
     def last(self) -> Utterance:
         return self.all[-1]
 
-    def go_on(self, until: float) -> Utterance:
+    def ask_for_next(self, until: float) -> Utterance:
         """The part that is to come, which `begun` and `all` name once it has begun."""
         following, before = beginning(), self.last
 
@@ -48,7 +48,7 @@ class Parts:
             self.all.append(following)
             self.begun.append(self.room.loop.time())
 
-        self.room.capture.go_on(before, following, until, on_next)
+        self.room.capture.continue_in(before, following, until, on_next)
         return following
 
     def joined(self) -> Utterance:
@@ -64,7 +64,7 @@ async def test_it_is_cut_in_the_first_pause(room: Room) -> None:
     await asyncio.sleep(1)
     parts = Parts(room)
     await asyncio.sleep(0.5)
-    parts.go_on(until=20)
+    parts.ask_for_next(until=20)
     await asyncio.sleep(7)
     assert len(parts.begun) == 1
     assert abs(ends(parts.all[0]) - TURN_S) <= NEAR_S
@@ -81,7 +81,7 @@ async def test_without_a_pause_it_is_cut_at_the_latest_moment(held_s: float) -> 
         await asyncio.sleep(1)
         parts = Parts(room)
         await asyncio.sleep(0.5)
-        parts.go_on(until=3.0)
+        parts.ask_for_next(until=3.0)
         await asyncio.sleep(2)
         assert 3.0 - SLACK_S <= ends(parts.all[0]) <= 3.0 + PERIOD_S + SLACK_S
         assert begins(parts.last) == ends(parts.all[0])
@@ -91,7 +91,7 @@ async def test_a_long_speech_has_many_parts_and_no_seam(room: Room) -> None:
     await asyncio.sleep(1)
     parts = Parts(room)
     for _ in range(20):
-        parts.go_on(until=room.loop.time() + 3)
+        parts.ask_for_next(until=room.loop.time() + 3)
         await asyncio.sleep(3.1)
     assert len(parts.begun) == 20
     room.capture.end(parts.last, room.loop.time())
@@ -103,7 +103,7 @@ async def test_a_long_speech_has_many_parts_and_no_seam(room: Room) -> None:
 async def test_released_before_the_cut_no_next_part_begins(room: Room) -> None:
     parts = Parts(room)
     await asyncio.sleep(0.5)
-    following = parts.go_on(until=0.6)
+    following = parts.ask_for_next(until=0.6)
     room.capture.end(parts.last, room.loop.time())
     await parts.last.wait_complete()
     assert clock.timers() == 1
@@ -112,7 +112,7 @@ async def test_released_before_the_cut_no_next_part_begins(room: Room) -> None:
     assert following.length == 0
     assert not following.complete
     assert not parts.last.partial
-    parts.go_on(until=room.loop.time())  # too late
+    parts.ask_for_next(until=room.loop.time())  # too late
     await asyncio.sleep(10)
     assert parts.begun == []
 
@@ -121,7 +121,7 @@ async def test_a_release_comes_before_a_cut_that_is_asked_for_in_the_post_roll(r
     parts = Parts(room)
     await asyncio.sleep(0.5)
     room.capture.end(parts.last, room.loop.time())
-    parts.go_on(until=room.loop.time() + 0.05)
+    parts.ask_for_next(until=room.loop.time() + 0.05)
     await asyncio.sleep(1)
     assert parts.begun == []
     assert parts.last.complete
@@ -130,8 +130,8 @@ async def test_a_release_comes_before_a_cut_that_is_asked_for_in_the_post_roll(r
 async def test_asked_twice_the_second_counts(room: Room) -> None:
     await asyncio.sleep(1)
     parts = Parts(room)
-    first = parts.go_on(until=1.5)
-    second = parts.go_on(until=2.0)
+    first = parts.ask_for_next(until=1.5)
+    second = parts.ask_for_next(until=2.0)
     await asyncio.sleep(2)
     assert parts.all[1:] == [second]
     assert first.length == 0
@@ -142,7 +142,7 @@ async def test_a_next_part_that_is_released_as_it_begins() -> None:
     async with capturing(postroll_s=0.0) as room:
         await asyncio.sleep(1)
         entry, following = room.press(), beginning()
-        room.capture.go_on(entry, following, 2.0, lambda: room.capture.end(following, room.loop.time()))
+        room.capture.continue_in(entry, following, 2.0, lambda: room.capture.end(following, room.loop.time()))
         await asyncio.sleep(2)
         assert entry.complete
         assert following.complete
@@ -168,7 +168,7 @@ def test_in_every_order_no_sound_is_lost_and_no_part_hangs(
 
             async def ask() -> None:
                 await asyncio.sleep(asked)
-                parts.go_on(room.loop.time() + ahead)
+                parts.ask_for_next(room.loop.time() + ahead)
 
             async def end() -> None:
                 await asyncio.sleep(acted)
