@@ -22,7 +22,7 @@ from flowpi.appliance import factory
 from flowpi.appliance.announcer import Announcer
 from flowpi.appliance.conductor import Conductor
 from flowpi.appliance.inbox import Inbox
-from flowpi.appliance.microphone import Microphone
+from flowpi.appliance.microphone import CaptureAudience, Microphone
 from flowpi.appliance.requests import RequestHandler
 from flowpi.appliance.spool_requests import SpoolRequests
 from flowpi.appliance.statistics import Statistics
@@ -69,8 +69,10 @@ class Component(Protocol):
     """A part of the daemon that a reload changes while it runs."""
 
     async def apply(self, config: Config) -> None:
-        """Use what this part reads of a new configuration, which has been checked: it cannot be refused here. Nothing is
-        being recorded. Does nothing if that part of the configuration is the same as before."""
+        """Use what this part reads of a new configuration; nothing happens if that is the same as before.
+
+        The configuration has been checked, so it cannot be refused here. Nothing is being recorded.
+        """
 
 
 class Daemon:
@@ -109,7 +111,7 @@ class Daemon:
         ids = UlidFactory()
         mask = CueMask()
         transcripts = Transcripts(paths.transcripts_directory(config), config.publish.files.keep_days)
-        self._microphone = Microphone(config, inbox, utterances, self.hub, mask)
+        self._microphone = Microphone(config, CaptureAudience(inbox, utterances, self.hub), mask)
         self._capture = self._microphone.capture
         statistics = Statistics(self.hub, self._capture)
         announcer = Announcer(inbox, self.hub, transcripts, utterances, statistics)

@@ -18,42 +18,21 @@ NO_NOISE = (
 )
 
 
-class Microphone:
-    """Makes the capture, and replaces its source at a reload.
+class CaptureAudience:
+    """Turns the reports of the capture into faults, levels, and a mark on what is being recorded."""
 
-    Attributes:
-        capture: the same object for the whole run.
-    """
-
-    def __init__(self, config: Config, inbox: Inbox, utterances: Utterances, hub: Hub, mask: CueMask) -> None:
-        self._settings = config.audio
+    def __init__(self, inbox: Inbox, utterances: Utterances, hub: Hub) -> None:
         self._inbox = inbox
         self._utterances = utterances
         self._hub = hub
-        self.capture = Capture(
-            factory.make_source(config),
-            factory.timing(config),
-            on_fault=self._lost,
-            on_recovery=self._back,
-            on_silence=self._silent,
-            on_level=self._level,
-            mask=mask,
-        )
 
-    async def apply(self, config: Config) -> None:
-        """Use another source if `audio` changed. Nothing may be recorded meanwhile."""
-        if config.audio == self._settings:
-            return
-        self.capture.replace(factory.make_source(config), factory.timing(config))
-        self._settings = config.audio
-
-    def _lost(self, error: MicrophoneError) -> None:
+    def lost(self, error: MicrophoneError) -> None:
         self._inbox.raise_fault(MICROPHONE, str(error))
 
-    def _back(self) -> None:
+    def recovered(self) -> None:
         self._inbox.clear_fault(MICROPHONE)
 
-    def _silent(self, silent: bool) -> None:
+    def silent(self, silent: bool) -> None:
         if silent:
             for utterance in self._utterances.growing():
                 utterance.partial = True  # the speaker went on, and was not heard
@@ -61,5 +40,36 @@ class Microphone:
         else:
             self._inbox.clear_fault(SILENCE)
 
-    def _level(self, level: Level) -> None:
+    def level(self, level: Level) -> None:
         self._hub.publish(topics.LEVEL, level)
+
+
+class Microphone:
+    """Makes the capture, and replaces its source at a reload.
+
+    Attributes:
+        capture: the same object for the whole run.
+    """
+
+    def __init__(self, config: Config, audience: CaptureAudience, mask: CueMask) -> None:
+        self._settings = config.audio
+        self._audience = audience
+        self.capture = Capture(
+            factory.make_source(config),
+            factory.timing(config),
+            on_fault=audience.lost,
+            on_recovery=audience.recovered,
+            on_silence=audience.silent,
+            on_level=audience.level,
+            mask=mask,
+        )
+
+    async def apply(self, config: Config) -> None:
+        """Use another source if `audio` changed."""
+        if config.audio == self._settings:
+            return
+        self._settings = config.audio
+        # What was wrong with the old source is over; the new one reports for itself.
+        self._audience.recovered()
+        self._audience.silent(False)
+        self.capture.replace(factory.make_source(config), factory.timing(config))

@@ -62,8 +62,11 @@ class Storage:
         """The fault codes of what is not open."""
 
     def open(self) -> None:
-        """Open what can be opened, and raise a fault for each that cannot. Raises AlreadyRunning if another daemon has the
-        spool."""
+        """Open what can be opened, and raise a fault for each that cannot.
+
+        Raises:
+            AlreadyRunning: another daemon has the spool.
+        """
         self._kept = self._try(faults.SPOOL, self.spool.open)
         try:
             self._try(faults.TRANSCRIPTS, self._transcripts.open)
@@ -113,7 +116,10 @@ class Storage:
             await asyncio.sleep(EXPIRE_S)
 
     def _try(self, code: str, attempt: Callable[[], T]) -> T | None:
-        """Return what `attempt` returns, or None if it failed. May run on a thread."""
+        """Return what `attempt` returns, or None if it failed.
+
+        The first failure, which `open` sees on the loop, raises the fault. Later tries run on threads.
+        """
         try:
             done = attempt()
         except AlreadyRunning:

@@ -2,16 +2,21 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
+from flowpi.appliance.announcer import Announcer
 from flowpi.appliance.conductor import Conductor
+from flowpi.appliance.inbox import Inbox
+from flowpi.appliance.microphone import CaptureAudience
 from flowpi.appliance.requests import RequestHandler
-from flowpi.audio.capture import Capture
+from flowpi.appliance.spool_requests import SpoolRequests
+from flowpi.appliance.statistics import Statistics
+from flowpi.appliance.utterances import Utterances
 from flowpi.audio.cues import Cue
 from flowpi.audio.utterance import PartId, Utterance
 from flowpi.backends.result import Timings
@@ -20,7 +25,6 @@ from flowpi.core.errors import MicrophoneError, SpoolError
 from flowpi.core.gestures import Gestures
 from flowpi.core.ulid import UlidFactory
 from flowpi.delivery.backlog import Waiting
-from flowpi.delivery.delivery import Delivery
 from flowpi.panel.led import LedPlayer, RecordingLed
 from flowpi.publish.hub import Hub, Message
 from flowpi.publish.messages import Final, Problem, Request
@@ -100,6 +104,12 @@ class FakeDelivery:
     def drop(self, part: PartId) -> None:
         self.dropped.append(part)
 
+    def add(self, parts: Iterable[PartId]) -> None:
+        raise NotImplementedError
+
+    def retry(self, parts: Iterable[PartId] | None = None) -> None:
+        raise NotImplementedError
+
 
 class FakeCues:
     def __init__(self) -> None:
@@ -127,20 +137,32 @@ class ConductorHarness:
         self.committed: list[Final] = []
         self.disk_full = False
         self.told: list[tuple[str, int]] = []
+        self.inbox = Inbox()
+        utterances = Utterances()
+        self.microphone = CaptureAudience(self.inbox, utterances, self.hub)
+        self.capture = FakeCapture(self.microphone.lost)
+        self.delivery = FakeDelivery()
+        self.cues = FakeCues()
+        self.statistics = Statistics(self.hub, self.capture)
+        self.announcer = Announcer(self.inbox, self.hub, self, utterances, self.statistics)
         self.conductor = Conductor(
             rules,
             Gestures(),
+            inbox=self.inbox,
             hub=self.hub,
-            led_player=self.led_player,
+            microphone=self.capture,
+            delivery=self.delivery,
+            utterances=utterances,
+            announcer=self.announcer,
             ids=UlidFactory(),
-            transcripts=self,
+            led_player=self.led_player,
+            cues=self.cues,
+            is_pressed=lambda: None,
             on_state=self._tell,
         )
-        self.capture = FakeCapture(self.conductor.microphone_lost)
-        self.delivery = FakeDelivery()
-        self.commands = RequestHandler(self.conductor, Spool(directory), self)
-        self.conductor.cues = self.cues = FakeCues()
-        self.conductor.open(cast(Capture, self.capture), cast(Delivery, self.delivery))
+        spool_requests = SpoolRequests(Spool(directory), self, self.delivery, utterances, self.announcer)
+        self.requests = RequestHandler(self.conductor, self.delivery, utterances, self.statistics, spool_requests)
+        self.conductor.open()
 
     def _hear(self, message: Message, retained: bool) -> None:
         self.said.append((message.topic, msgspec.to_builtins(message.payload)))
@@ -171,12 +193,12 @@ class ConductorHarness:
         return [fault["code"] for fault in self.of("state")[-1]["faults"]]
 
     async def record(self, action: str, **more: Any) -> dict[str, Any]:
-        answer = await self.commands.carry_out(Request(command="record", action=action, **more))
+        answer = await self.requests.handle(Request(command="record", action=action, **more))
         assert not isinstance(answer, Problem), answer
         return answer
 
     async def refused(self, **request: Any) -> Problem:
-        answer = await self.commands.carry_out(Request(**request))
+        answer = await self.requests.handle(Request(**request))
         assert isinstance(answer, Problem)
         return answer
 
@@ -196,8 +218,8 @@ class ConductorHarness:
         """As the delivery does when a backend answered."""
         now = self.loop.time()
         timings = Timings(first_packet_at=now - 2, committed_at=now - 1, final_at=now)
-        await self.conductor.outcomes.publish(utterance, FinalText(text, "en"), "house", timings, late)
-        self.conductor.outcomes.delivered(utterance)
+        await self.announcer.publish(utterance, FinalText(text, "en"), "house", timings, late)
+        self.announcer.delivered(utterance)
 
 
 @asynccontextmanager

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from flowpi.core.appliance import Mode, Rules
-from flowpi.core.gestures import Gestures
+from flowpi.config.schema import ButtonSettings, Config
+from flowpi.core.appliance import Rules
 from flowpi.core.indicator import light
 from flowpi.core.lights import MUTED_LIGHT
 from flowpi.delivery.backlog import Waiting
@@ -80,7 +80,7 @@ class TestButton:
                 (first.id, 1),
                 (first.id, 2),
             ]
-            assert harness.conductor.outcomes.stats().dictations == 1
+            assert harness.statistics.snapshot().dictations == 1
 
     @pytest.mark.usefixtures("jumping_clock")
     async def test_a_double_tap_cancels_all_parts(self) -> None:
@@ -90,13 +90,13 @@ class TestButton:
             first, second, _ = harness.capture.following
             first.finish(9.0)
             harness.capture.pause()
-            harness.conductor.outcomes.deferred(first, "no answer")
+            harness.announcer.deferred(first, "no answer")
             harness.delivery.left = [Waiting(first.part_id, "no answer", 1, False, False, False)]
             await harness.record("cancel")
             assert sorted(harness.delivery.dropped) == [first.part_id, second.part_id]
 
     async def test_other_rules_count_from_the_next_event(self, harness: ConductorHarness) -> None:
-        harness.conductor.replace(Rules(mode=Mode.TOGGLE), Gestures())
+        await harness.conductor.apply(Config(button=ButtonSettings(mode="toggle")))
         harness.press()
         await asyncio.sleep(1)
         harness.release()
@@ -124,21 +124,21 @@ class TestMute:
         harness.press()
         await asyncio.sleep(10.1)
         assert harness.capture.log[-1] == ("start", "")
-        assert (harness.faults, harness.conductor.muted) == ([], False)
+        assert (harness.faults, harness.conductor.state.has_fault("muted")) == ([], False)
         harness.release()
         assert [payload["kind"] for payload in harness.of("event/button")].count("long") == 2
 
     async def test_a_press_that_is_spoken_into_never_mutes(self, harness: ConductorHarness) -> None:
         harness.press()
         await asyncio.sleep(5)
-        harness.conductor.microphone_lost(DEAD)  # it is recorded no more, and the finger does not know
+        harness.microphone.lost(DEAD)  # it is recorded no more, and the finger does not know
         await asyncio.sleep(10)
         harness.release()
-        assert not harness.conductor.muted
+        assert not harness.conductor.state.has_fault("muted")
         assert "long" not in [payload["kind"] for payload in harness.of("event/button")]
 
     async def test_a_press_that_was_refused_may_mute(self, harness: ConductorHarness) -> None:
-        harness.conductor.microphone_lost(DEAD)
+        harness.microphone.lost(DEAD)
         harness.press()
         await asyncio.sleep(10.1)
-        assert harness.conductor.muted
+        assert harness.conductor.state.has_fault("muted")

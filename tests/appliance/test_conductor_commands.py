@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from flowpi.audio.utterance import PartId
+from flowpi.core.hints import Hints, TargetApp
 from flowpi.core.ulid import is_ulid
 from flowpi.publish.messages import Problem, Request
-from flowpi.core.hints import Hints, TargetApp
 from tests.appliance.harness import ConductorHarness, starting
 from tests.waiting import ticks
 
@@ -68,7 +68,7 @@ class TestCommands:
         assert await harness.record("cancel") == {"state": "idle", "utterance": None}
         assert harness.capture.log[-1] == ("drop", utterance_id)
         assert harness.delivery.dropped == [PartId(utterance_id)]
-        assert harness.conductor.outcomes.stats().cancelled == 1
+        assert harness.statistics.snapshot().cancelled == 1
 
     @pytest.mark.usefixtures("jumping_clock")
     async def test_while_it_starts_it_refuses(self) -> None:
@@ -89,7 +89,7 @@ class TestCommands:
     async def test_status(self, harness: ConductorHarness) -> None:
         harness.capture.gaps, harness.capture.lost_frames = 2, 1600
         utterance_id = (await harness.record("start"))["utterance"]
-        answer = await harness.commands.carry_out(Request(command="status"))
+        answer = await harness.requests.handle(Request(command="status"))
         status = msgspec.to_builtins(answer)["status"]
         assert status["state"]["state"] == "recording"
         assert status["state"]["utterance"] == utterance_id

@@ -11,16 +11,16 @@ from tests.appliance.harness import DEAD, ConductorHarness, opened
 
 class TestMicrophone:
     async def test_a_dead_one_refuses(self, harness: ConductorHarness) -> None:
-        harness.conductor.microphone_lost(DEAD)
+        harness.microphone.lost(DEAD)
         for action in ("start", "toggle"):
             problem = await harness.refused(command="record", action=action)
             assert problem == Problem("microphone", "no sound from 'mic' (No such device): plug it in")
         assert (await harness.record("stop"))["state"] == "idle"
         assert harness.faults == ["microphone"]
-        harness.conductor.microphone_silent(True)
+        harness.microphone.silent(True)
         assert harness.faults == ["microphone", "silence"]
-        harness.conductor.microphone_silent(False)
-        harness.conductor.microphone_back()
+        harness.microphone.silent(False)
+        harness.microphone.recovered()
         assert harness.faults == []
         assert (await harness.record("start"))["state"] == "recording"
 
@@ -32,7 +32,7 @@ class TestMicrophone:
         assert harness.faults == ["microphone"]
         assert harness.states == ["starting", "idle"]  # nobody sees a recording that lasted no time
         assert harness.delivery.begun == []
-        assert harness.conductor.outcomes.stats().dictations == 0
+        assert harness.statistics.snapshot().dictations == 0
 
     async def test_found_dead_by_the_press_what_was_said_before_goes_its_way(self, harness: ConductorHarness) -> None:
         await harness.record("start")
@@ -45,7 +45,7 @@ class TestMicrophone:
 
     async def test_lost_while_one_speaks_what_was_said_goes_its_way(self, harness: ConductorHarness) -> None:
         utterance_id = (await harness.record("start"))["utterance"]
-        harness.conductor.microphone_lost(DEAD)
+        harness.microphone.lost(DEAD)
         assert harness.capture.log[-1] == ("end", utterance_id)
         assert harness.conductor.state.name == "finishing"
         assert harness.delivery.dropped == []

@@ -37,7 +37,7 @@ class TestLight:
         await harness.record("start")
         await harness.record("stop")
         harness.light.clear()
-        harness.conductor.outcomes.deferred(harness.delivery.begun[0], "x", without_network=without_network)
+        harness.announcer.deferred(harness.delivery.begun[0], "x", without_network=without_network)
         await asyncio.sleep(1.5 + 3.1)
         assert harness.light == [*played(KEPT), *played(shown), 1.0]
 
@@ -93,7 +93,7 @@ class TestCues:
         harness.capture.utterances[0].finish(1.2)
         await ticks()
         assert harness.cues.log[2:] == ["stop"]
-        harness.conductor.outcomes.deferred(harness.delivery.begun[0], "no answer")
+        harness.announcer.deferred(harness.delivery.begun[0], "no answer")
         assert harness.cues.log[3:] == ["kept"]
 
     async def test_a_press_stops_what_is_being_played(self, harness: ConductorHarness) -> None:
@@ -104,7 +104,7 @@ class TestCues:
     async def test_what_is_refused_and_what_is_lost_is_an_error(self, harness: ConductorHarness) -> None:
         harness.capture.rolling = True
         harness.press()
-        harness.conductor.microphone_lost(DEAD)
+        harness.microphone.lost(DEAD)
         harness.capture.utterances[0].finish(1.0, partial=True)
         await ticks()
         harness.release()
@@ -116,7 +116,7 @@ class TestCues:
         harness.capture.rolling = True
         for _ in range(2):
             await harness.record("start")
-            harness.conductor.handle(StopCommanded())
+            harness.conductor.command(StopCommanded())
         await harness.record("start")
         for utterance in harness.capture.utterances[:2]:
             utterance.finish(1.0)

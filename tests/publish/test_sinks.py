@@ -365,7 +365,7 @@ async def test_live_messages_and_a_lost_connection(harness: Harness) -> None:
 
 
 async def test_a_mistake_in_a_kind_costs_no_other(harness: Harness) -> None:
-    def broken(config: Config) -> Sink | None:
+    def broken(settings: object) -> Sink:
         raise ImportError("No module named 'aiomqtt'")
 
     sink = Recording(["state"], durable=False)

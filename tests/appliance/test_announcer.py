@@ -7,7 +7,7 @@ import pytest
 from flowpi.audio.utterance import PartId
 from flowpi.backends.result import Timings
 from flowpi.core.appliance import Rules
-from flowpi.core.errors import PanelError, SpoolError
+from flowpi.core.errors import SpoolError
 from flowpi.core.faults import LED
 from flowpi.core.indicator import light
 from flowpi.core.lights import NO_BACKEND, READY
@@ -42,12 +42,8 @@ class TestWhatBecomesOfIt:
 
     async def test_one_that_was_not_confirmed_says_so(self, harness: ConductorHarness) -> None:
         utterance = spoken(bytes(3200))
-        await harness.conductor.outcomes.publish(
-            utterance, FinalText("It was.", "en", confirmed=False), "x", Timings(), False
-        )
-        await harness.conductor.outcomes.publish(
-            spoken(bytes(3200), ulid(2)), FinalText("", "en"), "x", Timings(), False
-        )
+        await harness.announcer.publish(utterance, FinalText("It was.", "en", confirmed=False), "x", Timings(), False)
+        await harness.announcer.publish(spoken(bytes(3200), ulid(2)), FinalText("", "en"), "x", Timings(), False)
         unconfirmed, confirmed = harness.of("transcript/final")
         assert unconfirmed["confirmed"] is False
         assert "confirmed" not in confirmed
@@ -65,9 +61,9 @@ class TestWhatBecomesOfIt:
         with pytest.raises(SpoolError):
             await harness.publish(harness.delivery.begun[0])
         assert harness.faults == ["transcripts"]
-        harness.conductor.outcomes.deferred(harness.delivery.begun[0], "the disk is full")
+        harness.announcer.deferred(harness.delivery.begun[0], "the disk is full")
         assert harness.faults == ["transcripts"]  # the backend did its part
-        assert harness.conductor.outcomes.stats().delivered == 0
+        assert harness.statistics.snapshot().delivered == 0
         harness.disk_full = False
         await harness.publish(harness.delivery.begun[0])
         assert harness.faults == []
@@ -78,27 +74,27 @@ class TestWhatBecomesOfIt:
         await harness.record("stop")
         utterance = harness.delivery.begun[0]
         harness.delivery.spooled = 1
-        harness.conductor.outcomes.deferred(utterance, "no answer")
+        harness.announcer.deferred(utterance, "no answer")
         assert harness.of("transcript/failed") == [
             {"id": utterance.id, "part": 1, "reason": "no answer", "retry": True}
         ]
         assert (harness.faults, harness.of("state")[-1]["spooled"]) == (["backend"], 1)
         assert harness.conductor.state.name == "idle"
         harness.delivery.spooled = 0
-        harness.conductor.outcomes.backlog_changed()
+        harness.announcer.backlog_changed()
         assert harness.of("state")[-1]["spooled"] == 0
         harness.delivery.backend = "house"
         await harness.publish(utterance, late=True)
         assert (harness.faults, harness.of("state")[-1]["backend"]) == ([], "house")
         assert harness.told[-1] == ("idle", 0)
-        assert (harness.conductor.outcomes.stats().deferred, harness.conductor.outcomes.stats().delivered) == (1, 1)
+        assert (harness.statistics.snapshot().deferred, harness.statistics.snapshot().delivered) == (1, 1)
 
     async def test_without_a_network_is_a_fault_of_its_own(self, harness: ConductorHarness) -> None:
         for without_network, code in ((True, "network"), (False, "backend"), (True, "network")):
             await harness.record("start")
             await harness.record("stop")
             utterance = harness.delivery.begun[-1]
-            harness.conductor.outcomes.deferred(utterance, "x", without_network=without_network)
+            harness.announcer.deferred(utterance, "x", without_network=without_network)
             assert harness.faults == [code]
         await harness.publish(utterance, late=True)
         assert harness.faults == []
@@ -107,7 +103,7 @@ class TestWhatBecomesOfIt:
         await harness.record("start")
         await harness.record("stop")
         harness.light.clear()
-        harness.conductor.outcomes.dropped(harness.delivery.begun[0].part_id)
+        harness.announcer.dropped(harness.delivery.begun[0].part_id)
         await asyncio.sleep(10)
         assert harness.conductor.state.name == "idle"
         assert harness.light == [0.0]
@@ -146,7 +142,7 @@ class TestWhatBecomesOfIt:
         assert harness.conductor.state.name == "idle"
         await asyncio.sleep(0.5)
         assert harness.light[-1] == 0.0  # no moment: nothing was delivered
-        assert (harness.conductor.outcomes.stats().delivered, harness.conductor.outcomes.stats().failed) == (0, 1)
+        assert (harness.statistics.snapshot().delivered, harness.statistics.snapshot().failed) == (0, 1)
 
     async def test_what_is_cut_short_says_so(self, harness: ConductorHarness) -> None:
         await harness.record("start")
@@ -158,43 +154,43 @@ class TestWhatBecomesOfIt:
         assert harness.of("transcript/final")[0]["lost_ms"] == 10
 
     async def test_a_file_that_cannot_be_read_is_told_and_counted(self, harness: ConductorHarness) -> None:
-        harness.conductor.outcomes.quarantined(PartId(ulid(1), 2), "not an utterance", 1)
+        harness.announcer.quarantined(PartId(ulid(1), 2), "not an utterance", 1)
         (failed,) = harness.of("transcript/failed")
         assert (failed["id"], failed["part"], failed["retry"]) == (ulid(1), 2, False)
         assert harness.faults == ["quarantine"]
         assert harness.of("stats")[-1]["quarantined"] == 1
         assert light(harness.conductor.state) is READY
-        harness.conductor.outcomes.quarantined(None, "", 0)
+        harness.announcer.quarantined(None, "", 0)
         assert harness.faults == []
 
     async def test_partial_texts_and_levels(self, harness: ConductorHarness) -> None:
         await harness.record("start")
         utterance = harness.delivery.begun[0]
-        harness.conductor.outcomes.partial(utterance, PartialText("It", "en"), "house")
+        harness.announcer.partial(utterance, PartialText("It", "en"), "house")
         partial = {"id": utterance.id, "part": 1, "text": "It", "language": "en", "backend": "house"}
         assert harness.of("transcript/partial") == [partial]
-        harness.conductor.level(Level(-20.0, -10.0, False))
+        harness.microphone.level(Level(-20.0, -10.0, False))
         assert harness.of("level") == [{"dbfs": -20.0, "peak_dbfs": -10.0, "clipped": False}]
 
     async def test_a_spool_that_fails_is_a_fault_until_it_works(self, harness: ConductorHarness) -> None:
-        harness.conductor.outcomes.spool_failed(SpoolError("the disk is full", "free some space"))
+        harness.announcer.spool_failed(SpoolError("the disk is full", "free some space"))
         assert harness.of("state")[-1]["faults"][0]["message"] == "the disk is full: free some space"
-        harness.conductor.outcomes.spool_works()
+        harness.announcer.spool_works()
         assert harness.faults == []
 
     async def test_a_backend_that_refuses_is_a_fault_until_its_owner_acted(self, harness: ConductorHarness) -> None:
         for refusals in (["check the key"], ["check the key"], ["one", "two"]):
-            harness.conductor.outcomes.refusals_changed(refusals)
+            harness.announcer.refusals_changed(refusals)
             (fault,) = harness.of("state")[-1]["faults"]
             assert fault["code"] == "refused"
             assert fault["message"] == "; ".join(refusals)
         assert light(harness.conductor.state) is READY  # another backend may work
-        harness.conductor.outcomes.refusals_changed([])
+        harness.announcer.refusals_changed([])
         assert harness.faults == []
 
     async def test_a_panel_that_fails_does_not_keep_from_talking(self, harness: ConductorHarness) -> None:
-        harness.conductor.panel_failed(LED, PanelError("the LED is gone"))
+        harness.inbox.raise_fault(LED, "the LED is gone")
         assert harness.faults == ["led"]
         assert (await harness.record("start"))["state"] == "recording"
-        harness.conductor.panel_works(LED)
+        harness.inbox.clear_fault(LED)
         assert harness.faults == []
