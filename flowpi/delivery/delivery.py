@@ -147,7 +147,7 @@ class Delivery:
 
     def discard(self, part: PartId) -> None:
         """Its text is out since an earlier life: take it off the disk."""
-        self._keeper.put_away(part, keep_audio=self._keep_audio)
+        self._keeper.remove(part, keep_audio=self._keep_audio)
 
     def use(self, backends: BackendChain) -> None:
         """Other backends, from the next attempt on. They may take what the others did not; so may the disk now."""
@@ -182,7 +182,7 @@ class Delivery:
         if self._outbox.call_back(part):
             return
         if part in self._keeper.undeleted:
-            self._keeper.put_away(part, give_up=True)
+            self._keeper.remove(part, give_up=True)
             return
         live = self._live.pop(part, None)
         if live is None and part not in self._backlog:
@@ -192,7 +192,7 @@ class Delivery:
         if self._asking and self._asking[0].part == part:
             self._asking[1].cancel()
         self._forget(part)
-        self._keeper.put_away(part, give_up=True)
+        self._keeper.remove(part, give_up=True)
 
     def retry(self, parts: Iterable[PartId] | None = None) -> None:
         """The owner wants these, or all, tried now, also those that are parked.

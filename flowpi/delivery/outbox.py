@@ -105,7 +105,7 @@ class Outbox:
             if part not in self._unwanted:
                 raise
             self._forget(part)
-            self._keeper.put_away(part, give_up=True)
+            self._keeper.remove(part, give_up=True)
             return
         finally:
             self._publishing.discard(part)
@@ -113,7 +113,7 @@ class Outbox:
         self._works()
         self._audience.delivered(utterance)
         self._forget(part)
-        self._keeper.put_away(part, keep_audio=self._keep_audio)
+        self._keeper.remove(part, keep_audio=self._keep_audio)
 
     def call_back(self, part: PartId) -> bool:
         """Its owner wants no text of it. False if it is not just being published.

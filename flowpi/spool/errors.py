@@ -10,10 +10,10 @@ NO_FILE = frozenset({errno.EINVAL, errno.ELOOP, errno.EISDIR})
 
 
 def unusable(directory: Path, error: OSError) -> SpoolError:
-    return SpoolError(f"the spool {str(directory)!r} cannot be used ({error.strerror})", mend(error))
+    return SpoolError(f"the spool {str(directory)!r} cannot be used ({error.strerror})", hint_for(error))
 
 
-def mend(error: OSError) -> str:
+def hint_for(error: OSError) -> str:
     """What the owner can do."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:

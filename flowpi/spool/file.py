@@ -14,8 +14,9 @@ from flowpi.audio.utterance import About, PartId
 from flowpi.host.folders import sync_names
 from flowpi.host.preallocate import preallocate
 from flowpi.spool import file_format
+from flowpi.spool.directory import NEW
 from flowpi.spool.file_format import Ending
-from flowpi.spool.folder import NEW, Folder
+from flowpi.spool.folder import Folder
 from flowpi.spool.quarantine import SUFFIX
 
 AHEAD_BYTES = 1 << 20

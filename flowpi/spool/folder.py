@@ -12,21 +12,20 @@ read as the file that it is: what it says must be an utterance of that very name
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from flowpi.audio.utterance import PartId
 from flowpi.core.errors import AlreadyRunning, SpoolError
 from flowpi.core.retention import overdue
-from flowpi.host.folders import FOLDER, is_same, make_folder, open_regular, sync_names
+from flowpi.host.folders import open_regular, sync_names
 from flowpi.host.logfields import fields
-from flowpi.spool.errors import mend, unusable
+from flowpi.spool.directory import KEPT, LockedDirectory
+from flowpi.spool.errors import hint_for, unusable
 from flowpi.spool.listing import SpoolEntry, files, quarantined, size_of, waiting
 from flowpi.spool.quarantine import (
     QUARANTINE,
@@ -41,14 +40,9 @@ from flowpi.spool.quarantine import (
 
 log = logging.getLogger(__name__)
 
-Found = TypeVar("Found")
 
-NEW = ".new"
-KEPT = "kept"
-
-
-class Folder:
-    """`open`, `close`, `check` and `handle` belong to one thread; the rest may be called on any."""
+class Folder(LockedDirectory):
+    """`open`, `check` and what `LockedDirectory` says belong to one thread; the rest may be called on any."""
 
     def __init__(
         self,
@@ -58,20 +52,17 @@ class Folder:
         keep_days: int | None = None,
         on_quarantine: Callable[[PartId, str], None] = lambda part, reason: None,
     ) -> None:
-        self.path = path
+        super().__init__(path)
         self.quarantined = 0
         """How many files are in quarantine."""
         self._max_bytes = max_bytes
         self._keep_days = keep_days
         self._on_quarantine = on_quarantine
-        self._handle: int | None = None
-        self._taken = False
-        """It was open once: if it is lost, it is taken again."""
+        self._opened = False
+        """Whether it was open once: if it is lost after that, it is opened again."""
         self._bytes = 0
         """Of all that is in the directory; each change is counted, so that no write has to look."""
         self._noted: dict[str, float] = {}
-        self._unseen: set[str] = set()
-        """Of `kept/` and `quarantine/`, what could not be looked at, and that is said."""
         self._busy = threading.RLock()
 
     def open(self) -> list[PartId]:
@@ -85,12 +76,11 @@ class Folder:
             SpoolError: it cannot be made or written to.
         """
         try:
-            if self._handle is None:
-                self._handle = self._take()
-                self._taken = True
+            self.lock()
+            self._opened = True
             with self._busy:
                 self._count()
-            return sorted(part for name in os.listdir(self._handle) if (part := part_of(name)) is not None)
+            return sorted(part for name in os.listdir(self.handle) if (part := part_of(name)) is not None)
         except BlockingIOError:
             raise AlreadyRunning(
                 f"another flowpi has the spool {str(self.path)!r}", "stop it, or set spool.directory"
@@ -98,32 +88,6 @@ class Folder:
         except OSError as error:
             self.close()
             raise unusable(self.path, error) from error
-
-    def _take(self) -> int:
-        make_folder(self.path)
-        handle = os.open(self.path, FOLDER)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.access(self.path, os.W_OK | os.X_OK):
-                read_only = os.fstatvfs(handle).f_flag & os.ST_RDONLY
-                reason = errno.EROFS if read_only else errno.EACCES
-                raise OSError(reason, os.strerror(reason))
-            _sweep(handle)
-        except OSError:
-            os.close(handle)
-            raise
-        return handle
-
-    def close(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-
-    @property
-    def handle(self) -> int:
-        """The directory that is ours."""
-        assert self._handle is not None
-        return self._handle
 
     def check(self) -> None:
         """Take the directory up again if it was deleted or replaced since, and the lock with it.
@@ -133,7 +97,7 @@ class Folder:
         """
         if self.is_there():
             return
-        if not self._taken:
+        if not self._opened:
             raise SpoolError(f"the spool {str(self.path)!r} is not open", "see what was said of it before")
         log.warning("the spool %s was taken away; it is made again", self.path)
         self.close()
@@ -176,10 +140,10 @@ class Folder:
             self._bytes = max(0, self._bytes - size)
 
     def _count(self) -> None:
-        with self._at() as handle:
+        with self.at() as handle:
             self._bytes = sum(size_of(status) for _, status in files(handle))
             for name in (KEPT, QUARANTINE):
-                found = self._look(name, files)
+                found = self.look(name, files)
                 self._bytes += sum(size_of(status) for _, status in found or ())
                 if name == QUARANTINE and found is not None:
                     self.quarantined = len(found)
@@ -197,13 +161,13 @@ class Folder:
         return [
             (folder, name, status)
             for folder in (KEPT, QUARANTINE)
-            for name, status in sorted(self._look(folder, files) or (), key=lambda file: file[0])
+            for name, status in sorted(self.look(folder, files) or (), key=lambda file: file[0])
             if folder == KEPT or is_delivered(name)
         ]
 
     def _delete(self, folder: str, name: str, status: os.stat_result, why: str) -> bool:
         try:
-            with self._at(folder) as handle:
+            with self.at(folder) as handle:
                 os.unlink(name, dir_fd=handle)
         except OSError as error:
             log.debug("%s/%s stays (%s)", folder, name, error.strerror)
@@ -229,10 +193,6 @@ class Folder:
 
     # What lies there.
 
-    def is_there(self) -> bool:
-        """Whether the directory that is ours still is the one of that name."""
-        return self._handle is not None and is_same(self._handle, self.path)
-
     def clear_way(self, part: PartId) -> bool:
         """Before a file of it is made: whether there is one. What is none, a planted link or FIFO, goes to quarantine.
 
@@ -251,23 +211,13 @@ class Folder:
     def delete(self, part: PartId, *, sync: bool) -> None:
         """An utterance. `sync`: so that it stays deleted. Harmless if it is gone. Raises OSError."""
         name = f"{part}{SUFFIX}"
-        with contextlib.suppress(FileNotFoundError), self._at() as handle:
+        with contextlib.suppress(FileNotFoundError), self.at() as handle:
             with contextlib.suppress(FileNotFoundError):
                 size = size_of(os.stat(name, dir_fd=handle, follow_symlinks=False))
                 os.unlink(name, dir_fd=handle)
                 self.forget(size)
             if sync:  # also if it is gone: the sync after its deletion may have failed
                 sync_names(handle)
-
-    @contextlib.contextmanager
-    def within(self, folder: str, *, make: bool = False) -> Iterator[int]:
-        """A handle on `kept/` or `quarantine/`; `make`: even if there was none. Raises OSError."""
-        if make:
-            with self._at() as home, contextlib.suppress(FileExistsError):
-                os.mkdir(folder, 0o700, dir_fd=home)
-                sync_names(home)
-        with self._at(folder) as handle:
-            yield handle
 
     def entries(self) -> list[SpoolEntry]:
         """All that is not delivered, oldest first, then what can be seen in quarantine; also if another has the lock.
@@ -276,13 +226,13 @@ class Folder:
             SpoolError: the directory cannot be read.
         """
         try:
-            with self._at() as home:
+            with self.at() as home:
                 found = waiting(home)
         except FileNotFoundError:
             return []
         except OSError as error:
             raise unusable(self.path, error) from error
-        return found + (self._look(QUARANTINE, quarantined) or [])
+        return found + (self.look(QUARANTINE, quarantined) or [])
 
     def open_file(self, part: PartId) -> int:
         """The file of an utterance, for reading.
@@ -290,12 +240,12 @@ class Folder:
         Raises:
             OSError: as of `open`; EINVAL for what is no regular file: a FIFO has no end, a link may lead anywhere.
         """
-        with self._at() as directory:
+        with self.at() as directory:
             return open_regular(f"{part}{SUFFIX}", directory)
 
     def open_quarantined(self, name: str) -> int:
         """By the name of its entry, for reading. Raises OSError."""
-        with self._at(QUARANTINE) as directory:
+        with self.at(QUARANTINE) as directory:
             return open_regular(quarantined_file(name), directory)
 
     def quarantine(self, part: PartId, reason: str, *, delivered: bool = False) -> None:
@@ -306,7 +256,7 @@ class Folder:
         name = f"{part}{SUFFIX}"
         log.warning("%s is unreadable (%s) and goes to %s/", name, reason, QUARANTINE, extra=fields(part=part))
         try:
-            with self._busy, self._at() as home, self.within(QUARANTINE, make=True) as away:
+            with self._busy, self.at() as home, self.within(QUARANTINE) as away:
                 aside = free_name(part, away, delivered=delivered)
                 os.rename(name, aside, src_dir_fd=home, dst_dir_fd=away)
                 self.quarantined += 1
@@ -330,7 +280,7 @@ class Folder:
             part = quarantined_part(name)
             if part is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            with self._busy, self._at() as home, self._at(QUARANTINE) as away:
+            with self._busy, self.at() as home, self.at(QUARANTINE) as away:
                 target = f"{part}{SUFFIX}"
                 if target in os.listdir(home):
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
@@ -347,7 +297,7 @@ class Folder:
         """Delete a file or an empty directory from quarantine. Harmless if it is gone. Raises SpoolError."""
         try:
             file = quarantined_file(name)
-            with self._busy, self._at(QUARANTINE) as away:
+            with self._busy, self.at(QUARANTINE) as away:
                 size = size_of(os.stat(file, dir_fd=away, follow_symlinks=False))
                 try:
                     os.unlink(file, dir_fd=away)
@@ -358,50 +308,5 @@ class Folder:
         except FileNotFoundError:
             return
         except OSError as error:
-            hint = "delete what is in it" if error.errno == errno.ENOTEMPTY else mend(error)
+            hint = "delete what is in it" if error.errno == errno.ENOTEMPTY else hint_for(error)
             raise SpoolError(f"{name!r} cannot be deleted ({error.strerror})", hint) from error
-
-    @contextlib.contextmanager
-    def _at(self, folder: str = "") -> Iterator[int]:
-        """A handle on the directory, or on one in it. Raises OSError, also if that one is a link."""
-        home = os.open(self.path, FOLDER)
-        try:
-            if not folder:
-                yield home
-                return
-            handle = os.open(folder, FOLDER | os.O_NOFOLLOW, dir_fd=home)
-        finally:
-            os.close(home)
-        try:
-            yield handle
-        finally:
-            os.close(handle)
-
-    def _look(self, folder: str, read: Callable[[int], list[Found]]) -> list[Found] | None:
-        """What `read` finds in `kept/` or `quarantine/`; None if it cannot be looked at, which is said once."""
-        try:
-            with self._at(folder) as handle:
-                found = read(handle)
-        except (FileNotFoundError, NotADirectoryError):
-            found = []
-        except OSError as error:
-            if folder not in self._unseen:
-                log.warning("%s cannot be looked at (%s): %s", self.path / folder, error.strerror, mend(error))
-            self._unseen.add(folder)
-            return None
-        self._unseen.discard(folder)
-        return found
-
-
-def _sweep(handle: int) -> None:
-    """Delete what a crash left half made. What cannot be deleted does no harm."""
-    for folder in (".", KEPT):
-        with contextlib.suppress(OSError):
-            inside = os.open(folder, FOLDER | os.O_NOFOLLOW, dir_fd=handle)
-            try:
-                for name, _ in files(inside):
-                    if name.endswith(NEW):
-                        with contextlib.suppress(OSError):
-                            os.unlink(name, dir_fd=inside)
-            finally:
-                os.close(inside)

@@ -24,10 +24,11 @@ from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.wav import wav_header
 from flowpi.host.folders import write_and_delete
 from flowpi.spool import file_format
-from flowpi.spool.errors import NO_FILE, mend, unusable
+from flowpi.spool.directory import KEPT
+from flowpi.spool.errors import NO_FILE, hint_for, unusable
 from flowpi.spool.file import SpoolFile, write_whole
 from flowpi.spool.file_format import MAX_PIECE_BYTES, Ending, NewerVersion
-from flowpi.spool.folder import KEPT, Folder
+from flowpi.spool.folder import Folder
 from flowpi.spool.listing import SpoolEntry
 from flowpi.spool.quarantine import SUFFIX, quarantined_part
 
@@ -113,7 +114,7 @@ class Spool:
             durable.set_result(True)
         except OSError as error:
             raise SpoolError(
-                f"the spool {str(self.directory)!r} does not take the audio ({error.strerror})", mend(error)
+                f"the spool {str(self.directory)!r} does not take the audio ({error.strerror})", hint_for(error)
             ) from error
         finally:
             if not durable.done():
@@ -139,7 +140,7 @@ class Spool:
         except OSError as error:
             if error.errno not in NO_FILE:
                 raise SpoolError(
-                    f"{str(self.directory / name)!r} cannot be read ({error.strerror})", mend(error)
+                    f"{str(self.directory / name)!r} cannot be read ({error.strerror})", hint_for(error)
                 ) from error
             self._folder.quarantine(part, error.strerror or type(error).__name__)
             return None
@@ -174,7 +175,7 @@ class Spool:
                 try:
                     self._keep_audio(part, utterance)
                 except OSError as error:  # the words are safe, and a full disk must not fill up with what is delivered
-                    failure = AudioNotKept(f"the audio of {part} is not kept ({error.strerror})", mend(error))
+                    failure = AudioNotKept(f"the audio of {part} is not kept ({error.strerror})", hint_for(error))
                 except SpoolError as error:
                     failure = AudioNotKept(error.message, error.hint)
             if part in self._damaged and not cancelled:
@@ -184,7 +185,7 @@ class Spool:
                 self._damaged.discard(part)
                 self._folder.delete(part, sync=cancelled)
         except OSError as error:
-            raise SpoolError(f"{str(path)!r} cannot be deleted ({error.strerror})", mend(error)) from error
+            raise SpoolError(f"{str(path)!r} cannot be deleted ({error.strerror})", hint_for(error)) from error
         if failure is not None:
             raise failure
 
@@ -192,7 +193,7 @@ class Spool:
         """Raises OSError, SpoolError."""
         self._folder.reserve(utterance.length)
         try:
-            with self._folder.within(KEPT, make=True) as kept:
+            with self._folder.within(KEPT) as kept:
                 write_whole(f"{part}.wav", kept, _wav(utterance))
         except OSError:
             self._folder.forget(utterance.length)
@@ -245,7 +246,7 @@ class Spool:
         except OSError as error:
             if error.errno in NO_FILE:
                 raise DataError(f"{name!r} has no sound: it is no regular file", see) from error
-            raise SpoolError(f"{name!r} cannot be read ({error.strerror})", mend(error)) from error
+            raise SpoolError(f"{name!r} cannot be read ({error.strerror})", hint_for(error)) from error
         if utterance is None or not utterance.length:
             raise DataError(f"{name!r} has no sound that can be read", see)
         try:

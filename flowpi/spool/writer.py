@@ -63,8 +63,8 @@ class SpoolWriter:
         self._undeleted: dict[PartId, Removal] = {}
         """Those that are over, and that the disk did not delete."""
         self._rewriting: asyncio.Task[None] | None = None
-        self._mending: asyncio.Task[None] | None = None
-        self._mend_now = asyncio.Event()
+        self._recovering: asyncio.Task[None] | None = None
+        self._recover_now = asyncio.Event()
         self._refuses = False
         """The disk did not take what it was given last."""
         self._fault = False
@@ -116,7 +116,7 @@ class SpoolWriter:
         """From memory or the disk; None if it is not there. Raises SpoolError if it cannot be read now."""
         return self._unsaved.get(part) or await asyncio.to_thread(self._spool.load, part)
 
-    def put_away(self, part: PartId, *, give_up: bool = False, keep_audio: bool = False) -> None:
+    def remove(self, part: PartId, *, give_up: bool = False, keep_audio: bool = False) -> None:
         """Take it off the disk when nothing is written to it any more; what the disk does not delete is tried again.
 
         `give_up`: its owner wants it no more: what is not written yet need not be, and it must not come back after a
@@ -126,19 +126,19 @@ class SpoolWriter:
         if keeping is not None and give_up:
             keeping.cancel()
         removal = Removal(keep_audio, give_up)
-        self._run(part, asyncio.create_task(self._remove(part, keeping, removal), name=f"put away {part}"))
+        self._run(part, asyncio.create_task(self._remove(part, keeping, removal), name=f"remove {part}"))
 
     def try_now(self) -> None:
         """Leave the disk alone no longer: something was done about it."""
         self._rewrite_all()
-        self._mend_now.set()
+        self._recover_now.set()
 
     async def close(self) -> None:
         """Try once more what the disk did not take or delete, and finish what is being written. What is lost with the
         memory is told, also if this is cancelled."""
         self._closing = True
         try:
-            tasks = [task for task in (self._rewriting, self._mending) if task is not None]
+            tasks = [task for task in (self._rewriting, self._recovering) if task is not None]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -184,7 +184,7 @@ class SpoolWriter:
             self._refuses = False
             del self._unsaved[part]
             self._refused.pop(part, None)
-            self._works()
+            self._succeeded()
             self._rewrite_all()
 
     async def _rewrite(self) -> None:
@@ -224,32 +224,32 @@ class SpoolWriter:
     def _remove_all(self) -> None:
         for part, removal in self._undeleted.items():
             if part not in self._tasks:
-                self._run(part, asyncio.create_task(self._remove(part, None, removal), name=f"put away {part}"))
+                self._run(part, asyncio.create_task(self._remove(part, None, removal), name=f"remove {part}"))
 
     # How the disk does.
 
     def _failed(self, error: SpoolError) -> None:
         self._fault = True
-        if not self._closing and (self._mending is None or self._mending.done()):
-            self._mending = asyncio.create_task(self._mend(), name="mend")
+        if not self._closing and (self._recovering is None or self._recovering.done()):
+            self._recovering = asyncio.create_task(self._recover(), name="recover")
         self._audience.spool_failed(error)
 
-    def _works(self) -> None:
+    def _succeeded(self) -> None:
         """It took something. While it does not delete what it should, all is not well."""
         if self._undeleted:
-            self._mend_now.set()
+            self._recover_now.set()
             return
         self._fault = False
         self._audience.spool_works()
 
-    async def _mend(self) -> None:
+    async def _recover(self) -> None:
         """Until the disk works: delete what it did not delete; with nothing to write, write something to see."""
         wait_s = self._rewrite_s
         while self._fault:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
-                    await self._mend_now.wait()
-            self._mend_now.clear()  # not earlier: what is said during a round counts for the next
+                    await self._recover_now.wait()
+            self._recover_now.clear()  # not earlier: what is said during a round counts for the next
             wait_s = min(2 * wait_s, LONGEST_WAIT * self._rewrite_s)
             self._remove_all()
             leaving = [self._tasks[part] for part in self._undeleted if part in self._tasks]
@@ -257,7 +257,7 @@ class SpoolWriter:
             if self._fault and not self._refused and not self._undeleted:
                 with contextlib.suppress(SpoolError):
                     await self._spool.probe()
-                    self._works()
+                    self._succeeded()
 
 
 def _settle(durable: asyncio.Future[bool]) -> None:
