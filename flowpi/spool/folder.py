@@ -1,13 +1,13 @@
-"""The directory of the spool: who has it, what lies in it, how much that may be, and what becomes of bad files.
+"""The files of the spool: what lies in its directory, how large all of it may be, and what happens to bad files.
 
     <ULID>.utt, <ULID>.<part>.utt   utterances; see `file_format.py`
     quarantine/                     what could not be read; see `quarantine.py`
-    kept/<part>.wav                 the sound of what is delivered, if its owner wants it
-    *.new                           in the making; of no worth after a crash
+    kept/<part>.wav                 the sound of what is delivered, if the user wants it kept
+    *.new                           files that are being made; worth nothing after a crash
 
-The lock is one on the directory itself, so it needs neither space nor a file that could be deleted. Names are made
-here and never come from a file; links, FIFOs, devices and directories among them are never opened. A hard link is
-read as the file that it is: what it says must be an utterance of that very name, and only our name for it is deleted.
+Names are made here and are never read from a file. Links, FIFOs, devices and directories under such a name are never
+opened. A hard link is read as the file that it is: its content must be an utterance of that very name, and only our
+name of it is deleted.
 """
 
 import contextlib
@@ -42,7 +42,10 @@ log = logging.getLogger(__name__)
 
 
 class Folder(LockedDirectory):
-    """`open`, `check` and what `LockedDirectory` says belong to one thread; the rest may be called on any."""
+    """The spool's directory as a store of files, with its size counted.
+
+    `open`, `check`, `lock`, `close` and `handle` belong to one thread; the rest may be called on any.
+    """
 
     def __init__(
         self,
@@ -54,26 +57,28 @@ class Folder(LockedDirectory):
     ) -> None:
         super().__init__(path)
         self.quarantined = 0
-        """How many files are in quarantine."""
+        """The number of files in quarantine."""
         self._max_bytes = max_bytes
         self._keep_days = keep_days
         self._on_quarantine = on_quarantine
         self._opened = False
-        """Whether it was open once: if it is lost after that, it is opened again."""
+        """Whether `open` succeeded once: a directory that is lost after that is opened again."""
         self._bytes = 0
-        """Of all that is in the directory; each change is counted, so that no write has to look."""
+        """The size of all that is in the directory. Each change is added, so that no write has to list it."""
         self._noted: dict[str, float] = {}
+        """The state of `overdue` between two calls."""
         self._busy = threading.RLock()
+        """Held while `_bytes`, or what lies in quarantine and the number of it, change together."""
 
     def open(self) -> list[PartId]:
-        """Take the directory for this process alone; again after it failed, or to look again.
+        """Lock the directory and list it. May be called again, after a failure or to list it again.
 
         Returns:
             The utterances in it, oldest first.
 
         Raises:
-            AlreadyRunning: another daemon has it.
-            SpoolError: it cannot be made or written to.
+            AlreadyRunning: another daemon uses it.
+            SpoolError: it cannot be made or written to. It is not locked then.
         """
         try:
             self.lock()
@@ -90,10 +95,10 @@ class Folder(LockedDirectory):
             raise unusable(self.path, error) from error
 
     def check(self) -> None:
-        """Take the directory up again if it was deleted or replaced since, and the lock with it.
+        """Open the directory anew if it was deleted or replaced since it was locked. Called before a file is made.
 
         Raises:
-            SpoolError: there is none that can be used now, or it was never opened.
+            SpoolError: no directory can be used now, or none was ever opened.
         """
         if self.is_there():
             return
@@ -109,19 +114,21 @@ class Folder(LockedDirectory):
     # How much there is.
 
     def limit(self, max_bytes: int) -> None:
-        """Another `max_bytes` from now on."""
+        """Set the largest size of all that may lie in the directory, for the next `reserve`."""
         with self._busy:
             self._max_bytes = max_bytes
 
     def reserve(self, size: int) -> None:
-        """Count `size` bytes that are about to be written; to make room for them, what nobody waits for is deleted.
+        """Count `size` bytes before they are written, and delete delivered sound if they need its room.
+
+        Counting comes first, so that the limit holds for what several threads write at the same time.
 
         Raises:
-            SpoolError: with them there would be more than `max_bytes`.
+            SpoolError: with them the spool would exceed `max_bytes`. Nothing is counted then.
         """
         with self._busy:
             if self._max_bytes is not None and self._bytes + size > self._max_bytes:
-                self._count()  # files may have gone without us
+                self._count()  # somebody else may have deleted files
                 if not self._make_room(self._bytes + size - self._max_bytes):
                     raise SpoolError(
                         f"the spool {str(self.path)!r} is full: spool.max_mb ({self._max_bytes // 1_000_000}) reached",
@@ -130,16 +137,17 @@ class Folder(LockedDirectory):
             self._bytes += size
 
     def make_room(self, size: int) -> bool:
-        """Delete so much of what is delivered, the oldest of `kept/` first. False if there is less."""
+        """Delete `size` bytes of what is delivered, the oldest of `kept/` first. False if there is less than that."""
         with self._busy:
             return self._make_room(size)
 
     def forget(self, size: int) -> None:
-        """So many bytes were deleted, or not written after all."""
+        """Subtract `size` bytes that were deleted, or not written after all."""
         with self._busy:
             self._bytes = max(0, self._bytes - size)
 
     def _count(self) -> None:
+        """List the directory and set the size of it. Raises OSError if the directory itself cannot be read."""
         with self.at() as handle:
             self._bytes = sum(size_of(status) for _, status in files(handle))
             for name in (KEPT, QUARANTINE):
@@ -157,7 +165,7 @@ class Folder(LockedDirectory):
         return size <= 0
 
     def _delivered(self) -> list[tuple[str, str, os.stat_result]]:
-        """What nobody waits for: folder, name and status, the oldest of `kept/` first."""
+        """Return the files whose text is published: folder, name and status, the oldest of `kept/` first."""
         return [
             (folder, name, status)
             for folder in (KEPT, QUARANTINE)
@@ -166,6 +174,7 @@ class Folder(LockedDirectory):
         ]
 
     def _delete(self, folder: str, name: str, status: os.stat_result, why: str) -> bool:
+        """Delete a delivered file from `kept/` or `quarantine/`. False if it is still there."""
         try:
             with self.at(folder) as handle:
                 os.unlink(name, dir_fd=handle)
@@ -181,7 +190,12 @@ class Folder(LockedDirectory):
         return True
 
     def expire(self, unix_s: float, monotonic_s: float) -> None:
-        """Delete what is delivered and lies here for more than `keep_days`; see `retention.py`. Never raises."""
+        """Delete delivered sound that is older than `keep_days`, if there is such a limit. Never raises.
+
+        Args:
+            unix_s: the wall clock, in seconds.
+            monotonic_s: a clock that does not leap, in seconds; see `core/retention.py` for why both are needed.
+        """
         if self._keep_days is None:
             return
         found = {f"{one[0]}/{one[1]}": one for one in self._delivered()}
@@ -194,10 +208,12 @@ class Folder(LockedDirectory):
     # What lies there.
 
     def clear_way(self, part: PartId) -> bool:
-        """Before a file of it is made: whether there is one. What is none, a planted link or FIFO, goes to quarantine.
+        """Return whether an earlier attempt left a file of this part. Called before a new one is made.
+
+        Anything else under its name, such as a planted link or FIFO, is moved to quarantine.
 
         Raises:
-            OSError: it cannot be looked at.
+            OSError: the name cannot be looked up.
         """
         try:
             status = os.stat(f"{part}{SUFFIX}", dir_fd=self.handle, follow_symlinks=False)
@@ -209,18 +225,24 @@ class Folder(LockedDirectory):
         return False
 
     def delete(self, part: PartId, *, sync: bool) -> None:
-        """An utterance. `sync`: so that it stays deleted. Harmless if it is gone. Raises OSError."""
+        """Delete the file of an utterance. Harmless if it is gone. Raises OSError.
+
+        Args:
+            sync: return only when a power cut cannot bring it back.
+        """
         name = f"{part}{SUFFIX}"
         with contextlib.suppress(FileNotFoundError), self.at() as handle:
             with contextlib.suppress(FileNotFoundError):
                 size = size_of(os.stat(name, dir_fd=handle, follow_symlinks=False))
                 os.unlink(name, dir_fd=handle)
                 self.forget(size)
-            if sync:  # also if it is gone: the sync after its deletion may have failed
+            if sync:  # also if it is gone: it may have been deleted by an attempt whose sync failed
                 sync_names(handle)
 
     def entries(self) -> list[SpoolEntry]:
-        """All that is not delivered, oldest first, then what can be seen in quarantine; also if another has the lock.
+        """Return the utterances that wait, oldest first, then the quarantine as far as it can be read.
+
+        Needs no lock: it works beside a running daemon. Without a directory there are none.
 
         Raises:
             SpoolError: the directory cannot be read.
@@ -235,28 +257,32 @@ class Folder(LockedDirectory):
         return found + (self.look(QUARANTINE, quarantined) or [])
 
     def open_file(self, part: PartId) -> int:
-        """The file of an utterance, for reading.
+        """Open the file of an utterance for reading; the caller closes it.
 
         Raises:
-            OSError: as of `open`; EINVAL for what is no regular file: a FIFO has no end, a link may lead anywhere.
+            OSError: it cannot be opened; EINVAL if it is no regular file: a FIFO has no end, a link may lead anywhere.
         """
         with self.at() as directory:
             return open_regular(f"{part}{SUFFIX}", directory)
 
     def open_quarantined(self, name: str) -> int:
-        """By the name of its entry, for reading. Raises OSError."""
+        """Open a file in quarantine by the name of its entry, for reading; the caller closes it. Raises OSError."""
         with self.at(QUARANTINE) as directory:
             return open_regular(quarantined_file(name), directory)
 
     def quarantine(self, part: PartId, reason: str, *, delivered: bool = False) -> None:
-        """Put a bad file aside. Never raises: if it cannot be moved, it stays.
+        """Move a bad file to quarantine and report it to `on_quarantine`. Never raises: if it cannot move, it stays.
 
-        `delivered`: a text of what could be read is published, and no reason is told.
+        Args:
+            delivered: the text of what could be read is published, so that nothing is lost: the reason is not reported.
         """
         name = f"{part}{SUFFIX}"
         log.warning("%s is unreadable (%s) and goes to %s/", name, reason, QUARANTINE, extra=fields(part=part))
         try:
             with self._busy, self.at() as home, self.within(QUARANTINE) as away:
+                # The lock covers the search for a free name and the rename: two threads could find the same name, and
+                # the second rename would overwrite what may be the only copy. No sync: a rename that a power cut undoes
+                # leaves the file in the spool, where it is found to be bad again.
                 aside = free_name(part, away, delivered=delivered)
                 os.rename(name, aside, src_dir_fd=home, dst_dir_fd=away)
                 self.quarantined += 1
@@ -268,10 +294,11 @@ class Folder(LockedDirectory):
         self._on_quarantine(part, "" if delivered else reason)
 
     def restore(self, name: str) -> PartId:
-        """Bring a file back from quarantine, to be tried again.
+        """Move a file back from quarantine, so that it is tried again.
 
         Raises:
-            SpoolError: there is none of that name, its place is taken, or its text is out: it would be told twice.
+            SpoolError: there is no such file, its name in the spool is taken, or its text is published already and
+                would be published twice.
         """
         if is_delivered(name):
             raise SpoolError(f"the text of {name!r} is out already", "export it to hear it, or drop it")
@@ -285,7 +312,7 @@ class Folder(LockedDirectory):
                 if target in os.listdir(home):
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
                 os.rename(file, target, src_dir_fd=away, dst_dir_fd=home)
-                sync_names(home)
+                sync_names(home)  # before the caller reports it as restored
                 self.quarantined -= 1
             return part
         except OSError as error:
