@@ -1,9 +1,9 @@
-"""What waits for its text, and in which order. No task and no time in here: `delivery.py` acts on it.
+"""The utterances that wait for their text, and their order. It holds no task and no time: `delivery.py` acts on it.
 
-Oldest first; but one that failed by itself, and not for want of a network or a server, comes after those that did so
-less often, and once it has done so `MAX_STRIKES` times it is parked: no backend takes it, and somebody has to look.
-The parts of one utterance go in their order: none is asked for or published while an earlier one is here that is not
-parked.
+The oldest comes first. But an utterance that failed for reasons of its own, and not because a network or a server was
+missing, comes after those that did so less often. After `MAX_STRIKES` such failures it is parked: no backend accepts
+it, and somebody has to look at it. The parts of one utterance keep their order: none is sent or published while an
+earlier one is in the backlog and not parked.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,17 +16,22 @@ from flowpi.core.errors import BackendError, NoText
 from flowpi.core.failover import concerns_utterance, condemns_utterance
 
 MAX_STRIKES = 5
+"""How many failures that only the utterance can explain park it."""
 
 NOT_TRIED = "not tried yet"
 
 
 class Waiting(Struct, frozen=True):
-    """An utterance without a published text, for its owner.
+    """An utterance without a published text, as it is listed for the user.
 
-    `reason`: of the last failure, or what it waits for. `attempts`: how often backends were asked for it, in this life
-    of the daemon. `parked`: nothing is done until its owner says so. `in_memory`: it is not on the disk. `sending`: a
-    backend is being asked, or it is still being spoken. `live`: it is, or was a moment ago. `duration_s`: None if only
-    the disk knows. `deleting`: it is over, and waits for nothing but a disk that deletes it.
+    `reason`: why the last attempt failed, or what the utterance waits for.
+    `attempts`: how often the backends were asked for it in this run of the daemon.
+    `parked`: nothing is done about it until the user asks for it.
+    `in_memory`: the disk refused it.
+    `sending`: it is being spoken, a backend is being asked for it, or its text is being published.
+    `live`: it is being spoken, or was a moment ago.
+    `duration_s`: its length, or None if it is on the disk only.
+    `deleting`: it is done with, and waits only for the disk to delete it.
     """
 
     part: PartId
@@ -41,8 +46,11 @@ class Waiting(Struct, frozen=True):
 
 
 class Pending(Struct, eq=False):
-    """`refusals`: failures that say something of this utterance. `strikes`: those of them that nothing but the
-    utterance can explain. `interruptions`: in a row, by people who began to speak.
+    """An utterance in the backlog, and how its attempts went.
+
+    `refusals`: how many failures may lie in this utterance. They decide the order.
+    `strikes`: how many of them only the utterance can explain. They park it.
+    `interruptions`: how many attempts in a row were cancelled because somebody began to speak.
     """
 
     part: PartId
@@ -53,14 +61,16 @@ class Pending(Struct, eq=False):
     interruptions: int = 0
     parked: bool = False
     texts_before: int = -1
-    """How many texts there had been when it was last left without one."""
+    """The number of texts, of all utterances, at its last attempt without one; -1 before the first."""
 
 
 class Backlog:
+    """The entries of the backlog by part, with the texts that some of them already have."""
+
     def __init__(self) -> None:
         self._entries: dict[PartId, Pending] = {}
         self.held: dict[PartId, Recognised] = {}
-        """Texts of some of them, which wait for the disk or for an earlier part."""
+        """The texts that wait for the disk or for an earlier part."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -69,22 +79,24 @@ class Backlog:
         return part in self._entries
 
     def __iter__(self) -> Iterator[Pending]:
-        """Oldest first."""
+        """Iterate over a copy of the entries, oldest first."""
         return iter(sorted(self._entries.values(), key=lambda entry: entry.part))
 
     def get(self, part: PartId) -> Pending | None:
+        """Return the entry of a part, or None if it is not in the backlog."""
         return self._entries.get(part)
 
     def add(self, part: PartId) -> Pending:
+        """Return the entry of a part, and add it first if there is none."""
         return self._entries.setdefault(part, Pending(part))
 
     def remove(self, part: PartId) -> bool:
-        """False if it is not here."""
+        """Remove a part and the text that is held for it. Returns False if it is not in the backlog."""
         self.held.pop(part, None)
         return self._entries.pop(part, None) is not None
 
     def waits_for(self, part: PartId) -> PartId | None:
-        """The nearest earlier part of the same utterance that has to be published first."""
+        """Return the closest earlier part of the same utterance that must be published first, or None."""
         for number in range(part.part - 1, 0, -1):
             entry = self._entries.get(PartId(part.utterance, number))
             if entry is not None and not entry.parked:
@@ -92,7 +104,7 @@ class Backlog:
         return None
 
     def next_to_ask(self) -> Pending | None:
-        """Whose turn it is to be sent to the backends."""
+        """Return the entry to send to the backends next, or None if none may be sent now."""
         entries = (
             entry
             for entry in self._entries.values()
@@ -101,38 +113,45 @@ class Backlog:
         return min(entries, key=lambda entry: (entry.refusals, entry.part), default=None)
 
     def next_to_publish(self, blocked: Callable[[PartId], bool]) -> Recognised | None:
-        """Whose text may go out. `blocked`: by an earlier part that is not in the backlog."""
+        """Return the text to publish next, or None if none may be published now.
+
+        Args:
+            blocked: whether an earlier part that is not in the backlog must be published first.
+        """
         parts = (part for part in self.held if self.waits_for(part) is None and not blocked(part))
         part = min(parts, default=None)
         return None if part is None else self.held[part]
 
     def failed(self, entry: Pending, errors: list[BackendError], backends: int, texts: int) -> bool:
-        """A round over so many backends gave no text, for these reasons; one a backend that was asked.
+        """Note that one attempt with all backends gave no text.
 
-        `texts`: how many there have been of all utterances. While there is none, a backend that sends no text
-        (`NoText`) does so to everyone.
+        Args:
+            errors: the reasons, one for each backend that was asked.
+            backends: the number of backends that are configured.
+            texts: the number of texts so far, of all utterances. Only if it has grown since the last attempt is a
+                missing text (`NoText`) counted as a strike: else the backend may send none to anyone.
 
         Returns:
-            Whether it is parked from now on.
+            Whether the entry is parked from now on.
         """
         entry.interruptions = 0
         entry.refusals += any(map(concerns_utterance, errors))
         answers_others = texts > entry.texts_before >= 0
         entry.texts_before = texts
         if len(errors) < backends or not errors:
-            return False  # one that was not asked may take it
+            return False  # a backend that was not asked may still accept it
         if all(condemns_utterance(error) or (isinstance(error, NoText) and answers_others) for error in errors):
             return self.strike(entry)
         return False
 
     def strike(self, entry: Pending) -> bool:
-        """It failed by itself. Returns whether it is parked from now on."""
+        """Count a failure that only the utterance can explain. Returns whether the entry is parked from now on."""
         entry.strikes += 1
         entry.parked = entry.strikes >= MAX_STRIKES
         return entry.parked
 
     def forgive(self, parts: Iterable[PartId] | None = None) -> None:
-        """Forget what failed and unpark these, or all."""
+        """Reset the failures of these parts, or of all, and unpark them."""
         for part in list(self._entries) if parts is None else parts:
             if entry := self._entries.get(part):
                 entry.refusals = entry.strikes = entry.interruptions = 0

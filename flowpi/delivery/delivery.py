@@ -1,14 +1,14 @@
-"""Attempts until delivered: what turns utterances into published texts.
+"""Turns utterances into published texts, with as many attempts as that needs.
 
-An utterance that is being spoken has a task of its own from the press on. If no backend gives a text by the time it
-is complete, it joins the backlog: one worker takes the oldest first, with growing waits while nothing answers, and at
-once when something does. What an earlier life of the daemon left in the spool starts in the backlog.
+An utterance that is being spoken has a task of its own from the press on. If no backend returns a text by the time it
+is complete, it joins the backlog: one worker sends the oldest first, with growing waits while nothing answers, and at
+once when something does. What an earlier run of the daemon left in the spool starts in the backlog.
 
-Who speaks has the right of way: the worker begins nothing meanwhile, and gives up the attempt whose text it awaits.
-A text that cannot go out yet, for want of disk or because an earlier part of the same utterance has none, is held and
-published by a task of its own; nobody is asked for it again.
+Live dictation has priority: the worker starts nothing meanwhile, and cancels the attempt that is under way. A text that
+cannot be published yet, because of the disk or because an earlier part of the same utterance has none, is held and
+published by a task of its own; no backend is asked for it again.
 
-An utterance leaves only by `remove` from the spool after its text is durable elsewhere, or by its owner's cancel.
+An utterance leaves the spool only after its text is durable elsewhere, or when the user cancels or drops it.
 """
 
 import asyncio
@@ -35,11 +35,12 @@ from flowpi.spool.writer import REWRITE_S, DiskAudience, SpoolWriter
 log = logging.getLogger(__name__)
 
 PACE_S = 0.1
-"""From one of the backlog to the next: two thousand at once would starve whatever else this machine and the backend
-have to do."""
+"""The seconds from one utterance of the backlog to the next: two thousand at once would starve everything else on this
+machine and on the backend."""
 
 MAX_INTERRUPTIONS = 3
-"""In a row, of one of the backlog: then it is let through, or someone who dictates all day would never get it."""
+"""How often in a row live dictation may cancel the attempts of one utterance in the backlog. The next attempt may
+finish, or somebody who dictates all day would never get its text."""
 
 
 DROPPED = "dropped; the disk does not delete it yet"
@@ -47,30 +48,34 @@ DELIVERED = "its text is out; the disk does not delete its sound yet"
 
 
 class Audience(BackendAudience, DiskAudience, TextAudience, Protocol):
-    """Who is told what becomes of an utterance. Called on the loop."""
+    """Who is told what happens to utterances. Called on the loop."""
 
     def deferred(self, utterance: Utterance, reason: str, *, without_network: bool) -> None:
-        """No text now; the audio is kept. `without_network`: no backend could even be reached."""
+        """There is no text yet; the audio is kept. `without_network`: no backend could even be reached."""
 
     def parked(self, part: PartId, reason: str) -> None:
-        """No backend takes it; its audio is kept, and nothing is done about it until `Delivery.retry`."""
+        """No backend accepts a part; its audio is kept, and nothing is done about it until `Delivery.retry`."""
 
-    def backlog_changed(self) -> None: ...
+    def backlog_changed(self) -> None:
+        """The backlog has more or fewer entries than before."""
 
 
 class _Live(Struct, eq=False):
-    """One that is being spoken, or was a moment ago."""
+    """An utterance that is being spoken, or was a moment ago."""
 
     utterance: Utterance
     attempts: int = 0
     reason: str = ""
     errors: list[BackendError] = []
-    """Of the last round; one a backend that was asked."""
+    """The errors of the last attempt, one for each backend that was asked."""
     task: asyncio.Task[None] | None = None
 
 
 class Delivery:
-    """`late` in what follows: the person has been told, in this life or an earlier one, that the text comes later."""
+    """The attempts of all utterances. Call `start` once, then `begin` for each utterance, and `close` at the end.
+
+    A text is `late` if the user was told, in this run or an earlier one, that it comes later.
+    """
 
     def __init__(
         self,
@@ -84,8 +89,14 @@ class Delivery:
         rewrite_s: float = REWRITE_S,
         probe: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`retry_s`: how long to wait after so many failures in a row. `pace_s`: from one late attempt to the next.
-        `rewrite_s`: how long at most to leave a disk alone that took nothing. `probe`: as for `Outbox`."""
+        """
+        Args:
+            keep_audio: as for `Spool.remove`.
+            retry_s: returns the wait after a number of failures in a row, in seconds.
+            pace_s: the seconds from one late attempt to the next.
+            rewrite_s: the longest wait before a disk that failed is tried again, in seconds.
+            probe: as for `Outbox`.
+        """
         self._backends = CurrentBackends(backends, audience)
         self._keep_audio = keep_audio
         self._audience = audience
@@ -105,33 +116,33 @@ class Delivery:
             probe=probe,
         )
         self._tasks: list[asyncio.Task[None]] = []
-        """The worker on the backlog, and the one that publishes what is held."""
+        """The worker on the backlog, and the one that publishes held texts."""
         self._asking: tuple[Pending, asyncio.Task[Recognised | None]] | None = None
-        """The late attempt whose text is awaited."""
+        """The late attempt that is under way."""
         self._stir = asyncio.Event()
-        """An utterance came to the backlog, or nobody is speaking any more."""
+        """Set when the worker should look again: an utterance joined the backlog, or nobody is speaking any more."""
 
     @property
     def backend(self) -> str | None:
-        """The one that answered last."""
+        """The name of the backend that answered last, None before the first answer."""
         return self._backends.last
 
     @property
     def spooled(self) -> int:
-        """How many utterances wait for their text in the backlog."""
+        """The number of utterances in the backlog."""
         return len(self._backlog)
 
     @property
     def memory_full(self) -> bool:
-        """The disk takes nothing, and no more must be recorded until it does."""
+        """Whether the disk refuses everything and the memory is full, so that nothing more may be recorded."""
         return self._outbox.memory_full
 
     async def recorded(self, utterance_id: str) -> bool:
-        """Whether all of an utterance that is complete is on the disk, once that is known."""
+        """Wait for pending writes, then return whether all complete parts of an utterance are on the disk."""
         return await self._keeper.recorded(utterance_id)
 
     def start(self, backlog: Iterable[PartId]) -> None:
-        """Take up what the spool holds."""
+        """Start the workers, with the parts that the spool holds as the backlog. Called once."""
         self.add(backlog)
         self._backends.start()
         self._tasks = [
@@ -140,18 +151,18 @@ class Delivery:
         ]
 
     def add(self, parts: Iterable[PartId]) -> None:
-        """Take up what the spool holds that was opened only now. What is known already is not taken up twice."""
+        """Add the parts of a spool that could be opened only now. Those that are known already are left alone."""
         for part in parts:
             if part not in self._live and part not in self._backlog and part not in self._keeper:
                 self._backlog.add(part)
         self._backlog_changed()
 
     def discard(self, part: PartId) -> None:
-        """Its text is out since an earlier life: take it off the disk."""
-        self._keeper.put_away(part, keep_audio=self._keep_audio)
+        """Delete a part whose text an earlier run of the daemon published, but whose audio it could not delete."""
+        self._keeper.remove(part, keep_audio=self._keep_audio)
 
     def use(self, backends: BackendChain) -> None:
-        """Other backends, from the next attempt on. They may take what the others did not; so may the disk now."""
+        """Switch to new backends from the next attempt on, and retry everything: they, or the disk, may accept it."""
         self._backends.replace(backends)
         self._backlog.forgive()
         self._stir_all()
@@ -161,7 +172,9 @@ class Delivery:
         self.use(make_backends(config))
 
     async def close(self) -> None:
-        """End all attempts; what is not delivered stays in the spool. Recordings must have ended."""
+        """End all attempts; what is not delivered stays in the spool. Recordings must have ended before."""
+        # The attempts first, as the end of one may still begin a removal. Then the writer, which finishes what it has
+        # begun. The backends last: nothing uses them any more.
         tasks = [*(live.task for live in self._live.values() if live.task), *self._tasks]
         for task in tasks:
             task.cancel()
@@ -170,24 +183,27 @@ class Delivery:
         await self._backends.close()
 
     def begin(self, utterance: Utterance) -> None:
-        """Keep an utterance that has just begun, and send it while it grows. Sets `utterance.durable`."""
+        """Write an utterance that has just begun to the spool, and send it while it grows. Sets `utterance.durable`."""
         self._keeper.keep(utterance)
         live = self._live[utterance.part_id] = _Live(utterance)
         live.task = asyncio.create_task(self._deliver_live(live), name=f"deliver {utterance.part_id}")
         if self._asking:
             entry, asking = self._asking
+            # Cancelling an attempt that has just ended returns False: its text is published, and it counts as no
+            # interruption.
             if entry.interruptions < MAX_INTERRUPTIONS and asking.cancel():
                 entry.interruptions += 1
 
     def drop(self, part: PartId) -> None:
-        """Its owner wants no text of it, and no audio. Harmless if it is unknown.
+        """Delete a part that the user dropped, without a text. Harmless if it is unknown.
 
-        A text that is just being published cannot be called back; if the disk does not take it, it goes too.
+        A text that is being published cannot be called back; if the disk refuses it, it is dropped too.
         """
+        # Publishing wins: the text may be in the transcripts already, and removing the audio is the outbox's part.
         if self._outbox.call_back(part):
             return
         if part in self._keeper.undeleted:
-            self._keeper.put_away(part, give_up=True)
+            self._keeper.remove(part, give_up=True)
             return
         live = self._live.pop(part, None)
         if live is None and part not in self._backlog:
@@ -196,20 +212,19 @@ class Delivery:
             live.task.cancel()
         if self._asking and self._asking[0].part == part:
             self._asking[1].cancel()
+        # Out of the backlog before it leaves the disk: an attempt that has just ended finds no entry, and does not
+        # publish.
         self._forget(part)
-        self._keeper.put_away(part, give_up=True)
+        self._keeper.remove(part, give_up=True)
 
     def retry(self, parts: Iterable[PartId] | None = None) -> None:
-        """The owner wants these, or all, tried now, also those that are parked.
-
-        A rest that a service asked for still counts.
-        """
+        """Try these parts now, or all, also those that are parked. A pause that a service asked for is still kept."""
         self._backlog.forgive(parts)
         self._backends.end_rests()
         self._stir_all()
 
     def waiting(self) -> list[Waiting]:
-        """All that have no published text yet, and those that the disk does not delete; oldest first."""
+        """Return all parts without a published text, and those that the disk has not deleted; oldest first."""
         found = [self._waiting(entry) for entry in self._backlog]
         for part, live in self._live.items():
             reason = live.reason or ("the text is awaited" if live.utterance.complete else "it is being spoken")
@@ -221,6 +236,7 @@ class Delivery:
         return sorted(found, key=lambda one: one.part)
 
     def _waiting(self, entry: Pending) -> Waiting:
+        """Return an entry of the backlog as it is listed for the user."""
         part = entry.part
         sending = part in self._outbox or (self._asking is not None and self._asking[0] is entry)
         reason = entry.reason
@@ -232,11 +248,13 @@ class Delivery:
     # Live.
 
     async def _deliver_live(self, live: _Live) -> None:
+        """Send an utterance while it is spoken, and publish its text, or move it to the backlog."""
         utterance = live.utterance
         part = utterance.part_id
         recognised = None
         try:
             recognised = await self._recognise(live)
+            # Sent at the same time, published in order: the parts before it first.
             while earlier := self._live_before(part):
                 assert earlier.task is not None
                 await asyncio.wait({earlier.task})
@@ -248,18 +266,25 @@ class Delivery:
             self._defer(live, str(error))
         except SpoolError as error:
             self._defer(live, str(error), recognised)
-        except Exception as error:  # a mistake in one dictation must not end the delivery of all
+        except Exception as error:  # a bug met by one dictation must not end the delivery of all
             log.exception("%s: the delivery failed", part, extra=fields(part=part))
             await utterance.wait_complete()
             self._defer(live, str(FlowpiError(f"internal error ({type(error).__name__})", "see the journal")))
         finally:
+            # After `_defer` has added it to the backlog: a later part must find it in one of the two, or it would be
+            # published before it.
             if self._live.get(part) is live:
                 del self._live[part]
             self._stir.set()
             self._outbox.look_again()
 
     async def _recognise(self, live: _Live) -> Recognised:
-        """Raises BackendError once an attempt failed that began after the end of the audio."""
+        """Ask the backends until one returns a text.
+
+        Raises:
+            BackendError: an attempt failed that began after the end of the audio. One that began earlier does not
+                count: the backends are asked again when the utterance is complete, or sooner.
+        """
         utterance = live.utterance
         while True:
             was_complete = utterance.complete
@@ -276,11 +301,12 @@ class Delivery:
                     await utterance.wait_complete()
 
     def _live_before(self, part: PartId) -> _Live | None:
-        """The nearest earlier part of the same utterance of which it is open what becomes of it."""
+        """Return the closest earlier part of this utterance that is still being delivered live, or None."""
         earlier = [one for one in self._live if one.utterance == part.utterance and one.part < part.part]
         return self._live[max(earlier)] if earlier else None
 
     def _defer(self, live: _Live, reason: str, recognised: Recognised | None = None) -> None:
+        """Move an utterance to the backlog, with its text if it has one."""
         part = live.utterance.part_id
         log.warning("%s is kept for later: %s", part, reason, extra=fields(MessageId.KEPT, part=part))
         entry = self._backlog.add(part)
@@ -296,17 +322,17 @@ class Delivery:
     # Late.
 
     async def _work_off(self) -> None:
-        """The backlog, while nobody is speaking."""
+        """Deliver the backlog one by one while nobody is speaking. Runs until it is cancelled."""
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
-            self._stir.clear()
-            # While the disk takes no text, more of them would only fill the memory.
+            self._stir.clear()  # before the look: what is set during it leads to another look
+            # While the disk writes no text, more of them would only fill the memory.
             entry = None if self._live or self._outbox.stuck else self._backlog.next_to_ask()
             if entry is None:
                 await self._stir.wait()
                 continue
-            self._backends.answered.clear()
+            self._backends.answered.clear()  # before the attempt: an answer to somebody else meanwhile ends the pause
             began = loop.time()
             done = await self._deliver_late(entry)
             if done:
@@ -321,7 +347,12 @@ class Delivery:
                         await self._backends.answered.wait()
 
     async def _deliver_late(self, entry: Pending) -> bool | None:
-        """True if its text is there, or the utterance gone. None if somebody spoke, or dropped it."""
+        """Make one attempt for an entry of the backlog.
+
+        Returns:
+            True if the entry is done with: published, held, or the utterance is gone. False if the attempt failed.
+            None if it was cancelled, because somebody began to speak or dropped it: that is no failure of a backend.
+        """
         part = entry.part
         errors: list[BackendError] = []
         entry.attempts += 1
@@ -330,6 +361,7 @@ class Delivery:
         try:
             recognised = await asking
         except asyncio.CancelledError:
+            # Either `asking` was cancelled, and this worker goes on, or the worker itself, which has to end.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
@@ -350,30 +382,36 @@ class Delivery:
             return False
         finally:
             self._asking = None
-        if part not in self._backlog:
+        if part not in self._backlog:  # dropped between the answer and now
             return None
-        if recognised is None:
+        if recognised is None:  # there is no file any more, or only one that went to quarantine
             self._forget(part)
             return True
         entry.interruptions = 0
         return await self._publish_late(entry, recognised)
 
     async def _ask_late(self, part: PartId, errors: list[BackendError]) -> Recognised | None:
+        """Load a part and ask the backends for its text; None if it cannot be loaded any more."""
         utterance = await self._keeper.load(part)
         return None if utterance is None else await self._backends.ask(utterance, errors.append)
 
     async def _publish_held(self) -> None:
+        """Publish held texts as soon as they may go. Runs until it is cancelled."""
         while True:
             entry, recognised = await self._outbox.next()
             await self._publish_late(entry, recognised)
 
     async def _publish_late(self, entry: Pending, recognised: Recognised) -> bool:
-        """False if it came to nothing, by a mistake of ours or for want of memory. What the disk refused is held."""
+        """Publish a late text, or hold it if the disk refuses it.
+
+        Returns:
+            False if the text is lost, by a bug or because the memory is full: a backend has to be asked again.
+        """
         try:
             await self._outbox.publish(recognised, late=True)
         except SpoolError as error:
             entry.reason = str(error)
-            # A text that could not be held is to be asked for again, but not at once.
+            # A text that could not be held is asked for again, but after a wait: False counts as a failure.
             return self._outbox.hold(recognised)
         except Exception as error:
             self._backlog.held.pop(entry.part, None)
@@ -382,13 +420,14 @@ class Delivery:
         return True
 
     def _made_a_mistake(self, entry: Pending, error: Exception) -> None:
-        """It must not end the delivery of all."""
+        """Log a bug that one utterance met, and count it as a strike. It must not end the delivery of all."""
         log.error("%s stays in the backlog", entry.part, exc_info=error, extra=fields(part=entry.part))
         entry.reason = f"internal error ({type(error).__name__}): see the journal"
         entry.refusals += 1
         self._tell_if(self._backlog.strike(entry), entry)
 
     def _tell_if(self, parked: bool, entry: Pending) -> None:
+        """Log and report that an entry is parked, if it is."""
         if parked and entry.part in self._backlog:
             what = "%s is parked, no backend takes it: %s"
             log.warning(what, entry.part, entry.reason, extra=fields(part=entry.part))
@@ -398,16 +437,19 @@ class Delivery:
     # Both.
 
     def _forget(self, part: PartId) -> None:
+        """Remove a part from the backlog, if it is there, and look at what waited for it."""
         if self._backlog.remove(part):
             self._backlog_changed()
         self._outbox.look_again()
 
     def _backlog_changed(self) -> None:
+        """Report the change, and look again at what may be sent or published."""
         self._audience.backlog_changed()
         self._stir.set()
         self._outbox.look_again()
 
     def _stir_all(self) -> None:
+        """End all waits: something was done about the backends, the disk or the utterances."""
         self._backends.answered.set()
         self._outbox.try_now()
         self._keeper.try_now()

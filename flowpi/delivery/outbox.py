@@ -1,8 +1,8 @@
-"""Texts on their way out: published, then away with the audio. What cannot go out yet is held.
+"""The last step of the delivery: a text is published, then its audio is deleted. A text that cannot go yet is held.
 
-Two things stand in a text's way: a disk that does not take it, which is left alone with growing waits, and an earlier
-part of the same utterance that has no published text yet. While the disk failed last and no text can go out, it is
-probed. No task in here: `delivery.py` publishes what `next` gives.
+Two things can hold a text: a disk that does not write it, which is retried with growing waits, and an earlier part of
+the same utterance that has no published text yet. While the disk failed last and no text may go, the disk is probed.
+It holds no task: `delivery.py` publishes what `next` returns.
 """
 
 import asyncio
@@ -18,23 +18,29 @@ from flowpi.spool.writer import LONGEST_WAIT, SpoolWriter
 from flowpi.wire.roles import FinalText
 
 MAX_MEMORY_BYTES = 64 << 20
-"""What the disk did not take: half an hour of speech."""
+"""The limit of audio that is in memory because the disk refused it, or its text: half an hour of speech."""
 
 
 class TextAudience(Protocol):
-    """Who is told of texts. Called on the loop."""
+    """Who publishes texts, and is told how that went. Called on the loop."""
 
     async def publish(self, utterance: Utterance, text: FinalText, backend: str, timings: Timings, late: bool) -> None:
-        """Publish the text; return once it is durable. Raises SpoolError if it cannot be made so: it is called again
-        with the same text."""
+        """Publish a text and return once it is durable. Called again with the same text after a failure.
+
+        Raises:
+            SpoolError: the text could not be made durable.
+        """
 
     def texts_work(self) -> None:
-        """The disk takes texts again, though none was published."""
+        """The disk can write texts again; a probe found that, not a text."""
 
-    def delivered(self, utterance: Utterance) -> None: ...
+    def delivered(self, utterance: Utterance) -> None:
+        """The text of an utterance is durable; its audio is deleted next."""
 
 
 class Outbox:
+    """Publishes texts in the order that the parts of an utterance have, and holds those that must wait."""
+
     def __init__(
         self,
         backlog: Backlog,
@@ -49,12 +55,13 @@ class Outbox:
     ) -> None:
         """
         Args:
-            backlog: where the texts are held.
-            blocked: whether an earlier part that is not in the backlog has to be published first.
-            forget: told of each that is over: take it out of the backlog, if it is there.
+            backlog: where texts are held.
+            keeper: where the audio of published texts is deleted.
+            blocked: whether an earlier part that is not in the backlog must be published first.
+            forget: called for each part that is done with, to remove it from the backlog if it is there.
             keep_audio: as for `Spool.remove`.
-            rewrite_s: how long at most to leave a disk alone that took nothing.
-            probe: whether it would take a text; raises SpoolError if not. None: there is no way to know.
+            rewrite_s: the longest wait before a disk that refused a text is tried again, in seconds.
+            probe: raises SpoolError if the disk would not write a text now. None if there is no way to find out.
         """
         self._backlog = backlog
         self._keeper = keeper
@@ -67,33 +74,37 @@ class Outbox:
         self._probe_wait_s = rewrite_s
         self._publishing: set[PartId] = set()
         self._unwanted: set[PartId] = set()
-        """Those of them that their owner dropped meanwhile."""
+        """Those of `_publishing` that the user dropped meanwhile."""
         self._unpublished = 0
-        """How often in a row a text could not be made durable."""
+        """How many texts in a row could not be made durable."""
         self._news = asyncio.Event()
-        """A text is to be published, or what stood in its way is gone."""
+        """Set when a text is held, or when something that held one may be gone."""
         self._published = asyncio.Event()
-        """One was made durable, so that others can be."""
+        """Set when a text was made durable, so that the others need not wait any longer."""
 
     def __contains__(self, part: PartId) -> bool:
-        """Whether it is just being published."""
+        """Whether a part is being published at this moment."""
         return part in self._publishing
 
     @property
     def stuck(self) -> bool:
-        """The disk takes no text, and one that could go out waits for it."""
+        """Whether a text that may be published waits only for the disk."""
         return self._unpublished > 0 and self._next() is not None
 
     @property
     def memory_full(self) -> bool:
-        """No more must be held, nor recorded, until the disk takes some."""
+        """Whether nothing more may be held or recorded until the disk works again."""
         held = (one.utterance for part, one in self._backlog.held.items() if self._keeper.on_disk(part))
         return self._keeper.memory_bytes + sum(utterance.length for utterance in held) >= MAX_MEMORY_BYTES
 
     async def publish(self, recognised: Recognised, *, late: bool) -> None:
-        """Publish it, then away with the audio. The order is the promise: nothing is deleted before.
+        """Publish a text, then delete its audio. That order is the promise: no audio goes before its text is durable.
 
-        Raises SpoolError if it is not published.
+        Args:
+            late: the user was told that the text comes later, in this run of the daemon or an earlier one.
+
+        Raises:
+            SpoolError: the text is not durable; the audio is kept.
         """
         utterance = recognised.utterance
         part = utterance.part_id
@@ -104,21 +115,26 @@ class Outbox:
             self._unpublished += 1
             if part not in self._unwanted:
                 raise
+            # Dropped while it was being published: the drop loses against a text that became durable, and wins here.
             self._forget(part)
-            self._keeper.put_away(part, give_up=True)
+            self._keeper.remove(part, give_up=True)
             return
         finally:
             self._publishing.discard(part)
             self._unwanted.discard(part)
         self._works()
+        # A kill anywhere from here on leaves the text in the transcripts and the audio in the spool. The next start
+        # finds the id in the transcripts and deletes the audio, so nothing is published twice in the file. Deleting
+        # first would leave neither. The part leaves the backlog in the same turn of the loop in which its removal
+        # begins: in between, a listing of the spool could add it again.
         self._audience.delivered(utterance)
         self._forget(part)
-        self._keeper.put_away(part, keep_audio=self._keep_audio)
+        self._keeper.remove(part, keep_audio=self._keep_audio)
 
     def call_back(self, part: PartId) -> bool:
-        """Its owner wants no text of it. False if it is not just being published.
+        """Note that the user dropped a part that is being published. Returns False if it is not.
 
-        One that is cannot be stopped any more; but if the disk does not take it, it is given up.
+        A text on its way to the disk cannot be stopped. But if the disk refuses it, it is given up and not tried again.
         """
         if part in self._publishing:
             self._unwanted.add(part)
@@ -126,7 +142,11 @@ class Outbox:
         return False
 
     def hold(self, recognised: Recognised) -> bool:
-        """False if the memory is full and the audio on the disk: the text is let go, and asked for again."""
+        """Keep a text, with its audio, until it may be published.
+
+        Returns:
+            False if the memory is full and the audio on the disk: the text is discarded, and a backend is asked again.
+        """
         part = recognised.utterance.part_id
         held = not (self.memory_full and self._keeper.on_disk(part))
         if held:
@@ -135,10 +155,14 @@ class Outbox:
         return held
 
     async def next(self) -> tuple[Pending, Recognised]:
-        """Wait until one of those that are held may go out; it stays held until it is published."""
+        """Wait until a held text may be published, and return it. It stays held until it is published.
+
+        Cancelling loses nothing.
+        """
         while True:
-            self._news.clear()
+            self._news.clear()  # before the look at what is held: news during the look leads to another one
             if self._unpublished:
+                # The first failures are tried again soon: 1/4, then 1/2 of the longest wait.
                 self._published.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._rewrite_s / 2 ** max(0, 3 - self._unpublished)):
@@ -153,16 +177,16 @@ class Outbox:
                 await self._news.wait()
 
     def look_again(self) -> None:
-        """What stood in the way of a text may be gone."""
+        """Check again whether a held text may be published: what held it may be gone."""
         self._news.set()
 
     def try_now(self) -> None:
-        """Leave the disk alone no longer."""
+        """Try the disk at once, without the rest of the wait."""
         self._published.set()
         self._news.set()
 
     async def _probe_until_news(self, probe: Callable[[], Awaitable[None]]) -> None:
-        """No text can go out that would show how the disk does."""
+        """Probe the disk while no text may go to it that would show whether it works again; return at news."""
         while self._unpublished and not self._news.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._probe_wait_s):
@@ -175,9 +199,11 @@ class Outbox:
                 self._audience.texts_work()
 
     def _works(self) -> None:
+        """The disk wrote a text, or could: end all waits for it."""
         self._unpublished = 0
         self._probe_wait_s = self._rewrite_s
         self._published.set()
 
     def _next(self) -> Recognised | None:
+        """Return the text that may be published next, if there is one."""
         return self._backlog.next_to_publish(self._blocked)

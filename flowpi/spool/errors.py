@@ -1,4 +1,4 @@
-"""What an error of the disk means for the spool, and what its owner can do."""
+"""What an error of the disk means for the spool, and what the operator can do about it."""
 
 import errno
 from pathlib import Path
@@ -6,15 +6,17 @@ from pathlib import Path
 from flowpi.core.errors import SpoolError
 
 NO_FILE = frozenset({errno.EINVAL, errno.ELOOP, errno.EISDIR})
-"""Of `open_regular`: what is there is no regular file. Any other error may pass, and says nothing about the file."""
+"""The errors by which `open_regular` reports that a name is no regular file. Any other error may be a passing one of
+the disk, and is no reason to move the file away."""
 
 
 def unusable(directory: Path, error: OSError) -> SpoolError:
-    return SpoolError(f"the spool {str(directory)!r} cannot be used ({error.strerror})", mend(error))
+    """Return the error to raise when the spool as a whole cannot be used."""
+    return SpoolError(f"the spool {str(directory)!r} cannot be used ({error.strerror})", hint_for(error))
 
 
-def mend(error: OSError) -> str:
-    """What the owner can do."""
+def hint_for(error: OSError) -> str:
+    """Return what the operator can do about an error of the disk."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return "free some space on its disk"

@@ -1,8 +1,8 @@
 """The file of an utterance while it is written: each piece of it is on the disk when `SpoolFile.write` returns.
 
-To write little to a card besides the sound, a piece ends where a block ends, and places on the disk are found for half
-a minute at a time: what each sync must write is then the sound and, by the journal, how long the file is. What was
-found too much is given back with the end; after a crash, when the file is deleted.
+To wear out a card as little as possible, a piece ends where a block ends, and blocks are allocated for half a minute at
+a time: each sync then writes the sound and, in the journal of the filesystem, the new length of the file, and nothing
+else. Blocks that are not needed are released with the end of the utterance or, after a crash, when the file is deleted.
 """
 
 import contextlib
@@ -14,21 +14,22 @@ from flowpi.audio.utterance import About, PartId
 from flowpi.host.folders import sync_names
 from flowpi.host.preallocate import preallocate
 from flowpi.spool import file_format
+from flowpi.spool.directory import NEW
 from flowpi.spool.file_format import Ending
-from flowpi.spool.folder import NEW, Folder
+from flowpi.spool.folder import Folder
 from flowpi.spool.quarantine import SUFFIX
 
 AHEAD_BYTES = 1 << 20
-"""For so much of a file places on the disk are found at once: half a minute of sound."""
+"""How much of a file is allocated at once: half a minute of sound."""
 
 AHEAD_SHARE = 32
-"""Of what is free, at most one part in so many."""
+"""The divisor of the free space: at most this share of it is allocated ahead."""
 
 MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class SpoolFile:
-    """One utterance on its way to the disk; every method on the spool's thread."""
+    """One utterance on its way to the disk. Every method is called on the spool's thread."""
 
     def __init__(self, folder: Folder, about: About) -> None:
         self._folder = folder
@@ -37,15 +38,21 @@ class SpoolFile:
         self._file: int | None = None
         self._length = 0
         self._places = 0
-        """How long the file can become before the disk has to find more places for it."""
+        """The length in bytes up to which blocks are allocated."""
         self._beside = False
-        """An earlier try left a file. It may hold seconds that are durable: it stays until this one is whole."""
+        """Whether an earlier attempt left a file. Sound in it may be durable, so it stays until this one is whole."""
 
     def write(self, frame: int, pcm: bytes, end: Ending | None) -> None:
-        """The next piece, and the end if that was the last.
+        """Append the next piece and, if it is the last one, the end; return when both are on the disk.
+
+        Args:
+            frame: the number of the first frame of `pcm` in the utterance.
+            pcm: int16 mono 16 kHz.
+            end: the end of the utterance, None if more follows.
 
         Raises:
-            OSError: it is not on the disk; nothing more may be written.
+            OSError: the piece is not on the disk. Nothing more may be written: after a failed sync the kernel may have
+                dropped pages that a second sync of the same file would report as written.
             SpoolError: there is no spool, or it is full.
         """
         data = file_format.audio(frame, pcm) + (file_format.ending(end) if end is not None else b"")
@@ -58,6 +65,8 @@ class SpoolFile:
         if self._file is None:
             self._create()
             try:
+                # The content before the name: a power cut between the two leaves a file without a name, which the
+                # filesystem frees. The other way it could leave a name without a header.
                 self._write(data, last=end is not None)
                 sync_names(self._folder.handle)
             except OSError:
@@ -66,11 +75,14 @@ class SpoolFile:
         else:
             self._write(data, last=end is not None)
         if end is not None and self._beside:
+            # This file is whole and synced, so it may replace the one of the failed attempt. Until here a crash leaves
+            # that one; `.new` is swept away at the next start. "Recorded" is reported only after the name is synced.
             os.rename(self._name + NEW, self._name, src_dir_fd=self._folder.handle, dst_dir_fd=self._folder.handle)
             sync_names(self._folder.handle)
             self._beside = False
 
     def _create(self) -> None:
+        """Create the file: under its name if that is free, else beside the file of the earlier attempt."""
         part = PartId(self._about.id, self._about.part)
         self._beside = self._folder.clear_way(part)
         name = self._name + NEW if self._beside else self._name
@@ -79,6 +91,7 @@ class SpoolFile:
         self._file = os.open(name, MAKE, 0o600, dir_fd=self._folder.handle)
 
     def _write(self, data: bytes, *, last: bool) -> None:
+        """Write and sync `data`. A full disk is made room on, as long as something delivered can be deleted."""
         assert self._file is not None
         if not last:
             self._find_places(len(data))
@@ -91,25 +104,27 @@ class SpoolFile:
                     raise
         self._length += len(data)
         if last:
-            self._give_back()
+            self._give_back()  # before the sync, which then writes the final length once
         os.fdatasync(self._file)  # it also makes a grown length durable
+        # A sync succeeds on a file that somebody deleted, and on one in a directory that was replaced: that would be
+        # called recorded, and nobody would find it.
         if not os.fstat(self._file).st_nlink or not self._folder.is_there():
             raise FileNotFoundError(errno.ENOENT, "deleted while it was written")
 
     def _find_places(self, size: int) -> None:
-        """Else each sync writes anew which places of the disk are taken."""
+        """Allocate blocks ahead, so that not each sync has to write the allocation too. Does nothing if that fails."""
         assert self._file is not None
         if self._length + size <= self._places:
             return
-        with contextlib.suppress(OSError):  # it goes without
+        with contextlib.suppress(OSError):  # the write itself allocates what it needs
             status = os.fstatvfs(self._file)
             ahead = min(AHEAD_BYTES, status.f_bavail * status.f_frsize // AHEAD_SHARE)
             if ahead > 2 * size:
-                self._places = self._length + ahead  # also if there are none: it is not asked for them each second
+                self._places = self._length + ahead  # also if the disk refuses: it is not asked again each second
                 preallocate(self._file, self._length, ahead)
 
     def _give_back(self) -> None:
-        """What the disk has kept for the file, and is not needed."""
+        """Release the blocks that were allocated ahead and are not needed."""
         assert self._file is not None
         if self._places:
             self._places = 0
@@ -117,21 +132,23 @@ class SpoolFile:
                 os.ftruncate(self._file, self._length)
 
     def close(self) -> None:
+        """Close the file. Of an utterance without its end, what was written stays, unless an older file has it too."""
         if self._file is not None:
             self._give_back()
             os.close(self._file)
             self._file = None
-            if self._beside:
+            if self._beside:  # it never replaced the older file, so it is not whole
                 self._unlink()
 
     def _unlink(self) -> None:
+        """Delete the file that is being written, but not one in a directory that has replaced ours."""
         with contextlib.suppress(OSError):
             if self._folder.is_there():
                 os.unlink(self._name + NEW if self._beside else self._name, dir_fd=self._folder.handle)
 
 
 def write_whole(name: str, directory: int, pieces: Iterator[bytes]) -> None:
-    """A file that is there whole or not at all, whenever the power goes. Raises OSError; nothing stays then."""
+    """Write a file that is there whole or not at all, whenever the power fails. Raises OSError and leaves nothing."""
     new = name + NEW
     with contextlib.suppress(FileNotFoundError):
         os.unlink(new, dir_fd=directory)
@@ -141,6 +158,8 @@ def write_whole(name: str, directory: int, pieces: Iterator[bytes]) -> None:
             for piece in pieces:
                 written.write(piece)
             written.flush()
+            # The content is synced before the rename: a journal may commit the new name before unsynced content, and a
+            # power cut would leave an empty file in place of a whole one.
             os.fsync(file)
         os.rename(new, name, src_dir_fd=directory, dst_dir_fd=directory)
     except OSError:

@@ -9,11 +9,12 @@ Version 2: a line `flowpi utterance 2`, then records. A record is
 
 Zeros may follow a record, up to the next block of the file: see `filler`. They mean nothing.
 
-Whatever happened to a file, reading goes on at the next marker whose record is whole. As a record of sound knows
-where it begins, what is missing before it becomes silence of the same length, and time stays true. Version 1 had
-records without marker and place: of those, what stands before the first damage is read.
+Whatever happened to a file, reading goes on at the next marker whose record is whole. As a record of sound contains
+where it begins, what is missing before it becomes silence of the same length, and every later sound keeps its time.
+Version 1 had records without marker and place: such a file is read up to the first damage.
 
-Pure but for the file that it is given; memory is that of the sound, and work is bounded by the size of the file.
+Nothing here touches a disk except through the file that is passed in. Reading needs as much memory as the sound is
+long, and its work is bounded by the size of the file.
 """
 
 import io
@@ -37,7 +38,7 @@ MAGIC = b"flowpi utterance 2\n"
 MAGIC_1 = b"flowpi utterance 1\n"
 ANY_MAGIC = re.compile(rb"flowpi utterance ([1-9]\d{0,3})\n")
 MAGIC_BYTES = 32
-"""So many bytes of a file tell its version."""
+"""How many bytes of the beginning of a file `version` needs."""
 
 PREFIX = b"\xf5up"
 HEADER, AUDIO, ENDING = PREFIX + b"H", PREFIX + b"A", PREFIX + b"E"
@@ -47,30 +48,34 @@ CHECKED = struct.Struct("<4sI")
 PLACE = struct.Struct("<Q")
 
 MAX_BODY_BYTES = 1 << 21
-"""What is written at once is less: `MAX_PIECE_BYTES`."""
+"""The largest body that is read. What is written is smaller: see `MAX_PIECE_BYTES`."""
 
 MAX_PIECE_BYTES = 1 << 20
 MAX_BODY_1_BYTES = 1 << 24
 MAX_FILE_BYTES = 1 << 27
-"""More than the longest utterance that can be configured, an hour."""
+"""The largest file that is read: more than the longest utterance that can be configured, an hour (115 MB)."""
 
 BLOCK_BYTES = 4096
-"""What ext4 writes at once: a byte of it that is new costs all of it."""
+"""The block size of ext4: one new byte makes it write the whole block."""
 
 FILLER_SHARE = 8
-"""Filler is less than one part in so many of the write that it follows."""
+"""The divisor of a write: filler after it is less than this share of it."""
 
 LOOK_BYTES = 4096
-"""How much is looked through at once for the next marker."""
+"""How much is read at once when the next marker is searched for."""
 
 LAST_S = 253_402_300_799
-"""The end of the year 9999: later moments cannot be written as a date."""
+"""The end of the year 9999 in Unix seconds: later moments cannot be written as a date."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 40)]
 
 
 class Ending(msgspec.Struct, omit_defaults=True):
-    """`lost_frames`: of `frames`, how many are silence put in; `partial`: more was said than is in it."""
+    """The end of an utterance of `frames` frames.
+
+    `lost_frames`: how many of them are silence in place of sound that was lost.
+    `partial`: more was said than was recorded.
+    """
 
     frames: Count
     lost_frames: Count = 0
@@ -78,35 +83,42 @@ class Ending(msgspec.Struct, omit_defaults=True):
 
 
 class NewerVersion(Exception):
-    """The file is of a later flowpi, which will know what to do with it."""
+    """The file was written by a later flowpi, and only that can read it: leave it as it is."""
 
 
 def version(beginning: bytes) -> int | None:
-    """Of a file that begins so; None if it does not say."""
+    """Return the version of a file from its first `MAGIC_BYTES` bytes, or None if they are no line of ours."""
     match = ANY_MAGIC.match(beginning)
     return int(match[1]) if match else None
 
 
 def header(about: About) -> bytes:
-    """What a file begins with."""
+    """Return the bytes that a file begins with."""
     return MAGIC + _record(HEADER, msgspec.json.encode(about))
 
 
 def audio(frame: int, pcm: bytes) -> bytes:
-    """`frame`: at which of the utterance `pcm` begins."""
+    """Return `pcm` as records.
+
+    Args:
+        frame: the number of the first frame of `pcm` in the utterance.
+        pcm: int16 mono 16 kHz.
+    """
     pieces = range(0, len(pcm), MAX_PIECE_BYTES)
     bodies = ((frame + at // FRAME_BYTES, pcm[at : at + MAX_PIECE_BYTES]) for at in pieces)
     return b"".join(_record(AUDIO, PLACE.pack(first) + body) for first, body in bodies)
 
 
 def ending(end: Ending) -> bytes:
+    """Return the record that a complete utterance ends with."""
     return _record(ENDING, msgspec.json.encode(end))
 
 
 def filler(begin: int, end: int) -> bytes:
-    """What is written to a file behind its bytes from `begin` to `end`, if a record is to follow in another write.
+    """Return what to append to a write of the bytes `begin` to `end` of a file if another write will follow.
 
-    Zeros up to the next block, so that what follows writes none again; nothing if those would be too many.
+    These are zeros up to the next block, so that the next write touches no block twice; nothing if that would be a
+    large share of the write.
     """
     rest = -end % BLOCK_BYTES
     return bytes(rest) if rest * FILLER_SHARE < end - begin else b""
@@ -118,20 +130,25 @@ def _record(marker: bytes, body: bytes) -> bytes:
 
 
 def parse(data: bytes, part: PartId) -> Utterance | None:
-    """`read` of a file with this content."""
+    """Return what `read` returns for a file with this content."""
     return read(io.BytesIO(data), part)
 
 
 def read(file: BinaryIO, part: PartId, *, any_id: bool = False) -> Utterance | None:
-    """What can be read of the utterance `part`; None if nothing in it is one, or it is another one.
+    """Read an utterance, whole or as much of it as can be read.
 
-    `any_id`: also if it is another one, as of a file that somebody renamed.
-    `partial` if not all that was said is in it: it has no end, as a crash leaves it, or a piece is missing.
-    `damaged` if there is more in the file that cannot be read.
+    Args:
+        part: the part whose file this is, by its name.
+        any_id: return the utterance even if its content belongs to another part, as in a file that was renamed.
+
+    Returns:
+        The utterance, or None if there is none in the file, or another part. It is `partial` if something that was
+        said is not in it: the end, as after a crash, or a piece. It is `damaged` if the file contains more that cannot
+        be read.
 
     Raises:
-        NewerVersion: it can be read by a later version only.
-        OSError: of the file.
+        NewerVersion: only a later flowpi can read it.
+        OSError: the file cannot be read.
     """
     size = file.seek(0, io.SEEK_END)
     if size > MAX_FILE_BYTES:
@@ -141,23 +158,25 @@ def read(file: BinaryIO, part: PartId, *, any_id: bool = False) -> Utterance | N
     if found is not None and found > VERSION:
         raise NewerVersion(f"version {found}")
     utterance = _read_1(file, size) if found == 1 else None
-    if utterance is None:  # also if the first line is damaged, or was made to say 1: the records speak for themselves
+    if utterance is None:  # also if the first line is damaged or wrongly says 1: the records identify themselves
         utterance = _read_2(file, size, part)
     return utterance if utterance is not None and (any_id or utterance.part_id == part) else None
 
 
 def _read_2(file: BinaryIO, size: int, part: PartId) -> Utterance | None:
+    """Read all whole records; None if none of them belongs to an utterance. Without a header, `part` stands for it."""
     about: About | None = None
     end: Ending | None = None
     pcm = bytearray()
-    frames = 0  # by the records; of a hostile file more than `pcm` holds
+    frames = 0  # the place that the records claim; in a hostile file more than `pcm` holds
     expected = len(MAGIC)
     missing = 0
     lost = 0
     damaged = False
     for at, marker, body in _records(file, size):
         damaged = damaged or not _is_filler(file, expected, at)
-        missing += max(0, at - expected)  # filler too: it may be what a lost block held before; `first` tells
+        # Filler counts as missing too: a lost block may read as zeros. Whether sound is missing is decided by `first`.
+        missing += max(0, at - expected)
         expected = at + RECORD.size + len(body)
         try:
             if marker == HEADER and about is None and not pcm:
@@ -168,7 +187,7 @@ def _read_2(file: BinaryIO, size: int, part: PartId) -> Utterance | None:
                 if first < frames:
                     damaged = True
                     continue
-                # No more silence than bytes are missing in the file: a wrong number costs no memory.
+                # Never more silence than bytes are missing in the file: a hostile number must not cost memory.
                 hole = min(first - frames, missing // FRAME_BYTES)
                 pcm += bytes(hole * FRAME_BYTES)
                 pcm += memoryview(body)[PLACE.size :]
@@ -198,9 +217,9 @@ def _read_2(file: BinaryIO, size: int, part: PartId) -> Utterance | None:
 
 
 def _records(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, bytes]]:
-    """Where each whole record begins, its marker and its body.
+    """Yield the offset, the marker and the body of each whole record.
 
-    The work is paid for from a budget: a file made of nothing but markers would cost its size squared.
+    The work is limited by a budget, because a file of nothing but markers would otherwise cost its size squared.
     """
     budget = 4 * size + (1 << 20)
     at = len(MAGIC)
@@ -225,7 +244,7 @@ def _records(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 def _next_marker(file: BinaryIO, at: int, size: int) -> int:
-    """Where the next record may begin, from `at` on; `size` if nowhere."""
+    """Return the offset of the next possible record from `at` on, or `size` if there is none."""
     while at < size:
         file.seek(at)
         look = file.read(LOOK_BYTES)
@@ -233,18 +252,18 @@ def _next_marker(file: BinaryIO, at: int, size: int) -> int:
             return at + found
         if len(look) < LOOK_BYTES:
             return size
-        at += LOOK_BYTES - len(PREFIX) + 1  # one may lie across the border
+        at += LOOK_BYTES - len(PREFIX) + 1  # a marker may lie across the border
     return size
 
 
 def _is_filler(file: BinaryIO, at: int, end: int) -> bool:
-    """Whether between two records lies what `filler` puts there: zeros to the end of the block, or nothing."""
+    """Whether the bytes between two records are what `filler` returns: zeros to the end of the block, or none."""
     file.seek(at)
     return at == end or (end == at + -at % BLOCK_BYTES and not any(file.read(end - at)))
 
 
 def _is_damage(file: BinaryIO, at: int, size: int) -> bool:
-    """Whether what lies behind the last record that is whole is more than one that a crash cut off."""
+    """Whether the bytes after the last whole record are more than one record that a crash cut off."""
     block = min(at + -at % BLOCK_BYTES, size)
     if _is_filler(file, at, block):
         at = block
@@ -257,12 +276,13 @@ def _is_damage(file: BinaryIO, at: int, size: int) -> bool:
         return False
     file.seek(at)
     while piece := file.read(1 << 16):
-        if piece.count(0) < len(piece):  # zeros: the length got to the disk, and not the sound
+        if piece.count(0) < len(piece):  # only zeros: a crash after the length reached the disk, and before the sound
             return True
     return False
 
 
 def _read_1(file: BinaryIO, size: int) -> Utterance | None:
+    """Read a file of version 1 up to the first damage; None if its header cannot be read."""
     about: About | None = None
     end: Ending | None = None
     pcm = bytearray()
@@ -295,7 +315,11 @@ def _read_1(file: BinaryIO, size: int) -> Utterance | None:
 
 
 def _about(body: bytes) -> About:
-    """Raises msgspec.MsgspecError. The context is left out where another version wrote it: the words matter more."""
+    """Decode a header. A context in the form of another version is left out: the speech matters more.
+
+    Raises:
+        msgspec.MsgspecError: it is no header.
+    """
     try:
         about = msgspec.json.decode(body, type=About)
     except msgspec.ValidationError as error:
@@ -307,5 +331,5 @@ def _about(body: bytes) -> About:
 
 
 def _moment(utterance_id: str) -> float:
-    """Unix seconds at which the id was made."""
+    """Return the Unix seconds at which the id was made."""
     return min((ulid_to_int(utterance_id) >> 80) / 1000, LAST_S)

@@ -1,32 +1,31 @@
-"""The directory of the spool: who has it, what lies in it, how much that may be, and what becomes of bad files.
+"""The files of the spool: what lies in its directory, how large all of it may be, and what happens to bad files.
 
     <ULID>.utt, <ULID>.<part>.utt   utterances; see `file_format.py`
     quarantine/                     what could not be read; see `quarantine.py`
-    kept/<part>.wav                 the sound of what is delivered, if its owner wants it
-    *.new                           in the making; of no worth after a crash
+    kept/<part>.wav                 the sound of what is delivered, if the user wants it kept
+    *.new                           files that are being made; worth nothing after a crash
 
-The lock is one on the directory itself, so it needs neither space nor a file that could be deleted. Names are made
-here and never come from a file; links, FIFOs, devices and directories among them are never opened. A hard link is
-read as the file that it is: what it says must be an utterance of that very name, and only our name for it is deleted.
+Names are made here and are never read from a file. Links, FIFOs, devices and directories under such a name are never
+opened. A hard link is read as the file that it is: its content must be an utterance of that very name, and only our
+name of it is deleted.
 """
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from flowpi.audio.utterance import PartId
 from flowpi.core.errors import AlreadyRunning, SpoolError
 from flowpi.core.retention import overdue
-from flowpi.host.folders import FOLDER, is_same, make_folder, open_regular, sync_names
+from flowpi.host.folders import open_regular, sync_names
 from flowpi.host.logfields import fields
-from flowpi.spool.errors import mend, unusable
+from flowpi.spool.directory import KEPT, LockedDirectory
+from flowpi.spool.errors import hint_for, unusable
 from flowpi.spool.listing import SpoolEntry, files, quarantined, size_of, waiting
 from flowpi.spool.quarantine import (
     QUARANTINE,
@@ -41,14 +40,12 @@ from flowpi.spool.quarantine import (
 
 log = logging.getLogger(__name__)
 
-Found = TypeVar("Found")
 
-NEW = ".new"
-KEPT = "kept"
+class Folder(LockedDirectory):
+    """The spool's directory as a store of files, with its size counted.
 
-
-class Folder:
-    """`open`, `close`, `check` and `handle` belong to one thread; the rest may be called on any."""
+    `open`, `check`, `lock`, `close` and `handle` belong to one thread; the rest may be called on any.
+    """
 
     def __init__(
         self,
@@ -58,39 +55,37 @@ class Folder:
         keep_days: int | None = None,
         on_quarantine: Callable[[PartId, str], None] = lambda part, reason: None,
     ) -> None:
-        self.path = path
+        super().__init__(path)
         self.quarantined = 0
-        """How many files are in quarantine."""
+        """The number of files in quarantine."""
         self._max_bytes = max_bytes
         self._keep_days = keep_days
         self._on_quarantine = on_quarantine
-        self._handle: int | None = None
-        self._taken = False
-        """It was open once: if it is lost, it is taken again."""
+        self._opened = False
+        """Whether `open` succeeded once: a directory that is lost after that is opened again."""
         self._bytes = 0
-        """Of all that is in the directory; each change is counted, so that no write has to look."""
+        """The size of all that is in the directory. Each change is added, so that no write has to list it."""
         self._noted: dict[str, float] = {}
-        self._unseen: set[str] = set()
-        """Of `kept/` and `quarantine/`, what could not be looked at, and that is said."""
+        """The state of `overdue` between two calls."""
         self._busy = threading.RLock()
+        """Held while `_bytes`, or what lies in quarantine and the number of it, change together."""
 
     def open(self) -> list[PartId]:
-        """Take the directory for this process alone; again after it failed, or to look again.
+        """Lock the directory and list it. May be called again, after a failure or to list it again.
 
         Returns:
             The utterances in it, oldest first.
 
         Raises:
-            AlreadyRunning: another daemon has it.
-            SpoolError: it cannot be made or written to.
+            AlreadyRunning: another daemon uses it.
+            SpoolError: it cannot be made or written to. It is not locked then.
         """
         try:
-            if self._handle is None:
-                self._handle = self._take()
-                self._taken = True
+            self.lock()
+            self._opened = True
             with self._busy:
                 self._count()
-            return sorted(part for name in os.listdir(self._handle) if (part := part_of(name)) is not None)
+            return sorted(part for name in os.listdir(self.handle) if (part := part_of(name)) is not None)
         except BlockingIOError:
             raise AlreadyRunning(
                 f"another flowpi has the spool {str(self.path)!r}", "stop it, or set spool.directory"
@@ -99,41 +94,15 @@ class Folder:
             self.close()
             raise unusable(self.path, error) from error
 
-    def _take(self) -> int:
-        make_folder(self.path)
-        handle = os.open(self.path, FOLDER)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.access(self.path, os.W_OK | os.X_OK):
-                read_only = os.fstatvfs(handle).f_flag & os.ST_RDONLY
-                reason = errno.EROFS if read_only else errno.EACCES
-                raise OSError(reason, os.strerror(reason))
-            _sweep(handle)
-        except OSError:
-            os.close(handle)
-            raise
-        return handle
-
-    def close(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-
-    @property
-    def handle(self) -> int:
-        """The directory that is ours."""
-        assert self._handle is not None
-        return self._handle
-
     def check(self) -> None:
-        """Take the directory up again if it was deleted or replaced since, and the lock with it.
+        """Open the directory anew if it was deleted or replaced since it was locked. Called before a file is made.
 
         Raises:
-            SpoolError: there is none that can be used now, or it was never opened.
+            SpoolError: no directory can be used now, or none was ever opened.
         """
         if self.is_there():
             return
-        if not self._taken:
+        if not self._opened:
             raise SpoolError(f"the spool {str(self.path)!r} is not open", "see what was said of it before")
         log.warning("the spool %s was taken away; it is made again", self.path)
         self.close()
@@ -145,19 +114,21 @@ class Folder:
     # How much there is.
 
     def limit(self, max_bytes: int) -> None:
-        """Another `max_bytes` from now on."""
+        """Set the largest size of all that may lie in the directory, for the next `reserve`."""
         with self._busy:
             self._max_bytes = max_bytes
 
     def reserve(self, size: int) -> None:
-        """Count `size` bytes that are about to be written; to make room for them, what nobody waits for is deleted.
+        """Count `size` bytes before they are written, and delete delivered sound if they need its room.
+
+        Counting comes first, so that the limit holds for what several threads write at the same time.
 
         Raises:
-            SpoolError: with them there would be more than `max_bytes`.
+            SpoolError: with them the spool would exceed `max_bytes`. Nothing is counted then.
         """
         with self._busy:
             if self._max_bytes is not None and self._bytes + size > self._max_bytes:
-                self._count()  # files may have gone without us
+                self._count()  # somebody else may have deleted files
                 if not self._make_room(self._bytes + size - self._max_bytes):
                     raise SpoolError(
                         f"the spool {str(self.path)!r} is full: spool.max_mb ({self._max_bytes // 1_000_000}) reached",
@@ -166,20 +137,21 @@ class Folder:
             self._bytes += size
 
     def make_room(self, size: int) -> bool:
-        """Delete so much of what is delivered, the oldest of `kept/` first. False if there is less."""
+        """Delete `size` bytes of what is delivered, the oldest of `kept/` first. False if there is less than that."""
         with self._busy:
             return self._make_room(size)
 
     def forget(self, size: int) -> None:
-        """So many bytes were deleted, or not written after all."""
+        """Subtract `size` bytes that were deleted, or not written after all."""
         with self._busy:
             self._bytes = max(0, self._bytes - size)
 
     def _count(self) -> None:
-        with self._at() as handle:
+        """List the directory and set the size of it. Raises OSError if the directory itself cannot be read."""
+        with self.at() as handle:
             self._bytes = sum(size_of(status) for _, status in files(handle))
             for name in (KEPT, QUARANTINE):
-                found = self._look(name, files)
+                found = self.look(name, files)
                 self._bytes += sum(size_of(status) for _, status in found or ())
                 if name == QUARANTINE and found is not None:
                     self.quarantined = len(found)
@@ -193,17 +165,18 @@ class Folder:
         return size <= 0
 
     def _delivered(self) -> list[tuple[str, str, os.stat_result]]:
-        """What nobody waits for: folder, name and status, the oldest of `kept/` first."""
+        """Return the files whose text is published: folder, name and status, the oldest of `kept/` first."""
         return [
             (folder, name, status)
             for folder in (KEPT, QUARANTINE)
-            for name, status in sorted(self._look(folder, files) or (), key=lambda file: file[0])
+            for name, status in sorted(self.look(folder, files) or (), key=lambda file: file[0])
             if folder == KEPT or is_delivered(name)
         ]
 
     def _delete(self, folder: str, name: str, status: os.stat_result, why: str) -> bool:
+        """Delete a delivered file from `kept/` or `quarantine/`. False if it is still there."""
         try:
-            with self._at(folder) as handle:
+            with self.at(folder) as handle:
                 os.unlink(name, dir_fd=handle)
         except OSError as error:
             log.debug("%s/%s stays (%s)", folder, name, error.strerror)
@@ -217,7 +190,12 @@ class Folder:
         return True
 
     def expire(self, unix_s: float, monotonic_s: float) -> None:
-        """Delete what is delivered and lies here for more than `keep_days`; see `retention.py`. Never raises."""
+        """Delete delivered sound that is older than `keep_days`, if there is such a limit. Never raises.
+
+        Args:
+            unix_s: the wall clock, in seconds.
+            monotonic_s: a clock that does not leap, in seconds; see `core/retention.py` for why both are needed.
+        """
         if self._keep_days is None:
             return
         found = {f"{one[0]}/{one[1]}": one for one in self._delivered()}
@@ -229,15 +207,13 @@ class Folder:
 
     # What lies there.
 
-    def is_there(self) -> bool:
-        """Whether the directory that is ours still is the one of that name."""
-        return self._handle is not None and is_same(self._handle, self.path)
-
     def clear_way(self, part: PartId) -> bool:
-        """Before a file of it is made: whether there is one. What is none, a planted link or FIFO, goes to quarantine.
+        """Return whether an earlier attempt left a file of this part. Called before a new one is made.
+
+        Anything else under its name, such as a planted link or FIFO, is moved to quarantine.
 
         Raises:
-            OSError: it cannot be looked at.
+            OSError: the name cannot be looked up.
         """
         try:
             status = os.stat(f"{part}{SUFFIX}", dir_fd=self.handle, follow_symlinks=False)
@@ -249,64 +225,64 @@ class Folder:
         return False
 
     def delete(self, part: PartId, *, sync: bool) -> None:
-        """An utterance. `sync`: so that it stays deleted. Harmless if it is gone. Raises OSError."""
+        """Delete the file of an utterance. Harmless if it is gone. Raises OSError.
+
+        Args:
+            sync: return only when a power cut cannot bring it back.
+        """
         name = f"{part}{SUFFIX}"
-        with contextlib.suppress(FileNotFoundError), self._at() as handle:
+        with contextlib.suppress(FileNotFoundError), self.at() as handle:
             with contextlib.suppress(FileNotFoundError):
                 size = size_of(os.stat(name, dir_fd=handle, follow_symlinks=False))
                 os.unlink(name, dir_fd=handle)
                 self.forget(size)
-            if sync:  # also if it is gone: the sync after its deletion may have failed
+            if sync:  # also if it is gone: it may have been deleted by an attempt whose sync failed
                 sync_names(handle)
 
-    @contextlib.contextmanager
-    def within(self, folder: str, *, make: bool = False) -> Iterator[int]:
-        """A handle on `kept/` or `quarantine/`; `make`: even if there was none. Raises OSError."""
-        if make:
-            with self._at() as home, contextlib.suppress(FileExistsError):
-                os.mkdir(folder, 0o700, dir_fd=home)
-                sync_names(home)
-        with self._at(folder) as handle:
-            yield handle
-
     def entries(self) -> list[SpoolEntry]:
-        """All that is not delivered, oldest first, then what can be seen in quarantine; also if another has the lock.
+        """Return the utterances that wait, oldest first, then the quarantine as far as it can be read.
+
+        Needs no lock: it works beside a running daemon. Without a directory there are none.
 
         Raises:
             SpoolError: the directory cannot be read.
         """
         try:
-            with self._at() as home:
+            with self.at() as home:
                 found = waiting(home)
         except FileNotFoundError:
             return []
         except OSError as error:
             raise unusable(self.path, error) from error
-        return found + (self._look(QUARANTINE, quarantined) or [])
+        return found + (self.look(QUARANTINE, quarantined) or [])
 
     def open_file(self, part: PartId) -> int:
-        """The file of an utterance, for reading.
+        """Open the file of an utterance for reading; the caller closes it.
 
         Raises:
-            OSError: as of `open`; EINVAL for what is no regular file: a FIFO has no end, a link may lead anywhere.
+            OSError: it cannot be opened; EINVAL if it is no regular file: a FIFO has no end, a link may lead anywhere.
         """
-        with self._at() as directory:
+        with self.at() as directory:
             return open_regular(f"{part}{SUFFIX}", directory)
 
     def open_quarantined(self, name: str) -> int:
-        """By the name of its entry, for reading. Raises OSError."""
-        with self._at(QUARANTINE) as directory:
+        """Open a file in quarantine by the name of its entry, for reading; the caller closes it. Raises OSError."""
+        with self.at(QUARANTINE) as directory:
             return open_regular(quarantined_file(name), directory)
 
     def quarantine(self, part: PartId, reason: str, *, delivered: bool = False) -> None:
-        """Put a bad file aside. Never raises: if it cannot be moved, it stays.
+        """Move a bad file to quarantine and report it to `on_quarantine`. Never raises: if it cannot move, it stays.
 
-        `delivered`: a text of what could be read is published, and no reason is told.
+        Args:
+            delivered: the text of what could be read is published, so that nothing is lost: the reason is not reported.
         """
         name = f"{part}{SUFFIX}"
         log.warning("%s is unreadable (%s) and goes to %s/", name, reason, QUARANTINE, extra=fields(part=part))
         try:
-            with self._busy, self._at() as home, self.within(QUARANTINE, make=True) as away:
+            with self._busy, self.at() as home, self.within(QUARANTINE) as away:
+                # The lock covers the search for a free name and the rename: two threads could find the same name, and
+                # the second rename would overwrite what may be the only copy. No sync: a rename that a power cut undoes
+                # leaves the file in the spool, where it is found to be bad again.
                 aside = free_name(part, away, delivered=delivered)
                 os.rename(name, aside, src_dir_fd=home, dst_dir_fd=away)
                 self.quarantined += 1
@@ -318,10 +294,11 @@ class Folder:
         self._on_quarantine(part, "" if delivered else reason)
 
     def restore(self, name: str) -> PartId:
-        """Bring a file back from quarantine, to be tried again.
+        """Move a file back from quarantine, so that it is tried again.
 
         Raises:
-            SpoolError: there is none of that name, its place is taken, or its text is out: it would be told twice.
+            SpoolError: there is no such file, its name in the spool is taken, or its text is published already and
+                would be published twice.
         """
         if is_delivered(name):
             raise SpoolError(f"the text of {name!r} is out already", "export it to hear it, or drop it")
@@ -330,12 +307,12 @@ class Folder:
             part = quarantined_part(name)
             if part is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            with self._busy, self._at() as home, self._at(QUARANTINE) as away:
+            with self._busy, self.at() as home, self.at(QUARANTINE) as away:
                 target = f"{part}{SUFFIX}"
                 if target in os.listdir(home):
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
                 os.rename(file, target, src_dir_fd=away, dst_dir_fd=home)
-                sync_names(home)
+                sync_names(home)  # before the caller reports it as restored
                 self.quarantined -= 1
             return part
         except OSError as error:
@@ -347,7 +324,7 @@ class Folder:
         """Delete a file or an empty directory from quarantine. Harmless if it is gone. Raises SpoolError."""
         try:
             file = quarantined_file(name)
-            with self._busy, self._at(QUARANTINE) as away:
+            with self._busy, self.at(QUARANTINE) as away:
                 size = size_of(os.stat(file, dir_fd=away, follow_symlinks=False))
                 try:
                     os.unlink(file, dir_fd=away)
@@ -358,50 +335,5 @@ class Folder:
         except FileNotFoundError:
             return
         except OSError as error:
-            hint = "delete what is in it" if error.errno == errno.ENOTEMPTY else mend(error)
+            hint = "delete what is in it" if error.errno == errno.ENOTEMPTY else hint_for(error)
             raise SpoolError(f"{name!r} cannot be deleted ({error.strerror})", hint) from error
-
-    @contextlib.contextmanager
-    def _at(self, folder: str = "") -> Iterator[int]:
-        """A handle on the directory, or on one in it. Raises OSError, also if that one is a link."""
-        home = os.open(self.path, FOLDER)
-        try:
-            if not folder:
-                yield home
-                return
-            handle = os.open(folder, FOLDER | os.O_NOFOLLOW, dir_fd=home)
-        finally:
-            os.close(home)
-        try:
-            yield handle
-        finally:
-            os.close(handle)
-
-    def _look(self, folder: str, read: Callable[[int], list[Found]]) -> list[Found] | None:
-        """What `read` finds in `kept/` or `quarantine/`; None if it cannot be looked at, which is said once."""
-        try:
-            with self._at(folder) as handle:
-                found = read(handle)
-        except (FileNotFoundError, NotADirectoryError):
-            found = []
-        except OSError as error:
-            if folder not in self._unseen:
-                log.warning("%s cannot be looked at (%s): %s", self.path / folder, error.strerror, mend(error))
-            self._unseen.add(folder)
-            return None
-        self._unseen.discard(folder)
-        return found
-
-
-def _sweep(handle: int) -> None:
-    """Delete what a crash left half made. What cannot be deleted does no harm."""
-    for folder in (".", KEPT):
-        with contextlib.suppress(OSError):
-            inside = os.open(folder, FOLDER | os.O_NOFOLLOW, dir_fd=handle)
-            try:
-                for name, _ in files(inside):
-                    if name.endswith(NEW):
-                        with contextlib.suppress(OSError):
-                            os.unlink(name, dir_fd=inside)
-            finally:
-                os.close(inside)

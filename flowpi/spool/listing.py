@@ -1,4 +1,4 @@
-"""What lies in the directory of the spool, by name and size; nothing here changes anything."""
+"""What lies in the directory of the spool, by name and size. Nothing here changes anything on the disk."""
 
 import contextlib
 import os
@@ -15,11 +15,14 @@ from flowpi.spool.quarantine import QUARANTINE, is_delivered, part_of, quarantin
 
 
 class SpoolEntry(msgspec.Struct, frozen=True):
-    """A file that waits for something. `name`: the part, or `quarantine/` and the name of a file there.
+    """A file of the spool whose text is not published, or which somebody has to look at.
 
-    `state`: `waiting` for its text; `quarantined`, for somebody who looks at it; `newer`, for a later flowpi.
-    `part`: None of a file in quarantine that is no utterance by its name. `duration_s` is what its size says.
-    Of what is in quarantine: `delivered`, the text of what could be read is out; `reason`, why it is there, or empty.
+    `name`: the part, or `quarantine/` and the name of a file there.
+    `part`: the part, or None if the name of a file in quarantine is not that of an utterance.
+    `state`: `waiting` for its text; `quarantined`, until somebody looks at it; `newer`, written by a later flowpi.
+    `duration_s`: an estimate from the size of the file.
+    `delivered`: in quarantine, whether the text of what could be read is published.
+    `reason`: in quarantine, why the file is there; empty if that is not known.
     """
 
     name: str
@@ -32,22 +35,22 @@ class SpoolEntry(msgspec.Struct, frozen=True):
 
 
 def files(handle: int) -> list[tuple[str, os.stat_result]]:
-    """All in an open directory, whatever it is. Raises OSError."""
+    """Return name and status of everything in an open directory, whatever its type. Raises OSError."""
     found = []
     with os.scandir(handle) as entries:
         for one in entries:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # it was deleted meanwhile
                 found.append((one.name, one.stat(follow_symlinks=False)))
     return found
 
 
 def size_of(status: os.stat_result) -> int:
-    """Bytes that count."""
+    """Return the bytes that count towards the size of the spool: those of a regular file, else none."""
     return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def waiting(handle: int) -> list[SpoolEntry]:
-    """The utterances in the directory, oldest first. Raises OSError."""
+    """Return the utterances in the open directory, oldest first. Raises OSError."""
     found = [
         SpoolEntry(str(part), part, _state(handle, name), size_of(status), _duration_s(status))
         for name, status in files(handle)
@@ -57,7 +60,7 @@ def waiting(handle: int) -> list[SpoolEntry]:
 
 
 def quarantined(handle: int) -> list[SpoolEntry]:
-    """What lies in the open `quarantine/`, by name. Raises OSError."""
+    """Return everything in the open `quarantine/`, sorted by name. Raises OSError."""
     return [
         SpoolEntry(
             f"{QUARANTINE}/{name}",
@@ -77,6 +80,7 @@ def _duration_s(status: os.stat_result) -> float:
 
 
 def _state(handle: int, name: str) -> Literal["waiting", "newer"]:
+    """Return the state that the first line of a file indicates; `waiting` if it cannot be read."""
     try:
         file = open_regular(name, handle)
     except OSError:

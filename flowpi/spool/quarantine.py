@@ -1,10 +1,10 @@
-"""What is put aside: how its files are named, and why each went there.
+"""The quarantine of the spool: how its files are named, and why each of them is there.
 
-    <part>.utt             no text of it is out: maybe the only copy of what was said, it stays until its owner drops it
-    <part>.utt.delivered   the text of what could be read is out: it goes to make room, or by age
+    <part>.utt             no text of it is published: maybe the only copy of what was said; the user drops it
+    <part>.utt.delivered   the text of what could be read is published: deleted to make room, or by age
 
-`~2` and so on follows a name that was taken. The reason is an extended attribute, as it must not change what may be
-the only copy; on a file system without them it is lost.
+`~2` and so on is appended if a name is taken. The reason is kept in an extended attribute, because the content may be
+the only copy and must not change; on a filesystem without extended attributes the reason is lost.
 """
 
 import contextlib
@@ -15,32 +15,32 @@ import stat
 from flowpi.audio.utterance import PartId
 
 SUFFIX = ".utt"
-"""Of the file of an utterance, wherever it lies."""
+"""The suffix of the file of an utterance, in the spool and in quarantine."""
 
 QUARANTINE = "quarantine"
 DELIVERED = ".delivered"
 REASON = "user.flowpi.reason"
 MAX_REASON = 200
-"""Characters that are read back."""
+"""How many characters of a reason are read back."""
 
 
 def part_of(name: str) -> PartId | None:
-    """Of the file of an utterance."""
+    """Return the part whose file in the spool has this name, or None if no part has."""
     return PartId.parse(name.removesuffix(SUFFIX)) if name.endswith(SUFFIX) else None
 
 
 def quarantined_part(name: str) -> PartId | None:
-    """Which utterance an entry in quarantine is, by its name."""
+    """Return the part that a file or an entry in quarantine belongs to by its name, or None if it names no part."""
     return part_of(_plain(name).removesuffix(DELIVERED))
 
 
 def is_delivered(name: str) -> bool:
-    """Whether the text of an entry in quarantine is out, by its name."""
+    """Whether the name of an entry in quarantine says that the text of what could be read is published."""
     return _plain(name).endswith(SUFFIX + DELIVERED) and quarantined_part(name) is not None
 
 
 def quarantined_file(name: str) -> str:
-    """The file of an entry in quarantine. Raises FileNotFoundError if that can be none."""
+    """Return the file name of an entry in quarantine. Raises FileNotFoundError for a name that no entry can have."""
     file = name.removeprefix(f"{QUARANTINE}/")
     if file == name or not file or "/" in file or "\0" in file or file in (".", ".."):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -48,7 +48,7 @@ def quarantined_file(name: str) -> str:
 
 
 def free_name(part: PartId, handle: int, *, delivered: bool) -> str:
-    """For a file of the utterance in the open directory. Raises OSError."""
+    """Return a name that is free for a file of this part in the open quarantine. Raises OSError."""
     name = f"{part}{SUFFIX}{DELIVERED if delivered else ''}"
     free, number = name, 1
     with contextlib.suppress(FileNotFoundError):
@@ -59,7 +59,7 @@ def free_name(part: PartId, handle: int, *, delivered: bool) -> str:
 
 
 def write_reason(name: str, handle: int, reason: str) -> None:
-    """Where that is possible. Not to what has a second name: that may be another's file."""
+    """Store why a file is in quarantine, if possible. A hard link is left alone: its file may belong to others."""
     with contextlib.suppress(OSError):
         status = os.stat(name, dir_fd=handle, follow_symlinks=False)
         if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
@@ -67,7 +67,7 @@ def write_reason(name: str, handle: int, reason: str) -> None:
 
 
 def read_reason(name: str, handle: int) -> str:
-    """Empty if it is not known. Printable, whoever wrote it."""
+    """Return why a file is in quarantine, empty if that is not known. Only printable characters, whoever wrote it."""
     try:
         found = os.getxattr(_path(name, handle), REASON, follow_symlinks=False)
     except OSError:
@@ -80,5 +80,8 @@ def _plain(name: str) -> str:
 
 
 def _path(name: str, handle: int) -> str:
-    """Attributes cannot be asked for by a name in an open directory, and nothing but a regular file may be opened."""
+    """Return a path to a file in an open directory, for the calls on extended attributes.
+
+    Python has no `getxattrat`, and only regular files may be opened: so the path leads through /proc/self/fd.
+    """
     return f"/proc/self/fd/{handle}/{name}"

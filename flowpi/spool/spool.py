@@ -1,15 +1,15 @@
-"""The spool: each utterance as one file, on the disk while its owner still speaks.
+"""The spool: each utterance as one file, written to the disk while the user is still speaking.
 
 Durable order: the first second of sound and its header are synced, then the directory; each further second is synced
-as it comes; the end is synced with the last of the sound. Only then is the utterance called recorded. It is deleted
-after its text is durable elsewhere (`publish/files.py`), never before. That deletion is not synced: a file that comes
-back after a power cut is known by its text.
+as it comes; the end is synced with the last of the sound. Only then is the utterance reported as recorded. It is
+deleted after its text is durable elsewhere (`publish/files.py`), never before. That deletion is not synced: if a power
+cut brings the file back, its id is found in the transcripts at the next start, and it is deleted again.
 
-A sync that failed is never tried again on the same file, as the kernel may have dropped what it did not write: the
-next `keep` writes a new one, which takes the place of the old when it is whole.
+A sync that failed is never repeated on the same file, because the kernel may have dropped what it did not write: the
+next `keep` writes a new file, which replaces the old one when it is whole.
 
-Writing and syncing is done on one thread of the spool's own; the loop never waits for the disk. How a file is written:
-`file.py`; how it is laid out: `file_format.py`; what lies beside it, and how much: `folder.py`.
+Writing and syncing is done on a thread of the spool's own; the loop never waits for the disk. How a file is written:
+`file.py`; how it is laid out: `file_format.py`; what else lies in the directory: `folder.py`; its lock: `directory.py`.
 """
 
 import asyncio
@@ -24,29 +24,29 @@ from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.wav import wav_header
 from flowpi.host.folders import write_and_delete
 from flowpi.spool import file_format
-from flowpi.spool.errors import NO_FILE, mend, unusable
+from flowpi.spool.directory import KEPT
+from flowpi.spool.errors import NO_FILE, hint_for, unusable
 from flowpi.spool.file import SpoolFile, write_whole
 from flowpi.spool.file_format import MAX_PIECE_BYTES, Ending, NewerVersion
-from flowpi.spool.folder import KEPT, Folder
+from flowpi.spool.folder import Folder
 from flowpi.spool.listing import SpoolEntry
 from flowpi.spool.quarantine import SUFFIX, quarantined_part
 
 log = logging.getLogger(__name__)
 
 LEAST_RECORD_BYTES = BYTES_PER_S // 10
-"""What one read of the microphone brings; `sync_ms: 0` means each of these."""
-
+"""The size of one read of the microphone; with `sync_ms: 0` each of them is written and synced."""
 
 PROBE = "probe.new"
-"""Swept away at the next start, if a crash leaves it."""
+"""The name of the file that `probe` writes. If a crash leaves it, the next start deletes it."""
 
 
 class AudioNotKept(SpoolError):
-    """The utterance is deleted, and its sound is not in `kept/`."""
+    """The utterance is deleted as it should be, but its sound could not be written to `kept/`."""
 
 
 class Spool:
-    """`keep`, `remove` and `probe` are called on the loop, the rest on any thread."""
+    """The store of recorded utterances. `keep`, `remove` and `probe` are called on the loop, the rest on any thread."""
 
     def __init__(
         self,
@@ -59,43 +59,46 @@ class Spool:
     ) -> None:
         """
         Args:
-            max_bytes: of all that may lie in it.
-            keep_days: how long what is delivered stays in `kept/` and `quarantine/`; None: for ever.
-            on_quarantine: told of an utterance that could not be read, and why, on whatever thread found out; why is
-                empty if nothing is lost, and only `quarantined` is another number: it could be read in part, and that
-                is delivered; or such a one was deleted by age or to make room.
+            directory: where it lies; made by `open` if it is missing.
+            sync_s: how much sound to collect before it is written and synced.
+            max_bytes: the largest size of all that lies in the directory; None for no limit.
+            keep_days: how long delivered sound stays in `kept/` and `quarantine/`; None for ever.
+            on_quarantine: called with a part and a reason when a file moves to or leaves the quarantine, on whichever
+                thread noticed it. The reason is empty if nothing is lost and only the number `quarantined` changed: a
+                part that could be read in part and is delivered was put there, or deleted by age or to make room.
         """
         self.directory = directory
         self._folder = Folder(directory, max_bytes=max_bytes, keep_days=keep_days, on_quarantine=on_quarantine)
         self._sync_bytes = max(LEAST_RECORD_BYTES, round(sync_s * BYTES_PER_S))
         self._thread = ThreadPoolExecutor(1, "spool")
         self._damaged: set[PartId] = set()
-        """What was loaded and is not readable to its end: such a file is put aside and not deleted."""
+        """The parts that could not be read to their end: `remove` moves their files to quarantine and deletes none."""
 
     def open(self) -> list[PartId]:
-        """Take the directory for this process alone. After a SpoolError, to be called again now and then.
+        """Lock the directory for this process. After a SpoolError, call it again from time to time.
 
         Returns:
             The utterances in it, oldest first.
 
         Raises:
-            AlreadyRunning: another daemon has it.
+            AlreadyRunning: another daemon uses it.
             SpoolError: it cannot be made or written to.
         """
         return self._thread.submit(self._folder.open).result()
 
     def close(self) -> None:
-        """Give the directory back for good, after what is being written is written."""
+        """Finish what is being written and release the directory for good. Blocks until then."""
         self._thread.shutdown()
         self._folder.close()
 
     async def keep(self, utterance: Utterance) -> None:
-        """Follow an utterance to its end and keep it on the disk. `utterance.durable` is told how that went.
+        """Write an utterance to the disk as it grows, and return when its end is synced.
 
-        Cancelling leaves what is on the disk; `remove` takes it away.
+        `utterance.durable` is set to whether it was. Cancelling leaves what is on the disk until `remove`.
 
         Raises:
-            SpoolError: the spool is not open or full, or the disk does not take it. The utterance lives on in memory.
+            SpoolError: the spool is not open or full, or the disk fails. The utterance is still whole in memory, and
+                `keep` may be called again: it begins a new file.
         """
         loop = asyncio.get_running_loop()
         durable = utterance.durable = utterance.durable or loop.create_future()
@@ -103,31 +106,36 @@ class Spool:
         try:
             written, complete = 0, False
             while not complete:
-                # No file before there is something to put in: at a press the connection needs these 2 ms.
+                # The file is created only when there is sound for it: right after a press, the 2 ms that this costs
+                # would delay the connection to the backend.
                 await utterance.wait(written + self._sync_bytes)
                 pcm = utterance.read(written, written + max(self._sync_bytes, MAX_PIECE_BYTES))
                 frame, written = written // FRAME_BYTES, written + len(pcm)
                 complete = utterance.complete and written == utterance.length
                 end = Ending(written // FRAME_BYTES, utterance.lost_frames, utterance.partial) if complete else None
                 await loop.run_in_executor(self._thread, file.write, frame, pcm, end)
+            # Only here: the end is synced, and the name of the file with it. `record stop` answers "recorded" by this.
             durable.set_result(True)
         except OSError as error:
             raise SpoolError(
-                f"the spool {str(self.directory)!r} does not take the audio ({error.strerror})", mend(error)
+                f"the spool {str(self.directory)!r} does not take the audio ({error.strerror})", hint_for(error)
             ) from error
         finally:
             if not durable.done():
                 durable.set_result(False)
+            # Cancelling ends the wait for a write, not the write. This close is queued behind it on the same thread,
+            # and whatever `remove` does is queued behind this. Shielded, so that a second cancel leaves no file open.
             await asyncio.shield(loop.run_in_executor(self._thread, file.close))
 
     def load(self, part: PartId) -> Utterance | None:
-        """Read an utterance back, whole or what can be read of it; None if it is not there.
+        """Read an utterance, whole or as much of it as can be read.
 
-        A file that cannot be read as an utterance is moved to `quarantine/` and None returned. One of a newer version
-        stays where it is, and None is returned too.
+        Returns:
+            The utterance; None if there is no such file, if a newer version wrote it (it stays where it is), or if no
+            utterance can be read from it (it is moved to quarantine).
 
         Raises:
-            SpoolError: it cannot be read now, for a reason that is not its own.
+            SpoolError: it cannot be read now, for a reason that lies in the disk and not in the file.
         """
         name = f"{part}{SUFFIX}"
         try:
@@ -139,7 +147,7 @@ class Spool:
         except OSError as error:
             if error.errno not in NO_FILE:
                 raise SpoolError(
-                    f"{str(self.directory / name)!r} cannot be read ({error.strerror})", mend(error)
+                    f"{str(self.directory / name)!r} cannot be read ({error.strerror})", hint_for(error)
                 ) from error
             self._folder.quarantine(part, error.strerror or type(error).__name__)
             return None
@@ -154,10 +162,14 @@ class Spool:
         return utterance
 
     async def remove(self, part: PartId, *, keep_audio: bool = False, cancelled: bool = False) -> None:
-        """Its text is safe, or its owner cancelled it. Harmless if it is gone.
+        """Delete an utterance whose text is durable elsewhere, or which the user cancelled. Harmless if it is gone.
 
-        `keep_audio`: leave the sound as a WAV of the same name in `kept/`. `cancelled`: it must not come back after a
-        power cut, as no text tells that it is done with.
+        Cancelling ends the wait and not the deletion.
+
+        Args:
+            keep_audio: leave the sound as a WAV of the same name in `kept/`.
+            cancelled: sync the deletion. A cancelled utterance has no text in the transcripts by which the next start
+                could recognise that it is done with, so a power cut must not bring it back.
 
         Raises:
             AudioNotKept: it is deleted, but its sound could not be kept.
@@ -167,14 +179,17 @@ class Spool:
         await loop.run_in_executor(self._thread, self._remove, part, keep_audio, cancelled)
 
     def _remove(self, part: PartId, keep_audio: bool, cancelled: bool) -> None:
+        """Do what `remove` promises, on the spool's thread."""
         path = self.directory / f"{part}{SUFFIX}"
         failure: AudioNotKept | None = None
         try:
+            # The copy in `kept/` is whole and synced before the original is deleted. A crash between the two leaves
+            # both, and the next start deletes the original by its id in the transcripts.
             if keep_audio and (utterance := self.load(part)) is not None:
                 try:
                     self._keep_audio(part, utterance)
-                except OSError as error:  # the words are safe, and a full disk must not fill up with what is delivered
-                    failure = AudioNotKept(f"the audio of {part} is not kept ({error.strerror})", mend(error))
+                except OSError as error:  # deleted all the same: the text is safe, and a full disk must not stay full
+                    failure = AudioNotKept(f"the audio of {part} is not kept ({error.strerror})", hint_for(error))
                 except SpoolError as error:
                     failure = AudioNotKept(error.message, error.hint)
             if part in self._damaged and not cancelled:
@@ -184,22 +199,22 @@ class Spool:
                 self._damaged.discard(part)
                 self._folder.delete(part, sync=cancelled)
         except OSError as error:
-            raise SpoolError(f"{str(path)!r} cannot be deleted ({error.strerror})", mend(error)) from error
+            raise SpoolError(f"{str(path)!r} cannot be deleted ({error.strerror})", hint_for(error)) from error
         if failure is not None:
             raise failure
 
     def _keep_audio(self, part: PartId, utterance: Utterance) -> None:
-        """Raises OSError, SpoolError."""
+        """Write the sound to `kept/`. Raises OSError, and SpoolError if the spool is full."""
         self._folder.reserve(utterance.length)
         try:
-            with self._folder.within(KEPT, make=True) as kept:
+            with self._folder.within(KEPT) as kept:
                 write_whole(f"{part}.wav", kept, _wav(utterance))
         except OSError:
             self._folder.forget(utterance.length)
             raise
 
     async def probe(self) -> None:
-        """Whether a second of sound could be kept now: it is written, synced and deleted.
+        """Check that a second of sound could be kept now, by writing, syncing and deleting one.
 
         Raises:
             SpoolError: it could not.
@@ -217,19 +232,19 @@ class Spool:
             self._folder.forget(BYTES_PER_S)
 
     def limit(self, max_bytes: int) -> None:
-        """Another `max_bytes` from now on; nothing is deleted for it before something new is written."""
+        """Set the largest size of the spool. Nothing is deleted for it until something new is written."""
         self._folder.limit(max_bytes)
 
     def export(self, name: str, to: Path) -> Utterance:
-        """Write a WAV of what can be read of an entry; it may still be growing, damaged, renamed or in quarantine.
+        """Write what can be read of an entry as a WAV. The entry may be growing, damaged, renamed or in quarantine.
 
         Returns:
-            The utterance, which tells whether it is `partial` or `damaged`.
+            The utterance, with `partial` and `damaged` set as they apply.
 
         Raises:
-            DataError: there is no sound in it, or it is not there.
+            DataError: there is no sound in it, or no such entry.
             SpoolError: it cannot be read.
-            CannotCreateError: there is something at `to`, or it cannot be written.
+            CannotCreateError: `to` exists, or cannot be written.
         """
         see = "see `flowpi spool list`"
         try:
@@ -245,7 +260,7 @@ class Spool:
         except OSError as error:
             if error.errno in NO_FILE:
                 raise DataError(f"{name!r} has no sound: it is no regular file", see) from error
-            raise SpoolError(f"{name!r} cannot be read ({error.strerror})", mend(error)) from error
+            raise SpoolError(f"{name!r} cannot be read ({error.strerror})", hint_for(error)) from error
         if utterance is None or not utterance.length:
             raise DataError(f"{name!r} has no sound that can be read", see)
         try:
@@ -258,34 +273,34 @@ class Spool:
 
     @property
     def quarantined(self) -> int:
-        """How many files are in quarantine."""
+        """The number of files in quarantine."""
         return self._folder.quarantined
 
     def entries(self) -> list[SpoolEntry]:
-        """All that is not delivered; also in a process that has not opened the spool. Raises SpoolError."""
+        """Return all that is not delivered, also in a process that has not opened the spool. Raises SpoolError."""
         return self._folder.entries()
 
     def restore(self, name: str) -> PartId:
-        """Bring an entry back from quarantine, to be tried again. Raises SpoolError, also if it is `delivered`."""
+        """Move an entry back from quarantine to be tried again. Raises SpoolError, also if it is `delivered`."""
         return self._folder.restore(name)
 
     def discard(self, name: str) -> None:
-        """Delete an entry that is in quarantine. Harmless if it is gone. Raises SpoolError."""
+        """Delete an entry from quarantine. Harmless if it is gone. Raises SpoolError."""
         self._folder.discard(name)
 
     def expire(self, unix_s: float, monotonic_s: float) -> None:
-        """Delete what is delivered and in `kept/` or `quarantine/` for too long. For once an hour. Never raises."""
+        """Delete delivered sound that is older than `keep_days`. Meant to be called once an hour. Never raises."""
         self._folder.expire(unix_s, monotonic_s)
 
 
 def _read(handle: int, part: PartId, *, any_id: bool = False) -> Utterance | None:
-    """As `file_format.read`; closes the handle."""
+    """Return what `file_format.read` returns for an open file, and close it."""
     with open(handle, "rb", buffering=1 << 16) as file:
         return file_format.read(file, part, any_id=any_id)
 
 
 def _wav(utterance: Utterance) -> Iterator[bytes]:
-    """The file, in pieces."""
+    """Yield the bytes of a WAV file of the utterance, in pieces."""
     length = utterance.length
     yield wav_header(length)
     for at in range(0, length, MAX_PIECE_BYTES):

@@ -1,11 +1,11 @@
-"""Keeping utterances: on the disk through the spool, in memory while the disk does not take them.
+"""Keeping utterances: on the disk through the spool, and in memory while the disk fails.
 
-What the disk refused is tried again every few seconds, one at a time, and all of it at once when one was taken. A disk
-that is full, read-only or not there at all costs nobody a dictation; it costs safety against a power cut, of which the
-audience is told.
+What the disk refused is written again every few seconds, one utterance at a time, and all of them at once when one has
+succeeded. A disk that is full, read-only or missing costs nobody a dictation; it costs the safety against a power cut,
+and the audience is told so.
 
-So is what it does not delete, with growing waits. When nothing is left to write or to delete, the disk is probed until
-it works: the fault must not stand until somebody dictates.
+What the disk does not delete is deleted again, with growing waits. When nothing is left to write or to delete, the disk
+is probed until it works, so that the fault does not stand until somebody dictates.
 """
 
 import asyncio
@@ -24,87 +24,95 @@ from flowpi.spool.spool import AudioNotKept, Spool
 log = logging.getLogger(__name__)
 
 REWRITE_S = 3.0
-"""How long a disk that works again may stay unused."""
+"""The seconds between two attempts to write: how long a disk that works again may stay unused."""
 
 LONGEST_WAIT = 20
-"""Times `rewrite_s`, from one try to delete, or one probe, to the next: each wakes a disk that may be dying."""
+"""The longest wait between deletions or probes, as a multiple of `rewrite_s`: each wakes a disk that may be dying."""
 
 LOST = "the disk did not take it before the stop"
 
 
 class DiskAudience(Protocol):
-    """Who is told how the disk does. Called on the loop."""
+    """Who is told whether the disk works. Called on the loop."""
 
-    def spool_failed(self, error: SpoolError) -> None: ...
+    def spool_failed(self, error: SpoolError) -> None:
+        """The disk did not write or delete something. Called again for each write that fails."""
 
-    def spool_works(self) -> None: ...
+    def spool_works(self) -> None:
+        """The disk wrote something, and no deletion is pending. Called at each success."""
 
     def lost(self, part: PartId, reason: str) -> None:
-        """It was in memory only, and the memory ends now."""
+        """A part was in memory only, and the daemon is stopping."""
 
 
 class Removal(Struct, frozen=True):
-    """As for `Spool.remove`."""
+    """What `Spool.remove` is asked to do with a part."""
 
     keep_audio: bool
     cancelled: bool
 
 
 class SpoolWriter:
+    """Writes utterances to the spool and removes them, and repeats what the disk refused.
+
+    A part has at most one task, a write or a removal. A removal replaces the write and waits for its end: it always
+    wins, and what is removed is never written again.
+    """
+
     def __init__(self, spool: Spool, audience: DiskAudience, *, rewrite_s: float = REWRITE_S) -> None:
         self._spool = spool
         self._audience = audience
         self._rewrite_s = rewrite_s
         self._tasks: dict[PartId, asyncio.Task[None]] = {}
         self._unsaved: dict[PartId, Utterance] = {}
-        """All that is not on the disk to its end."""
+        """The utterances that are not on the disk to their end."""
         self._refused: dict[PartId, Utterance] = {}
-        """Those of them that the disk did not take, the one that was tried last at the end."""
+        """Those of `_unsaved` that the disk did not write; the one that was tried last is at the end."""
         self._undeleted: dict[PartId, Removal] = {}
-        """Those that are over, and that the disk did not delete."""
+        """The parts that are done with, and that the disk did not delete."""
         self._rewriting: asyncio.Task[None] | None = None
-        self._mending: asyncio.Task[None] | None = None
-        self._mend_now = asyncio.Event()
+        self._recovering: asyncio.Task[None] | None = None
+        self._recover_now = asyncio.Event()
         self._refuses = False
-        """The disk did not take what it was given last."""
+        """Whether the last write failed."""
         self._fault = False
-        """The audience was told that the disk fails, and not yet that it works."""
+        """Whether the audience was told that the disk fails, and not yet that it works."""
         self._closing = False
 
     @property
     def memory_bytes(self) -> int:
-        """How much audio is in memory alone."""
+        """The number of bytes of audio that are in memory only."""
         return sum(utterance.length for utterance in self._unsaved.values())
 
     def __contains__(self, part: PartId) -> bool:
-        """Whether it is on its way to the disk, or from it."""
+        """Whether a write or a removal of this part is still pending."""
         return part in self._tasks or part in self._unsaved or part in self._undeleted
 
     def on_disk(self, part: PartId) -> bool:
-        """To its end."""
+        """Whether all of a part is on the disk. True also of one that is not known here."""
         return part not in self._unsaved
 
     def in_memory(self, part: PartId) -> bool:
-        """The disk did not take it."""
+        """Whether the disk refused a part, so that it is in memory only."""
         return part in self._refused
 
     async def recorded(self, utterance_id: str) -> bool:
-        """Whether all parts of it that are complete are on the disk, or were; once that is known."""
+        """Wait for pending writes, then return whether all complete parts of an utterance are, or were, on the disk."""
         while tasks := [task for part, task in self._tasks.items() if part.utterance == utterance_id]:
             await asyncio.wait(tasks)
         return not any(part.utterance == utterance_id for part in self._unsaved)
 
     @property
     def undeleted(self) -> dict[PartId, Removal]:
-        """What is over, and what the disk does not delete yet. A copy."""
+        """A copy of the parts that are done with, and that the disk has not deleted yet."""
         return dict(self._undeleted)
 
     def duration_s(self, part: PartId) -> float | None:
-        """None if it is on the disk alone."""
+        """Return the length of a part in seconds, or None if it is on the disk only."""
         return self._unsaved[part].duration_s if part in self._unsaved else None
 
     def keep(self, utterance: Utterance) -> None:
-        """Follow it to its end. Sets `utterance.durable`, also when it is tried again."""
+        """Begin to write an utterance to the disk as it grows. Sets a new `utterance.durable`, also for a rewrite."""
         part = utterance.part_id
         durable = utterance.durable = asyncio.get_running_loop().create_future()
         self._unsaved[part] = utterance
@@ -113,43 +121,50 @@ class SpoolWriter:
         self._run(part, task)
 
     async def load(self, part: PartId) -> Utterance | None:
-        """From memory or the disk; None if it is not there. Raises SpoolError if it cannot be read now."""
+        """Return a part from memory or the disk, None if it is in neither. Raises SpoolError if it cannot be read."""
         return self._unsaved.get(part) or await asyncio.to_thread(self._spool.load, part)
 
-    def put_away(self, part: PartId, *, give_up: bool = False, keep_audio: bool = False) -> None:
-        """Take it off the disk when nothing is written to it any more; what the disk does not delete is tried again.
+    def remove(self, part: PartId, *, give_up: bool = False, keep_audio: bool = False) -> None:
+        """Delete a part once its write has ended. Returns at once; what the disk does not delete is tried again.
 
-        `give_up`: its owner wants it no more: what is not written yet need not be, and it must not come back after a
-        power cut. `keep_audio`: as for `Spool.remove`.
+        Args:
+            give_up: the user dropped it: stop writing it, and never let it come back after a power cut.
+            keep_audio: as for `Spool.remove`.
         """
+        # The write leaves `_tasks` here, not when it ends: from now on the part's task is the removal, which waits for
+        # it. So nothing starts a rewrite in between, and a deleted file is not written a second time.
         keeping = self._tasks.pop(part, None)
         if keeping is not None and give_up:
             keeping.cancel()
         removal = Removal(keep_audio, give_up)
-        self._run(part, asyncio.create_task(self._remove(part, keeping, removal), name=f"put away {part}"))
+        self._run(part, asyncio.create_task(self._remove(part, keeping, removal), name=f"remove {part}"))
 
     def try_now(self) -> None:
-        """Leave the disk alone no longer: something was done about it."""
+        """Write and delete at once what the disk refused, because the user did something about it."""
         self._rewrite_all()
-        self._mend_now.set()
+        self._recover_now.set()
 
     async def close(self) -> None:
-        """Try once more what the disk did not take or delete, and finish what is being written. What is lost with the
-        memory is told, also if this is cancelled."""
+        """Finish what is being written, and try once more what the disk refused to write or delete.
+
+        What is lost with the memory is logged and reported, also if this is cancelled.
+        """
         self._closing = True
         try:
-            tasks = [task for task in (self._rewriting, self._mending) if task is not None]
+            tasks = [task for task in (self._rewriting, self._recovering) if task is not None]
+            # The repeating tasks end first, or they would start new attempts while this waits for the last ones.
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._rewrite_all()
             self._remove_all()
-            while self._tasks:  # one that is written lets the others have another try
+            while self._tasks:  # a write that succeeds starts another attempt for the others
                 await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         finally:
             self._tell_the_end()
 
     def _tell_the_end(self) -> None:
+        """Log and report what is lost with the memory, and what was dropped and comes back."""
         for part, utterance in sorted(self._unsaved.items()):
             log.error("lost at the stop: %s, %.1f s: %s", part, utterance.duration_s, LOST, extra=fields(part=part))
             self._audience.lost(part, LOST)
@@ -159,23 +174,25 @@ class SpoolWriter:
                 log.error(what, part, extra=fields(part=part))
 
     def _run(self, part: PartId, task: asyncio.Task[None]) -> None:
+        """Make this the task of a part until it ends."""
         self._tasks[part] = task
         task.add_done_callback(partial(self._ended, part))
 
     def _ended(self, part: PartId, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(part) is task:
+        if self._tasks.get(part) is task:  # and not a removal that has replaced it
             del self._tasks[part]
 
     async def _keep(self, utterance: Utterance) -> None:
+        """Write an utterance to its end, or note it for a rewrite."""
         part = utterance.part_id
         try:
             await self._spool.keep(utterance)
         except SpoolError as error:
-            # The first failure of a streak is news.
+            # Only the first failure of a streak is an error: the others repeat it every few seconds.
             level = logging.DEBUG if self._refuses else logging.ERROR
             log.log(level, "%s: %s", part, error, extra=fields(part=part))
             self._refuses = True
-            self._refused.pop(part, None)
+            self._refused.pop(part, None)  # so that it goes to the end: no bad utterance keeps the others waiting
             self._refused[part] = utterance
             if not self._closing and (self._rewriting is None or self._rewriting.done()):
                 self._rewriting = asyncio.create_task(self._rewrite(), name="rewrite")
@@ -184,10 +201,11 @@ class SpoolWriter:
             self._refuses = False
             del self._unsaved[part]
             self._refused.pop(part, None)
-            self._works()
+            self._succeeded()
             self._rewrite_all()
 
     async def _rewrite(self) -> None:
+        """Write one of the refused utterances every `rewrite_s`. One success writes all others, see `_keep`."""
         while self._refused:
             await asyncio.sleep(self._rewrite_s)
             for utterance in self._to_rewrite()[:1]:
@@ -198,12 +216,18 @@ class SpoolWriter:
             self.keep(utterance)
 
     def _to_rewrite(self) -> list[Utterance]:
-        """Each goes to a new file, from its first byte: so not before it is complete."""
+        """Return the refused utterances that may be written again.
+
+        A rewrite begins a new file with the first byte, so it waits until the utterance is complete.
+        """
         return [one for part, one in self._refused.items() if one.complete and part not in self._tasks]
 
     async def _remove(self, part: PartId, before: asyncio.Task[None] | None, removal: Removal) -> None:
+        """Delete a part after `before`, its write, has ended; if the disk does not, note it for another attempt."""
+        # The write may still make the file, and would leave it behind a deletion that did not wait.
         if before is not None:
             await asyncio.gather(before, return_exceptions=True)
+        # Forgotten here before it is deleted there: from now on nothing can write it again.
         self._unsaved.pop(part, None)
         self._refused.pop(part, None)
         try:
@@ -212,7 +236,7 @@ class SpoolWriter:
             self._undeleted.pop(part, None)
             self._failed(error)
         except SpoolError as error:
-            # The first failure of a streak is news.
+            # Only the first failure of a streak is a warning and reported: the rest repeats it.
             news = not self._undeleted
             log.log(logging.WARNING if news else logging.DEBUG, "%s", error, extra=fields(part=part))
             self._undeleted[part] = removal
@@ -222,34 +246,36 @@ class SpoolWriter:
             self._undeleted.pop(part, None)
 
     def _remove_all(self) -> None:
+        """Try again to delete what the disk did not delete."""
         for part, removal in self._undeleted.items():
             if part not in self._tasks:
-                self._run(part, asyncio.create_task(self._remove(part, None, removal), name=f"put away {part}"))
+                self._run(part, asyncio.create_task(self._remove(part, None, removal), name=f"remove {part}"))
 
-    # How the disk does.
+    # Whether the disk works.
 
     def _failed(self, error: SpoolError) -> None:
+        """Report a failure, and try to recover from it until `_succeeded` clears the fault."""
         self._fault = True
-        if not self._closing and (self._mending is None or self._mending.done()):
-            self._mending = asyncio.create_task(self._mend(), name="mend")
+        if not self._closing and (self._recovering is None or self._recovering.done()):
+            self._recovering = asyncio.create_task(self._recover(), name="recover")
         self._audience.spool_failed(error)
 
-    def _works(self) -> None:
-        """It took something. While it does not delete what it should, all is not well."""
+    def _succeeded(self) -> None:
+        """A write succeeded. The fault stands until pending deletions succeed too."""
         if self._undeleted:
-            self._mend_now.set()
+            self._recover_now.set()
             return
         self._fault = False
         self._audience.spool_works()
 
-    async def _mend(self) -> None:
-        """Until the disk works: delete what it did not delete; with nothing to write, write something to see."""
+    async def _recover(self) -> None:
+        """Until the disk works, delete what it did not delete; when there is nothing to write or delete, probe it."""
         wait_s = self._rewrite_s
         while self._fault:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
-                    await self._mend_now.wait()
-            self._mend_now.clear()  # not earlier: what is said during a round counts for the next
+                    await self._recover_now.wait()
+            self._recover_now.clear()  # after the wait and not before: what is set during a round starts the next one
             wait_s = min(2 * wait_s, LONGEST_WAIT * self._rewrite_s)
             self._remove_all()
             leaving = [self._tasks[part] for part in self._undeleted if part in self._tasks]
@@ -257,10 +283,10 @@ class SpoolWriter:
             if self._fault and not self._refused and not self._undeleted:
                 with contextlib.suppress(SpoolError):
                     await self._spool.probe()
-                    self._works()
+                    self._succeeded()
 
 
 def _settle(durable: asyncio.Future[bool]) -> None:
-    """An utterance that was dropped before the spool began with it is not on the disk."""
+    """Set `durable` of an utterance whose write was cancelled before it began: it is not on the disk."""
     if not durable.done():
         durable.set_result(False)

@@ -141,7 +141,7 @@ async def test_at_the_end_it_is_tried_once_more(disk: Disk) -> None:
 async def test_what_is_put_away_is_not_written_again(disk: Disk, give_up: bool) -> None:
     async with disk.keeper(rewrite_s=3600) as keeper:
         await refuse(disk, keeper, 1, 2)
-        keeper.put_away(PartId(ulid(1)), give_up=give_up)
+        keeper.remove(PartId(ulid(1)), give_up=give_up)
         await until(lambda: not keeper.in_memory(PartId(ulid(1))))
         disk.is_mended()
         keeper.keep(spoken(SOUND, ulid(3)))
