@@ -23,13 +23,12 @@ class BackendAudience(Protocol):
 
 class CurrentBackends:
     """Attributes:
-    answered: set when a backend gives a text or works again, and when there are others; for its one waiter to clear.
     texts: how many there have been.
     last: the name of the backend that answered last.
     """
 
     def __init__(self, chain: BackendChain, audience: BackendAudience) -> None:
-        self.answered = asyncio.Event()
+        self._answered = asyncio.Event()
         self.texts = 0
         self.last: str | None = None
         self._chain = chain
@@ -66,8 +65,20 @@ class CurrentBackends:
                 self._audience.refusals_changed(chain.refusals)
         self.last = backend
         self.texts += 1
-        self.answered.set()
+        self._answered.set()
         return Recognised(utterance, text, backend, timings)
+
+    def forget_answers(self) -> None:
+        """Make `wait_for_answer` wait for what comes from now on."""
+        self._answered.clear()
+
+    async def wait_for_answer(self) -> None:
+        """Wait until a backend gives a text or works again, or `wake`. There may be one waiter."""
+        await self._answered.wait()
+
+    def wake(self) -> None:
+        """End the wait for an answer: somebody did something about the backends."""
+        self._answered.set()
 
     async def close(self) -> None:
         """All attempts must be over."""
@@ -75,5 +86,5 @@ class CurrentBackends:
         await self._chain.close()
 
     def _is_well(self) -> None:
-        self.answered.set()
+        self._answered.set()
         self._audience.refusals_changed(self._chain.refusals)

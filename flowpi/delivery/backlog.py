@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 
-from flowpi.audio.utterance import PartId
+from flowpi.audio.utterance import PartId, Utterance
 from flowpi.backends.result import Recognised
 from flowpi.core.errors import BackendError, NoText
 from flowpi.core.failover import concerns_utterance, condemns_utterance
@@ -69,7 +69,7 @@ class Backlog:
 
     def __init__(self) -> None:
         self._entries: dict[PartId, Pending] = {}
-        self.held: dict[PartId, Recognised] = {}
+        self._held: dict[PartId, Recognised] = {}
         """The texts that wait for the disk or for an earlier part."""
 
     def __len__(self) -> int:
@@ -92,8 +92,20 @@ class Backlog:
 
     def remove(self, part: PartId) -> bool:
         """Remove a part and the text that is held for it. Returns False if it is not in the backlog."""
-        self.held.pop(part, None)
+        self._held.pop(part, None)
         return self._entries.pop(part, None) is not None
+
+    def hold(self, recognised: Recognised) -> None:
+        """Keep the text of a part until it can be published."""
+        self._held[recognised.utterance.part_id] = recognised
+
+    def let_go(self, part: PartId) -> None:
+        """Discard the text of a part: a backend has to be asked again."""
+        self._held.pop(part, None)
+
+    def held(self) -> Iterator[Utterance]:
+        """Iterate over the utterances whose texts are held."""
+        return (recognised.utterance for recognised in self._held.values())
 
     def waits_for(self, part: PartId) -> PartId | None:
         """Return the closest earlier part of the same utterance that must be published first, or None."""
@@ -108,7 +120,7 @@ class Backlog:
         entries = (
             entry
             for entry in self._entries.values()
-            if not entry.parked and entry.part not in self.held and self.waits_for(entry.part) is None
+            if not entry.parked and entry.part not in self._held and self.waits_for(entry.part) is None
         )
         return min(entries, key=lambda entry: (entry.refusals, entry.part), default=None)
 
@@ -118,9 +130,9 @@ class Backlog:
         Args:
             blocked: whether an earlier part that is not in the backlog must be published first.
         """
-        parts = (part for part in self.held if self.waits_for(part) is None and not blocked(part))
+        parts = (part for part in self._held if self.waits_for(part) is None and not blocked(part))
         part = min(parts, default=None)
-        return None if part is None else self.held[part]
+        return None if part is None else self._held[part]
 
     def failed(self, entry: Pending, errors: list[BackendError], backends: int, texts: int) -> bool:
         """Note that one attempt with all backends gave no text.

@@ -44,7 +44,7 @@ class Outbox:
     def __init__(
         self,
         backlog: Backlog,
-        keeper: SpoolWriter,
+        writer: SpoolWriter,
         audience: TextAudience,
         *,
         blocked: Callable[[PartId], bool],
@@ -56,7 +56,7 @@ class Outbox:
         """
         Args:
             backlog: where texts are held.
-            keeper: where the audio of published texts is deleted.
+            writer: where the audio of published texts is deleted.
             blocked: whether an earlier part that is not in the backlog must be published first.
             forget: called for each part that is done with, to remove it from the backlog if it is there.
             keep_audio: as for `Spool.remove`.
@@ -64,7 +64,7 @@ class Outbox:
             probe: raises SpoolError if the disk would not write a text now. None if there is no way to find out.
         """
         self._backlog = backlog
-        self._keeper = keeper
+        self._writer = writer
         self._audience = audience
         self._blocked = blocked
         self._forget = forget
@@ -94,8 +94,8 @@ class Outbox:
     @property
     def memory_full(self) -> bool:
         """Whether nothing more may be held or recorded until the disk works again."""
-        held = (one.utterance for part, one in self._backlog.held.items() if self._keeper.on_disk(part))
-        return self._keeper.memory_bytes + sum(utterance.length for utterance in held) >= MAX_MEMORY_BYTES
+        held = (one for one in self._backlog.held() if self._writer.on_disk(one.part_id))
+        return self._writer.memory_bytes + sum(utterance.length for utterance in held) >= MAX_MEMORY_BYTES
 
     async def publish(self, recognised: Recognised, *, late: bool) -> None:
         """Publish a text, then delete its audio. That order is the promise: no audio goes before its text is durable.
@@ -117,7 +117,7 @@ class Outbox:
                 raise
             # Dropped while it was being published: the drop loses against a text that became durable, and wins here.
             self._forget(part)
-            self._keeper.remove(part, give_up=True)
+            self._writer.remove(part, give_up=True)
             return
         finally:
             self._publishing.discard(part)
@@ -129,7 +129,7 @@ class Outbox:
         # begins: in between, a listing of the spool could add it again.
         self._audience.delivered(utterance)
         self._forget(part)
-        self._keeper.remove(part, keep_audio=self._keep_audio)
+        self._writer.remove(part, keep_audio=self._keep_audio)
 
     def call_back(self, part: PartId) -> bool:
         """Note that the user dropped a part that is being published. Returns False if it is not.
@@ -148,9 +148,9 @@ class Outbox:
             False if the memory is full and the audio on the disk: the text is discarded, and a backend is asked again.
         """
         part = recognised.utterance.part_id
-        held = not (self.memory_full and self._keeper.on_disk(part))
+        held = not (self.memory_full and self._writer.on_disk(part))
         if held:
-            self._backlog.held[part] = recognised
+            self._backlog.hold(recognised)
         self._news.set()
         return held
 

@@ -63,13 +63,15 @@ def test_a_later_part_waits_for_an_earlier_one_that_is_not_parked() -> None:
 
 def test_a_text_that_is_held_is_not_asked_for_again() -> None:
     backlog = holding(part(1), part(2))
-    for number in (2, 1):
-        utterance = Utterance(About(ulid(number), 0.0))
-        backlog.held[part(number)] = Recognised(utterance, FinalText("it was", "en"), "house", Timings())
+    second, first = (
+        Recognised(Utterance(About(ulid(number), 0.0)), FinalText("it was", "en"), "house", Timings())
+        for number in (2, 1)
+    )
+    backlog.hold(second)
+    backlog.hold(first)
     assert turn(backlog) is None
-    first = backlog.next_to_publish(lambda one: False)
-    assert first is backlog.held[part(1)]
-    assert backlog.next_to_publish(lambda one: one == part(1)) is backlog.held[part(2)]
+    assert backlog.next_to_publish(lambda one: False) is first
+    assert backlog.next_to_publish(lambda one: one == part(1)) is second
     assert backlog.next_to_publish(lambda one: True) is None
 
 

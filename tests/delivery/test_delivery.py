@@ -617,7 +617,7 @@ class TestRightOfWay:
         self, harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It had a text, and a mistake in a sink lost it."""
-        monkeypatch.setattr("flowpi.delivery.delivery.MAX_INTERRUPTIONS", 1)
+        monkeypatch.setattr("flowpi.delivery.late.MAX_INTERRUPTIONS", 1)
         scripts = [hangs_up, *[is_mute_after_commit, works] * 3]
         async with FakeBackend(scripts) as backend, harness.life(make_backend(backend.url)) as delivery:
             good = harness.audience.publish

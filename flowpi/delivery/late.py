@@ -1,0 +1,212 @@
+"""Late delivery: the backlog is worked off one by one while nobody is speaking, and held texts are published."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from flowpi.audio.utterance import PartId
+from flowpi.backends.current import CurrentBackends
+from flowpi.backends.result import Recognised
+from flowpi.core.errors import BackendError, SpoolError
+from flowpi.delivery.backlog import Backlog, Pending
+from flowpi.delivery.live import LiveParts
+from flowpi.delivery.outbox import Outbox
+from flowpi.host.logfields import fields
+from flowpi.spool.writer import SpoolWriter
+
+log = logging.getLogger(__name__)
+
+MAX_INTERRUPTIONS = 3
+"""How often in a row live dictation may cancel the attempts of one utterance in the backlog. The next attempt may
+finish, or somebody who dictates all day would never get its text."""
+
+
+class LateAudience(Protocol):
+    """Who is told what happens to utterances in the backlog. Called on the loop."""
+
+    def parked(self, part: PartId, reason: str) -> None:
+        """No backend accepts a part; its audio is kept, and nothing is done about it until `Delivery.retry`."""
+
+
+class LateDelivery:
+    """Two tasks, from `start` to `close`: the worker on the backlog, and the one that publishes held texts."""
+
+    def __init__(
+        self,
+        live: LiveParts,
+        backends: CurrentBackends,
+        backlog: Backlog,
+        outbox: Outbox,
+        writer: SpoolWriter,
+        audience: LateAudience,
+        *,
+        retry_s: Callable[[int], float],
+        pace_s: float,
+        forget: Callable[[PartId], None],
+    ) -> None:
+        """
+        Args:
+            forget: called with a part that is done with.
+        """
+        self._live = live
+        self._backends = backends
+        self._backlog = backlog
+        self._outbox = outbox
+        self._writer = writer
+        self._audience = audience
+        self._retry_s = retry_s
+        self._pace_s = pace_s
+        self._forget = forget
+        self._tasks: list[asyncio.Task[None]] = []
+        self._asking: tuple[Pending, asyncio.Task[Recognised | None]] | None = None
+        """The attempt that is under way."""
+        self._stir = asyncio.Event()
+        """Set when the worker should look again: an utterance joined the backlog, or nobody is speaking any more."""
+
+    def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(self._work_off(), name="backlog"),
+            asyncio.create_task(self._publish_held(), name="publish"),
+        ]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def look_again(self) -> None:
+        """Make the worker look whether it has something to do."""
+        self._stir.set()
+
+    def give_way(self) -> None:
+        """Cancel the attempt that is under way: somebody begins to speak."""
+        if self._asking:
+            entry, asking = self._asking
+            # Cancelling an attempt that has just ended returns False: its text is published, and it counts as no
+            # interruption.
+            if entry.interruptions < MAX_INTERRUPTIONS and asking.cancel():
+                entry.interruptions += 1
+
+    def is_asking(self, part: PartId) -> bool:
+        """Return whether the backends are being asked for a part of the backlog."""
+        return self._asking is not None and self._asking[0].part == part
+
+    def cancel(self, part: PartId) -> None:
+        """Cancel the attempt for a part that the user dropped, if it is under way."""
+        if self._asking is not None and self._asking[0].part == part:
+            self._asking[1].cancel()
+
+    async def _work_off(self) -> None:
+        """Deliver the backlog one by one while nobody is speaking. Runs until it is cancelled."""
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while True:
+            self._stir.clear()  # before the look: what is set during it leads to another look
+            # While the disk writes no text, more of them would only fill the memory.
+            entry = None if self._live or self._outbox.stuck else self._backlog.next_to_ask()
+            if entry is None:
+                await self._stir.wait()
+                continue
+            self._backends.forget_answers()  # before the attempt: an answer to somebody else meanwhile ends the pause
+            began = loop.time()
+            done = await self._deliver_late(entry)
+            if done:
+                failures = 0
+                await asyncio.sleep(max(0.0, began + self._pace_s - loop.time()))
+            elif done is False:
+                failures += 1
+                pause_s = self._retry_s(failures)
+                log.debug("the backlog of %d waits %.1f s", len(self._backlog), pause_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._backends.wait_for_answer()
+
+    async def _deliver_late(self, entry: Pending) -> bool | None:
+        """Make one attempt for an entry of the backlog.
+
+        Returns:
+            True if the entry is done with: published, held, or the utterance is gone. False if the attempt failed.
+            None if it was cancelled, because somebody began to speak or dropped it: that is no failure of a backend.
+        """
+        part = entry.part
+        errors: list[BackendError] = []
+        entry.attempts += 1
+        asking = asyncio.create_task(self._ask_late(part, errors), name=f"late {part}")
+        self._asking = entry, asking
+        try:
+            recognised = await asking
+        except asyncio.CancelledError:
+            # Either `asking` was cancelled, and this worker goes on, or the worker itself, which has to end.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            log.debug("%s gives way", part, extra=fields(part=part))
+            return None
+        except BackendError as error:
+            log.debug("%s stays in the backlog: %s", part, error, extra=fields(part=part))
+            entry.reason = str(error)
+            self._tell_if(self._backlog.failed(entry, errors, len(self._backends), self._backends.texts), entry)
+            return False
+        except SpoolError as error:
+            log.debug("%s stays in the backlog: %s", part, error, extra=fields(part=part))
+            entry.reason = str(error)
+            entry.refusals += 1
+            return False
+        except Exception as error:
+            self._made_a_mistake(entry, error)
+            return False
+        finally:
+            self._asking = None
+        if part not in self._backlog:  # dropped between the answer and now
+            return None
+        if recognised is None:  # there is no file any more, or only one that went to quarantine
+            self._forget(part)
+            return True
+        entry.interruptions = 0
+        return await self._publish_late(entry, recognised)
+
+    async def _ask_late(self, part: PartId, errors: list[BackendError]) -> Recognised | None:
+        """Load a part and ask the backends for its text; None if it cannot be loaded any more."""
+        utterance = await self._writer.load(part)
+        return None if utterance is None else await self._backends.ask(utterance, errors.append)
+
+    async def _publish_held(self) -> None:
+        """Publish held texts as soon as they may go. Runs until it is cancelled."""
+        while True:
+            entry, recognised = await self._outbox.next()
+            await self._publish_late(entry, recognised)
+
+    async def _publish_late(self, entry: Pending, recognised: Recognised) -> bool:
+        """Publish a late text, or hold it if the disk refuses it.
+
+        Returns:
+            False if the text is lost, by a bug or because the memory is full: a backend has to be asked again.
+        """
+        try:
+            await self._outbox.publish(recognised, late=True)
+        except SpoolError as error:
+            entry.reason = str(error)
+            # A text that could not be held is asked for again, but after a wait: False counts as a failure.
+            return self._outbox.hold(recognised)
+        except Exception as error:
+            self._backlog.let_go(entry.part)
+            self._made_a_mistake(entry, error)
+            return False
+        return True
+
+    def _made_a_mistake(self, entry: Pending, error: Exception) -> None:
+        """Log a bug that one utterance met, and count it as a strike. It must not end the delivery of all."""
+        log.error("%s stays in the backlog", entry.part, exc_info=error, extra=fields(part=entry.part))
+        entry.reason = f"internal error ({type(error).__name__}): see the journal"
+        entry.refusals += 1
+        self._tell_if(self._backlog.strike(entry), entry)
+
+    def _tell_if(self, parked: bool, entry: Pending) -> None:
+        """Log and report that an entry is parked, if it is."""
+        if parked and entry.part in self._backlog:
+            what = "%s is parked, no backend takes it: %s"
+            log.warning(what, entry.part, entry.reason, extra=fields(part=entry.part))
+            self._audience.parked(entry.part, entry.reason)
+            self._outbox.look_again()  # later parts need not wait for it
