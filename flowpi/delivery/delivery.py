@@ -24,8 +24,7 @@ from flowpi.delivery.backlog import Backlog, Pending, Waiting
 from flowpi.delivery.late import LateAudience, LateDelivery
 from flowpi.delivery.live import LiveAudience, LiveDelivery, LiveParts
 from flowpi.delivery.outbox import Outbox, TextAudience
-from flowpi.spool.spool import Spool
-from flowpi.spool.writer import REWRITE_S, DiskAudience, SpoolWriter
+from flowpi.spool.writer import REWRITE_S, DiskAudience, SpoolWriter, Store
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ class Delivery:
     def __init__(
         self,
         backends: BackendChain,
-        spool: Spool,
+        spool: Store,
         audience: Audience,
         *,
         keep_audio: bool = False,

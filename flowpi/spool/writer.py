@@ -19,7 +19,7 @@ from msgspec import Struct
 from flowpi.audio.utterance import PartId, Utterance
 from flowpi.core.errors import SpoolError
 from flowpi.host.logfields import fields
-from flowpi.spool.spool import AudioNotKept, Spool
+from flowpi.spool.spool import AudioNotKept
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,15 @@ LONGEST_WAIT = 20
 """The longest wait between deletions or probes, as a multiple of `rewrite_s`: each wakes a disk that may be dying."""
 
 LOST = "the disk did not take it before the stop"
+
+
+class Store(Protocol):
+    """What the writer asks of the disk: see `flowpi.spool.spool.Spool`."""
+
+    async def keep(self, utterance: Utterance) -> None: ...
+    def load(self, part: PartId) -> Utterance | None: ...
+    async def remove(self, part: PartId, *, keep_audio: bool = False, cancelled: bool = False) -> None: ...
+    async def probe(self) -> None: ...
 
 
 class DiskAudience(Protocol):
@@ -59,7 +68,7 @@ class SpoolWriter:
     wins, and what is removed is never written again.
     """
 
-    def __init__(self, spool: Spool, audience: DiskAudience, *, rewrite_s: float = REWRITE_S) -> None:
+    def __init__(self, spool: Store, audience: DiskAudience, *, rewrite_s: float = REWRITE_S) -> None:
         self._spool = spool
         self._audience = audience
         self._rewrite_s = rewrite_s

@@ -5,7 +5,6 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -28,7 +27,6 @@ from flowpi.core.errors import (
 from flowpi.core.failover import Verdict, condemns_utterance, verdict
 from flowpi.core.hints import Hints
 from flowpi.delivery.delivery import Delivery
-from flowpi.spool.spool import Spool
 from flowpi.wire.roles import FinalText, PartialText
 from tests import clock
 from tests.backends.fake_backend import Call, FakeBackend, Script, works
@@ -177,7 +175,12 @@ class Memory:
         await utterance.wait_complete()
         raise SpoolError("the disk is full")
 
-    async def remove(self, part: PartId, *, keep_audio: bool = False) -> None: ...
+    def load(self, part: PartId) -> None: ...
+
+    async def remove(self, part: PartId, *, keep_audio: bool = False, cancelled: bool = False) -> None: ...
+
+    async def probe(self) -> None:
+        raise SpoolError("the disk is full")
 
 
 ERRORS: list[Callable[[], BackendError]] = [
@@ -201,8 +204,8 @@ ERRORS: list[Callable[[], BackendError]] = [
 def test_a_backend_that_never_works_is_asked_ten_times_a_minute_at_most(make_error: Callable[[], BackendError]) -> None:
     async def main() -> None:
         backend = Refusing(make_error)
-        audience = Listener(cast(Spool, None))
-        delivery = Delivery(BackendChain([backend]), cast(Spool, Memory()), audience)
+        audience = Listener(Path())
+        delivery = Delivery(BackendChain([backend]), Memory(), audience)
         delivery.start([])
         loop = asyncio.get_running_loop()
         utterance = beginning(ulid(1))

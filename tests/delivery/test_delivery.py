@@ -38,9 +38,9 @@ SOUND = noise(1.234)
 
 
 class Audience:
-    """Writes down what it is told. `full`: the disk of the transcripts is."""
+    """Writes down what it is told. `full`: the disk of the transcripts is. `directory`: of the spool."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, directory: Path) -> None:
         self.said: list[tuple[str, ...]] = []
         self.partials: list[str] = []
         self.texts: list[FinalText] = []
@@ -50,7 +50,7 @@ class Audience:
         """If set, publishing takes until then."""
         self.without_network: bool | None = None
         """Of the last one that was deferred."""
-        self._spool = spool
+        self._directory = directory
         self._news = asyncio.Event()
 
     async def until(self, wanted: Callable[[], object]) -> None:
@@ -80,7 +80,7 @@ class Audience:
             self._say("not published", utterance.id)
             raise SpoolError("the disk is full")
         self.texts.append(text)
-        self.kept_when_published.append((self._spool.directory / f"{utterance.id}.utt").exists())
+        self.kept_when_published.append((self._directory / f"{utterance.id}.utt").exists())
         self._say("late" if late else "text", utterance.id, backend)
 
     def delivered(self, utterance: Utterance) -> None:
@@ -123,14 +123,14 @@ class DeliveryHarness:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.spool = Spool(directory, sync_s=0.1)
-        self.audience = Audience(self.spool)
+        self.audience = Audience(self.spool.directory)
 
     @asynccontextmanager
     async def life(
         self, *backends: Backend, pause_s: float = 0.001, pace_s: float = 0.0, rewrite_s: float = 0.01
     ) -> AsyncIterator[Delivery]:
         self.spool = Spool(self.directory, sync_s=0.1)
-        self.audience = Audience(self.spool)
+        self.audience = Audience(self.spool.directory)
         kept = self.spool.open()
         # As many failures as it takes: the pauses are short here.
         chain = BackendChain(backends, max_failures=1_000_000, probe_s=lambda failures: pause_s)
@@ -817,7 +817,7 @@ class TestMemory:
         spool.close()
         async with FakeBackend() as backend:
             late = Spool(harness.directory, sync_s=0.1)
-            audience = Audience(late)
+            audience = Audience(late.directory)
             delivery = Delivery(BackendChain([make_backend(backend.url)]), late, audience, pace_s=0.0, rewrite_s=0.01)
             delivery.start([])
             speak(delivery, ulid(2))

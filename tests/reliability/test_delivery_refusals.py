@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -16,7 +15,6 @@ from flowpi.core.errors import BackendError, ClosedError, HttpError, LinkError
 from flowpi.core.failover import Verdict, verdict
 from flowpi.core.hints import Hints
 from flowpi.delivery.delivery import Delivery
-from flowpi.spool.spool import Spool
 from tests import clock
 from tests.backends.fake_backend import Call, FakeBackend, works
 from tests.backends.test_failures import (
@@ -93,8 +91,8 @@ def test_several_backends_that_never_work_are_each_asked_ten_times_a_minute_at_m
         backends = [Probed(error) for error in errors]
         for at, backend in enumerate(backends):
             backend.name, backend.opens = f"backend-{at}", opens
-        audience = Listener(cast(Spool, None))
-        delivery = Delivery(BackendChain(backends), cast(Spool, Memory()), audience, rewrite_s=3600.0)
+        audience = Listener(Path())
+        delivery = Delivery(BackendChain(backends), Memory(), audience, rewrite_s=3600.0)
         delivery.start([])
         loop = asyncio.get_running_loop()
         for at in range(4):
