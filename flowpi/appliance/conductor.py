@@ -12,16 +12,17 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import structs
 
 from flowpi.appliance import factory
 from flowpi.appliance.announcer import Announcer
 from flowpi.appliance.inbox import Inbox
+from flowpi.appliance.protocols import Deliveries, Microphone
 from flowpi.appliance.utterances import Utterances
 from flowpi.audio.cues import Cue, Cues
-from flowpi.audio.utterance import About, PartId, Utterance
+from flowpi.audio.utterance import About, Utterance
 from flowpi.config.schema import Config
 from flowpi.core import topics
 from flowpi.core.appliance import Grip, Idle, Recording, Rules, State, start, step
@@ -52,7 +53,6 @@ from flowpi.core.hints import Hints
 from flowpi.core.indicator import light, moment
 from flowpi.core.lights import KEPT, STARTED, Pattern
 from flowpi.core.ulid import UlidFactory
-from flowpi.delivery.backlog import Waiting
 from flowpi.host.logfields import fields
 from flowpi.panel.led import LedPlayer
 from flowpi.publish import messages
@@ -63,33 +63,6 @@ log = logging.getLogger(__name__)
 NOTHING = Hints()
 
 NO_ROOM = "neither disk nor memory has room for more: free some space, or see `flowpi spool list`"
-
-
-class Microphone(Protocol):
-    """What the conductor asks of the microphone: see `flowpi.audio.capture.Capture`."""
-
-    def start(self) -> None: ...
-    def close(self) -> None: ...
-    def begin(self, entry: Utterance, at: float) -> None: ...
-    def end(self, entry: Utterance, at: float) -> None: ...
-    def drop(self, entry: Utterance) -> None: ...
-    def continue_in(
-        self, entry: Utterance, following: Utterance, until: float, on_next: Callable[[], None]
-    ) -> None: ...
-
-
-class Deliveries(Protocol):
-    """What the conductor asks of the delivery: see `flowpi.delivery.delivery.Delivery`."""
-
-    @property
-    def backend(self) -> str | None: ...
-    @property
-    def spooled(self) -> int: ...
-    @property
-    def memory_full(self) -> bool: ...
-    def begin(self, utterance: Utterance) -> None: ...
-    def drop(self, part: PartId) -> None: ...
-    def waiting(self) -> list[Waiting]: ...
 
 
 class Conductor:

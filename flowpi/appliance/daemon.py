@@ -13,7 +13,6 @@ import logging
 import os
 import resource
 import signal
-import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -22,7 +21,7 @@ from flowpi.appliance import factory
 from flowpi.appliance.announcer import Announcer
 from flowpi.appliance.conductor import Conductor
 from flowpi.appliance.inbox import Inbox
-from flowpi.appliance.microphone import CaptureAudience, Microphone
+from flowpi.appliance.microphone import AudioComponent, CaptureAudience
 from flowpi.appliance.requests import RequestHandler
 from flowpi.appliance.spool_requests import SpoolRequests
 from flowpi.appliance.statistics import Statistics
@@ -31,14 +30,12 @@ from flowpi.appliance.utterances import Utterances
 from flowpi.audio.cue_mask import CueMask
 from flowpi.audio.cues import CuePlayer
 from flowpi.backends import transport
-from flowpi.backends.chain import make_backends
 from flowpi.config.reload import applied
 from flowpi.config.schema import Config
 from flowpi.core import faults, topics
 from flowpi.core.appliance import State
 from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError
 from flowpi.core.ulid import UlidFactory
-from flowpi.delivery.delivery import Delivery
 from flowpi.host import boot_config_status, paths
 from flowpi.host.logfields import MessageId, fields
 from flowpi.host.reporter import Reporter
@@ -46,10 +43,7 @@ from flowpi.host.systemd import Notifier
 from flowpi.panel.button import Button
 from flowpi.panel.led import Led
 from flowpi.panel.panel import Panel
-from flowpi.publish.files import Transcripts
 from flowpi.publish.hub import Hub
-from flowpi.publish.publisher import Publisher
-from flowpi.publish.socket import LocalSocket
 
 log = logging.getLogger(__name__)
 
@@ -105,32 +99,17 @@ class Daemon:
         self._reloading = asyncio.Event()
         self.ready = asyncio.Event()
         self.settled = asyncio.Event()
-        self.hub = Hub()
+        self.hub = hub = Hub()
         self._inbox = inbox = Inbox()
-        utterances = Utterances()
-        ids = UlidFactory()
-        mask = CueMask()
-        transcripts = Transcripts(paths.transcripts_directory(config), config.publish.files.keep_days)
-        self._microphone = Microphone(config, CaptureAudience(inbox, utterances, self.hub), mask)
-        self._capture = self._microphone.capture
-        statistics = Statistics(self.hub, self._capture)
-        announcer = Announcer(inbox, self.hub, transcripts, utterances, statistics)
+        utterances, ids, mask = Utterances(), UlidFactory(), CueMask()
+        transcripts = factory.make_transcripts(config)
+        audio = AudioComponent(config, CaptureAudience(inbox, utterances, hub), mask)
+        self._capture = audio.capture
+        self._statistics = Statistics(hub, self._capture)
+        announcer = Announcer(inbox, hub, transcripts, utterances, self._statistics)
         self._storage = Storage(config, transcripts, ids, inbox, announcer)
-        self._delivery = Delivery(
-            make_backends(config),
-            self._storage.spool,
-            announcer,
-            keep_audio=config.spool.keep_audio,
-            probe=transcripts.probe,
-        )
-        self._publisher = Publisher(
-            config,
-            self.hub,
-            transcripts,
-            paths.state_directory() / "sinks",
-            fault=inbox.raise_fault,
-            clear=inbox.clear_fault,
-        )
+        self._delivery = factory.make_delivery(config, self._storage.spool, transcripts, announcer)
+        self._publisher = factory.make_publisher(config, hub, transcripts, inbox)
         self._cues = CuePlayer(config, mask)
         self._panel = Panel(
             config, raise_fault=inbox.raise_fault, clear_fault=inbox.clear_fault, button=button, led=led
@@ -139,7 +118,7 @@ class Daemon:
             factory.rules(config),
             factory.gestures(config),
             inbox=inbox,
-            hub=self.hub,
+            hub=hub,
             microphone=self._capture,
             delivery=self._delivery,
             utterances=utterances,
@@ -151,20 +130,13 @@ class Daemon:
             on_state=Reporter(self._notifier).show,
         )
         spool_requests = SpoolRequests(self._storage.spool, transcripts, self._delivery, utterances, announcer)
-        requests = RequestHandler(self._conductor, self._delivery, utterances, statistics, spool_requests)
-        self._socket = LocalSocket(
-            self.hub,
-            requests.handle,
-            path=paths.daemon_socket(config),
-            group=config.publish.socket.group,
-            device_id=config.device_id or socket.gethostname(),
-        )
-        self._statistics = statistics
+        requests = RequestHandler(self._conductor, self._delivery, utterances, self._statistics, spool_requests)
+        self._socket = factory.make_socket(config, hub, requests.handle)
         self._components: tuple[Component, ...] = (
             self._conductor,
             self._storage,
             self._delivery,  # after the storage: it tries the disk again, which may have room now
-            self._microphone,
+            audio,
             self._cues,
             self._panel,
             self._publisher,

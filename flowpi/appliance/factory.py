@@ -1,9 +1,19 @@
-"""Makes parts of the appliance from the configuration. What is heavy is imported only where it is wanted."""
+"""Makes parts of the appliance from the configuration."""
 
-from flowpi.audio.source import Source
+import socket
+
+from flowpi.appliance.inbox import Inbox
+from flowpi.backends.chain import make_backends
 from flowpi.config.schema import Config
 from flowpi.core.appliance import Mode, Rules
 from flowpi.core.gestures import Gestures
+from flowpi.delivery.delivery import Audience, Delivery
+from flowpi.host import paths
+from flowpi.publish.files import Transcripts
+from flowpi.publish.hub import Hub
+from flowpi.publish.publisher import Publisher
+from flowpi.publish.socket import Command, LocalSocket
+from flowpi.spool.spool import Spool
 
 ENDING_S = 5.0
 """How much longer than `first_result_timeout_s` the appliance shows that it waits for a text."""
@@ -28,21 +38,24 @@ def gestures(config: Config) -> Gestures:
     )
 
 
-def make_source(config: Config) -> Source:
-    audio = config.audio
-    if audio.source == "wav":
-        from flowpi.audio.wav import WavSource
+def make_transcripts(config: Config) -> Transcripts:
+    return Transcripts(paths.transcripts_directory(config), config.publish.files.keep_days)
 
-        assert audio.path is not None
-        return WavSource(audio.path, period_ms=audio.period_ms)
-    from flowpi.audio.alsa import AlsaSource
 
-    return AlsaSource(
-        audio.device,
-        rate_hz=audio.rate,
-        channels=audio.channels,
-        channel=audio.channel,
-        period_ms=audio.period_ms,
-        # All of `buffer_ms` is for a machine that stalls; what fills up between two reads comes on top.
-        buffer_ms=audio.buffer_ms + max(audio.read_ms, audio.idle_read_ms),
+def make_delivery(config: Config, spool: Spool, transcripts: Transcripts, audience: Audience) -> Delivery:
+    return Delivery(make_backends(config), spool, audience, keep_audio=config.spool.keep_audio, probe=transcripts.probe)
+
+
+def make_publisher(config: Config, hub: Hub, transcripts: Transcripts, inbox: Inbox) -> Publisher:
+    positions = paths.state_directory() / "sinks"
+    return Publisher(config, hub, transcripts, positions, fault=inbox.raise_fault, clear=inbox.clear_fault)
+
+
+def make_socket(config: Config, hub: Hub, command: Command) -> LocalSocket:
+    return LocalSocket(
+        hub,
+        command,
+        path=paths.daemon_socket(config),
+        group=config.publish.socket.group,
+        device_id=config.device_id or socket.gethostname(),
     )

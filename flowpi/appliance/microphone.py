@@ -1,8 +1,8 @@
 """The microphone of the appliance: the capture that `audio` asks for, and what becomes of its reports."""
 
-from flowpi.appliance import factory
 from flowpi.appliance.inbox import Inbox
 from flowpi.appliance.utterances import Utterances
+from flowpi.audio import sources
 from flowpi.audio.capture import Capture
 from flowpi.audio.cue_mask import CueMask
 from flowpi.config.schema import Config
@@ -44,7 +44,7 @@ class CaptureAudience:
         self._hub.publish(topics.LEVEL, level)
 
 
-class Microphone:
+class AudioComponent:
     """Makes the capture, and replaces its source at a reload.
 
     Attributes:
@@ -55,8 +55,8 @@ class Microphone:
         self._settings = config.audio
         self._audience = audience
         self.capture = Capture(
-            factory.make_source(config),
-            factory.timing(config),
+            sources.make_source(config),
+            sources.timing(config),
             on_fault=audience.lost,
             on_recovery=audience.recovered,
             on_silence=audience.silent,
@@ -72,4 +72,4 @@ class Microphone:
         # What was wrong with the old source is over; the new one reports for itself.
         self._audience.recovered()
         self._audience.silent(False)
-        self.capture.replace(factory.make_source(config), factory.timing(config))
+        self.capture.replace(sources.make_source(config), sources.timing(config))

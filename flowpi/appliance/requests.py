@@ -7,7 +7,8 @@ import msgspec
 from msgspec import UnsetType
 
 from flowpi.appliance.conductor import Conductor
-from flowpi.appliance.spool_requests import Deliveries, SpoolRequests, choose
+from flowpi.appliance.protocols import Deliveries
+from flowpi.appliance.spool_requests import SpoolRequests, choose
 from flowpi.appliance.statistics import Statistics
 from flowpi.appliance.utterances import Utterances
 from flowpi.core.appliance import Finishing, Recording

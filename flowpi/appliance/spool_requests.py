@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 from msgspec import structs
 
 from flowpi.appliance.announcer import Announcer
+from flowpi.appliance.protocols import Deliveries
 from flowpi.appliance.utterances import Utterances
 from flowpi.audio.utterance import PartId
 from flowpi.delivery.backlog import Waiting
@@ -15,16 +15,6 @@ from flowpi.publish.messages import Problem, Spooled, moment
 from flowpi.spool.listing import SpoolEntry
 from flowpi.spool.quarantine import is_delivered
 from flowpi.spool.spool import Spool
-
-
-class Deliveries(Protocol):
-    """What the requests ask of the delivery: see `flowpi.delivery.delivery.Delivery`."""
-
-    def waiting(self) -> list[Waiting]: ...
-    def add(self, parts: Iterable[PartId]) -> None: ...
-    def retry(self, parts: Iterable[PartId] | None = None) -> None: ...
-    def drop(self, part: PartId) -> None: ...
-    async def recorded(self, utterance_id: str) -> bool: ...
 
 
 class SpoolRequests:

@@ -84,7 +84,7 @@ def told(faults: dict[str, str]) -> Finding | None:
 
 
 def _file(config: Config) -> Finding:
-    from flowpi.appliance.factory import make_source
+    from flowpi.audio.sources import make_source
 
     source = make_source(config)
     try:
@@ -180,7 +180,7 @@ def listen(config: Config, seconds: float, tell: Callable[[Level], None] = lambd
     Raises:
         MicrophoneError: the microphone cannot be opened, or was lost.
     """
-    from flowpi.appliance.factory import make_source
+    from flowpi.audio.sources import make_source
 
     source = make_source(config)
     # The trial first: a device that blocks then blocks this thread only, while `open` would block all of Python.

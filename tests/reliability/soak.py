@@ -30,7 +30,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from flowpi.appliance import daemon, factory
+from flowpi.appliance import daemon
+from flowpi.audio import sources
 from flowpi.audio.capture import LATE_S
 from flowpi.audio.source import Heard
 from flowpi.audio.wav import WavSource
@@ -171,7 +172,7 @@ class Soak:
         # The wall clock that everybody sees: as fast as the loop, and it leaps.
         time.time = lambda: began_s + self._loop.time() + self._leap_s
         # The one driver that is not handed to the daemon.
-        factory.make_source = lambda config: self._microphone
+        sources.make_source = lambda config: self._microphone
         config = Config(
             device_id="soak",
             audio=AudioSettings(source="wav", path="counting"),

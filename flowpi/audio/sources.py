@@ -1,0 +1,24 @@
+"""Makes the source of sound that the configuration asks for. Each kind is imported only when it is wanted."""
+
+from flowpi.audio.source import Source
+from flowpi.config.schema import Config
+
+
+def make_source(config: Config) -> Source:
+    audio = config.audio
+    if audio.source == "wav":
+        from flowpi.audio.wav import WavSource
+
+        assert audio.path is not None
+        return WavSource(audio.path, period_ms=audio.period_ms)
+    from flowpi.audio.alsa import AlsaSource
+
+    return AlsaSource(
+        audio.device,
+        rate_hz=audio.rate,
+        channels=audio.channels,
+        channel=audio.channel,
+        period_ms=audio.period_ms,
+        # All of `buffer_ms` is for a machine that stalls; what fills up between two reads comes on top.
+        buffer_ms=audio.buffer_ms + max(audio.read_ms, audio.idle_read_ms),
+    )
