@@ -6,12 +6,28 @@ An attempt that fails ends with a `BackendError`. A backend never retries anythi
 from collections.abc import Callable
 from typing import Protocol
 
+from msgspec import Struct
+
 from flowpi.audio.utterance import About, Utterance
 from flowpi.backends.result import Timings
+from flowpi.backends.transport import Patience
+from flowpi.core.hints import Hints
 from flowpi.wire.roles import FinalText, PartialText
 
 PROBE = About("probe", 0.0)
 """Stands in the place of an utterance's facts while a backend is only probed."""
+
+
+class Environment(Struct, frozen=True):
+    """What all backends of this appliance are made with.
+
+    `hints`: sent with every dictation, as far as the service can use them. `device_id`: what this appliance calls
+    itself.
+    """
+
+    hints: Hints = Hints()
+    patience: Patience = Patience()
+    device_id: str = "flowpi"
 
 
 class Backend(Protocol):

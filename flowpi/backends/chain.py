@@ -11,15 +11,16 @@ import logging
 import random
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar, assert_never
+from importlib import import_module
+from typing import Any, TypeVar
 
 from flowpi.audio.utterance import Utterance
-from flowpi.backends.backend import Backend
-from flowpi.backends.flow import FlowBackend
+from flowpi.backends.backend import Backend, Environment
 from flowpi.backends.health import MAX_FAILURES, Health
 from flowpi.backends.result import Timings
 from flowpi.backends.transport import Patience
-from flowpi.config.schema import Config, FlowSettings, SukiSettings
+from flowpi.config.backends import kind_of
+from flowpi.config.schema import Config
 from flowpi.core.errors import BackendError, LinkError
 from flowpi.core.failover import Verdict, retry_after_s, verdict
 from flowpi.host.logfields import fields
@@ -229,17 +230,15 @@ def _about(what: str, backend: Backend) -> dict[str, Any]:
 
 
 def make_backends(config: Config) -> BackendChain:
-    patience = Patience(final_s=config.dictation.first_result_timeout_s)
-    device_id = config.device_id or socket.gethostname()
+    """Make the backends in use, with the client that `KINDS` has for each kind."""
+    environment = Environment(
+        hints=config.context,
+        patience=Patience(final_s=config.dictation.first_result_timeout_s),
+        device_id=config.device_id or socket.gethostname(),
+    )
     backends: list[Backend] = []
     for name in config.dictation.backends:
-        match config.backends[name]:
-            case FlowSettings() as flow:
-                backends.append(FlowBackend(name, flow, config.context, patience, device_id))
-            case SukiSettings() as suki:
-                from flowpi.backends.suki import SukiBackend  # only who uses it pays for it
-
-                backends.append(SukiBackend(name, suki, patience))
-            case other:
-                assert_never(other)
+        settings = config.backends[name]
+        client = import_module(kind_of(settings).client)  # only who uses a kind pays for it
+        backends.append(client.make(name, settings, environment))
     return BackendChain(backends)

@@ -5,14 +5,14 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from flowpi.audio.utterance import Utterance
-from flowpi.backends.backend import PROBE
+from flowpi.backends.backend import PROBE, Environment
 from flowpi.backends.errors import masked
 from flowpi.backends.result import Timings
 from flowpi.backends.session import Session
 from flowpi.backends.tokens import FetchedKey, Key, NoKey, SecretKey, as_it_is_now, fetch_token
 from flowpi.backends.transport import Patience, Transport
 from flowpi.backends.warmup import WarmUp
-from flowpi.config.schema import FlowSettings
+from flowpi.config.backends.flow import FlowSettings
 from flowpi.core.errors import AnsweredInText, BackendError
 from flowpi.core.failover import concerns_key
 from flowpi.core.hints import Hints
@@ -23,6 +23,11 @@ from flowpi.wire.roles import FinalText, PartialText
 
 CLIENT_PATH = "/api/v1/dash/client_ws"
 """What a Unix socket serves the dialect on; the URL of a TCP backend names its own path."""
+
+
+def make(name: str, settings: FlowSettings, environment: Environment) -> "FlowBackend":
+    """Make a backend of this kind, as `KINDS` asks."""
+    return FlowBackend(name, settings, environment.hints, environment.patience, environment.device_id)
 
 
 class FlowBackend:

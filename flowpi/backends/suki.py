@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from flowpi.audio.utterance import Utterance
-from flowpi.backends.backend import PROBE
+from flowpi.backends.backend import PROBE, Environment
 from flowpi.backends.errors import masked
 from flowpi.backends.result import Timings
 from flowpi.backends.session import Session
 from flowpi.backends.suki_sessions import END_S, SukiSession, SukiSessionPool
 from flowpi.backends.tokens import Fetched, FetchedKey, as_it_is_now, resolve
 from flowpi.backends.transport import Patience, Transport
-from flowpi.config.schema import SukiSettings
+from flowpi.config.backends.suki import SukiSettings
 from flowpi.core.errors import (
     BackendError,
     ClosedError,
@@ -49,6 +49,11 @@ BUSY_WORDS = re.compile(r"failed[ _]?precondition|not accepting new speech sessi
 
 T = TypeVar("T")
 Talk = Callable[[SukiClient, "ClientConnection"], Awaitable[T]]
+
+
+def make(name: str, settings: SukiSettings, environment: Environment) -> "SukiBackend":
+    """Make a backend of this kind, as `KINDS` asks. Suki accepts no hints."""
+    return SukiBackend(name, settings, environment.patience)
 
 
 class SukiBackend:

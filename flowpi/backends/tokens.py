@@ -19,7 +19,8 @@ from msgspec import Struct
 
 from flowpi.backends.errors import masked
 from flowpi.backends.transport import MAX_ANSWER_BYTES, Transport
-from flowpi.config.schema import Secret, TokenSettings
+from flowpi.config.backends.flow import TokenSettings
+from flowpi.config.secret import Secret
 from flowpi.core.errors import BackendError, ConfigError, CredentialError
 from flowpi.core.failover import retry_after_s
 from flowpi.host.logfields import fields

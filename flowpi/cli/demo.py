@@ -24,7 +24,8 @@ from msgspec.structs import replace
 
 from flowpi.appliance.daemon import Daemon
 from flowpi.audio.wav import read_wav
-from flowpi.config.schema import AudioSettings, Config, FlowSettings
+from flowpi.config.backends.flow import FlowSettings
+from flowpi.config.schema import AudioSettings, Config
 from flowpi.core import topics
 from flowpi.core.errors import EngineUnavailable, FlowpiError, NoInputError, UsageError
 from flowpi.core.faults import MICROPHONE
@@ -259,9 +260,7 @@ async def _final(
 
 
 def _backend_path(config: Config) -> str:
-    backend = config.backends["demo"]
-    assert isinstance(backend, FlowSettings)
-    return backend.url.removeprefix("ws+unix://")
+    return config.backends["demo"].endpoint.removeprefix("ws+unix://")
 
 
 class Screen:

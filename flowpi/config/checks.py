@@ -1,25 +1,24 @@
 """What is wrong with a configuration, in the owner's words.
 
 `check` turns a plain tree into a `Config` or raises the one error that the owner should mend first. Types and ranges
-are those of `schema.py`; what two keys must have in common stands in `_contradictions`, and nowhere else.
+are those of the settings; what two keys must have in common stands in `_contradictions`, and nowhere else.
 """
 
 import difflib
-import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import inspect
 
+from flowpi.config.addresses import is_loopback, one_of
+from flowpi.config.backends import AnyBackendSettings
+from flowpi.config.backends.flow import LOCAL_URL
 from flowpi.config.boards import BOARDS, with_board
-from flowpi.config.schema import LOCAL_URL, Backend, Config, FlowSettings, Secret, TokenSettings
+from flowpi.config.schema import Config
+from flowpi.config.secret import Secret
 from flowpi.core.errors import ConfigError
-
-MAX_SOCKET_PATH = 107
-"""unix(7): 108 with the byte that ends it."""
 
 SECRETIVE = (("backends",), ("server",))
 """Sections with keys in them: text in the wrong place there is perhaps one, and is not repeated."""
@@ -127,7 +126,7 @@ def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
     for name, backend in config.backends.items():
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
             yield ("backends", name), "is not a good name", "use letters, digits, - and _"
-        for setting, problem, hint in _backend_contradictions(backend):
+        for setting, problem, hint in backend.contradictions():
             yield ("backends", name, setting), problem, hint
     keys = config.server.api_keys or config.server.partners
     for index, address in enumerate(config.server.listen):
@@ -142,72 +141,13 @@ def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
         yield ("server", "tls", missing), "is missing", f"server.tls.{there} needs it: name a PEM file"
 
 
-def _backend_contradictions(backend: Backend) -> Iterator[tuple[str, str, str]]:
-    if not isinstance(backend, FlowSettings):
-        for problem, hint in _bad_url(backend.url, ("https", "http")):
-            yield "url", problem, hint
-        return
-    for problem, hint in _bad_url(backend.url, ("ws", "wss", "ws+unix")):
-        yield "url", problem, hint
-    if backend.append_ms % backend.packet_ms:
-        yield "append_ms", f"is not a multiple of packet_ms {backend.packet_ms}", "an append is whole packets"
-    keys = [name for name in ("client_key", "api_key", "token") if getattr(backend, name) is not None]
-    if len(keys) > 1:
-        yield keys[1], f"and {keys[0]} exclude each other", "keep one"
-    if backend.token is not None:
-        for problem, hint in _token_contradictions(backend.token):
-            yield "token", problem, hint
-
-
-def _token_contradictions(token: TokenSettings) -> Iterator[tuple[str, str]]:
-    if (token.url is None) == (token.command is None):
-        yield "must have either url or command", "url asks a server, command runs a program"
-    elif token.command is not None and token.api_key is not None:
-        yield "has an api_key that the command never gets", "remove it"
-    elif token.url is not None:
-        yield from _bad_url(token.url, ("https", "http"))
-
-
-def _bad_url(url: str, schemes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Never shows the URL: people put keys into it."""
-    scheme, mark, rest = url.partition("://")
-    if not mark or scheme not in schemes:
-        yield f"must start with {_one_of([f'{name}://' for name in schemes])}", ""
-    elif scheme == "ws+unix":
-        if not rest.startswith("/"):
-            yield "must name an absolute path", "as in ws+unix:///run/flowpi/asr.sock"
-        elif len(rest.encode()) > MAX_SOCKET_PATH:
-            yield f"names a path of more than {MAX_SOCKET_PATH} bytes", "Linux takes no longer one for a socket"
-    elif not re.match(r"[^\s/?#]", rest) or re.search(r"\s", rest):
-        yield "names no host", f"as in {scheme}://host.example"
-    elif re.search(r"[?&][^=&]*(key|token|secret|password)[^=&]*=", rest, re.I):
-        yield "holds a key", "keys have keys of their own: client_key, api_key, token"
-    elif "@" in re.split(r"[/?#]", rest)[0]:
-        yield "holds a user name or password", "they have keys of their own"
-    else:
-        try:
-            port = urlsplit(url).port
-        except ValueError:
-            port = -1
-        if port is not None and not 0 < port < 65_536:
-            yield "is no address", f"as in {scheme}://host.example:443"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens there. `host`: a name or address, IPv6 in brackets or not."""
-    try:
-        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:
     """Key, problem and hint for a ValidationError of `msgspec`, which ends in "at `$.audio.rate`"."""
     said, path = _split(fault)
     if path[1:2] == ("...",):  # msgspec does not name the key of a dict: find it
         for name, backend in tree["backends"].items():
             try:
-                msgspec.convert(backend, Backend, dec_hook=_decode)
+                msgspec.convert(backend, AnyBackendSettings, dec_hook=_decode)
             except msgspec.ValidationError as inner:
                 said, rest = _split(str(inner))
                 path = ("backends", name, *rest)
@@ -304,17 +244,13 @@ def _nearest_key(key: Key, siblings: list[str]) -> str:
         return f"did you mean {'.'.join((*key[:-1], near[0]))}?"
     moved = [".".join(each) for each in _all_keys(inspect.type_info(Config)) if each[-1] == key[-1]]
     if moved:
-        return f"did you mean {_one_of(moved)}?"
+        return f"did you mean {one_of(moved)}?"
     return f"known here: {', '.join(siblings)}"
 
 
 def _nearest(word: str, known: Any) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-
-
-def _one_of(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _expected(kind: inspect.Type) -> str:
@@ -331,9 +267,9 @@ def _expected(kind: inspect.Type) -> str:
             for each in sorted(some, key=_expected, reverse=True):
                 chosen = each.values if isinstance(each, inspect.LiteralType) else [_expected(each)]
                 words += [str(value) for value in chosen]
-            return _one_of(words + ["null"] * (len(some) < len(types)))
+            return one_of(words + ["null"] * (len(some) < len(types)))
         case inspect.LiteralType(values=values):
-            return _one_of([str(value) for value in values])
+            return one_of([str(value) for value in values])
         case inspect.IntType(ge=int(low), le=int(high)):
             return f"a whole number from {low} to {high}"
         case inspect.FloatType(ge=low, le=high):

@@ -11,11 +11,12 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import msgspec
 
-from flowpi.config.schema import Config, Secret, SukiSettings
+from flowpi.config.addresses import is_loopback
+from flowpi.config.schema import Config
+from flowpi.config.secret import Secret
 from flowpi.core.errors import ConfigError, FlowpiError, NoInputError, NoPermissionError, UsageError
 
 if TYPE_CHECKING:
@@ -134,32 +135,12 @@ def warnings(config: Config, path: str | None) -> Iterator[str]:
             for key, _ in literals(config):
                 place = "use {credential: NAME} or {file: PATH}"
                 yield f"{path}: {'.'.join(key)} can be read by every user of this machine: chmod 640 {path}, or {place}"
-    from flowpi.config.checks import is_loopback
-
     for name, backend in config.backends.items():
-        if isinstance(backend, SukiSettings):
-            plain = backend.url if backend.url.startswith("http://") else None
-        else:
-            secret = backend.client_key or backend.api_key or backend.token
-            plain = backend.url if secret and backend.url.startswith("ws://") else None
-            path = urlsplit(backend.url).path
-            if (backend.api_key and path.endswith("/client_ws")) or (backend.client_key and path.endswith("/ws")):
-                yield f"backends.{name}: api_key is for addresses that end in /ws, client_key for /client_ws"
-            if backend.token and (backend.token.url or "").startswith("http://") and backend.token.api_key:
-                yield from _plain_text(f"backends.{name}.token", backend.token.url, "https")
-        if plain:
-            yield from _plain_text(f"backends.{name}", plain, "https" if plain.startswith("http") else "wss")
+        yield from backend.warnings(f"backends.{name}")
     if (config.server.api_keys or config.server.partners) and config.server.tls.certificate is None:
         for address in config.server.listen:
             if not address.startswith("unix:") and not is_loopback(address.rpartition(":")[0]):
                 yield f"server.listen {address} takes keys over the network in plain text: set server.tls"
-
-
-def _plain_text(key: str, url: str | None, scheme: str) -> Iterator[str]:
-    from flowpi.config.checks import is_loopback
-
-    if not is_loopback(urlsplit(url or "").hostname or ""):
-        yield f"{key} sends its key over the network in plain text: use {scheme}://"
 
 
 def secrets(part: object, key: "Key" = ()) -> "Iterator[tuple[Key, Secret]]":

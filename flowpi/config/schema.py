@@ -4,25 +4,21 @@
 nothing: `loading.py` reads, `checks.py` says what is wrong. A `Config` made in code is not checked.
 """
 
-import os
-from typing import Annotated, Literal, final
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from flowpi.core.errors import ConfigError
+from flowpi.config.backends import AnyBackendSettings
+from flowpi.config.backends.flow import LOCAL_URL, FlowSettings
+from flowpi.config.secret import Secret
+from flowpi.config.types import Text, Words
 from flowpi.core.hints import Hints
-
-LOCAL_URL = "ws+unix:///run/flowpi/asr.sock"
-MAX_SECRET_BYTES = 64 * 1024
-"""A token is a few KB; a larger file is the wrong file."""
 
 AT_START = Meta(extra={"reload": False})
 """Marks a key that counts from the next start: `config/reload.py` keeps its value at a reload."""
 AT_START_OF_SERVER = Meta(extra={"reload": None})
 """Marks the keys of `flowpi serve`, which the daemon does not read."""
 
-Text = Annotated[str, Meta(min_length=1)]
-Words = Annotated[tuple[Text, ...], Meta(min_length=1)]
 GpioPin = Annotated[int, Meta(ge=0, le=27)]  # BCM numbers on the 40-pin header
 Address = Annotated[str, Meta(pattern=r"^(unix:.+|\S+:\d{1,5})$", description="HOST:PORT or unix:PATH")]
 KeyName = Annotated[str, Meta(pattern=r"^(KEY|BTN)_[A-Z0-9_]+$", description="a name such as KEY_F13 or BTN_LEFT")]
@@ -33,110 +29,6 @@ TimeOfDay = Annotated[
 Layout = Annotated[str, Meta(pattern=r"^[a-z]{2,8}$", description="a layout such as us or de")]
 # No separator and no wildcard of an MQTT topic.
 TopicLevel = Annotated[str, Meta(pattern=r"^[^/+#\s\x00-\x1f]{1,64}$", description="a word without / + # and spaces")]
-
-
-@final
-class Secret:
-    """A password or key, or the place where it is kept. Shows itself only in `resolve()`.
-
-    Attributes:
-        kind: `literal`, or where it is kept: `credential` (of systemd), `file`, `env`.
-        name: of the credential, file or variable; empty for a literal.
-    """
-
-    __slots__ = ("_literal", "kind", "name")
-
-    def __init__(self, kind: Literal["literal", "credential", "file", "env"], value: str) -> None:
-        self.kind = kind
-        self.name = "" if kind == "literal" else value
-        self._literal = value if kind == "literal" else ""
-
-    @classmethod
-    def parse(cls, value: object) -> "Secret":
-        """From the form in the configuration: text, or a mapping of one place to its name.
-
-        Raises:
-            ValueError: neither of these.
-        """
-        match value:
-            case str(literal) if literal:
-                return cls("literal", literal)
-            case {"credential": str(name), **rest} if name and "/" not in name and not rest:
-                return cls("credential", name)
-            case {"file": str(name), **rest} if name and not rest:
-                return cls("file", name)
-            case {"env": str(name), **rest} if name and not rest:
-                return cls("env", name)
-        raise ValueError("not a secret")
-
-    def resolve(self) -> str:
-        """The secret itself, read anew each time: a rotated file counts from the next use.
-
-        Raises:
-            ConfigError: it is not there, is empty, or is more than one line (it would break out of a header).
-        """
-        if self.kind == "literal":
-            return self._printable(self._literal)
-        if self.kind == "env":
-            if self.name not in os.environ:
-                raise self._error(f"${self.name} is not set", "set it in the environment of flowpi")
-            return self._printable(os.environ[self.name])
-        path = self.name
-        if self.kind == "credential":
-            directory = os.environ.get("CREDENTIALS_DIRECTORY")
-            if not directory:
-                hint = f"{self._load_hint()}, or use {{file: PATH}}"
-                raise self._error("systemd passed no credentials ($CREDENTIALS_DIRECTORY is not set)", hint)
-            path = os.path.join(directory, self.name)
-        return self._printable(self._read(path))
-
-    def _read(self, path: str) -> str:
-        try:
-            with open(path, "rb") as file:
-                content = file.read(MAX_SECRET_BYTES + 1)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a path"
-            hint = "check that the path is right and the user of flowpi may read it"
-            if self.kind == "credential":
-                hint = self._load_hint()
-            raise self._error(f"cannot read it ({reason})", hint) from None
-        if len(content) > MAX_SECRET_BYTES:
-            raise self._error("the file is too large for a secret", "put only the secret into it")
-        return content.decode("utf-8", "replace")
-
-    def _load_hint(self) -> str:
-        if self.name.startswith("flowpi_"):  # from the boot partition, and systemd passes it at a start
-            return "restart flowpi"
-        return f"add LoadCredential={self.name}:PATH to the unit"
-
-    def _printable(self, text: str) -> str:
-        text = text.strip()
-        if not text:
-            raise self._error("it is empty", "put the secret there")
-        if not text.isprintable() or "\ufffd" in text:
-            raise self._error("it is not one line of text", "put only the secret there")
-        return text
-
-    def _error(self, problem: str, hint: str) -> ConfigError:
-        return ConfigError("secret " + str(self), None, "", problem, hint)
-
-    def masked(self) -> str | dict[str, str]:
-        """The form in the configuration, without the secret itself."""
-        return "***" if self.kind == "literal" else {self.kind: self.name}
-
-    def __repr__(self) -> str:
-        return f"Secret({self})"
-
-    def __str__(self) -> str:
-        return "***" if self.kind == "literal" else f"{{{self.kind}: {self.name}}}"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return (self.kind, self.name, self._literal) == (other.kind, other.name, other._literal)
-
-    def __hash__(self) -> int:
-        return hash((self.kind, self.name, self._literal))
 
 
 class AudioSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -201,49 +93,6 @@ class DictationSettings(Struct, frozen=True, forbid_unknown_fields=True):
     first_result_timeout_s: Annotated[float, Meta(ge=1, le=600)] = 20
 
 
-class TokenSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How to get a short-lived client key: from `url`, where `api_key` may be needed, or by `command`; never both."""
-
-    url: Text | None = None
-    api_key: Secret | None = None
-    command: Words | None = None
-    client_id: Text | None = None
-    duration_s: Annotated[int, Meta(ge=60, le=86_400)] = 3600
-
-
-class FlowSettings(Struct, frozen=True, forbid_unknown_fields=True, tag="flow", tag_field="kind"):
-    """A service that speaks the Flow dialect: Wispr's, or `flowpi serve` here or on another machine."""
-
-    url: Text
-    encoding: Literal["msgpack", "json"] = "msgpack"
-    client_key: Secret | None = None
-    api_key: Secret | None = None
-    bearer: bool = True
-    token: TokenSettings | None = None
-    language: tuple[Text, ...] = ("en",)
-    packet_ms: Annotated[int, Meta(ge=10, le=1000)] = 100
-    # 5 s is 160 KB of PCM and 213 KB as base64: one append stays under a frame of 256 KiB.
-    append_ms: Annotated[int, Meta(ge=10, le=5000)] = 1000
-    audio: Literal["wav", "pcm"] = "wav"
-    warm_up_s: Annotated[int, Meta(ge=0, le=86_400)] = 0
-    ca_file: Text | None = None
-
-
-class SukiSettings(Struct, frozen=True, forbid_unknown_fields=True, tag="suki", tag_field="kind"):
-    """Suki's dictation streaming. `audio_key`: the member that holds the audio; the service's pages name both."""
-
-    partner_id: Text
-    partner_token: Secret
-    url: Text = "https://sdp.suki.ai"
-    provider_id: Text | None = None
-    language: Text = "en-US"
-    audio_key: Literal["audioData", "data"] = "audioData"
-    ca_file: Text | None = None
-
-
-Backend = FlowSettings | SukiSettings
-
-
 class SocketSettings(Struct, frozen=True, forbid_unknown_fields=True):
     path: Text | None = None
     group: Text | None = "flowpi"
@@ -299,7 +148,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     led: LedSettings = LedSettings()
     cues: CueSettings = CueSettings()
     dictation: DictationSettings = DictationSettings()
-    backends: dict[str, Backend] = {}
+    backends: dict[str, AnyBackendSettings] = {}
     context: Hints = Hints()
     publish: PublishSettings = PublishSettings()
     spool: SpoolSettings = SpoolSettings()

@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 
 from flowpi.backends.backend import Backend
 from flowpi.backends.chain import make_backends
+from flowpi.config.backends.settings import BackendSettings
 from flowpi.config.loading import secrets
-from flowpi.config.schema import Config, FlowSettings, Secret, SukiSettings
+from flowpi.config.schema import Config
+from flowpi.config.secret import Secret
 from flowpi.core.errors import (
     BackendError,
     CredentialError,
@@ -46,14 +48,14 @@ async def examine_backends(config: Config) -> list[Finding]:
     return findings
 
 
-async def _examine(backend: Backend, settings: FlowSettings | SukiSettings) -> Finding:
+async def _examine(backend: Backend, settings: BackendSettings) -> Finding:
     part = f"backend {backend.name}"
     if any(map(_is_the_services, secrets(settings))):
         return skipped(part, ONLY_THE_SERVICE)
     try:
         await backend.probe()
     except BackendError as error:
-        code = await _code(error, settings.url)
+        code = await _code(error, settings.endpoint)
         message = error.message.removeprefix(f"backend {backend.name!r} ")
         return Finding(part, "warning", code, message, error.hint or _hint(code, backend.name))
     except Exception as error:  # a check that fails must not hide the findings of the others

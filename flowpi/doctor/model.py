@@ -1,6 +1,6 @@
 """The check that the recogniser's model is installed, if a backend in use runs on this machine."""
 
-from flowpi.config.schema import Config, FlowSettings
+from flowpi.config.schema import Config
 from flowpi.core.errors import EngineUnavailable
 from flowpi.doctor.ask import install_again
 from flowpi.doctor.findings import Finding, fine
@@ -13,9 +13,7 @@ PIP = "sudo /opt/flowpi/bin/pip install '/opt/flowpi/src[local]' && sudo systemc
 
 def is_wanted(config: Config) -> bool:
     used = (config.backends[name] for name in config.dictation.backends)
-    return config.server.engine == "moonshine" and any(
-        isinstance(backend, FlowSettings) and backend.url.startswith("ws+unix:") for backend in used
-    )
+    return config.server.engine == "moonshine" and any(backend.on_this_machine for backend in used)
 
 
 def examine(config: Config) -> list[Finding]:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from flowpi.config.schema import LOCAL_URL, Config, FlowSettings
+from flowpi.config.backends.flow import LOCAL_URL
+from flowpi.config.schema import Config
 from flowpi.doctor.ask import install_again, said
 from flowpi.doctor.findings import Finding, fine, skipped
 
@@ -40,7 +41,7 @@ def examine(config: Config) -> list[Finding]:
 def wanted(config: Config) -> list[str]:
     """Return the units that the configuration needs."""
     used = (config.backends[name] for name in config.dictation.backends)
-    local = any(isinstance(backend, FlowSettings) and backend.url == LOCAL_URL for backend in used)
+    local = any(backend.endpoint == LOCAL_URL for backend in used)
     return ["flowpi.service", *(["flowpi-asr.service"] if local else [])]
 
 

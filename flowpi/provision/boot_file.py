@@ -15,7 +15,8 @@ import msgspec
 from msgspec import Struct
 
 from flowpi.config.loading import literals, masked, parse, read_tree, to_yaml
-from flowpi.config.schema import MAX_SECRET_BYTES, Config, Secret
+from flowpi.config.schema import Config
+from flowpi.config.secret import MAX_SECRET_BYTES, Secret
 from flowpi.core.errors import ConfigError
 from flowpi.host.folders import FOLDER, open_regular
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-from flowpi.config.checks import is_loopback
+from flowpi.config.addresses import is_loopback
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, FlowpiError, NoPermissionError, UsageError
 from flowpi.host.unix import listen_unix
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import web
 
-from flowpi.config.checks import is_loopback
+from flowpi.config.addresses import is_loopback
 from flowpi.wire.suki_messages import GrpcCode, Refusal, Status
 
 log = logging.getLogger(__name__)

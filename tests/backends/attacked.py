@@ -25,7 +25,9 @@ from flowpi.backends.flow import FlowBackend
 from flowpi.backends.result import Timings
 from flowpi.backends.suki import SukiBackend
 from flowpi.backends.transport import Patience
-from flowpi.config.schema import FlowSettings, Secret, SukiSettings
+from flowpi.config.backends.flow import FlowSettings
+from flowpi.config.backends.suki import SukiSettings
+from flowpi.config.secret import Secret
 from flowpi.core.errors import BackendError
 from flowpi.core.hints import Hints
 from tests.backends.fake_backend import FakeBackend

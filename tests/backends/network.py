@@ -18,7 +18,8 @@ from flowpi.audio.utterance import Utterance
 from flowpi.backends.flow import FlowBackend
 from flowpi.backends.result import Timings
 from flowpi.backends.transport import Patience
-from flowpi.config.schema import Config, DictationSettings, FlowSettings
+from flowpi.config.backends.flow import FlowSettings
+from flowpi.config.schema import Config, DictationSettings
 from flowpi.core.errors import BackendError
 from flowpi.core.hints import Hints
 from tests.backends.fake_backend import Call, FakeBackend

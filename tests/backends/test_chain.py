@@ -15,7 +15,9 @@ from flowpi.backends.flow import FlowBackend
 from flowpi.backends.result import Timings
 from flowpi.backends.suki import SukiBackend
 from flowpi.backends.transport import Patience
-from flowpi.config.schema import FlowSettings, Secret, SukiSettings, TokenSettings
+from flowpi.config.backends.flow import FlowSettings, TokenSettings
+from flowpi.config.backends.suki import SukiSettings
+from flowpi.config.secret import Secret
 from flowpi.core.errors import (
     BackendError,
     ClosedError,

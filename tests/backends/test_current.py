@@ -8,7 +8,7 @@ import pytest
 from flowpi.backends.chain import BackendChain
 from flowpi.backends.flow import FlowBackend
 from flowpi.backends.transport import Patience
-from flowpi.config.schema import FlowSettings
+from flowpi.config.backends.flow import FlowSettings
 from flowpi.core.hints import Hints
 from tests.backends.fake_backend import Call, FakeBackend, hangs_up
 from tests.delivery.test_delivery import DeliveryHarness, make_backend, speak

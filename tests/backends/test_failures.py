@@ -13,7 +13,8 @@ from flowpi.backends.chain import BackendChain
 from flowpi.backends.flow import FlowBackend
 from flowpi.backends.result import Timings
 from flowpi.backends.transport import Patience
-from flowpi.config.schema import FlowSettings, Secret, TokenSettings
+from flowpi.config.backends.flow import FlowSettings, TokenSettings
+from flowpi.config.secret import Secret
 from flowpi.core.errors import (
     BackendError,
     ClosedError,

@@ -9,7 +9,8 @@ from flowpi.audio.utterance import About, Utterance
 from flowpi.backends.flow import FlowBackend
 from flowpi.backends.result import Timings
 from flowpi.backends.transport import Patience
-from flowpi.config.schema import FlowSettings, Secret
+from flowpi.config.backends.flow import FlowSettings
+from flowpi.config.secret import Secret
 from flowpi.core.errors import (
     AnsweredInText,
     BackendError,

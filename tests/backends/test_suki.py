@@ -14,7 +14,9 @@ from flowpi.backends.result import Timings
 from flowpi.backends.suki import SukiBackend
 from flowpi.backends.suki_sessions import MAX_REFUSALS
 from flowpi.backends.transport import Patience
-from flowpi.config.schema import Config, DictationSettings, Secret, SukiSettings
+from flowpi.config.backends.suki import SukiSettings
+from flowpi.config.schema import Config, DictationSettings
+from flowpi.config.secret import Secret
 from flowpi.core.errors import BackendError, ClosedError, CredentialError, HttpError, LinkError, ProtocolError
 from flowpi.core.failover import Verdict, verdict
 from flowpi.wire.roles import FinalText, PartialText

@@ -13,7 +13,8 @@ import pytest
 from flowpi.backends.flow import FlowBackend
 from flowpi.backends.result import Timings
 from flowpi.backends.transport import Patience, Transport
-from flowpi.config.schema import FlowSettings, Secret
+from flowpi.config.backends.flow import FlowSettings
+from flowpi.config.secret import Secret
 from flowpi.core.errors import BackendError, HttpError, LinkError, NotReached, TlsError
 from flowpi.core.failover import Verdict, verdict
 from flowpi.core.hints import Hints

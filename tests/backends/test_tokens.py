@@ -11,7 +11,8 @@ from aiohttp import web
 
 from flowpi.backends.tokens import AHEAD_MAX_S, FORGET_REFUSAL_S, Fetched, FetchedKey, SecretKey, fetch_token
 from flowpi.backends.transport import Patience, Transport
-from flowpi.config.schema import Secret, TokenSettings
+from flowpi.config.backends.flow import TokenSettings
+from flowpi.config.secret import Secret
 from flowpi.core.errors import BackendError, CredentialError, HttpError, LinkError
 from tests import clock
 from tests.waiting import until

@@ -10,16 +10,11 @@ import pytest
 import yaml
 
 from flowpi.config import loading
+from flowpi.config.backends.flow import FlowSettings, TokenSettings
+from flowpi.config.backends.suki import SukiSettings
 from flowpi.config.loading import config_path, json_schema, load, masked, secrets, to_yaml, warnings
-from flowpi.config.schema import (
-    Config,
-    FlowSettings,
-    Secret,
-    ServerSettings,
-    SukiSettings,
-    TlsSettings,
-    TokenSettings,
-)
+from flowpi.config.schema import Config, ServerSettings, TlsSettings
+from flowpi.config.secret import Secret
 from flowpi.core.errors import ConfigError, NoInputError, NoPermissionError, UsageError
 from flowpi.core.hints import Hints
 from tests.config.refusals import refused

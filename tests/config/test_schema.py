@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from flowpi.config.backends.flow import LOCAL_URL, FlowSettings
 from flowpi.config.loading import load, masked, to_yaml
-from flowpi.config.schema import LOCAL_URL, Config, FlowSettings, Secret, ServerSettings
+from flowpi.config.schema import Config, ServerSettings
+from flowpi.config.secret import Secret
 from flowpi.core.errors import ConfigError
 
 # The local backend

@@ -12,7 +12,7 @@ from flowpi.backends.chain import BackendChain
 from flowpi.backends.flow import FlowBackend
 from flowpi.backends.result import Timings
 from flowpi.backends.transport import Patience
-from flowpi.config.schema import FlowSettings
+from flowpi.config.backends.flow import FlowSettings
 from flowpi.core.errors import BackendError, LinkError, SpoolError
 from flowpi.core.hints import Hints
 from flowpi.delivery.delivery import Delivery

@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 import yaml
 
+from flowpi.config.backends import KINDS
 from flowpi.config.loading import load, masked
-from flowpi.config.schema import Config, FlowSettings, Secret, SukiSettings
+from flowpi.config.schema import Config
+from flowpi.config.secret import Secret
 from tests.docs.documents import blocks, code, rows, section
 
 DOCUMENT = "docs/configuration.md"
@@ -25,7 +27,7 @@ def settings(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield f"{prefix}{key}", value
 
 
-def backend_settings(kind: type[msgspec.Struct]) -> Iterator[tuple[str, Any]]:
+def backend_settings(kind: Any) -> Iterator[tuple[str, Any]]:
     for field in msgspec.structs.fields(kind):
         default = "none" if field.default is msgspec.NODEFAULT else field.default
         yield f"backends.NAME.{field.name}", msgspec.to_builtins(default)
@@ -42,9 +44,9 @@ def documented() -> list[tuple[str, str]]:
 def test_every_key_and_its_default_is_in_the_tables() -> None:
     known = masked(Config())
     del known["backends"]
-    local = {"backends.NAME.url": masked(Config())["backends"]["local"]["url"]}
-    flow = {**dict(backend_settings(FlowSettings)), **local}
-    wanted = [*settings(known), *flow.items(), *backend_settings(SukiSettings)]
+    of_kinds = {name: dict(backend_settings(kind.settings)) for name, kind in KINDS.items()}
+    of_kinds["flow"]["backends.NAME.url"] = masked(Config())["backends"]["local"]["url"]
+    wanted = [*settings(known), *(setting for kind in of_kinds.values() for setting in kind.items())]
     assert sorted(documented()) == sorted((key, json.dumps(default)) for key, default in wanted)
 
 

@@ -8,7 +8,9 @@ from typing import Literal
 
 import pytest
 
-from flowpi.config.schema import Config, DictationSettings, FlowSettings, Secret
+from flowpi.config.backends.flow import FlowSettings
+from flowpi.config.schema import Config, DictationSettings
+from flowpi.config.secret import Secret
 from flowpi.doctor import backends
 from flowpi.doctor.backends import examine_backends
 from flowpi.doctor.findings import Finding

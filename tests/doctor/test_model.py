@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config.schema import Config, DictationSettings, FlowSettings, ServerSettings
+from flowpi.config.backends.flow import FlowSettings
+from flowpi.config.schema import Config, DictationSettings, ServerSettings
 from flowpi.doctor import model
 from flowpi.server import model_files
 

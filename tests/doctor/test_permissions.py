@@ -2,16 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config.schema import (
-    AudioSettings,
-    ButtonSettings,
-    Config,
-    FlowSettings,
-    LedSettings,
-    PublishSettings,
-    Secret,
-    SocketSettings,
-)
+from flowpi.config.backends.flow import FlowSettings
+from flowpi.config.schema import AudioSettings, ButtonSettings, Config, LedSettings, PublishSettings, SocketSettings
+from flowpi.config.secret import Secret
 from flowpi.doctor import permissions
 from flowpi.doctor.permissions import Accounts
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from flowpi.cli.main import main
+from flowpi.config.backends.flow import FlowSettings
 from flowpi.config.schema import (
     Config,
     DictationSettings,
     FilesSettings,
-    FlowSettings,
     PublishSettings,
     SocketSettings,
     SpoolSettings,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from flowpi.config.schema import Config, DictationSettings, FlowSettings
+from flowpi.config.backends.flow import FlowSettings
+from flowpi.config.schema import Config, DictationSettings
 from flowpi.doctor import units
 from flowpi.doctor.findings import Finding
 

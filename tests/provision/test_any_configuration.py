@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from flowpi.config.loading import parse, secrets
-from flowpi.config.schema import Config, Secret
+from flowpi.config.schema import Config
+from flowpi.config.secret import Secret
 from flowpi.core.errors import ConfigError
 from tests.provision.card import Card
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config.schema import Config, FlowSettings, Secret
+from flowpi.config.backends.flow import FlowSettings
+from flowpi.config.schema import Config
+from flowpi.config.secret import Secret
 from flowpi.core.errors import CannotCreateError
 from flowpi.host import boot_config_status
 from flowpi.provision import apply

@@ -35,13 +35,13 @@ from flowpi.audio import sources
 from flowpi.audio.capture import LATE_S
 from flowpi.audio.source import Heard
 from flowpi.audio.wav import WavSource
+from flowpi.config.backends.flow import FlowSettings
 from flowpi.config.schema import (
     AudioSettings,
     ButtonSettings,
     Config,
     DictationSettings,
     FilesSettings,
-    FlowSettings,
     PublishSettings,
     SocketSettings,
     SpoolSettings,

@@ -10,7 +10,8 @@ import pytest
 from flowpi.backends.chain import BackendChain
 from flowpi.backends.flow import FlowBackend
 from flowpi.backends.transport import Patience
-from flowpi.config.schema import FlowSettings, Secret, TokenSettings
+from flowpi.config.backends.flow import FlowSettings, TokenSettings
+from flowpi.config.secret import Secret
 from flowpi.core.errors import BackendError, ClosedError, HttpError, LinkError
 from flowpi.core.failover import Verdict, verdict
 from flowpi.core.hints import Hints

@@ -1,0 +1,59 @@
+"""What can be wrong with an address in the configuration, and who reaches it."""
+
+import ipaddress
+import re
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
+
+MAX_SOCKET_PATH = 107
+"""unix(7): 108 with the byte that ends it."""
+
+
+def url_problems(url: str, schemes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a URL and what to do; never the URL itself, because people put keys into it.
+
+    `schemes`: those that are allowed. `ws+unix` is a WebSocket through the Unix socket of that path.
+    """
+    scheme, mark, rest = url.partition("://")
+    if not mark or scheme not in schemes:
+        yield f"must start with {one_of([f'{name}://' for name in schemes])}", ""
+    elif scheme == "ws+unix":
+        if not rest.startswith("/"):
+            yield "must name an absolute path", "as in ws+unix:///run/flowpi/asr.sock"
+        elif len(rest.encode()) > MAX_SOCKET_PATH:
+            yield f"names a path of more than {MAX_SOCKET_PATH} bytes", "Linux takes no longer one for a socket"
+    elif not re.match(r"[^\s/?#]", rest) or re.search(r"\s", rest):
+        yield "names no host", f"as in {scheme}://host.example"
+    elif re.search(r"[?&][^=&]*(key|token|secret|password)[^=&]*=", rest, re.I):
+        yield "holds a key", "keys have keys of their own: client_key, api_key, token"
+    elif "@" in re.split(r"[/?#]", rest)[0]:
+        yield "holds a user name or password", "they have keys of their own"
+    else:
+        try:
+            port = urlsplit(url).port
+        except ValueError:
+            port = -1
+        if port is not None and not 0 < port < 65_536:
+            yield "is no address", f"as in {scheme}://host.example:443"
+
+
+def plain_text_warning(key: str, url: str, secure_scheme: str) -> Iterator[str]:
+    """Yield a warning if a key that is sent to `url`, which is not encrypted, leaves this machine.
+
+    `key`: the dotted key of the settings that the URL belongs to.
+    """
+    if not is_loopback(urlsplit(url).hostname or ""):
+        yield f"{key} sends its key over the network in plain text: use {secure_scheme}://"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches `host`: a name or an address, IPv6 in brackets or not."""
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def one_of(words: Sequence[str]) -> str:
+    """Return the words as a choice in English: "a, b or c"."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
