@@ -88,7 +88,7 @@ def provision(arguments: argparse.Namespace, config: Config) -> int:
     from flowpi.provision import apply
 
     boots = [Path(arguments.boot)] if arguments.boot else [Path(boot) for boot in apply.BOOT]
-    elsewhere = arguments.boot or arguments.etc  # then it is not about this machine, unless systemd says so
+    elsewhere = arguments.boot or arguments.etc  # then it concerns another root, unless systemd started it
     run = os.environ.get("RUNTIME_DIRECTORY") or (None if elsewhere else boot_config_status.RUN)
     return apply.provision(boots, Path(arguments.etc or apply.ETC), Path(run) if run else None)
 
@@ -139,7 +139,7 @@ def config_check(arguments: argparse.Namespace, config: Config) -> int:
     from flowpi.backends.chain import make_backends
     from flowpi.config.loading import config_path, warnings
 
-    make_backends(config)  # what ends the daemon must not pass here
+    make_backends(config)  # a configuration with which the daemon would not start must not pass here
     path = config_path(arguments.config)
     for warning in warnings(config, path):
         print(f"flowpi: warning: {warning}", file=sys.stderr)

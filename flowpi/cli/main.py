@@ -39,12 +39,12 @@ from flowpi.core.errors import ConfigError, FlowpiError, UsageError
 Command = Callable[[argparse.Namespace, Config], int]
 
 EXIT_INTERNAL = 70
-EXIT_INTERRUPTED = 130  # as a shell reports SIGINT
-EXIT_BROKEN_PIPE = 141  # as a shell reports SIGPIPE
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises UsageError, where argparse prints and exits with 2."""
+    """An argument parser that raises UsageError where argparse prints its usage and exits with 2."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"see `{self.prog} --help`")
@@ -156,7 +156,9 @@ def _add_config(to: Commands) -> None:
 
 
 def _add_common(to: Parser) -> None:
-    # A name for each level of commands: argparse lets the inner one overwrite what was given before the command.
+    """Add the options that every command has."""
+    # Each level of commands stores them under names of its own. With one name, argparse would overwrite what was given
+    # before the command by the default of the command.
     level = to.prog
     options = to.add_argument_group("common options")
     options.add_argument(
@@ -174,21 +176,25 @@ def _add_common(to: Parser) -> None:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """What is asked: `command`, its own options, and the common ones as `config`, `overrides` and `verbosity`.
+    """Parse a command line.
+
+    Returns:
+        The function of the command as `command`, the command's own options, and the common ones as `config`,
+        `overrides` and `verbosity`. `reads_config` is whether the command needs a valid configuration.
 
     Raises:
-        UsageError: the command line asks for something that does not exist.
+        UsageError: it is no valid command line.
     """
     arguments = parser().parse_args(argv, argparse.Namespace(reads_config=True))
     arguments.config, arguments.overrides, arguments.verbosity = None, [], 0
-    for name, value in list(vars(arguments).items()):  # outer levels first, so that the last one wins
+    for name, value in list(vars(arguments).items()):  # the outer levels come first, so the option given last wins
         if name.endswith(" config"):
             arguments.config = value or arguments.config
         elif name.endswith(" set"):
             arguments.overrides += value or []
         elif name.endswith(" verbose"):
             arguments.verbosity += value or 0
-    # These are settings under a shorter name, so the configuration checks them.
+    # These options are settings with a shorter name. As overrides they are checked like any other.
     if getattr(arguments, "listen", None):
         arguments.overrides.append(f"server.listen={json.dumps(arguments.listen)}")
     if getattr(arguments, "backend", None):
@@ -197,7 +203,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what the command line asks. Returns the exit code; never raises but for `--help` and `--version`."""
+    """Run a command line and return its exit code. Raises only SystemExit, for `--help` and `--version`."""
     verbosity = 0
     try:
         arguments = parse(sys.argv[1:] if argv is None else argv)
@@ -207,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         setup_logging(verbosity, service=arguments.command in (run, serve, provision))
         code: int = arguments.command(arguments, _config(arguments))
-        sys.stdout.flush()  # here, where a reader that went away can still be handled
+        sys.stdout.flush()  # here, where a broken pipe can still be handled, and not when the interpreter exits
         return code
     except FlowpiError as error:
         _say(str(error))
@@ -215,20 +221,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # What is still in the buffer must not be tried again at exit.
+        # The rest of the buffer must not be written again when the interpreter exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_BROKEN_PIPE
     except Exception as error:
         if verbosity:
             traceback.print_exc()
         where = traceback.extract_tb(error.__traceback__)[-1]
-        # Without its message, which may hold what was said, or a key.
+        # Without its message, which may contain dictated text or a key.
         what = f"{type(error).__name__} in {os.path.basename(where.filename)}, line {where.lineno}"
         _say(f"internal error ({what}): please report it, with what you see when you run it again with -v")
         return EXIT_INTERNAL
 
 
 def _config(arguments: argparse.Namespace) -> Config:
+    """Load the configuration, or return the defaults for a command that needs none. Raises ConfigError."""
     if not arguments.reads_config:
         return Config()
     from flowpi.config.loading import load
@@ -236,7 +243,7 @@ def _config(arguments: argparse.Namespace) -> Config:
     try:
         return load(arguments.config, arguments.overrides)
     except ConfigError as error:
-        # The daemon goes on with the configuration of before, and now it is asked how it does.
+        # A daemon that was started before the mistake still runs: these commands only ask where its socket is.
         if arguments.command not in (record, listen, status) or arguments.config or arguments.overrides:
             raise
         _say(f"warning: {error}")
@@ -244,9 +251,9 @@ def _config(arguments: argparse.Namespace) -> Config:
 
 
 def _say(message: str) -> None:
-    """To stderr as one line; a reader that went away is not worth an error."""
+    """Print a line on stderr. That nobody reads it is no error."""
     from flowpi.host.systemd import stderr_is_journal
 
-    mark = "<3>" if stderr_is_journal() else ""  # the reason why a service ends is an error there too
+    mark = "<3>" if stderr_is_journal() else ""  # the priority `err`: it is the reason why a service ended
     with contextlib.suppress(OSError):
         print(f"{mark}flowpi:", message.encode("utf-8", "replace").decode(), file=sys.stderr)
