@@ -1,6 +1,6 @@
-"""A conversation with a running daemon over its local socket, for the commands and the doctor.
+"""A connection to a running daemon over its local socket, for the commands and the doctor.
 
-The socket is a plain blocking one: commands start in a tenth of a second because they load no event loop.
+It uses a plain blocking socket: commands start in a tenth of a second because they import no event loop.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from flowpi.core.errors import (
 from flowpi.host.paths import find_socket
 
 ANSWER_TIMEOUT_S = 15.0
-"""`record stop` answers when the post-roll is heard and the disk has it."""
+"""How long to wait for a response. `record stop` responds only when the post-roll is recorded and on the disk."""
 
 ERRORS: dict[str, type[FlowpiError]] = {
     "microphone": NoInputError,
@@ -37,15 +37,15 @@ ERRORS: dict[str, type[FlowpiError]] = {
     "shutting_down": DaemonUnavailable,
     "spool": SpoolError,
 }
-"""What the daemon's error codes end a command with; any other: 70."""
+"""The error to raise for an error code of the daemon. Any other code raises FlowpiError, whose exit code is 70."""
 
 
 class DaemonConnection:
-    """One conversation with the daemon; closed when its context is left.
+    """One connection to the daemon, closed at the end of its `with` block.
 
     Raises:
-        DaemonUnavailable: nobody answers, or the daemon went away.
-        NoPermissionError: the socket is not for this user.
+        DaemonUnavailable: no daemon answers, or the daemon closed the connection.
+        NoPermissionError: this user may not connect.
     """
 
     def __init__(self, config: Config) -> None:
@@ -78,15 +78,23 @@ class DaemonConnection:
         self.close()
 
     def close(self) -> None:
+        """Close the connection. Harmless if it is closed."""
         self._lines.close()
         self._socket.close()
 
     def send(self, request: dict[str, Any]) -> None:
-        with contextlib.suppress(ConnectionError):  # the daemon went away: what it said before is still to be read
+        """Send a request. If the daemon has closed the connection, only the next `read` raises."""
+        with contextlib.suppress(ConnectionError):  # what the daemon sent before, such as the reason, is still unread
             self._socket.sendall(json.dumps(request).encode() + b"\n")
 
     def read(self) -> dict[str, Any]:
-        """The next message. Raises the error that the daemon sent, if it is one."""
+        """Wait for the next message and return it.
+
+        Raises:
+            TimeoutError: none came in time.
+            DaemonUnavailable: the daemon closed the connection.
+            FlowpiError: the message is an error, as in `ERRORS`.
+        """
         try:
             line = self._lines.readline()
         except ConnectionError:
@@ -99,6 +107,7 @@ class DaemonConnection:
         return message
 
     def _read_hello(self) -> dict[str, Any]:
+        """Read the daemon's greeting. Raises DaemonUnavailable if it is another program."""
         try:
             return cast(dict[str, Any], self.read()["hello"])
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -107,7 +116,7 @@ class DaemonConnection:
             ) from None
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send a command and wait for its answer."""
+        """Send a command, wait for its response and return it. Raises what `read` raises for an error."""
         self.send({**request, "request": 1})
         try:
             return self.read()
@@ -115,7 +124,15 @@ class DaemonConnection:
             raise DaemonUnavailable("the daemon does not answer", "see `journalctl -u flowpi`") from None
 
     def subscribe(self, filters: Sequence[str], *, until: float | None = None) -> Iterator[dict[str, Any]]:
-        """Messages, until the daemon goes away. `until`: in monotonic seconds, raises TimeoutError then."""
+        """Yield the messages of these topic filters.
+
+        Args:
+            until: when to stop waiting, in monotonic seconds; None for never.
+
+        Raises:
+            TimeoutError: `until` has passed.
+            DaemonUnavailable: the daemon closed the connection.
+        """
         self.send({"subscribe": list(filters)})
         self.read()
         while True:

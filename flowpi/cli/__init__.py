@@ -1,1 +1,1 @@
-"""The command line: one file a command, and the parser over them."""
+"""The command line: the parser of all commands, and one file for each command."""

@@ -1,8 +1,8 @@
 """`flowpi demo`: the whole appliance on this machine, with no hardware and no account.
 
-A transcription server and a daemon of its own, with private sockets and directories that are gone afterwards; the
-button is pressed by a program (or the space bar), the LED is drawn on the terminal, and a client of the local socket
-reads what any other program would read.
+It starts a transcription server and a daemon of its own, with private sockets and directories that are deleted at the
+end. The button is pressed by the program (or with the space bar), the LED is drawn on the terminal, and a client of the
+local socket reads what any other program would read.
 """
 
 import asyncio
@@ -35,10 +35,12 @@ from flowpi.panel.button import ScriptedButton
 from flowpi.panel.led import RecordingLed
 
 SERVER_START_S = 60.0
-"""Loading the recogniser takes half a second here, and many times that from a slow SD card."""
+"""How long the server may need to start. Loading the recogniser takes half a second on a PC, but many times that from a
+slow SD card."""
 
 WAV_PREROLL_MS = 30_000
-"""The recording plays from the daemon's start on: a slow machine presses the button late and must still hear it all."""
+"""The recording plays from the start of the daemon on. On a slow machine the button is pressed late, and the pre-roll
+must still contain the beginning."""
 
 TAP_S = 0.05
 METER = "▁▂▃▄▅▆▇█"
@@ -46,11 +48,16 @@ QUIET_DBFS, LOUD_DBFS = -60.0, -12.0
 
 
 def demo(config: Config, *, wav: str | None, microphone: bool) -> int:
-    """Returns 0 when the text came. `wav`: what to speak instead of the recording that flowpi ships.
+    """Run the demo, and return 0 after a text.
+
+    Args:
+        wav: the path of a recording to speak instead of the one that flowpi ships.
+        microphone: speak into the microphone instead.
 
     Raises:
-        NoInputError, DataError: no such WAV, or no microphone.
+        NoInputError, DataError: there is no such WAV, or no microphone.
         EngineUnavailable: the recogniser does not start.
+        UsageError: there is no terminal to read keys from.
     """
     with tempfile.TemporaryDirectory(prefix="flowpi-demo-") as directory:
         if microphone:
@@ -64,7 +71,7 @@ def demo(config: Config, *, wav: str | None, microphone: bool) -> int:
 
 
 def _private(config: Config, directory: Path, audio: AudioSettings) -> Config:
-    """The configuration with every place in `directory`, and its own server as the only backend."""
+    """Return the configuration with every path in `directory`, and the demo's own server as the only backend."""
     backend = FlowSettings(f"ws+unix://{directory}/asr.sock")
     return replace(
         config,
@@ -81,6 +88,7 @@ def _private(config: Config, directory: Path, audio: AudioSettings) -> Config:
 
 
 async def _with_recording(config: Config, path: str, duration_s: float) -> int:
+    """Dictate a recording, and print its text and how long each step took."""
     screen = Screen()
     screen.say(f"server  starting, on {_backend_path(config)}")
     async with _running(config, screen) as (_, button, finals):
@@ -106,6 +114,7 @@ async def _with_recording(config: Config, path: str, duration_s: float) -> int:
 
 
 async def _with_microphone(config: Config) -> int:
+    """Dictate from the microphone until the user ends it."""
     screen = Screen()
     screen.say("server  starting")
     async with _running(config, screen) as (daemon, button, finals):
@@ -127,7 +136,7 @@ async def _with_microphone(config: Config) -> int:
 
 
 async def _keys(button: ScriptedButton) -> None:
-    """Taps the button at each space, until `q`. A terminal does not tell when a key is let go."""
+    """Tap the button at each space until `q`. A tap, because a terminal does not report when a key is released."""
     loop = asyncio.get_running_loop()
     pressed: asyncio.Queue[str] = asyncio.Queue()
     with _single_keys(lambda: pressed.put_nowait(os.read(0, 1).decode(errors="replace"))):
@@ -140,6 +149,7 @@ async def _keys(button: ScriptedButton) -> None:
 
 @contextlib.contextmanager
 def _single_keys(on_key: Callable[[], None]) -> Iterator[None]:
+    """Call `on_key` whenever a key can be read, without waiting for Enter, for the length of a block."""
     import termios
     import tty
 
@@ -158,7 +168,11 @@ def _single_keys(on_key: Callable[[], None]) -> Iterator[None]:
 async def _running(
     config: Config, screen: "Screen"
 ) -> AsyncIterator[tuple[Daemon, ScriptedButton, "asyncio.Queue[tuple[dict[str, Any], float]]"]]:
-    """A server and a daemon; what arrives on the local socket is drawn, and finals and stats are queued."""
+    """Run a server and a daemon for the length of a block.
+
+    What arrives on the local socket is drawn; finals, failures and stats are also queued, with the monotonic second of
+    their arrival.
+    """
     async with _server(config):
         button = ScriptedButton()
         daemon = Daemon(config, button=button, led=RecordingLed(screen.light))
@@ -175,12 +189,16 @@ async def _running(
         finally:
             daemon.stop()
             await running
-            screen.close()  # before anything else is written, such as why it failed
+            screen.close()  # before anything else is printed, such as why it failed
 
 
 @contextlib.asynccontextmanager
 async def _server(config: Config) -> AsyncIterator[None]:
-    """`flowpi serve` as a process of its own, as in real life. Ready when it tells its service manager so."""
+    """Run `flowpi serve` as a process of its own, as the service is. It is ready when it notifies its service manager.
+
+    Raises:
+        EngineUnavailable: it ended, or is not ready within `SERVER_START_S`.
+    """
     directory = Path(_backend_path(config)).parent
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     notify.bind(str(directory / "notify"))
@@ -212,13 +230,14 @@ async def _server(config: Config) -> AsyncIterator[None]:
 
 
 async def _ready(notify: socket.socket) -> None:
+    """Wait for the READY of a service."""
     loop = asyncio.get_running_loop()
     while b"READY=1" not in await loop.sock_recv(notify, 4096):
         pass
 
 
 async def _first(task: "asyncio.Task[Any]", waiting: Any) -> None:
-    """Until `waiting` is over, or the task ends (its exception is raised)."""
+    """Wait until `waiting` is done or the task ends; raise the exception of the task."""
     other = asyncio.ensure_future(waiting)
     await asyncio.wait((task, other), return_when=asyncio.FIRST_COMPLETED)
     other.cancel()
@@ -229,6 +248,7 @@ async def _first(task: "asyncio.Task[Any]", waiting: Any) -> None:
 async def _watch(
     reader: asyncio.StreamReader, screen: "Screen", queue: "asyncio.Queue[tuple[dict[str, Any], float]]"
 ) -> None:
+    """Draw what arrives on the local socket, and queue what others wait for."""
     while line := await reader.readline():
         received_at = time.monotonic()
         message = json.loads(line)
@@ -247,7 +267,11 @@ async def _watch(
 async def _final(
     queue: "asyncio.Queue[tuple[dict[str, Any], float]]",
 ) -> tuple[dict[str, Any], float, dict[str, Any]]:
-    """The next final, when it arrived, and the stats that follow it."""
+    """Wait for the next text; return its payload, when it arrived, and the stats that follow it.
+
+    Raises:
+        FlowpiError: there is no text.
+    """
     final: tuple[dict[str, Any], float] | None = None
     while True:
         message, received_at = await queue.get()
@@ -260,11 +284,12 @@ async def _final(
 
 
 def _backend_path(config: Config) -> str:
+    """Return the path of the server's socket."""
     return config.backends["demo"].endpoint.removeprefix("ws+unix://")
 
 
 class Screen:
-    """One living line on a terminal: LED, level, state and the text so far. A line a change where it is none."""
+    """A status line on a terminal: LED, level, state and the text so far. Elsewhere each change is a line."""
 
     def __init__(self) -> None:
         self._live = sys.stdout.isatty()

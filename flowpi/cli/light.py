@@ -1,7 +1,7 @@
-"""`flowpi light`: the patterns of the LED, drawn or shown.
+"""`flowpi light`: the patterns of the LED, drawn on the terminal or shown on the LED.
 
-Shown, it holds the LED until a signal comes: for who wires one, and for `flowpi-signal.service`, which says by it that
-the daemon does not run.
+A pattern is shown until a signal arrives. This is for users who wire an LED, and for `flowpi-signal.service`, which
+shows by it that the daemon is not running.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ NAMES = tuple(pattern.name.replace(" ", "-") for pattern in ALL)
 
 
 def draw() -> int:
-    """All of them. Returns the exit code."""
+    """Print all patterns. Returns the exit code."""
     width = max(map(len, NAMES))
     for name, pattern in zip(NAMES, ALL, strict=True):
         print(f"{name:<{width}}  {drawing(pattern)}  {pattern.meaning}")
@@ -33,10 +33,14 @@ def draw() -> int:
 
 
 def show(name: str, path: str | None, overrides: Sequence[str]) -> int:
-    """`name`: one of `NAMES`. `path` and `overrides`: of the configuration, which may be wrong.
+    """Show a pattern on the LED until a signal arrives. Returns the exit code.
+
+    Args:
+        name: one of `NAMES`.
+        path, overrides: those of the configuration, which may be invalid: then as much of it is used as possible.
 
     Raises:
-        PanelError: there is no LED, or somebody has it.
+        PanelError: there is no LED, or another process is using it.
     """
     config, wrong = load_for_light(path, overrides)
     if wrong is not None:
@@ -46,6 +50,7 @@ def show(name: str, path: str | None, overrides: Sequence[str]) -> int:
 
 
 async def _show(pattern: Pattern, led: LedSettings) -> None:
+    """Show a pattern until a signal arrives. Raises PanelError, also if the LED fails meanwhile."""
     if led.kind == "none":
         raise PanelError("there is no LED", "set led.kind")
     if led.kind in GPIO_KINDS and not gpio.has_chip():

@@ -1,4 +1,4 @@
-"""`flowpi listen`: what the daemon publishes, as JSON lines or as text."""
+"""`flowpi listen`: the messages of the daemon, as JSON lines or as text."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from flowpi.core import topics
 from flowpi.core.text import escaped
 
 DEFAULT_FILTERS = ["availability", "state", "transcript/#", "event/#", "stats"]
-"""What `listen` shows: everything but `level`, which costs wake-ups and is made only for those who ask for it."""
+"""The topics that `listen` shows by default: all but `level`, which wakes the CPU and is made only on request."""
 
 
 def listen(config: Config, *, filters: Sequence[str], text_only: bool) -> int:
@@ -27,5 +27,5 @@ def listen(config: Config, *, filters: Sequence[str], text_only: bool) -> int:
 
 
 def _json_line(message: dict[str, Any]) -> str:
-    """Readable, and nothing in it that a terminal acts on."""
+    """Return a message as JSON that a user can read, without anything that a terminal would interpret."""
     return escaped(json.dumps(message, ensure_ascii=False).encode()).decode()

@@ -1,4 +1,4 @@
-"""`flowpi record ACTION`: the button's work, done by a command."""
+"""`flowpi record ACTION`: what the button does, as a command."""
 
 from flowpi.client import DaemonConnection
 from flowpi.config.schema import Config
@@ -6,7 +6,11 @@ from flowpi.core.errors import SpoolError
 
 
 def record(config: Config, action: str) -> int:
-    """Carry out the action and print the state that the daemon is in afterwards."""
+    """Carry out an action and print the state of the daemon after it.
+
+    Raises:
+        SpoolError: the utterance has ended, but is in memory only.
+    """
     with DaemonConnection(config) as connection:
         answer = connection.ask({"command": "record", "action": action})
         print(answer["state"])

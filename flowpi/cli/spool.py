@@ -1,7 +1,7 @@
-"""`flowpi spool`: what has no text yet, for its owner: list it, try it again, take its sound out, drop it.
+"""`flowpi spool`: lists the utterances without a text, retries them, exports their sound, and drops them.
 
-Asks the daemon where one runs, which knows why there is no text; else it reads the spool itself. The sound is always
-read from the spool, so exporting needs the daemon's user or root.
+It asks the daemon if one is running, because that knows why there is no text; otherwise it reads the spool itself. The
+sound is always read from the spool, so exporting needs the daemon's user or root.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ from flowpi.spool.spool import Spool
 NO_DAEMON = "no daemon runs"
 
 AT_ONCE = 500
-"""Names in one command: a line of the socket is at most 64 KiB."""
+"""The most names in one request: a line of the socket is at most 64 KiB."""
 
 
 def spool_list(config: Config, *, as_json: bool) -> int:
-    """One line an utterance, oldest first; or JSON."""
+    """Print one line for each utterance, oldest first, or all of them as JSON. Returns the exit code."""
     found, directory = _found(config)
     if as_json:
         print(json.dumps(msgspec.to_builtins(found)))
@@ -52,10 +52,10 @@ def spool_list(config: Config, *, as_json: bool) -> int:
 
 
 def spool_retry(config: Config, names: Sequence[str]) -> int:
-    """Try now, those named or all; what no backend took, and what could not be read, too.
+    """Try the named utterances now, or all, also those that are parked or in quarantine. Returns the exit code.
 
     Raises:
-        UnavailableError: no daemon runs, which does this at its start anyway.
+        UnavailableError: no daemon is running. Its next start tries all of them anyway.
     """
     count = _ask(config, "retry", names)
     if count is None:
@@ -66,7 +66,11 @@ def spool_retry(config: Config, names: Sequence[str]) -> int:
 
 
 def spool_drop(config: Config, names: Sequence[str], *, everything: bool) -> int:
-    """Delete for good, text or not."""
+    """Delete the named utterances for good, or everything. Returns the exit code.
+
+    Raises:
+        UsageError: neither names nor `everything` were given, or both.
+    """
     if not names and not everything:
         raise UsageError("which utterances?", "name them as `flowpi spool list` does, or say --all")
     if names and everything:
@@ -83,10 +87,10 @@ def spool_drop(config: Config, names: Sequence[str], *, everything: bool) -> int
 
 
 def _drop(config: Config, names: Sequence[str]) -> int:
-    """Where no daemon runs."""
+    """Delete utterances without a daemon. Returns how many."""
     spool = Spool(spool_directory(config))
-    _chosen(named(map(spooled, _entries(spool))), names)  # before anything is made there
-    spool.open()  # nobody else may have it meanwhile
+    _chosen(named(map(spooled, _entries(spool))), names)  # a wrong name must fail before `open` makes a directory
+    spool.open()  # and locks it: a daemon that starts meanwhile must not send what is deleted here
     try:
         chosen = _chosen(named(map(spooled, spool.entries())), names)
         asyncio.run(drop_from(spool, chosen))
@@ -96,9 +100,11 @@ def _drop(config: Config, names: Sequence[str]) -> int:
 
 
 def spool_export(config: Config, names: Sequence[str], to: Path) -> int:
-    """Each as a WAV in the directory `to`; the spool keeps them. Prints the paths.
+    """Write each utterance as a WAV to the directory `to` and print its path. The spool keeps them.
 
-    Returns the code of the first that could not be exported: a file is in the way, or there is no sound of it.
+    Returns:
+        The exit code: 0, or that of the first utterance that could not be exported, because a file is in the way or
+        there is no sound of it.
 
     Raises:
         NoInputError: `to` is no directory.
@@ -119,7 +125,7 @@ def spool_export(config: Config, names: Sequence[str], to: Path) -> int:
                 )
             spool.export(file_of(one), path)
             print(path)
-        except FlowpiError as error:  # one that is in the way hides no other
+        except FlowpiError as error:  # the others are exported all the same
             print(f"flowpi: {error}", file=sys.stderr)
             code = code or error.exit_code
     if not chosen:
@@ -128,7 +134,11 @@ def spool_export(config: Config, names: Sequence[str], to: Path) -> int:
 
 
 def _ask(config: Config, action: str, names: Sequence[str] = ()) -> int | None:
-    """To how many the daemon did that; None if there is no daemon."""
+    """Send a request about these utterances, or all.
+
+    Returns:
+        How many utterances were affected, or None if no daemon is running.
+    """
     try:
         with DaemonConnection(config) as connection:
             count: int = connection.ask({"command": "spool", "action": action, "utterances": list(names)})["count"]
@@ -138,7 +148,7 @@ def _ask(config: Config, action: str, names: Sequence[str] = ()) -> int | None:
 
 
 def _found(config: Config) -> tuple[list[Spooled], Path]:
-    """All of it, and where it lies."""
+    """Return all utterances without a text, from the daemon or else from the spool, and the spool's directory."""
     found: list[Spooled] = []
     try:
         with DaemonConnection(config) as connection:
@@ -155,12 +165,14 @@ def _found(config: Config) -> tuple[list[Spooled], Path]:
 
 
 def _entries(spool: Spool) -> list[SpoolEntry]:
+    """Return what lies in the spool. Raises NoPermissionError, SpoolError."""
     if spool.directory.exists() and not os.access(spool.directory, os.R_OK | os.X_OK):
         raise NoPermissionError(f"{str(spool.directory)!r} is not for this user", "try it with sudo")
     return spool.entries()
 
 
 def _chosen(found: list[Spooled], names: Sequence[str]) -> list[Spooled]:
+    """Return the named utterances, or all. Raises UsageError for a name that is not among them."""
     chosen = choose(found, names)
     if isinstance(chosen, Problem):
         raise UsageError(chosen.message, "see `flowpi spool list`")
@@ -168,7 +180,7 @@ def _chosen(found: list[Spooled], names: Sequence[str]) -> list[Spooled]:
 
 
 def _moment(said_at: str | None) -> str:
-    """In local time, to the second."""
+    """Return a moment in local time, to the second; empty for None."""
     if said_at is None:
         return ""
     return datetime.datetime.fromisoformat(said_at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
@@ -179,11 +191,13 @@ def _duration(seconds: float) -> str:
 
 
 def _why(one: Spooled) -> str:
+    """Return state and reason of an utterance, without characters that a terminal would interpret."""
     where = " (in memory only)" if one.in_memory else ""
     words = f"{one.state}{where}: {one.reason}" if one.reason else f"{one.state}{where}"
     return "".join(c if c.isprintable() else " " for c in words)
 
 
 def _tell(count: int, what: str) -> int:
+    """Print what happened to how many utterances. Returns the exit code."""
     print(f"{count} utterance{'' if count == 1 else 's'} {what}")
     return 0

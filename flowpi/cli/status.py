@@ -1,4 +1,4 @@
-"""`flowpi status`: how the daemon is doing, on one screen."""
+"""`flowpi status`: the state of the daemon on one screen."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from flowpi.core import topics
 
 
 def status(config: Config, *, as_json: bool, follow: bool) -> int:
-    """Print one screen for a reader, or JSON; with `follow`, print a line again at every change."""
+    """Print the state of the daemon as one screen or as JSON; with `follow`, print a line at every change."""
     with DaemonConnection(config) as connection:
         if not follow:
             now = connection.ask({"command": "status"})["status"]
@@ -30,7 +30,7 @@ def status(config: Config, *, as_json: bool, follow: bool) -> int:
 
 
 def describe(hello: dict[str, Any], now: dict[str, Any]) -> str:
-    """The screen."""
+    """Return the screen as text, from the daemon's greeting and its response to `status`."""
     state, stats, backlog = now["state"], now["stats"], now["backlog"]
     oldest = f", the oldest since {backlog['oldest_at']}" if backlog["oldest_at"] else ""
     in_memory = f", {backlog['in_memory']} in memory only" if backlog["in_memory"] else ""
@@ -56,11 +56,15 @@ def describe(hello: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 def _faults(state: dict[str, Any]) -> dict[str, str]:
-    """Message and since when. One thing can be two faults: that a backend refuses, and that there is no other."""
+    """Return the message of each fault and since when it stands.
+
+    By message, because one cause can be two faults with the same message: a backend refuses, and there is no other.
+    """
     return {fault["message"]: fault["since"] for fault in reversed(state["faults"])}
 
 
 def _line(state: dict[str, Any]) -> str:
+    """Return the state as one line."""
     faults = "".join(f"; {message}" for message in _faults(state))
     kept = f", {state['spooled']} kept for later" if state["spooled"] else ""
     return f"{state['since']} {state['state']}{kept}{faults}"

@@ -4,6 +4,6 @@ import sys
 
 
 def print_safely(text: str) -> None:
-    """Print a line at once, with control characters replaced: dictated text may hold some."""
+    """Print a line and flush it, with control characters replaced, which dictated text may contain."""
     sys.stdout.write("".join(c if c.isprintable() or c == "\n" else " " for c in text) + "\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`flowpi transcribe FILE`: a recording through the configured backends, with no daemon and no spool."""
+"""`flowpi transcribe FILE`: sends a recording to the configured backends, without a daemon or a spool."""
 
 import asyncio
 import os
@@ -14,11 +14,11 @@ from flowpi.dsp.format import BYTES_PER_S
 
 
 def transcribe(config: Config, file: str) -> int:
-    """Print the text. Longer files go in parts of `dictation.max_utterance_s`, each a line.
+    """Print the text of a WAV file. A long file is sent in parts of `dictation.max_utterance_s`, one line for each.
 
     Raises:
-        NoInputError, DataError: the file is not there, or no WAV.
-        BackendError: no backend gave a text.
+        NoInputError, DataError: the file does not exist, or is no WAV.
+        BackendError: no backend returned a text.
     """
     pcm = read_wav(file)
     part_bytes = config.dictation.max_utterance_s * BYTES_PER_S
@@ -28,12 +28,13 @@ def transcribe(config: Config, file: str) -> int:
 
 
 async def _transcribe(config: Config, parts: list[bytes]) -> None:
+    """Print the text of each part: int16 mono 16 kHz."""
     backends = make_backends(config)
     utterance_id = UlidFactory().make(int(time.time() * 1000), os.urandom(10))
     try:
         for number, pcm in enumerate(parts, 1):
             utterance = Utterance(About(utterance_id, time.time(), part=number), pcm=pcm, complete=True)
             text, _, _ = await backends.text_of(utterance, lambda partial, backend: None)
-            print(printable(text.text, len(text.text)), flush=True)  # it is a stranger's text
+            print(printable(text.text, len(text.text)), flush=True)  # the text is untrusted
     finally:
         await backends.close()

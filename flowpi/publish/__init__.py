@@ -1,1 +1,1 @@
-"""The way out: one hub, and a sink for each destination."""
+"""Publishing: one hub that distributes messages, and a sink for each destination."""

@@ -1,11 +1,11 @@
 """The transcripts as files: `YYYY-MM-DD.jsonl`, one `transcript/final` payload a line.
 
-The line is synced before the utterance counts as delivered; its spool file is deleted only then. Whoever starts after
-a crash asks `ids` what got that far.
+The line is synced before the utterance counts as delivered, and its spool file is deleted only then. After a crash,
+`ids` returns which utterances got that far.
 
-Each id and part stands there once. A line that could not be synced is taken back; as nobody knows then what of the
-file is on the disk, the next line goes with the others into a new file, which takes its place when it is whole. A sync
-that failed is never tried again on the same file: the kernel may have dropped what it did not write.
+Each id and part is in the files once. A line that could not be synced is cut off again. It is then unknown what of the
+file is on the disk, so the next line is written with all others to a new file, which replaces the old one when it is
+whole. A sync that failed is never repeated on the same file: the kernel may have dropped what it did not write.
 """
 
 import asyncio
@@ -36,9 +36,9 @@ NAME = re.compile(r"\d{4}-\d\d-\d\d\.jsonl")
 NEW = ".new"
 PROBE = "probe.new"
 PROBE_BYTES = 4096
-"""More than most lines."""
+"""The size of the file that `probe` writes: more than most lines."""
 TAIL_BYTES = 1 << 16
-"""So much of the end of a file tells which ids were the last: twenty minutes of speech without a pause."""
+"""How much of the end of a file is searched for an id: twenty minutes of speech without a pause."""
 
 APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 REPLACE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -48,17 +48,17 @@ Done = TypeVar("Done")
 
 
 class TextLog(Protocol):
-    """What makes texts durable, and knows which are: `Transcripts`."""
+    """The durable record of texts: `Transcripts`."""
 
     async def append(self, final: Final, unix_s: float) -> None:
-        """Return once the text is durable. Raises SpoolError: it may be appended again."""
+        """Return once the text is durable. Raises SpoolError if it is not: it may be appended again."""
 
     def ids(self) -> set[tuple[str, int]]:
         """Return id and part of every text that is durable. Called on a thread."""
 
 
 class Follower(Protocol):
-    """Reads what is appended."""
+    """A reader of what is appended."""
 
     def appended(self) -> None:
         """Called on the loop after each line."""
@@ -68,15 +68,17 @@ class Follower(Protocol):
 
 
 class _Id(msgspec.Struct):
+    """What identifies a line."""
+
     id: str
     part: int
 
 
 class Transcripts:
-    """`append`, `probe`, `between_lines` and `follow` are called on the loop, the rest on any thread.
+    """The day files. `append`, `probe`, `between_lines` and `follow` are called on the loop, the rest on any thread.
 
     Attributes:
-        rewritten: how many files were replaced by a new one; offsets in them no longer hold.
+        rewritten: how often a file was replaced by a new one; offsets in it no longer hold then.
     """
 
     def __init__(self, directory: Path, keep_days: int) -> None:
@@ -84,16 +86,18 @@ class Transcripts:
         self._keep_days = keep_days
         self._thread = ThreadPoolExecutor(1, "transcripts")
         self._doubtful: set[str] = set()
-        """Names of files of which it is not known what is on the disk."""
+        """The names of the files of which it is unknown what is on the disk."""
         self._noted: dict[str, float] = {}
+        """The state of `overdue` between two calls."""
         self._written: dict[str, float] = {}
-        """Monotonic seconds of the last line that this process wrote, by file."""
+        """The monotonic seconds of the last line that this process wrote, by file."""
         self._settled: set[str] = set()
+        """The names of the files whose lines from before the start are synced."""
         self._followers: list[Follower] = []
         self.rewritten = 0
 
     def open(self) -> None:
-        """Raises CannotCreateError if the directory cannot be made."""
+        """Make the directory if it is missing. Raises CannotCreateError if that fails."""
         try:
             make_folder(self.directory)
         except OSError as error:
@@ -103,14 +107,19 @@ class Transcripts:
             ) from error
 
     def close(self) -> None:
-        """After what is being written is written."""
+        """Finish what is being written, and end the thread. Blocks until then."""
         self._thread.shutdown()
 
     async def append(self, final: Final, unix_s: float) -> None:
-        """Write the line and sync it; nothing is written if it stands there already. `unix_s`: now, names the file.
+        """Write the line of a text and sync it, unless it is there already.
+
+        Cancelling ends the wait; the line may still be written.
+
+        Args:
+            unix_s: the wall clock, in seconds; it determines the file.
 
         Raises:
-            SpoolError: the disk does not take it. The line does not count, and may be appended again.
+            SpoolError: the disk refused it. The line does not count, and the text may be appended again.
         """
         day = datetime.datetime.fromtimestamp(unix_s, datetime.UTC).date()
         line = escaped(msgspec.json.encode(final)) + b"\n"
@@ -123,18 +132,18 @@ class Transcripts:
             follower.appended()
 
     def follow(self, follower: Follower) -> None:
-        """Call it for each line from now on."""
+        """Call a follower for each line from now on."""
         self._followers.append(follower)
 
     async def between_lines(self, job: Callable[[], Done]) -> Done:
-        """Run a short job on the thread that writes, which sees no half-written line.
+        """Run a short job on the thread that writes, where it never sees a half-written line, and return its result.
 
-        Once called it is carried out, even if the caller is cancelled.
+        Once it is called, the job runs, even if the caller is cancelled.
         """
         return await asyncio.shield(asyncio.wrap_future(self._thread.submit(job)))
 
     def names(self) -> list[str]:
-        """The files, oldest first. Raises OSError if that is not known."""
+        """Return the names of the files, oldest first. Raises OSError if the directory cannot be read."""
         return sorted(
             path.name
             for path in self.directory.iterdir()
@@ -142,7 +151,10 @@ class Transcripts:
         )
 
     def settle(self, name: str) -> None:
-        """Make durable what a file holds, for a job that reads it `between_lines`. Raises OSError."""
+        """Sync the lines of a file, for a job that reads it `between_lines`. Raises OSError.
+
+        A process that was killed may have left lines that are not on the disk yet.
+        """
         if name in self._doubtful:
             self._replace(name)
         elif name not in self._settled:
@@ -155,7 +167,7 @@ class Transcripts:
         self._settled.add(name)
 
     async def probe(self) -> None:
-        """Whether a transcript could be written now: a small file is, is synced and deleted.
+        """Check that a transcript could be written now, by writing, syncing and deleting a small file.
 
         Raises:
             SpoolError: it could not.
@@ -180,12 +192,14 @@ class Transcripts:
         )
 
     def ids(self) -> set[tuple[str, int]]:
-        """Id and part of every transcript that is durable. Reads all files: any thread but the loop's."""
+        """Return id and part of every text that is durable. Reads all files, so it must not be called on the loop."""
         found: set[tuple[str, int]] = set()
         for path in self._files():
             try:
                 with opened(path) as handle:
-                    os.fsync(handle)  # a killed process may have written what is not on the disk yet
+                    # Synced before it counts: a process that was killed may have left lines that are not on the disk.
+                    # The caller deletes the audio of what is returned here, and a power cut would then lose both.
+                    os.fsync(handle)
                     with open(handle, "rb", closefd=False) as lines:
                         found.update(_ids(lines.read()))
             except OSError as error:
@@ -194,7 +208,7 @@ class Transcripts:
         return found
 
     def last_id(self) -> str | None:
-        """The greatest id among the last lines of all files: new ones must follow it, whatever the clock says."""
+        """Return the greatest id in the last lines of all files, or None: new ids must follow it despite the clock."""
         found: set[str] = set()
         for path in self._files():
             with contextlib.suppress(OSError), opened(path) as handle:
@@ -203,16 +217,22 @@ class Transcripts:
         return max(found, default=None)
 
     def expire(self, unix_s: float, monotonic_s: float) -> None:
-        """Delete files of days that are `keep_days` past, see `retention.py`. For once an hour."""
+        """Delete the files of days that ended more than `keep_days` ago. Meant to be called once an hour.
+
+        Args:
+            unix_s: the wall clock, in seconds.
+            monotonic_s: a clock that does not leap, in seconds; see `core/retention.py` for why both are needed.
+        """
         born = {path.name: _end_of_day(path.name) for path in self._files()}
         keep_s = self._keep_days * DAY_S
         due, self._noted = overdue(born, self._noted, keep_s=keep_s, unix_s=unix_s, monotonic_s=monotonic_s)
         for name in due:
             if monotonic_s - self._written.get(name, float("-inf")) < keep_s:
-                continue  # dated by a clock that was behind: the texts in it are of today
+                continue  # its date comes from a clock that was wrong: it has texts of the last days
             self._thread.submit(self._delete, name).result()
 
     def _delete(self, name: str) -> None:
+        """Delete a file, after all followers had the chance to count what they miss."""
         for follower in self._followers:
             follower.expiring(name)
         with contextlib.suppress(OSError):
@@ -220,15 +240,17 @@ class Transcripts:
             log.info("deleted %s: older than %d days", name, self._keep_days)
 
     def _files(self) -> list[Path]:
+        """Return the paths of the files, oldest first; none if the directory cannot be read."""
         try:
             return [self.directory / name for name in self.names()]
         except OSError:
             return []
 
     def _append(self, name: str, line: bytes, one: tuple[str, int]) -> None:
+        """Append a line to a file unless `one`, its id and part, is there already. Raises OSError."""
         try:
             handle = self._open(name)
-        except FileNotFoundError:  # somebody tidied up
+        except FileNotFoundError:  # somebody deleted the directory
             make_folder(self.directory)
             handle = self._open(name)
         try:
@@ -243,14 +265,17 @@ class Transcripts:
             os.close(handle)
 
     def _add(self, handle: int, name: str, line: bytes) -> None:
+        """Write a line at the end of a file and sync it, or cut it off again. Raises OSError."""
         size = os.fstat(handle).st_size
         if size and os.pread(handle, 1, size - 1) != b"\n":
-            line = b"\n" + line  # a power cut tore the last line: it must not swallow this one
+            line = b"\n" + line  # a power cut tore the last line off: this one must not become a part of it
         in_doubt = True
         try:
             if size == 0:  # new, or left empty by a disk that was full
-                self._sync_directory()  # first: a line that is there counts as written
-            in_doubt = False
+                # The name before the line: `_stands` finds a line that a failed attempt left and syncs the file only.
+                # If its name were not durable yet, the text would count as written and a power cut could lose it.
+                self._sync_directory()
+            in_doubt = False  # a write that fails has written nothing, or what is cut off below
             if os.write(handle, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             in_doubt = True
@@ -265,12 +290,14 @@ class Transcripts:
             raise
 
     def _open(self, name: str) -> int:
+        """Open a file for reading and appending, and make it if it is missing. Raises OSError."""
         return os.open(self.directory / name, APPEND, 0o600)
 
     def _stands(self, one: tuple[str, int], today: str) -> bool:
-        """Whether there is a line of it already that is durable.
+        """Whether a line with this id and part is durable already. Raises OSError if today's file cannot be read.
 
-        Found among the last lines of today's file and of the one before. In a file that is in doubt no line counts.
+        It is searched for in the last lines of today's file, of the one before, and of each file in doubt, which is
+        rewritten first: what is read from it may be in the memory of the kernel only.
         """
         last = sorted(path.name for path in self._files() if path.name != today)[-1:]
         for name in {today, *last, *self._doubtful}:
@@ -289,16 +316,16 @@ class Transcripts:
             except OSError as error:
                 if name == today:
                     raise
-                log.debug("%s cannot be read (%s)", name, error.strerror)  # it must not keep today's texts back
+                log.debug("%s cannot be read (%s)", name, error.strerror)  # it must not block today's texts
         return False
 
     def _replace(self, name: str, line: bytes = b"") -> None:
-        """Put a new file in the place of one in doubt: its lines, each once, and `line`."""
+        """Replace a file in doubt by a new one with its lines, each once, and `line`. Raises OSError."""
         path, new = self.directory / name, self.directory / (name + NEW)
         with opened(path) as handle, open(handle, "rb", closefd=False) as file:
             old = file.read()
         *pieces, last = old.split(b"\n")
-        if _ids(last):  # all of it but its end
+        if _ids(last):  # a line that lacks only its newline
             pieces.append(last)
         whole = b"".join(piece + b"\n" for piece in dict.fromkeys(pieces) if piece)
         with contextlib.suppress(FileNotFoundError):
@@ -306,13 +333,14 @@ class Transcripts:
         with open(os.open(new, REPLACE, 0o600), "wb") as written:
             written.write(whole + line)
             written.flush()
-            os.fsync(written.fileno())
+            os.fsync(written.fileno())  # before the rename: a power cut must not leave an empty file under the old name
         new.rename(path)
         self.rewritten += 1
         self._sync_directory()
-        self._doubtful.discard(name)
+        self._doubtful.discard(name)  # only now: until the name is synced, the old file could come back
 
     def _sync_directory(self) -> None:
+        """Make the names in the directory durable. Raises OSError."""
         handle = os.open(self.directory, FOLDER)
         try:
             os.fsync(handle)
@@ -322,7 +350,7 @@ class Transcripts:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """A handle for reading."""
+    """Open a file for reading, for the length of a block. Raises OSError."""
     handle = os.open(path, READ)
     try:
         yield handle
@@ -331,7 +359,7 @@ def opened(path: Path) -> Iterator[int]:
 
 
 def _ids(lines: bytes) -> set[tuple[str, int]]:
-    """Of the lines that are whole."""
+    """Return id and part of each line that is whole."""
     found = set()
     for line in lines.splitlines():
         with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
@@ -344,7 +372,7 @@ _decoder = msgspec.json.Decoder(_Id)
 
 
 def _end_of_day(name: str) -> float:
-    """Unix seconds. 0 for what is no date: its age is unknown."""
+    """Return the Unix seconds at which the day of a file ends, or 0 if its name is no date."""
     try:
         day = datetime.datetime.strptime(name, "%Y-%m-%d.jsonl").replace(tzinfo=datetime.UTC)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The payloads of the topics (the table of topics in docs/api.md), and those of the local socket.
+"""The payloads of the topics (see the table of topics in docs/api.md) and of the local socket.
 
 Times are RFC 3339 in UTC; durations are seconds.
 """
@@ -12,24 +12,30 @@ from flowpi.core.ulid import END_OF_TIME_MS, ulid_unix_ms
 
 
 def rfc3339(unix_s: float) -> str:
-    """To the millisecond, in UTC."""
+    """Return a time in UTC, to the millisecond."""
     moment = datetime.datetime.fromtimestamp(unix_s, datetime.UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def moment(ulid: str) -> str:
-    """When an utterance was begun, by the clock of then."""
+    """Return when an utterance was begun, by the clock at that time."""
     return rfc3339(min(ulid_unix_ms(ulid), END_OF_TIME_MS - 1) / 1000)
 
 
 class FaultPayload(Struct):
+    """A fault that stands, and since when."""
+
     code: str
     message: str
     since: str
 
 
 class StatePayload(Struct):
-    """`utterance`: the one that is recorded, or whose text is awaited. `spooled`: how many wait for a backend."""
+    """The state of the appliance.
+
+    `utterance`: the id of the one that is being recorded, or whose text is awaited.
+    `spooled`: how many utterances wait for a backend.
+    """
 
     state: str
     since: str
@@ -40,7 +46,7 @@ class StatePayload(Struct):
 
 
 class Partial(Struct):
-    """`text`: the whole text so far."""
+    """The preliminary text of an utterance. `text`: the whole text so far."""
 
     id: str
     part: int
@@ -50,13 +56,15 @@ class Partial(Struct):
 
 
 class Final(Struct, omit_defaults=True):
-    """`final_after_s`: from the end of the audio to the text; None if the audio is of an earlier life of the daemon.
+    """The text of an utterance.
 
-    `late`: it came after the person was told that it is kept for later.
+    `final_after_s`: seconds from the end of the audio to the text; None if an earlier run of the daemon recorded it.
+    `late`: the user was told before that the text comes later.
 
-    Only there if they say something: `confirmed` false, the backend closed without saying that this is all; `partial`
-    true, the sound has an end or a piece missing, for want of power, microphone or disk; `lost_ms`, how much of the
-    sound is silence in the place of what the machine was too busy to take.
+    These are left out unless they differ from the default:
+    `confirmed`: false if the backend closed the connection without confirming that this is the whole text.
+    `partial`: true if the end or a piece of the sound is missing, because the power, the microphone or the disk failed.
+    `lost_ms`: how much of the sound is silence in place of what the machine was too busy to record.
     """
 
     id: str
@@ -74,7 +82,10 @@ class Final(Struct, omit_defaults=True):
 
 
 class Failed(Struct):
-    """`retry`: the audio is kept, and its text comes later; else its owner has to look (`flowpi spool list`)."""
+    """An utterance without a text.
+
+    `retry`: the audio is kept and its text comes later; if false, the user has to look at it (`flowpi spool list`).
+    """
 
     id: str
     part: int
@@ -83,11 +94,13 @@ class Failed(Struct):
 
 
 class ButtonPayload(Struct):
+    """A gesture of the button."""
+
     kind: str
 
 
 class BacklogPayload(Struct):
-    """What waits for its text. `oldest_at`: when the oldest was said; None if there is none."""
+    """The utterances that wait for their text. `oldest_at`: when the oldest was begun; None if there is none."""
 
     count: int
     oldest_at: str | None
@@ -97,11 +110,14 @@ class BacklogPayload(Struct):
 class Spooled(Struct):
     """One part of an utterance that has no text yet, as `flowpi spool list` shows it.
 
-    `name`: what to call it by; `id` is None, and `said_at` too, of what is none by the name of its file. `state`:
-    `speaking`; `sending`; `waiting` for its turn; `parked`, no backend takes it, and only `flowpi spool retry` tries
-    again; `deleting`, it is over, but the disk does not delete it; `quarantined`, its file cannot be read; `newer`, a
-    later flowpi wrote it. `reason`: why there is no text.
-    `said_at`: by the clock of then. `duration_s`: by the size of its file.
+    `name`: the name to use in commands.
+    `id`: None, as is `said_at`, if the name of its file is not that of an utterance.
+    `state`: `speaking`; `sending`; `waiting` for its turn; `parked`, no backend accepts it, and only `flowpi spool
+        retry` tries again; `deleting`, it is done with, but the disk does not delete it; `quarantined`, its file cannot
+        be read; `newer`, a later flowpi wrote it.
+    `reason`: why there is no text.
+    `said_at`: when it was begun, by the clock at that time.
+    `duration_s`: an estimate from the size of its file.
     """
 
     name: str
@@ -115,8 +131,10 @@ class Spooled(Struct):
 
 
 class Stats(Struct):
-    """Counters since the start, but `quarantined`: how many files lie there now. And timings of the last dictation in
-    ms; None where there is none yet."""
+    """The counters since the start of the daemon, and the timings of the last dictation in ms, None before the first.
+
+    `quarantined` is no counter but the number of files that are in quarantine now.
+    """
 
     started_at: str
     dictations: int = 0
@@ -135,9 +153,11 @@ class Stats(Struct):
 
 
 class Request(Struct, forbid_unknown_fields=True):
-    """One line from a client of the local socket: `subscribe`, or `command` with what belongs to it.
+    """One line from a client of the local socket: either `subscribe`, or `command` with its arguments.
 
-    `utterances`: ULIDs, for all parts, or with `.2` at the end for the second one. `after`: list what comes behind it.
+    `utterances`: ULIDs, which mean all parts, or with `.2` at the end for the second part.
+    `after`: list only what comes after this name.
+    `request`: anything; it is copied to the response.
     """
 
     subscribe: list[str] | UnsetType = UNSET
@@ -150,5 +170,7 @@ class Request(Struct, forbid_unknown_fields=True):
 
 
 class Problem(Struct):
+    """Why a request failed, or why a client is disconnected."""
+
     code: str
     message: str

@@ -1,7 +1,7 @@
-"""The sinks of the table, at work: each is opened, fed, opened again after a failure, and closed, in a task of its own.
+"""Runs the sinks of the table: each is opened, fed, opened again after a failure, and closed, in a task of its own.
 
-While a sink accepts nothing the fault `sink.NAME` stands, and the waits between two tries grow. Live messages go past
-it meanwhile; a durable sink gets each final text later, from the transcripts (`cursor.py`).
+While a sink accepts nothing, the fault `sink.NAME` stands, and the waits between two attempts grow. It misses the live
+messages of that time; a durable sink receives each final text later, from the transcripts (`cursor.py`).
 """
 
 import asyncio
@@ -16,23 +16,23 @@ from flowpi.host.logfields import fields
 from flowpi.publish.cursor import Cursor
 from flowpi.publish.files import Transcripts
 from flowpi.publish.hub import Hub, Message
-from flowpi.publish.sinks import SINKS, Kind, Sink
+from flowpi.publish.sinks import SINKS, Sink, SinkKind
 
 log = logging.getLogger(__name__)
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 300.0
-"""Between two tries; each wait is twice the one before."""
+"""The longest wait between two attempts; each wait is twice as long as the one before."""
 
 PATIENCE_S = 30.0
-"""The longest time for opening a sink, and for a text."""
+"""The longest time that opening a sink, or writing a text to it, may need."""
 
 CLOSE_S = 1.0
-"""The longest time for closing a sink, and at the stop for the text that it is just being given."""
+"""The longest time that closing a sink may need, and at the stop the text that is being written to it."""
 
 
 class Publisher:
-    """Runs the sinks that are configured. `open` once, `apply` at a reload, `close` at the stop."""
+    """Runs the sinks that are configured. Call `open` once, `apply` at a reload, `close` at the stop."""
 
     def __init__(
         self,
@@ -43,13 +43,14 @@ class Publisher:
         *,
         fault: Callable[[str, str], object],
         clear: Callable[[str], object],
-        kinds: Mapping[str, Kind] = SINKS,
+        kinds: Mapping[str, SinkKind] = SINKS,
     ) -> None:
         """
         Args:
-            positions: the folder of the position files; made for the first durable sink.
-            fault: called with code and message of a fault.
-            clear: called with its code when it is over; harmless if there is none.
+            positions: the directory of the position files; made for the first durable sink.
+            fault: called with the code and message of a fault.
+            clear: called with the code of a fault when it is over, and also if there was none.
+            kinds: the table of sinks.
         """
         self._config = config
         self._hub = hub
@@ -61,7 +62,7 @@ class Publisher:
         self._running: dict[str, tuple[asyncio.Task[None], _Feeder]] = {}
 
     async def open(self) -> None:
-        """Make the sinks that are configured, and begin to open them."""
+        """Make the sinks that are configured, and begin to open them. Does not wait until they are open."""
         for name in self._kinds:
             await self._start(name)
 
@@ -75,7 +76,7 @@ class Publisher:
             await self._start(name)
 
     async def close(self) -> None:
-        """Close all sinks at once, within `2 * CLOSE_S`; one that hangs is left behind."""
+        """Close all sinks at the same time, within `2 * CLOSE_S`. One that hangs is left behind."""
         await self._stop(list(self._running))
 
     async def _start(self, name: str) -> None:
@@ -85,7 +86,7 @@ class Publisher:
             return
         try:
             sink = await asyncio.to_thread(kind.make, settings)
-        except Exception as error:  # a library that is missing or broken must not cost the others
+        except Exception as error:  # a library that is missing or broken must not stop the other sinks
             log.exception("the sink %s cannot be made", name, extra=fields(fault=SINK_FAMILY + name))
             self._fault(SINK_FAMILY + name, str(error))
             return
@@ -97,7 +98,9 @@ class Publisher:
         stopped = [self._running.pop(name) for name in names if name in self._running]
         for task, feeder in stopped:
             feeder.closing = True
-            if not feeder.writing:  # else the text that is being written must not be written twice
+            # A text that is being written gets CLOSE_S for itself and its position: cancelled between the two, the sink
+            # would receive it again at the next start.
+            if not feeder.writing:
                 task.cancel()
         hanging = {task for task, _ in stopped}
         for _ in range(2):
@@ -123,7 +126,7 @@ class _Feeder:
     ) -> None:
         self.closing = False
         self.writing = False
-        """A text is being written, or its position."""
+        """Whether a text is being written, or its position."""
         self._code = SINK_FAMILY + name
         self._sink = sink
         self._cursor = cursor
@@ -133,11 +136,12 @@ class _Feeder:
         self._lost: asyncio.Future[None]
         self._wait_s = FIRST_WAIT_S
         self._refused = False
-        """It was given a text and has not accepted it: only that proves that it works again."""
+        """Whether the sink has not accepted the last text: then only accepting it proves that the sink works again."""
         self._taken = False
-        """It has the text that comes next, but that is not on the disk yet."""
+        """Whether the sink has the next text already, and only its position is not on the disk yet."""
 
     async def run(self) -> None:
+        """Serve the sink, with growing waits after its failures, until the stop."""
         while not self.closing:
             try:
                 await self._serve()
@@ -145,14 +149,14 @@ class _Feeder:
                 self._failed(str(error))
             except TimeoutError:
                 self._failed(f"no answer within {PATIENCE_S:.0f} s")
-            except Exception as error:  # a mistake in one sink hurts no other
+            except Exception as error:  # a bug in one sink must not harm the others
                 log.exception("%s", self._code)
                 self._failed(f"{type(error).__name__}: see the journal")
             await asyncio.sleep(0 if self.closing else self._wait_s)
             self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
 
     async def _serve(self) -> None:
-        """Open the sink and feed it until it fails. Raises what it failed of."""
+        """Open the sink and feed it until it fails, then close it. Raises the error by which it failed."""
         self._lost = asyncio.get_running_loop().create_future()
         feeding: asyncio.Future[None] = self._lost
         try:
@@ -174,12 +178,14 @@ class _Feeder:
             await self._end(feeding)
 
     async def _feed(self, cursor: Cursor) -> None:
-        """Give it each text once, in order, until the stop."""
+        """Write each text to the sink once, in order, until the stop."""
         while not self.closing:
             final = await cursor.next()
             self.writing = True
             self._refused = True
             try:
+                # The sink first, then the position: a kill between the two repeats one text, the other order loses it.
+                # If only the position failed, the text is not written a second time.
                 if not self._taken:
                     async with asyncio.timeout(PATIENCE_S):
                         await self._sink.write(final)
@@ -192,6 +198,7 @@ class _Feeder:
             self._works()
 
     def _receive(self, message: Message, retained: bool) -> None:
+        """Show a message live; an error of the sink ends `_serve` and not the publisher of the message."""
         if self._lost.done():
             return
         try:
@@ -200,9 +207,10 @@ class _Feeder:
             self._lost.set_exception(error)
 
     async def _end(self, feeding: asyncio.Future[None]) -> None:
+        """Stop feeding the sink and close it."""
         self._lost.cancel()
         feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)  # they were raised already
+        await asyncio.gather(feeding, return_exceptions=True)  # its error was raised already
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self._sink.close()
@@ -210,9 +218,11 @@ class _Feeder:
             log.warning("%s: not closed: %r", self._code, error)
 
     def _works(self) -> None:
+        """The sink works: clear its fault, and let the waits start anew."""
         self._wait_s = FIRST_WAIT_S
         self._clear(self._code)
 
     def _failed(self, message: str) -> None:
+        """Log a failure of the sink and raise its fault."""
         log.warning("%s: %s", self._code, message, extra=fields(fault=self._code))
         self._fault(self._code, message)

@@ -1,9 +1,9 @@
-"""What a sink is: a place where texts and messages go. One file a kind in this folder, one row in `SINKS`.
+"""The contract of a sink, a destination of texts and messages. Each kind is one file here and one row in `SINKS`.
 
-`publisher.py` opens, feeds and closes them. Two places are no rows of the table:
+`publisher.py` opens, feeds and closes the sinks. Two destinations are no rows of the table:
 
-- The transcripts (`files.py`) are the log that durable sinks read: a text is safe when it stands there.
-- The local socket (`socket.py`) carries commands too, is opened before the daemon is ready, and ends it if that fails.
+- The transcripts (`files.py`) are the log that durable sinks read: a text is safe once it is there.
+- The local socket (`socket.py`) also carries commands, and the daemon does not start without it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +15,14 @@ from flowpi.publish.messages import Final
 
 
 class Sink(Protocol):
-    """Called on the loop. A SinkError of any method but `close` leads to `close`, a wait, and `open` again.
+    """A destination. All methods are called on the loop.
+
+    A SinkError of any method but `close` leads to `close`, a wait, and `open` again.
 
     Attributes:
-        filters: topics that it shows live while it is open; empty: none.
-        durable: whether `write` gets each final text, from the sink's own position on, those from before a restart too.
+        filters: the topics that it shows live while it is open; empty for none.
+        durable: whether `write` is called with each final text from the sink's own position on, also those from before
+            a restart.
     """
 
     @property
@@ -29,23 +32,23 @@ class Sink(Protocol):
     def durable(self) -> bool: ...
 
     async def open(self) -> None:
-        """Raises SinkError: not now. Cancelled if it takes longer than `publisher.PATIENCE_S`."""
+        """Connect. Raises SinkError if that is not possible now. Cancelled after `publisher.PATIENCE_S`."""
 
     def receive(self, message: Message, retained: bool) -> None:
         """Show a message live. It must not wait. Raises SinkError if the connection is lost."""
 
     async def write(self, final: Final) -> None:
-        """Return once the text is safe there. Raises SinkError; called again later with the same text.
+        """Return once the text is safe at the destination.
 
-        Cancelled if it takes longer than `publisher.PATIENCE_S`, and called again. A text whose write succeeded comes
-        again only if the process is killed before the position is on the disk.
+        Cancelled after `publisher.PATIENCE_S`. After that or a SinkError it is called again later with the same text.
+        A text whose write succeeded is repeated only if the process is killed before the position is on the disk.
         """
 
     async def close(self) -> None:
-        """Called after `open`, even if that failed. Cancelled if it takes longer than `publisher.CLOSE_S`."""
+        """Disconnect. Called after `open`, even if that failed. Cancelled after `publisher.CLOSE_S`."""
 
 
-class Kind(NamedTuple):
+class SinkKind(NamedTuple):
     """A row of the table.
 
     Attributes:
@@ -58,5 +61,5 @@ class Kind(NamedTuple):
     make: Callable[[Any], Sink]
 
 
-SINKS: Mapping[str, Kind] = {}
-"""By name, which is also that of the fault (`sink.NAME`) and of the position file (`sinks/NAME.position`)."""
+SINKS: Mapping[str, SinkKind] = {}
+"""The table of sinks. A name here is also that of the fault (`sink.NAME`) and position file (`sinks/NAME.position`)."""

@@ -37,21 +37,28 @@ MAX_CLIENTS = 1024
 CLIENTS_A_TURN = 4
 
 MAX_FILTERS = 64
-"""Of one client: each costs a comparison a topic, and memory for as long as it listens."""
+"""The most filters of one client: each costs a comparison per topic, and memory while the client is connected."""
 
 MAX_REQUESTS = 32
-"""Commands of one client that are not answered yet; more is a mistake or an attack."""
+"""The most commands of one client that are not answered yet; more is a bug or an attack."""
 
 DROP_S = 5.0
-"""How long a dropped client has to read the reason."""
+"""The time that a dropped client has to read the reason."""
 
 Command = Callable[[Request], Awaitable[dict[str, Any] | Problem]]
-"""Carries out a command: the members of the response, or what is wrong with it."""
+"""A function that executes a command, and returns the members of the response or the reason of a failure."""
 
 
 class LocalSocket:
+    """The listening socket and its clients."""
+
     def __init__(self, hub: Hub, command: Command, *, path: Path, group: str | None, device_id: str) -> None:
-        """`group`: whose members may connect besides the daemon's user and root; None or unknown: nobody else."""
+        """
+        Args:
+            command: called for each command of a client.
+            group: the group whose members may connect, besides the daemon's user and root. If it is None or does not
+                exist, nobody else may.
+        """
         self.path = path
         self._hub = hub
         self._command = command
@@ -61,10 +68,10 @@ class LocalSocket:
         self._clients: set[_Client] = set()
 
     async def open(self) -> None:
-        """Listen.
+        """Make the socket and accept clients.
 
         Raises:
-            AlreadyRunning: somebody answers there.
+            AlreadyRunning: another process answers on it.
             CannotCreateError: the socket cannot be made.
         """
         try:
@@ -80,13 +87,15 @@ class LocalSocket:
             raise CannotCreateError(
                 f"the socket {str(self.path)!r} cannot be made ({error.strerror or error})", "set publish.socket.path"
             ) from error
-        # asyncio takes as many in one turn of the loop as may wait: a crowd at the door must not stop the microphone.
+        # asyncio accepts up to `backlog` clients in one turn of the loop: a crowd must not delay the microphone. The
+        # kernel may queue more, so `listen` is called again with its own number.
         self._server = await asyncio.get_running_loop().create_unix_server(
             lambda: _Client(self), sock=listener, backlog=CLIENTS_A_TURN
         )
         listener.listen(BACKLOG)
 
     async def close(self) -> None:
+        """Send all clients the reason, stop accepting, and remove the socket. Does not wait for the clients."""
         if self._server is None:
             return
         self._server.close()
@@ -96,7 +105,7 @@ class LocalSocket:
             self.path.unlink()
 
     def _may_connect(self, peer: socket.socket) -> bool:
-        """By the kernel's word on who connected, not by the file mode alone."""
+        """Whether the user who connected may, as the kernel reports it: the file mode alone is not enough."""
         _, uid, gid = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         if uid in (0, os.geteuid()) or gid == self._group:
             return True
@@ -109,6 +118,8 @@ class LocalSocket:
 
 
 class _Client(asyncio.Protocol):
+    """One connection."""
+
     def __init__(self, server: LocalSocket) -> None:
         self._server = server
         self._transport: asyncio.Transport | None = None
@@ -148,7 +159,7 @@ class _Client(asyncio.Protocol):
             self.drop("line_too_long", f"a line is at most {MAX_LINE_BYTES} bytes")
 
     def eof_received(self) -> bool:
-        """A client that has said everything may still read: what it asked for, or subscribed to."""
+        """Leave the connection open if the client may still read responses, or messages it is subscribed to."""
         self._said_all = True
         if self._buffer.strip() and self._transport is not None:  # the last line needs no newline
             self._receive(bytes(self._buffer))
@@ -158,7 +169,7 @@ class _Client(asyncio.Protocol):
         return True
 
     def _watch_for_its_end(self, transport: asyncio.Transport) -> None:
-        """After the end of what it says nothing is read any more, so nothing would tell that the client is gone."""
+        """Notice when the client is gone. After its end of file nothing is read from it, which would show that."""
         self._gone = select.epoll()
         self._gone.register(transport.get_extra_info("socket"), 0)  # no event but a hang-up
         asyncio.get_running_loop().add_reader(self._gone, transport.abort)
@@ -173,8 +184,10 @@ class _Client(asyncio.Protocol):
             task.cancel()
 
     def drop(self, code: str, message: str) -> None:
-        """Say why, and end. What the client still sends is let pass, so that it gets to read the reason; one that
-        does not is cut off after `DROP_S`."""
+        """Send the reason and disconnect.
+
+        What the client still sends is ignored, so that it can read the reason. After `DROP_S` the connection is cut.
+        """
         transport, self._transport = self._transport, None
         self._leave()
         if transport is None:
@@ -184,12 +197,14 @@ class _Client(asyncio.Protocol):
         asyncio.get_running_loop().call_later(DROP_S, transport.abort)
 
     def _leave(self) -> None:
+        """End what the client has in the server and the hub. Harmless if it has ended."""
         self._server._clients.discard(self)
         if self._subscription is not None:
             self._subscription.close()
             self._subscription = None
 
     def _receive(self, line: bytes) -> None:
+        """Execute one line of the client."""
         try:
             request = msgspec.json.decode(line, type=Request)
         except (msgspec.MsgspecError, RecursionError, ValueError) as error:
@@ -205,6 +220,7 @@ class _Client(asyncio.Protocol):
             task.add_done_callback(self._answered)
 
     def _subscribe(self, filters: list[str]) -> None:
+        """Add filters to those of the client, or send it what is wrong with them."""
         for one in filters:
             if problem := filter_error(one):
                 self._send({"error": Problem("bad_filter", f"{one[:100]!r}: {problem}")})
@@ -215,7 +231,8 @@ class _Client(asyncio.Protocol):
             self._send({"error": Problem("bad_filter", f"a client has at most {MAX_FILTERS} filters")})
             return
         self._send({"subscribed": filters})
-        # The new one first: nobody must seem to have left who still listens.
+        # The new subscription first, then the end of the old one: in between, the hub must not see a topic without a
+        # subscriber, or it would stop making its messages.
         self._subscription = self._server._hub.subscribe(wanted, self._deliver)
         if earlier is not None:
             earlier.close()
@@ -223,6 +240,7 @@ class _Client(asyncio.Protocol):
             self._leave()
 
     async def _answer(self, request: Request) -> None:
+        """Execute a command and send its response."""
         answer = await self._server._command(request)
         if isinstance(answer, Problem):
             self._send({"response": request.request, "ok": False, "error": answer})
@@ -230,6 +248,7 @@ class _Client(asyncio.Protocol):
             self._send({"response": request.request, "ok": True, **answer})
 
     def _answered(self, task: asyncio.Task[None]) -> None:
+        """Report a command that failed by a bug, and close a connection on which nothing is left to do."""
         self._requests.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("a command failed", exc_info=error)
@@ -244,6 +263,7 @@ class _Client(asyncio.Protocol):
         self._write(escaped(msgspec.json.encode(message)) + b"\n")
 
     def _write(self, line: bytes) -> None:
+        """Queue a line for the client, or drop it if too many wait."""
         if self._transport is None:
             return
         if self._transport.get_write_buffer_size() + len(line) > MAX_QUEUE_BYTES:
@@ -254,6 +274,7 @@ class _Client(asyncio.Protocol):
 
 
 def _group_id(group: str | None) -> int | None:
+    """Return the number of a group, or None if there is no such group."""
     if group is None:
         return None
     try:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from flowpi import __version__
+from flowpi.cli import commands
 from flowpi.cli import main as cli
 from flowpi.config import loading
 from flowpi.config.schema import Config
@@ -93,28 +94,28 @@ def test_common_options_add_up_from_every_place() -> None:
 @pytest.mark.parametrize(
     ("argv", "command", "options"),
     [
-        (["run"], cli.run, {}),
-        (["serve"], cli.serve, {"listen": []}),
+        (["run"], commands.run, {}),
+        (["serve"], commands.serve, {"listen": []}),
         (
             ["serve", "--listen", "0.0.0.0:8123", "--listen", "unix:/x"],
-            cli.serve,
+            commands.serve,
             {"overrides": ['server.listen=["0.0.0.0:8123", "unix:/x"]']},
         ),
-        (["demo"], cli.demo, {"wav": None, "mic": False}),
-        (["demo", "a.wav"], cli.demo, {"wav": "a.wav"}),
-        (["demo", "--mic"], cli.demo, {"mic": True}),
-        (["record", "toggle"], cli.record, {"action": "toggle"}),
-        (["listen"], cli.listen, {"filters": [], "text": False}),
+        (["demo"], commands.demo, {"wav": None, "mic": False}),
+        (["demo", "a.wav"], commands.demo, {"wav": "a.wav"}),
+        (["demo", "--mic"], commands.demo, {"mic": True}),
+        (["record", "toggle"], commands.record, {"action": "toggle"}),
+        (["listen"], commands.listen, {"filters": [], "text": False}),
         (
             ["listen", "state", "transcript/#", "--text"],
-            cli.listen,
+            commands.listen,
             {"filters": ["state", "transcript/#"], "text": True},
         ),
-        (["status", "--json", "--follow"], cli.status, {"json": True, "follow": True}),
-        (["transcribe", "a.wav"], cli.transcribe, {"file": "a.wav", "overrides": []}),
-        (["transcribe", "a.wav", "--backend", "x"], cli.transcribe, {"overrides": ['dictation.backends=["x"]']}),
-        (["config", "check"], cli.config_check, {"reads_config": True}),
-        (["config", "schema"], cli.config_schema, {"reads_config": False}),
+        (["status", "--json", "--follow"], commands.status, {"json": True, "follow": True}),
+        (["transcribe", "a.wav"], commands.transcribe, {"file": "a.wav", "overrides": []}),
+        (["transcribe", "a.wav", "--backend", "x"], commands.transcribe, {"overrides": ['dictation.backends=["x"]']}),
+        (["config", "check"], commands.config_check, {"reads_config": True}),
+        (["config", "schema"], commands.config_schema, {"reads_config": False}),
     ],
 )
 def test_what_is_asked(argv: list[str], command: cli.Command, options: dict[str, object]) -> None:

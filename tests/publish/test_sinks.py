@@ -22,7 +22,7 @@ from flowpi.publish.files import Transcripts
 from flowpi.publish.hub import Hub, Message
 from flowpi.publish.messages import Final
 from flowpi.publish.publisher import Publisher
-from flowpi.publish.sinks import SINKS, Kind, Sink
+from flowpi.publish.sinks import SINKS, Sink, SinkKind
 from tests.publish.test_files import DAY_S, NOON, final
 from tests.waiting import until
 
@@ -103,7 +103,7 @@ class Harness:
             fault=self.faults.__setitem__,
             clear=lambda code: self.faults.pop(code, None),
             kinds={
-                name: Kind(lambda _, sink=sink: sink, lambda sink: sink)  # type: ignore[misc]
+                name: SinkKind(lambda _, sink=sink: sink, lambda sink: sink)  # type: ignore[misc]
                 for name, sink in sinks.items()
             },
         )
@@ -369,7 +369,7 @@ async def test_a_mistake_in_a_kind_costs_no_other(harness: Harness) -> None:
         raise ImportError("No module named 'aiomqtt'")
 
     sink = Recording(["state"], durable=False)
-    kinds = {"broken": Kind(lambda config: True, broken), "good": Kind(lambda config: sink, lambda sink: sink)}
+    kinds = {"broken": SinkKind(lambda config: True, broken), "good": SinkKind(lambda config: sink, lambda sink: sink)}
     running = Publisher(
         Config(),
         harness.hub,
@@ -396,8 +396,8 @@ async def test_a_reload_makes_a_sink_anew_whose_settings_changed(harness: Harnes
         fault=harness.faults.__setitem__,
         clear=lambda code: harness.faults.pop(code, None),
         kinds={
-            "changed": Kind(lambda config: config.device_id, sinks.__getitem__),
-            "same": Kind(lambda config: "same", lambda settings: same),
+            "changed": SinkKind(lambda config: config.device_id, sinks.__getitem__),
+            "same": SinkKind(lambda config: "same", lambda settings: same),
         },
     )
     await running.open()

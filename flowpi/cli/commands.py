@@ -1,0 +1,161 @@
+"""The commands as functions `command(arguments, config) -> exit code`, for the parser in `main.py`.
+
+Each imports what it needs when it is called: `status` does not pay for numpy, nor `run` for aiohttp.
+"""
+
+import argparse
+import json
+import os
+import sys
+from functools import partial
+
+from flowpi.config.schema import Config
+from flowpi.core.errors import UsageError
+
+
+def run(arguments: argparse.Namespace, config: Config) -> int:
+    import logging
+
+    from flowpi.appliance.daemon import run
+    from flowpi.config.loading import config_path, load, warnings
+    from flowpi.host.systemd import Notifier
+
+    for warning in warnings(config, config_path(arguments.config)):
+        logging.getLogger(__name__).warning(warning)
+    return run(config, Notifier(), lambda: load(arguments.config, arguments.overrides))
+
+
+def serve(arguments: argparse.Namespace, config: Config) -> int:
+    import logging
+
+    from flowpi.config.loading import config_path, warnings
+    from flowpi.host.systemd import Notifier
+    from flowpi.server.service import serve
+
+    for warning in warnings(config, config_path(arguments.config)):
+        logging.getLogger(__name__).warning(warning)
+    return serve(config.server, Notifier())
+
+
+def demo(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.cli.demo import demo
+
+    return demo(config, wav=arguments.wav, microphone=arguments.mic)
+
+
+def record(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.cli.record import record
+
+    return record(config, arguments.action)
+
+
+def listen(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.cli.listen import listen
+
+    return listen(config, filters=arguments.filters, text_only=arguments.text)
+
+
+def status(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.cli.status import status
+
+    return status(config, as_json=arguments.json, follow=arguments.follow)
+
+
+def transcribe(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.cli.transcribe import transcribe
+
+    return transcribe(config, arguments.file)
+
+
+def doctor(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.config.loading import config_path, load
+
+    if arguments.calibrate:
+        from flowpi.doctor.calibration import calibrate
+
+        return calibrate(load(arguments.config, arguments.overrides))
+    from flowpi.doctor.run import doctor
+
+    path = config_path(arguments.config)
+    read = partial(load, arguments.config, arguments.overrides)
+    return doctor(read, path=path, as_json=arguments.json, with_person=arguments.panel)
+
+
+def provision(arguments: argparse.Namespace, config: Config) -> int:
+    from pathlib import Path
+
+    from flowpi.host import boot_config_status
+    from flowpi.provision import apply
+
+    boots = [Path(arguments.boot)] if arguments.boot else [Path(boot) for boot in apply.BOOT]
+    elsewhere = arguments.boot or arguments.etc  # then it concerns another root, unless systemd started it
+    run = os.environ.get("RUNTIME_DIRECTORY") or (None if elsewhere else boot_config_status.RUN)
+    return apply.provision(boots, Path(arguments.etc or apply.ETC), Path(run) if run else None)
+
+
+def spool_list(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.cli.spool import spool_list
+
+    return spool_list(config, as_json=arguments.json)
+
+
+def spool_retry(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.cli.spool import spool_retry
+
+    return spool_retry(config, arguments.ids)
+
+
+def spool_export(arguments: argparse.Namespace, config: Config) -> int:
+    from pathlib import Path
+
+    from flowpi.cli.spool import spool_export
+
+    return spool_export(config, arguments.ids, Path(arguments.to))
+
+
+def spool_drop(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.cli.spool import spool_drop
+
+    return spool_drop(config, arguments.ids, everything=arguments.all)
+
+
+def light(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.cli.light import NAMES, draw, show
+
+    if arguments.pattern is None:
+        return draw()
+    if arguments.pattern not in NAMES:
+        raise UsageError(f"there is no pattern {arguments.pattern!r}", "`flowpi light` shows what there is")
+    return show(arguments.pattern, arguments.config, arguments.overrides)
+
+
+def setup(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.setup.command import setup
+
+    return setup(root=arguments.root, dry_run=arguments.dry_run, remove=arguments.remove, purge=arguments.purge)
+
+
+def config_check(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.backends.chain import make_backends
+    from flowpi.config.loading import config_path, warnings
+
+    make_backends(config)  # a configuration with which the daemon would not start must not pass here
+    path = config_path(arguments.config)
+    for warning in warnings(config, path):
+        print(f"flowpi: warning: {warning}", file=sys.stderr)
+    print(f"{path or 'built-in defaults'}: ok")
+    return 0
+
+
+def config_show(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.config.loading import masked, to_yaml
+
+    print(to_yaml(masked(config)), end="")
+    return 0
+
+
+def config_schema(arguments: argparse.Namespace, config: Config) -> int:
+    from flowpi.config.loading import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return 0
