@@ -1,7 +1,6 @@
 """Button, LED and tones of the daemon as a process: whatever is wrong with them, a dictation goes its way."""
 
 import asyncio
-import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,9 +20,9 @@ from flowpi.host import boot_config_status
 from flowpi.panel.button import ScriptedButton
 from flowpi.panel.led import RecordingLed
 from tests.audio.listening import wait_until
-from tests.rig.appliance import PATIENCE_S, Appliance, Process
+from tests.rig.appliance import Appliance, Process
 from tests.rig.microphone import Microphone
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until, wait_for
 
 Make = Callable[..., tuple[Appliance, Process]]
 
@@ -41,14 +40,6 @@ def make(tmp_path: Path, microphone: Microphone) -> Iterator[Make]:
     yield make
     for appliance in made:
         appliance.__exit__(None, None, None)
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Of a file nobody is told that it has changed."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        select.select([], [], [], 0.01)
 
 
 def dictate(appliance: Appliance, seconds: float = 0.5) -> dict[str, Any]:
@@ -171,7 +162,7 @@ async def test_a_reload_that_comes_too_soon_waits_until_the_panel_is_there(
 ) -> None:
     button, led = OneAtATime(), OneAtATime()
     other = load(None, settings(tmp_path, "led.brightness=0.5"))
-    monkeypatch.setattr(transport, "preload", lambda: led.was_opened.wait(5.0))
+    monkeypatch.setattr(transport, "preload", lambda: led.was_opened.wait(PATIENCE_S))
     daemon = Daemon(load(None, settings(tmp_path)), reload=lambda: other, button=button, led=led)
     daemon.reload()
     running = asyncio.create_task(daemon.run())

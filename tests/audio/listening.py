@@ -8,9 +8,7 @@ import time
 
 from flowpi.audio.source import Gap, Heard, Source
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
-
-PATIENCE_S = 10.0
-"""A device that has not given by then what a test waits for never will."""
+from tests.waiting import PATIENCE_S
 
 
 def wait_until(moment: float) -> None:

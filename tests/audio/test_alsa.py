@@ -18,6 +18,7 @@ from flowpi.dsp.format import RATE_HZ
 from flowpi.dsp.level import measure
 from tests.audio.listening import gaps, length, listen, missing, samples, sine, sound, wait_until
 from tests.rig.microphone import Microphone
+from tests.waiting import PATIENCE_S
 
 PERIOD = RATE_HZ // 50
 
@@ -410,7 +411,7 @@ def test_a_format_that_cannot_be_converted_is_refused(monkeypatch: pytest.Monkey
 def run(code: str) -> "subprocess.CompletedProcess[str]":
     """`code` in a Python of its own."""
     command = [sys.executable, "-W", "ignore", "-c", f"import sys\nfrom flowpi.audio.alsa import AlsaSource\n{code}"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def test_alsa_lib_writes_nothing_to_stderr() -> None:

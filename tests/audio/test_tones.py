@@ -23,7 +23,7 @@ from flowpi.dsp.format import BYTES_PER_S, RATE_HZ
 from tests import cue_sounds
 from tests.rig.microphone import Microphone
 from tests.sound import beginning
-from tests.waiting import ticks, until
+from tests.waiting import PATIENCE_S, ticks, until
 
 SLACK_S = 0.25
 """What a busy machine may take out more than it must."""
@@ -65,7 +65,7 @@ class Loudspeaker:
 
     def open(self, device: str) -> "Loudspeaker":
         self.asked += 1
-        self.slow.wait(10)
+        self.slow.wait(PATIENCE_S)
         if self.missing:
             raise OSError(self.missing, os.strerror(self.missing))
         self.said.append("open")
@@ -73,7 +73,7 @@ class Loudspeaker:
 
     def write(self, pcm: bytes) -> None:
         self.heard += pcm
-        self.stuck.wait(10)
+        self.stuck.wait(PATIENCE_S)
 
     def drain(self) -> None:
         self.said.append("drain")

@@ -24,6 +24,7 @@ from flowpi.core.errors import BackendError
 from flowpi.core.hints import Hints
 from tests.backends.fake_backend import Call, FakeBackend
 from tests.sound import beginning, noise, spoken
+from tests.waiting import PATIENCE_S
 
 OURS, THEIRS = "10.9.0.1", "10.9.0.2"
 OURS_6, NOBODYS_6 = "fd09::1", "fd09::9"
@@ -35,7 +36,7 @@ def alone(scenario: str) -> dict[str, Any]:
     """Run a scenario in a network of its own. Needs root, or a kernel that lets users make namespaces."""
     command = ["unshare", "--net", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
     command += [sys.executable, "-m", "tests.backends.network", scenario]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     outcome: dict[str, Any] = json.loads(done.stdout)
     return outcome

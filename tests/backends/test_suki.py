@@ -42,7 +42,7 @@ from tests.waiting import until
 
 SOUND = noise(2.345)
 TEXT = FinalText(echo(SOUND), "en-US")
-HASTY = Patience(connect_s=0.4, auth_s=0.2, send_s=0.2, final_s=0.2, close_s=0.2)
+HASTY = Patience(connect_s=0.4)
 
 
 def make_backend(url: str, patience: Patience | None = None, **options: Any) -> SukiBackend:

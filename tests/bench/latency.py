@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.processes import PATIENCE_S, Bench, Client, Daemon
+from tests.bench.processes import Bench, Client, Daemon
+from tests.waiting import PATIENCE_S
 
 RATE_HZ = 16_000
 

@@ -20,9 +20,9 @@ import msgspec
 
 from tests.bench.sink import Addresses, Session
 from tests.rig.microphone import Microphone
+from tests.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).parents[2]
-PATIENCE_S = 20.0
 T1 = Path(__file__).with_name("t1.py")
 RELAY = Path(__file__).with_name("relay.py")
 FLOWPI = "import sys; from flowpi.cli.main import main; sys.exit(main())"

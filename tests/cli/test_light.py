@@ -19,8 +19,7 @@ from flowpi.core.errors import UsageError
 from flowpi.core.lights import ALL, drawing
 from flowpi.panel import gpio
 from flowpi.panel.gpio import GpioLed
-
-PATIENCE_S = 20.0
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from flowpi.cli import main as cli
 from flowpi.config import loading
 from flowpi.config.schema import Config
 from flowpi.core.errors import DaemonUnavailable
+from tests.waiting import PATIENCE_S
 
 COMMANDS = ["run", "serve", "demo", "record", "listen", "status", "transcribe", "config"]
 QUIET: dict[str, object] = {"config": None, "overrides": [], "verbosity": 0}
@@ -267,7 +268,14 @@ def flowpi(*argv: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedPro
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     root = Path(__file__).parents[2]
     return subprocess.run(
-        command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60, check=False, cwd=root, env=environ
+        command,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        cwd=root,
+        env=environ,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flowpi import __version__
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,7 +17,9 @@ ROOT = Path(__file__).parents[2]
 def lines() -> list[str]:
     command = ["debian/make-changelog"]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1795300000"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
     return done.stdout.splitlines()
 
 

@@ -15,8 +15,9 @@ from flowpi.core.faults import KINDS
 from flowpi.host.logfields import MessageId
 from flowpi.publish import messages
 from tests.docs.documents import blocks, code, rows, section
-from tests.rig.appliance import PATIENCE_S, Appliance
+from tests.rig.appliance import Appliance
 from tests.rig.microphone import Microphone
+from tests.waiting import PATIENCE_S
 
 DOCUMENT = "docs/api.md"
 

@@ -10,6 +10,7 @@ import pytest
 
 from flowpi.config.schema import Config
 from tests.docs.documents import ROOT
+from tests.waiting import PATIENCE_S
 
 IMAGES = ROOT / "docs" / "images"
 
@@ -19,7 +20,7 @@ def test_a_picture_is_drawn_by_its_script(name: str, tmp_path: Path) -> None:
     here = shutil.copytree(IMAGES, tmp_path / "images")
     picture = here / f"{name}.svg"
     picture.unlink()
-    subprocess.run([sys.executable, str(here / f"make_{name}.py")], check=True, timeout=60)
+    subprocess.run([sys.executable, str(here / f"make_{name}.py")], check=True, timeout=PATIENCE_S)
     assert picture.read_text() == (IMAGES / f"{name}.svg").read_text()
     assert ElementTree.parse(picture).getroot().tag.endswith("svg")
 

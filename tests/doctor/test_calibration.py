@@ -16,6 +16,7 @@ from flowpi.doctor.mixer import Gain, card_of, line, parse
 from flowpi.dsp.level import Level
 from tests.rig.appliance import Appliance
 from tests.rig.microphone import Microphone
+from tests.waiting import PATIENCE_S
 
 
 def quiet(dbfs: float) -> list[Level]:
@@ -149,7 +150,7 @@ def calibrated(microphone: Microphone, *options: str, speech: Path | None) -> tu
             answered = True
             os.write(ours, b"n\n")
     os.close(ours)
-    return process.wait(10), seen.decode()
+    return process.wait(PATIENCE_S), seen.decode()
 
 
 def test_somebody_who_speaks(microphone: Microphone, tmp_path: Path) -> None:

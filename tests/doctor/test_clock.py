@@ -11,6 +11,7 @@ import pytest
 
 from flowpi.doctor import clock
 from tests.rig.wall_clock import WallClock
+from tests.waiting import PATIENCE_S
 
 UNSYNC = 0x40
 """STA_UNSYNC, of linux/timex.h."""
@@ -41,7 +42,7 @@ def test_a_clock_that_is_years_behind(tmp_path: Path) -> None:
     wrong = WallClock(tmp_path / "clock")
     wrong.leap(-5 * 365 * 86_400)
     command = [sys.executable, "-m", "flowpi", "doctor", "--json", "--set", "audo.device=x"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, env={**os.environ, **wrong.environment}, timeout=60)
+    done = subprocess.run(command, stdout=subprocess.PIPE, env={**os.environ, **wrong.environment}, timeout=PATIENCE_S)
     (finding,) = [finding for finding in json.loads(done.stdout) if finding["part"] == "clock"]
     assert (finding["level"], finding["code"]) == ("failure", "clock_unset")
     assert f"it is {time.gmtime().tm_year - 5} here" in finding["message"]

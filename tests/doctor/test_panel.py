@@ -15,6 +15,7 @@ from flowpi.core.errors import PanelError, UsageError
 from flowpi.doctor import panel
 from flowpi.doctor.findings import Finding
 from tests.cli.test_daemon_commands import Daemon
+from tests.waiting import PATIENCE_S
 
 TAKEN = "the button on GPIO 17 cannot be used (GPIOPinInUse): check the pin number"
 
@@ -112,7 +113,7 @@ def test_at_a_terminal_stdout_is_for_the_findings(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "flowpi", "doctor", "--panel", "--json"]
     command += ["--set", f"publish.socket.path={tmp_path}/flowpi.sock", "--set", "audio.device=none"]
     no_pins = {**os.environ, "GPIOZERO_PIN_FACTORY": "no-such-factory"}
-    done = subprocess.run(command, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, timeout=60, env=no_pins)
+    done = subprocess.run(command, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, timeout=PATIENCE_S, env=no_pins)
     for end in (ours, theirs):
         os.close(end)
     assert done.returncode == 2

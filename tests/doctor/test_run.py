@@ -21,6 +21,7 @@ from flowpi.core.errors import ConfigError, FlowpiError, NoPermissionError
 from flowpi.doctor.findings import Finding, fine
 from flowpi.doctor.run import Threads, boot_file, doctor, on_thread
 from flowpi.host import boot_config_status
+from tests.waiting import PATIENCE_S
 
 
 def config_of(place: Path, port: int) -> Config:
@@ -91,7 +92,7 @@ async def test_one_that_hangs_is_a_finding() -> None:
     stuck = threading.Event()
 
     def hangs() -> list[Finding]:
-        stuck.wait(30)
+        stuck.wait(PATIENCE_S)
         return [fine("disk", "is back")]
 
     (finding,) = await on_thread("disk", hangs, patience_s=0.05)

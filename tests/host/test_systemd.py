@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flowpi.host.systemd import Notifier, PersonFormatter, setup_logging, stderr_is_journal
+from tests.waiting import PATIENCE_S
 
 
 def test_messages_in_the_form_of_sd_notify(manager: socket.socket) -> None:
@@ -113,7 +114,7 @@ def test_why_a_service_ends_is_an_error_in_the_journal(tmp_path: Path) -> None:
         found = os.fstat(journal.fileno())
         environment = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
         command = [sys.executable, "-m", "flowpi", "run", "--set", "audo=1"]
-        assert subprocess.run(command, stderr=journal, env=environment, timeout=60).returncode == 78
+        assert subprocess.run(command, stderr=journal, env=environment, timeout=PATIENCE_S).returncode == 78
     assert (tmp_path / "journal").read_text().startswith("<3>flowpi: --set: audo is not a known key")
 
 

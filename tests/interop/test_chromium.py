@@ -18,10 +18,9 @@ import pytest
 
 from tests.interop.conftest import DEMO_TEXT, DEMO_WAV, WORD_ERRORS_MAX
 from tests.speech import word_error_rate
+from tests.waiting import PATIENCE_S
 
 PAGE = Path(__file__).with_name("page.html")
-PATIENCE_S = 60.0
-"""The first start of a browser on a busy machine."""
 
 STRANGER = "stranger.example"
 

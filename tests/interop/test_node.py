@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.interop.conftest import DEMO_TEXT, DEMO_WAV, WORD_ERRORS_MAX
-from tests.rig.appliance import PATIENCE_S
 from tests.speech import word_error_rate
+from tests.waiting import PATIENCE_S
 
 HERE = Path(__file__).parent
 

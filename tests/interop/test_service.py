@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.conftest import DEMO_WAV
-from tests.rig.appliance import PATIENCE_S
+from tests.waiting import PATIENCE_S
 
 BACKENDS = {
     "flow": "{kind: flow, url: 'ws://HERE/client_ws', encoding: json, client_key: canary.b.c}",

@@ -11,6 +11,7 @@ import yaml
 from flowpi.config.loading import load
 from flowpi.config.schema import Config
 from flowpi.provision.apply import CONFIG, ERROR, TAKEN, provision
+from tests.waiting import PATIENCE_S
 
 SECRETS = ("canary-cloud-1f9a", "canary-clinic-77b2", "canary-house-c3d4", "canary-partner-e5f6", "canary-org-0718")
 
@@ -63,7 +64,7 @@ class Card:
         command = [sys.executable, "-W", "ignore", "-m", "flowpi", "provision"]
         command += ["--boot", str(self.boot), "--etc", str(self.etc)]
         full = {**os.environ, "RUNTIME_DIRECTORY": str(self.run), **(environment or {})}
-        return subprocess.run(command, env=full, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=full, capture_output=True, text=True, timeout=PATIENCE_S)
 
     def tree(self) -> dict[str, bytes]:
         """Return the content of every file, and b"" for every directory."""

@@ -12,12 +12,13 @@ import pytest
 from tests.provision import deaths
 from tests.provision.deaths import Life
 from tests.rig.fatal import killed_at
+from tests.waiting import PATIENCE_S
 
 
 def lives(directory: Path, scenario: str) -> list[Life]:
     command = [sys.executable, "-W", "ignore", "-m", deaths.__name__, str(directory), scenario]
     environment = {**os.environ, **killed_at(0, directory / "card")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=2 * PATIENCE_S)
     assert done.returncode == 0, done.stderr
     return msgspec.json.decode(done.stdout, type=list[Life])
 

@@ -13,6 +13,7 @@ import pytest
 from flowpi.core.errors import CannotCreateError, SpoolError
 from flowpi.publish.files import Transcripts
 from flowpi.publish.messages import Final
+from tests.waiting import PATIENCE_S
 
 DAY_S = 86_400
 NOON = 1_700_000_000 // DAY_S * DAY_S + DAY_S / 2  # of 14 November 2023, UTC
@@ -270,7 +271,7 @@ asyncio.run(main())
 def test_of_a_line_that_does_not_fit_nothing_stays(transcripts: Transcripts, room: int) -> None:
     """By a limit on the size of a file, which every user can set, in place of a small disk."""
     command = [sys.executable, "-W", "ignore", "-c", FULL, str(transcripts.directory), str(room)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert (done.stdout, done.stderr) == ("not written\n", "")
     assert [line["id"][-1] for line in lines(transcripts)] == ["1", "3"]
 

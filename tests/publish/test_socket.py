@@ -421,7 +421,7 @@ if os.geteuid() == 0:
     os.setgid(gid)
     os.setuid(uid)
 with socket.socket(socket.AF_UNIX) as end:
-    end.settimeout(20)
+    end.settimeout(60)
     try:
         end.connect(path)
         print(end.makefile().readline(), end="")
@@ -449,7 +449,7 @@ class TestWhoMayConnect:
 
     async def visit(self, harness: SocketHarness, gid: int) -> str:
         command = [sys.executable, "-W", "ignore", "-c", VISITOR, str(harness.path), str(self.OTHER), str(gid)]
-        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
+        done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=PATIENCE_S)
         assert done.stderr == ""
         return done.stdout
 

@@ -5,8 +5,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.rig.appliance import PATIENCE_S, Appliance, Process
+from tests.rig.appliance import Appliance, Process
 from tests.rig.speaker import Gone, Speaker, Verdict, judge
+from tests.waiting import PATIENCE_S
 
 SPEECH_S = 0.05
 """Of one dictation; the pre-roll comes on top."""

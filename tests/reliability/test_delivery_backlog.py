@@ -18,6 +18,7 @@ from tests.backends.fake_backend import FakeBackend
 from tests.reliability import one_thread
 from tests.reliability.harness import ApplianceHarness, speak
 from tests.sound import beginning, echo, noise, spoken, ulid
+from tests.waiting import PATIENCE_S
 
 SIX_HOURS_S = 6 * 3600.0
 PERIOD_S = 0.1
@@ -88,7 +89,7 @@ async def test_who_speaks_meanwhile_does_not_wait(
             utterance.append(noise(PERIOD_S))
             await asyncio.sleep(0.02)
         utterance.finish(loop.time())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while ("delivered", utterance.part_id) not in harness.told:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         waits_ms[harness].append(1000 * (harness.first_packet_at[utterance.part_id] - began))

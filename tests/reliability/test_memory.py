@@ -15,10 +15,10 @@ from flowpi.core.ulid import UlidFactory
 from flowpi.dsp.format import RATE_HZ
 from flowpi.spool.spool import Spool
 from tests.reliability.lives import SPEECH_S, Lives
-from tests.rig.appliance import PATIENCE_S
 from tests.rig.cgroup import MemoryLimit
 from tests.rig.microphone import Microphone
 from tests.rig.speaker import Gone, Speaker
+from tests.waiting import PATIENCE_S
 
 MIB = 1 << 20
 LITTLE = 64 * MIB

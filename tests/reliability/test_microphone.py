@@ -160,9 +160,7 @@ async def test_digital_silence(microphone: Microphone, measured: Measured, devic
         await harness.hear(RATE_HZ // 5)
         muted_at = time.monotonic()
         microphone.mute(sample)
-        async with asyncio.timeout(15):
-            while not harness.silences:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: harness.silences)
         seen = time.monotonic() - muted_at
         assert 9 <= seen <= 12
         await harness.hear(2 * RATE_HZ)  # it is open again, and nothing of a step at its start rings any more

@@ -9,8 +9,9 @@ import pytest
 
 from tests.audio.listening import wait_until
 from tests.reliability.lives import Lives
-from tests.rig.appliance import PATIENCE_S, Process, stopped
+from tests.rig.appliance import Process, stopped
 from tests.rig.microphone import Microphone
+from tests.waiting import PATIENCE_S
 
 FED_S = 0.1
 """How often, at the `WATCHDOG_USEC` of these tests."""

@@ -18,8 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-PATIENCE_S = 20.0
-"""The time limit of every wait."""
+from tests.waiting import PATIENCE_S, wait_for
 
 
 class Socket:
@@ -230,10 +229,7 @@ class Appliance:
 
     def kept_nothing(self) -> None:
         """Wait until the spool is empty, which it is a moment after a text is out."""
-        deadline = time.monotonic() + PATIENCE_S
-        while self.spooled():
-            assert time.monotonic() < deadline
-            select.select([], [], [], 0.01)
+        wait_for(lambda: not self.spooled())
 
     def kept(self) -> bytes:
         """Return the PCM of the one dictation that `spool.keep_audio` kept."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.rig.appliance import PATIENCE_S
+from tests.waiting import PATIENCE_S
 
 ROOT = Path("/sys/fs/cgroup")
 

@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from flowpi.host.journal import SOCKET, JournalHandler
 from flowpi.host.logfields import MessageId, fields
 from tests.rig.appliance import Appliance
 from tests.rig.disks import mounted
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_for
 
 PROGRAM = "/lib/systemd/systemd-journald"
 CATALOG = Path(__file__).parents[2] / "systemd" / "flowpi.catalog"
@@ -39,7 +38,7 @@ def journald() -> Iterator[subprocess.Popen[bytes]]:
             Path("/run/systemd/journald.conf.d/alone.conf").write_text("[Journal]\nReadKMsg=no\nAudit=no\n")
             server = subprocess.Popen([PROGRAM], stderr=subprocess.DEVNULL)
             try:
-                _wait(lambda: Path(SOCKET).exists())
+                wait_for(lambda: Path(SOCKET).exists())
                 yield server
             finally:
                 server.terminate()
@@ -66,13 +65,6 @@ def explained(*wanted: str) -> str:
             return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def _wait(condition: Any) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "journald does not do it"
-        time.sleep(0.05)
-
-
 def calls() -> dict[str, Any]:
     log = logging.getLogger("flowpi.rig")
     log.setLevel(logging.DEBUG)
@@ -82,7 +74,7 @@ def calls() -> dict[str, Any]:
         log.info("two\nlines", extra=fields(MessageId.KEPT, part=("01ARZ3NDEKTSV4RRFFQ69G5FAV", 2), backend="cloud"))
         log.warning("a fault", extra=fields(MessageId.FAULT_RAISED, fault="silence"))
         log.info("x" * 300_000)
-        _wait(lambda: len(entries("SYSLOG_IDENTIFIER=flowpi")) == 3)
+        wait_for(lambda: len(entries("SYSLOG_IDENTIFIER=flowpi")) == 3)
         found = {
             "entries": entries("SYSLOG_IDENTIFIER=flowpi"),
             "of the utterance": len(entries("UTTERANCE_ID=01ARZ3NDEKTSV4RRFFQ69G5FAV")),
@@ -154,7 +146,7 @@ def stderr() -> socket.socket:
 
 
 def _logged(event: MessageId) -> None:
-    _wait(lambda: entries(f"MESSAGE_ID={event.value}"))
+    wait_for(lambda: entries(f"MESSAGE_ID={event.value}"))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
 """A real PulseAudio of the test's own: a microphone of zeros, which ALSA programs reach by its plugin as `server`."""
 
 import os
-import select
 import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
+from tests.waiting import wait_for
+
 PACKAGES = "apt-get install -y pulseaudio libasound2-plugins"
-PATIENCE_S = 20.0
 
 SCRIPT = """\
 load-module module-native-protocol-unix auth-anonymous=1 socket={socket}
@@ -49,15 +48,11 @@ class SoundServer:
         self._process = subprocess.Popen(
             [self._program, "-n", *options, "-F", str(self._script)], env={**os.environ, **own}
         )
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            assert time.monotonic() < deadline, "no sound server"
-            try:
-                with socket.socket(socket.AF_UNIX) as client:
-                    client.connect(str(self._socket))
-                    return
-            except OSError:
-                select.select([], [], [], 0.02)
+        wait_for(self._answers, "no sound server")
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(self._socket)) == 0
 
     def kill(self) -> None:
         """Kill the server."""

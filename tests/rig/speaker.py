@@ -23,8 +23,8 @@ from typing import Any
 import msgspec
 
 from flowpi.dsp.format import RATE_HZ
-from tests.rig.appliance import PATIENCE_S
 from tests.rig.hearing import WRAP, Heard
+from tests.waiting import PATIENCE_S
 
 TAIL_S = 0.02
 """The audio that a release may cost: one period."""

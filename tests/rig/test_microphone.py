@@ -10,9 +10,10 @@ import pytest
 from flowpi.audio.alsa import AlsaSource
 from flowpi.core.errors import MicrophoneError
 from flowpi.dsp.format import RATE_HZ
-from tests.audio.listening import PATIENCE_S, gaps, listen, samples, sine, sound
+from tests.audio.listening import gaps, listen, samples, sine, sound
 from tests.rig import microphone as rig
 from tests.rig.microphone import PIPE_BYTES, Microphone
+from tests.waiting import PATIENCE_S
 
 
 def test_the_clock_tells_when_a_sample_was_heard(microphone: Microphone) -> None:

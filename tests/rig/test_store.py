@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.rig import store
+from tests.waiting import PATIENCE_S
 
 KILLED = """
 import os, signal
@@ -66,18 +67,18 @@ def test_who_wants_what_is_being_built_waits_for_it() -> None:
     def slowly(place: Path) -> None:
         built.append(place)
         begun.set()
-        go_on.wait(20)
+        go_on.wait(PATIENCE_S)
         write(place)
 
     first = threading.Thread(target=store.kept, args=("thing", "key", slowly))
     first.start()
-    begun.wait(20)
+    begun.wait(PATIENCE_S)
     found: list[bool] = []
     second = threading.Thread(target=lambda: found.append((store.kept("thing", "key", slowly) / "all").exists()))
     second.start()
     go_on.set()
-    first.join(20)
-    second.join(20)
+    first.join(PATIENCE_S)
+    second.join(PATIENCE_S)
     assert found == [True]
     assert len(built) == 1
 
@@ -91,15 +92,15 @@ def test_the_sweep_takes_what_is_dead_or_old_and_nothing_else(place: Path) -> No
 
     def slowly(place: Path) -> None:
         begun.set()
-        go_on.wait(20)
+        go_on.wait(PATIENCE_S)
 
     builder = threading.Thread(target=store.kept, args=("busy", "key", slowly))
     builder.start()
-    begun.wait(20)
+    begun.wait(PATIENCE_S)
     store.sweep()
     left = {path.name for path in place.iterdir() if path.is_dir()}
     go_on.set()
-    builder.join(20)
+    builder.join(PATIENCE_S)
     assert left == {"new-key", "busy-key.building"}
     assert (new / "all").exists()
 

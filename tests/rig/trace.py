@@ -8,6 +8,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from tests.waiting import PATIENCE_S
+
 CALL = re.compile(r"^(\d+) +(\w+)\((.*)$")
 RESUMED = re.compile(r"^(\d+) +<\.\.\. (\w+) resumed>(.*)$")
 FILE = re.compile(r"^(\d+)<([^>]*)>")
@@ -35,7 +37,7 @@ def traced(
     faults = ["-e", f"inject={calls}:{inject}"] if inject else []
     command = ["strace", "-f", "-y", "-s", "200", "-e", f"trace={calls},close", "-e", "signal=none", *faults]
     command += ["-o", str(log), sys.executable, "-W", "ignore", "-m", module, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE_S)
     assert done.returncode == 0, done.stderr
     if output is not None:
         output.append(done.stdout)

@@ -1,7 +1,6 @@
 """The writes and syncs of a running process, recorded by strace, whatever code makes them."""
 
 import re
-import select
 import shutil
 import subprocess
 import time
@@ -9,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.rig.appliance import PATIENCE_S
 from tests.rig.trace import Call, parse
+from tests.waiting import PATIENCE_S, wait_for
 
 CALLS = (
     "write,writev,pwrite64,pwritev,pwritev2,sendfile,copy_file_range,splice,fsync,fdatasync,sync,syncfs,"
@@ -39,12 +38,13 @@ class Writes:
     def __enter__(self) -> Self:
         options = ["-f", "-y", "-qq", "-s", "0", "-e", f"trace={CALLS}", "-e", "signal=none"]
         self._process = subprocess.Popen(["strace", *options, "-o", str(self._file), "-p", str(self._pid)])
-        deadline = time.monotonic() + PATIENCE_S
-        while not all(_is_traced(task) for task in Path(f"/proc/{self._pid}/task").iterdir()):
-            assert self._process.poll() is None, "strace ended"
-            assert time.monotonic() < deadline, "strace does not get hold of it"
-            select.select([], [], [], 0.01)
+        wait_for(self._traces_all, "strace does not get hold of it")
         return self
+
+    def _traces_all(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, "strace ended"
+        return all(_is_traced(task) for task in Path(f"/proc/{self._pid}/task").iterdir())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         assert self._process is not None

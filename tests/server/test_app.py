@@ -31,7 +31,7 @@ from flowpi.wire.codec import Encoding
 from flowpi.wire.flow import FlowClient
 from flowpi.wire.roles import FinalText, Notice, PartialText, SessionReady
 from tests.speech import two_cities, word_error_rate
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 PCM = bytes(range(256)) * 425  # 3.4 s
 AUTH = '{"type": "auth"}'
@@ -96,7 +96,7 @@ async def answers(link: ClientConnection) -> list[dict[str, Any]]:
 
 async def free(server: Server) -> None:
     """Wait until no session is left."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while server.sessions:  # noqa: ASYNC110 - the server has no use for an event of this
             await asyncio.sleep(0)
 
@@ -470,7 +470,7 @@ class TestWhileAFinalIsMade:
             await self.waiting(link)
             over = asyncio.get_running_loop().time() + 2 * IDLE_S
             while asyncio.get_running_loop().time() < over:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(PATIENCE_S):
                     await (await link.ping())
             engine.end.set()
             assert [answer["final"] for answer in await answers(link)] == [True]
@@ -506,7 +506,7 @@ class TestWhileAFinalIsMade:
                 async with asyncio.timeout(0.2):
                     await reader.read(1)
             writer.write(b"\x88\x82" + bytes(4) + b"\x03\xe8")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 assert await reader.read(1) == b""
 
     async def test_a_client_that_says_more_is_refused(self, engine: Endless) -> None:
@@ -524,7 +524,7 @@ class TestLife:
         path = tmp_path / "asr.sock"
         serving = asyncio.create_task(serve([f"unix:{path}"], "echo", ready=ready.set))
         await ready.wait()
-        async with asyncio.timeout(5), connected(f"ws+unix://{path}") as link:
+        async with asyncio.timeout(PATIENCE_S), connected(f"ws+unix://{path}") as link:
             await link.send(AUTH)
             await link.recv()
             serving.cancel()
@@ -538,7 +538,7 @@ class TestLife:
         caplog.set_level(logging.INFO, "flowpi")
         engine = Endless()
         try:
-            async with asyncio.timeout(5), Server(["127.0.0.1:0"], engine) as server:
+            async with asyncio.timeout(PATIENCE_S), Server(["127.0.0.1:0"], engine) as server:
                 link = await connected(server.urls[0])
                 await link.send(AUTH)
                 await link.send('{"type": "commit", "total_packets": 0}')

@@ -19,6 +19,7 @@ from tests.server.calling import (
     log_in,
     serving,
 )
+from tests.waiting import PATIENCE_S
 
 
 def sound(number: int) -> bytes:
@@ -39,7 +40,7 @@ async def suki(server: Server, pcm: bytes, token: str) -> str:
 
 @pytest.mark.parametrize("strict", [False, True], ids=["lenient", "strict"])
 async def test_twenty_of_each_at_once(strict: bool) -> None:
-    async with serving(locked(), strict=strict, max_sessions=40) as server, asyncio.timeout(60):
+    async with serving(locked(), strict=strict, max_sessions=40) as server, asyncio.timeout(PATIENCE_S):
         token = await log_in(server)
         said = await asyncio.gather(
             *(flow(server, sound(number)) for number in range(20)),

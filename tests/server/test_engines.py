@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from flowpi.server.engines import ENGINES, EchoEngine
+from tests.waiting import PATIENCE_S
 
 
 def test_echo_names_all_that_it_heard() -> None:
@@ -49,6 +50,6 @@ def test_the_recogniser_tells_nobody_and_leaves_nothing_behind(tmp_path: Path) -
         "-c",
         program,
     ]
-    subprocess.run(command, env=environ, cwd=Path(__file__).parents[2], check=True, timeout=120)
+    subprocess.run(command, env=environ, cwd=Path(__file__).parents[2], check=True, timeout=2 * PATIENCE_S)
     assert list(tmp_path.iterdir()) == []
     assert "AF_INET" not in log.read_text()

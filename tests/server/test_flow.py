@@ -24,6 +24,7 @@ from tests.server.calling import (
     refusal,
     serving,
 )
+from tests.waiting import PATIENCE_S
 
 TOKENS = f"{DASH}/generate_access_token"
 WANTED = {"client_id": "desk", "duration_secs": 60}
@@ -192,5 +193,5 @@ class TestRefusals:
 
     async def test_full(self) -> None:
         async with serving(max_sessions=1) as server, connect(server, f"{DASH}/ws"):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 assert await refusal(server, f"{DASH}/ws") == (503, {"detail": "all 1 sessions are in use"})

@@ -10,6 +10,7 @@ import pytest
 
 from flowpi.cli import main as cli
 from tests.rig import disks
+from tests.waiting import PATIENCE_S
 
 ALWAYS = {"etc/.pwd.lock", "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-"}
 """Files that each change of a user leaves behind."""
@@ -222,7 +223,7 @@ def test_a_machine_without_systemd(image: Path) -> None:
     """Run setup on this machine, in a mount namespace where /run is empty."""
     script = f"mount -t tmpfs tmpfs /run && exec {sys.executable} -W ignore -m flowpi setup"
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 69
     assert done.stderr == (
         "flowpi: systemd does not run here, so no service can be started: "

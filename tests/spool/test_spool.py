@@ -16,7 +16,7 @@ from flowpi.spool.file_format import Ending, parse
 from flowpi.spool.spool import Spool
 from tests.sound import ID, beginning, noise, spoken, ulid
 from tests.spool.recorder import said
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 SOUND = noise(0.5)
 PART = PartId(ID)
@@ -50,7 +50,7 @@ from tests.sound import noise, spoken
 """
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", prelude + code, *map(str, arguments)],
-        capture_output=True, text=True, timeout=30,
+        capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
 
 
@@ -312,7 +312,7 @@ async def test_a_keep_that_is_cancelled_says_that_it_is_not_durable(spool: Spool
 
 def test_killed_at_any_moment_what_was_called_durable_is_there(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "tests.spool.recorder", str(tmp_path), "40"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.stderr == ""
     durable = set(done.stdout.split())
     spool = Spool(tmp_path)

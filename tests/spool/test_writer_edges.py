@@ -12,7 +12,7 @@ from flowpi.core.errors import SpoolError
 from flowpi.spool.spool import Spool
 from flowpi.spool.writer import SpoolWriter
 from tests.sound import beginning, noise, spoken, ulid
-from tests.waiting import ticks, until
+from tests.waiting import PATIENCE_S, ticks, until
 
 SOUND = noise(0.5)
 
@@ -133,7 +133,8 @@ async def test_at_the_end_it_is_tried_once_more(disk: Disk) -> None:
     async with disk.keeper(rewrite_s=3600) as keeper:
         await refuse(disk, keeper, 1, 2)
         disk.is_mended()
-        await asyncio.wait_for(keeper.close(), 10)
+        async with asyncio.timeout(PATIENCE_S):
+            await keeper.close()
         assert disk.files() == [ulid(1), ulid(2)]
 
 

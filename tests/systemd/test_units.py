@@ -11,6 +11,7 @@ from flowpi.cli.light import NAMES as NAMES_OF_PATTERNS
 from flowpi.config.boards import BOARDS
 from flowpi.host import boot_config_status
 from flowpi.provision import apply, credentials
+from tests.waiting import PATIENCE_S
 
 UNITS = Path(__file__).parents[2] / "systemd"
 SERVICES = ["flowpi.service", "flowpi-asr.service", "flowpi-signal.service"]
@@ -21,7 +22,9 @@ NAMES = [*SERVICES, PROVISION]
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     if shutil.which("systemd-analyze") is None:
         pytest.fail("systemd-analyze is missing: sudo apt-get install systemd")
-    return subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        ["systemd-analyze", *arguments], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
 
 
 @pytest.fixture
