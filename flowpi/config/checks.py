@@ -16,6 +16,7 @@ from flowpi.config.addresses import is_loopback, one_of
 from flowpi.config.backends import AnyBackendSettings
 from flowpi.config.backends.flow import LOCAL_URL
 from flowpi.config.boards import BOARDS, with_board
+from flowpi.config.phrases import expected, plain
 from flowpi.config.schema import Config
 from flowpi.config.secret import Secret
 from flowpi.core.errors import ConfigError
@@ -157,14 +158,14 @@ def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:
         return key, "is not a known key", _nearest_key(key, _fields(_type_at(path, tree)))
     if found := re.match(r"Object missing required field `(.*)`", said):
         key = (*path, found[1])
-        return key, "is missing", f"it must be {_expected(_type_at(key, tree))}"
+        return key, "is missing", f"it must be {expected(_type_at(key, tree))}"
     kind, value = _type_at(path, tree), _value_at(path, tree)
     shown = _shown(value, kind)
     hint = _value_hint(value, kind)
-    meant = isinstance(_plain(kind), inspect.LiteralType) and hint
+    meant = isinstance(plain(kind), inspect.LiteralType) and hint
     if isinstance(value, str) and value and path[:1] in SECRETIVE and path[1:2] != ("listen",) and not meant:
         shown = "text"
-    return path, f"must be {_expected(kind)}, not {shown}", hint
+    return path, f"must be {expected(kind)}, not {shown}", hint
 
 
 def _printable(key: Key, tree: dict[str, Any]) -> Key:
@@ -196,7 +197,7 @@ def _type_at(key: Key, tree: Any) -> inspect.Type:
     kind: inspect.Type = inspect.type_info(Config)
     for name in key:
         tree = tree.get(name) if isinstance(tree, dict) else None
-        match _plain(kind):
+        match plain(kind):
             case inspect.StructType(fields=fields):
                 kind = next(field.type for field in fields if field.encode_name == name)
             case inspect.DictType(value_type=value_type):
@@ -213,26 +214,15 @@ def _type_at(key: Key, tree: Any) -> inspect.Type:
     return kind
 
 
-def _plain(kind: inspect.Type) -> inspect.Type:
-    """Without description, and without the choice of null."""
-    if isinstance(kind, inspect.Metadata):
-        return _plain(kind.type)
-    if isinstance(kind, inspect.UnionType):
-        rest = [each for each in kind.types if not isinstance(each, inspect.NoneType)]
-        if len(rest) == 1:
-            return _plain(rest[0])
-    return kind
-
-
 def _fields(kind: inspect.Type) -> list[str]:
-    plain = _plain(kind)
-    return [field.encode_name for field in plain.fields] if isinstance(plain, inspect.StructType) else []
+    struct = plain(kind)
+    return [field.encode_name for field in struct.fields] if isinstance(struct, inspect.StructType) else []
 
 
 def _all_keys(kind: inspect.Type, key: Key = ()) -> Iterator[Key]:
-    plain = _plain(kind)
-    if isinstance(plain, inspect.StructType):
-        for field in plain.fields:
+    struct = plain(kind)
+    if isinstance(struct, inspect.StructType):
+        for field in struct.fields:
             yield (*key, field.encode_name)
             yield from _all_keys(field.type, (*key, field.encode_name))
 
@@ -253,53 +243,17 @@ def _nearest(word: str, known: Any) -> str:
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
 
 
-def _expected(kind: inspect.Type) -> str:
-    match kind:
-        case inspect.Metadata(extra_json_schema={"description": str(description)}):
-            return description
-        case inspect.Metadata(type=inner):
-            return _expected(inner)
-        case inspect.UnionType(types=types) if all(isinstance(each, inspect.StructType) for each in types):
-            return "a mapping"
-        case inspect.UnionType(types=types):
-            some = [each for each in types if not isinstance(each, inspect.NoneType)]
-            words = []
-            for each in sorted(some, key=_expected, reverse=True):
-                chosen = each.values if isinstance(each, inspect.LiteralType) else [_expected(each)]
-                words += [str(value) for value in chosen]
-            return one_of(words + ["null"] * (len(some) < len(types)))
-        case inspect.LiteralType(values=values):
-            return one_of([str(value) for value in values])
-        case inspect.IntType(ge=int(low), le=int(high)):
-            return f"a whole number from {low} to {high}"
-        case inspect.FloatType(ge=low, le=high):
-            return f"a number from {low} to {high}"
-        case inspect.BoolType():
-            return "true or false"
-        case inspect.StrType():
-            return "text"
-        case inspect.BytesType():
-            return "base64"
-        case inspect.CustomType():
-            return "text, {credential: NAME}, {file: PATH} or {env: NAME}"
-        case inspect.VarTupleType(min_length=least, item_type=item):
-            return f"a list of {_expected(item)}" + (", not empty" if least else "")
-        case inspect.TupleType(item_types=items):
-            return f"a list of {len(items)} times {_expected(items[0])}"
-    return "a mapping"
-
-
 def _shown(value: object, kind: inspect.Type) -> str:
     match value:
         case None:
             return "empty"
-        case str() if _expected(_plain(kind)) == "a mapping":
+        case str() if expected(plain(kind)) == "a mapping":
             return "text"  # what was meant for a key in it is perhaps a secret
         case dict():
             return "a mapping"
         case list():
             return f"a list of {len(value)}"
-        case _ if isinstance(_plain(kind), inspect.CustomType):
+        case _ if isinstance(plain(kind), inspect.CustomType):
             return "this"  # a secret of the wrong kind is still a secret
         case bool():
             return str(value).lower()
@@ -309,14 +263,14 @@ def _shown(value: object, kind: inspect.Type) -> str:
 
 
 def _value_hint(value: object, kind: inspect.Type) -> str:
-    plain = _plain(kind)
-    if isinstance(plain, inspect.LiteralType) and isinstance(value, str):
-        near = difflib.get_close_matches(value, [str(each) for each in plain.values], n=1)
+    wanted = plain(kind)
+    if isinstance(wanted, inspect.LiteralType) and isinstance(value, str):
+        near = difflib.get_close_matches(value, [str(each) for each in wanted.values], n=1)
         return f"did you mean {near[0]}?" if near else ""
-    if isinstance(plain, inspect.StrType | inspect.CustomType) and isinstance(value, bool | int | float):
+    if isinstance(wanted, inspect.StrType | inspect.CustomType) and isinstance(value, bool | int | float):
         return "put it in quotes, or YAML takes it for something else"
-    if isinstance(plain, inspect.VarTupleType) and isinstance(value, str):
+    if isinstance(wanted, inspect.VarTupleType) and isinstance(value, str):
         return "write it as a list: [...]"
-    if isinstance(plain, inspect.StructType) and value is None:
+    if isinstance(wanted, inspect.StructType) and value is None:
         return "remove the line, or set a key in it"
     return ""

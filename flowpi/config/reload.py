@@ -1,11 +1,10 @@
-"""What a reload does with each key of the configuration: the keys marked `AT_START` in the types wait for a start."""
+"""What a reload applies of a new configuration. The types say it of each key: see `types.setting`."""
 
-from collections.abc import Iterator
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from msgspec import Struct, structs
+from msgspec import Meta, Struct, structs
 
-from flowpi.config.schema import AT_START, Config
+from flowpi.config.schema import Config
 
 S = TypeVar("S", bound=Struct)
 
@@ -22,11 +21,12 @@ def applied(new: Config, running: Config) -> tuple[Config, list[str]]:
 
 def _applied(new: S, running: S, prefix: str, waiting: list[str]) -> S:
     kept: dict[str, Any] = {}
-    for name, hint in _hints(type(new)):
+    hints = get_type_hints(type(new), include_extras=True)
+    for name in new.__struct_fields__:
         old, value = getattr(running, name), getattr(new, name)
         if old == value:
             continue
-        if AT_START in getattr(hint, "__metadata__", ()):
+        if _counts_from_start(hints[name]):
             kept[name] = old
             waiting.append(prefix + name)
         elif isinstance(value, Struct) and type(value) is type(old):
@@ -34,7 +34,6 @@ def _applied(new: S, running: S, prefix: str, waiting: list[str]) -> S:
     return structs.replace(new, **kept)
 
 
-def _hints(kind: type[Struct]) -> Iterator[tuple[str, Any]]:
-    """Return the name and the annotated type of each field."""
-    hints = get_type_hints(kind, include_extras=True)
-    return ((name, hints[name]) for name in kind.__struct_fields__)
+def _counts_from_start(hint: Any) -> bool:
+    metas = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return any(isinstance(meta, Meta) and (meta.extra or {}).get("applied") == "start" for meta in metas)

@@ -1,7 +1,8 @@
-"""What the owner can set, as types: every key with its default, its range and its meaning.
+"""The settings, as types: every key with its default, its range, its meaning, and whether a reload applies it.
 
-`config/flowpi.yaml` is the same for a reader, and a test keeps the two equal. This module reads no file and prints
-nothing: `loading.py` reads, `checks.py` says what is wrong. A `Config` made in code is not checked.
+These types are the only source of all this: the JSON Schema comes from them, and `docs/make_configuration.py` writes
+`config/flowpi.yaml` and `docs/configuration.md`. This module reads no file and prints nothing: `loading.py` reads,
+`checks.py` says what is wrong. A `Config` made in code is not checked.
 """
 
 from typing import Annotated, Literal
@@ -11,54 +12,70 @@ from msgspec import Meta, Struct, field
 from flowpi.config.backends import AnyBackendSettings
 from flowpi.config.backends.flow import LOCAL_URL, FlowSettings
 from flowpi.config.secret import Secret
-from flowpi.config.types import Text, Words
+from flowpi.config.types import Address, GpioPin, KeyName, SpiNumber, Text, TimeOfDay, TopicLevel, Words, setting
 from flowpi.core.hints import Hints
-
-AT_START = Meta(extra={"reload": False})
-"""Marks a key that counts from the next start: `config/reload.py` keeps its value at a reload."""
-AT_START_OF_SERVER = Meta(extra={"reload": None})
-"""Marks the keys of `flowpi serve`, which the daemon does not read."""
-
-GpioPin = Annotated[int, Meta(ge=0, le=27)]  # BCM numbers on the 40-pin header
-Address = Annotated[str, Meta(pattern=r"^(unix:.+|\S+:\d{1,5})$", description="HOST:PORT or unix:PATH")]
-KeyName = Annotated[str, Meta(pattern=r"^(KEY|BTN)_[A-Z0-9_]+$", description="a name such as KEY_F13 or BTN_LEFT")]
-SpiNumber = Annotated[int, Meta(ge=0, le=9)]  # of /dev/spidevBUS.DEVICE
-TimeOfDay = Annotated[
-    str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description='a time of day in quotes, such as "22:00"')
-]
-Layout = Annotated[str, Meta(pattern=r"^[a-z]{2,8}$", description="a layout such as us or de")]
-# No separator and no wildcard of an MQTT topic.
-TopicLevel = Annotated[str, Meta(pattern=r"^[^/+#\s\x00-\x1f]{1,64}$", description="a word without / + # and spaces")]
 
 
 class AudioSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The microphone. Times are how ALSA and the loop share the work: see `audio/`."""
+    """The microphone."""
 
-    source: Literal["alsa", "wav"] = "alsa"
-    device: Text = "default"
-    path: Text | None = None
-    rate: Annotated[int, Meta(ge=8000, le=192_000)] = 16_000
-    channels: Annotated[int, Meta(ge=1, le=32)] = 1
-    channel: Literal["mix"] | Annotated[int, Meta(ge=0, le=31)] = "mix"
-    period_ms: Annotated[int, Meta(ge=5, le=100)] = 20
-    buffer_ms: Annotated[int, Meta(ge=100, le=5000)] = 1000
-    read_ms: Annotated[int, Meta(ge=10, le=1000)] = 100
-    idle_read_ms: Annotated[int, Meta(ge=10, le=2500)] = 500
-    preroll_ms: Annotated[int, Meta(ge=0, le=5000)] = 300
-    postroll_ms: Annotated[int, Meta(ge=0, le=5000)] = 200
+    source: Annotated[
+        Literal["alsa", "wav"], setting("`alsa`, or `wav`: plays the file at `path` once from the start, then silence")
+    ] = "alsa"
+    device: Annotated[
+        Text,
+        setting(
+            "ALSA name, as `arecord -L` shows it, best by card: `plughw:CARD=Device`; `default`, if it does not open: "
+            "the only card that records"
+        ),
+    ] = "default"
+    path: Annotated[Text | None, setting("path of the WAV file")] = None
+    rate: Annotated[
+        int, setting("the rate in Hz to ask the device for; resampled to 16 kHz when it differs", ge=8000, le=192_000)
+    ] = 16_000
+    channels: Annotated[int, setting("how many to ask the device for", ge=1, le=32)] = 1
+    channel: Annotated[
+        Literal["mix"] | Annotated[int, Meta(ge=0, le=31)], setting("`mix`, or the number of the one to hear, from 0")
+    ] = "mix"
+    period_ms: Annotated[int, setting("what ALSA moves at once; at most so much is lost at the end", ge=5, le=100)] = 20
+    buffer_ms: Annotated[int, setting("how long a busy Pi may look away before sound is lost", ge=100, le=5000)] = 1000
+    read_ms: Annotated[int, setting("how often to read while recording", ge=10, le=1000)] = 100
+    idle_read_ms: Annotated[
+        int, setting("how often to read while idle; not at all without `preroll_ms`", ge=10, le=2500)
+    ] = 500
+    preroll_ms: Annotated[
+        int,
+        setting("sound from before the press, in memory only; 0: none, and the device opens on press", ge=0, le=5000),
+    ] = 300
+    postroll_ms: Annotated[int, setting("sound from after the release", ge=0, le=5000)] = 200
 
 
 class ButtonSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    kind: Literal["gpio", "evdev", "none"] = "gpio"
-    pin: GpioPin = 17
-    active: Literal["low", "high"] = "low"
-    debounce_ms: Annotated[int, Meta(ge=0, le=200)] = 15
-    device: Text | None = None
-    key: KeyName | None = None
-    mode: Literal["auto", "hold", "toggle"] = "auto"
-    hold_ms: Annotated[int, Meta(ge=50, le=2000)] = 300
-    double_ms: Annotated[int, Meta(ge=0, le=2000)] = 400
-    long_s: Annotated[float, Meta(ge=0, le=60)] = 10
+    """What a press is made with, and what it means."""
+
+    kind: Annotated[
+        Literal["gpio", "evdev", "none"],
+        setting("`gpio`, `evdev`: a pedal, a dictation microphone, any key of an input device, or `none`"),
+    ] = "gpio"
+    pin: Annotated[GpioPin, setting("BCM number; the button connects it to ground")] = 17
+    active: Annotated[Literal["low", "high"], setting("`low`: to ground, `high`: to 3.3 V")] = "low"
+    debounce_ms: Annotated[int, setting("how long the contact may bounce", ge=0, le=200)] = 15
+    device: Annotated[
+        Text | None, setting("for `evdev`: best one of `/dev/input/by-id/*`; no other program gets its keys")
+    ] = None
+    key: Annotated[KeyName | None, setting("for `evdev`: `KEY_F13`, `BTN_LEFT` ..., as `evtest` shows it")] = None
+    mode: Annotated[
+        Literal["auto", "hold", "toggle"],
+        setting("`hold`: talk while held, `toggle`: press, talk, press, or `auto`: both, told apart by `hold_ms`"),
+    ] = "auto"
+    hold_ms: Annotated[int, setting("a shorter press is a tap", ge=50, le=2000)] = 300
+    double_ms: Annotated[
+        int, setting("from one tap to the next, to cancel what is being said; 0: there is no double tap", ge=0, le=2000)
+    ] = 400
+    long_s: Annotated[
+        float,
+        setting("a press that lasts so long mutes or unmutes, unless it is spoken into; 0: none does", ge=0, le=60),
+    ] = 10
 
 
 class NightSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,89 +87,174 @@ class NightSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LedSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    kind: Literal["gpio", "rgb", "apa102", "none"] = "gpio"
-    pin: GpioPin = 27
-    pins: tuple[GpioPin, GpioPin, GpioPin] | None = None
-    spi: tuple[SpiNumber, SpiNumber] = (0, 0)
-    count: Annotated[int, Meta(ge=1, le=256)] = 1
-    brightness: Annotated[float, Meta(ge=0, le=1)] = 1.0
-    night: NightSettings | None = None
+    """What shows the state of the appliance."""
+
+    kind: Annotated[
+        Literal["gpio", "rgb", "apa102", "none"],
+        setting("`gpio`, `rgb`, `apa102`: the LEDs on many microphone boards, by SPI, or `none`"),
+    ] = "gpio"
+    pin: Annotated[GpioPin, setting("for `gpio`: BCM number")] = 27
+    pins: Annotated[
+        tuple[GpioPin, GpioPin, GpioPin] | None, setting("for `rgb`: BCM numbers of red, green and blue")
+    ] = None
+    spi: Annotated[tuple[SpiNumber, SpiNumber], setting("for `apa102`: bus and device, `/dev/spidev0.0`")] = (0, 0)
+    count: Annotated[int, setting("for `apa102`: how many there are in a row; all show the same", ge=1, le=256)] = 1
+    brightness: Annotated[float, setting("of all patterns", ge=0, le=1)] = 1.0
+    night: Annotated[
+        NightSettings | None,
+        setting(
+            'another brightness for the night: `{from: "22:00", to: "07:00", brightness: 0.1}`, by the clock of this '
+            "machine"
+        ),
+    ] = None
 
 
 class CueSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Short tones for who does not see the LED."""
+    """Short tones at start, stop, kept and error. They are never in a recording."""
 
-    kind: Literal["none", "alsa"] = "none"
-    device: Text = "default"
-    volume: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    kind: Annotated[Literal["none", "alsa"], setting("`none` or `alsa`")] = "none"
+    device: Annotated[Text, setting("where to play them: any ALSA PCM, as `aplay -L` shows")] = "default"
+    volume: Annotated[float, setting("of all tones", ge=0, le=1)] = 0.5
 
 
 class DictationSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    backends: Words = ("local",)
-    max_utterance_s: Annotated[int, Meta(ge=5, le=3600)] = 330
-    first_result_timeout_s: Annotated[float, Meta(ge=1, le=600)] = 20
+    """From the speech to its text."""
+
+    backends: Annotated[Words, setting("names from `backends`, best first; the next is tried when one fails")] = (
+        "local",
+    )
+    max_utterance_s: Annotated[int, setting("longer speech goes on in a next part", ge=5, le=3600)] = 330
+    first_result_timeout_s: Annotated[
+        float, setting("how long to wait for the text after the release before the next backend is tried", ge=1, le=600)
+    ] = 20
 
 
 class SocketSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    path: Text | None = None
-    group: Text | None = "flowpi"
+    """The local socket."""
+
+    path: Annotated[Text | None, setting("null: `/run/flowpi/flowpi.sock`", applied="start")] = None
+    group: Annotated[
+        Text | None,
+        setting(
+            "who may connect; null: only flowpi and root; another group needs what `sudo flowpi doctor` says",
+            applied="start",
+        ),
+    ] = "flowpi"
 
 
 class FilesSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    directory: Text | None = None
-    keep_days: Annotated[int, Meta(ge=1, le=36_500)] = 30
+    """The transcripts."""
+
+    directory: Annotated[Text | None, setting("null: `/var/lib/flowpi/transcripts`", applied="start")] = None
+    keep_days: Annotated[
+        int,
+        setting(
+            "older transcripts, kept audio, and what is in quarantine and has its text, are deleted, once the clock "
+            "has said so for a day",
+            applied="start",
+            ge=1,
+            le=36_500,
+        ),
+    ] = 30
 
 
 class PublishSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    socket: Annotated[SocketSettings, AT_START] = SocketSettings()
-    files: Annotated[FilesSettings, AT_START] = FilesSettings()
+    """Where texts go."""
+
+    socket: SocketSettings = SocketSettings()
+    files: FilesSettings = FilesSettings()
 
 
 class SpoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    directory: Annotated[Text | None, AT_START] = None
-    max_mb: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
-    sync_ms: Annotated[int, Meta(ge=0, le=60_000), AT_START] = 1000
-    keep_audio: Annotated[bool, AT_START] = False
+    """Audio whose text has not arrived yet."""
+
+    directory: Annotated[Text | None, setting("null: `/var/lib/flowpi/spool`", applied="start")] = None
+    max_mb: Annotated[
+        int,
+        setting(
+            "all of the spool; more stays in memory, and nothing that has no text is deleted to make room",
+            ge=1,
+            le=1_000_000,
+        ),
+    ] = 512
+    sync_ms: Annotated[
+        int, setting("at most so much speech is lost when the power fails", applied="start", ge=0, le=60_000)
+    ] = 1000
+    keep_audio: Annotated[bool, setting("true: keep the audio as WAV after the text has arrived", applied="start")] = (
+        False
+    )
 
 
 class TlsSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """PEM files: the certificate with its chain, and its key."""
+    """The certificate of the recogniser on the network."""
 
-    certificate: Text | None = None
-    key: Text | None = None
+    certificate: Annotated[
+        Text | None,
+        setting("PEM file, with its chain; then `HOST:PORT` speaks `https` and `wss` only", applied="server"),
+    ] = None
+    key: Annotated[Text | None, setting("PEM file, with no password", applied="server")] = None
 
 
 class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """`api_keys`: of organisations, for Flow. `partners`: the partner token of each partner id, for Suki."""
+    """`flowpi serve`, the recogniser. It reads its keys when it starts."""
 
-    listen: Annotated[tuple[Address, ...], Meta(min_length=1)] = ("unix:/run/flowpi/asr.sock",)
-    engine: Literal["moonshine", "echo"] = "moonshine"
-    strict: bool = False
-    max_sessions: Annotated[int, Meta(ge=1, le=1000)] = 16
-    api_keys: tuple[Secret, ...] = ()
-    partners: dict[str, Secret] = {}
+    listen: Annotated[
+        tuple[Address, ...],
+        setting("`unix:PATH`, `127.0.0.1:PORT`; with keys any `HOST:PORT`", applied="server", min_length=1),
+    ] = ("unix:/run/flowpi/asr.sock",)
+    engine: Annotated[
+        Literal["moonshine", "echo"],
+        setting("`moonshine`, or `echo`: for tests, says what it heard and not what was said", applied="server"),
+    ] = "moonshine"
+    strict: Annotated[bool, setting("true: refuse what the documented protocol does not allow", applied="server")] = (
+        False
+    )
+    max_sessions: Annotated[int, setting("one more is turned away", applied="server", ge=1, le=1000)] = 16
+    api_keys: Annotated[
+        tuple[Secret, ...],
+        setting(
+            "secrets: keys of organisations that may use it, for Flow; with neither these nor `partners` it accepts "
+            "everybody",
+            applied="server",
+        ),
+    ] = ()
+    partners: Annotated[
+        dict[str, Secret],
+        setting("`{partner_id: secret}`: partner tokens that may use it, for Suki", applied="server"),
+    ] = {}
     tls: TlsSettings = TlsSettings()
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything.
+    """The whole configuration.
 
-    What `board` sets is in the other keys already. `backends` always has `local`: the owner's, or else the recogniser
+    What `board` sets is in the other keys already. `backends` always has `local`: as configured, or else the recogniser
     on this machine.
     """
 
-    device_id: Annotated[TopicLevel | None, AT_START] = None
-    board: Literal["plain", "respeaker-2mic", "aiy-voice-kit"] | None = None
+    device_id: Annotated[TopicLevel | None, setting("name of this appliance; null: the host name", applied="start")] = (
+        None
+    )
+    board: Annotated[
+        Literal["plain", "respeaker-2mic", "aiy-voice-kit"] | None,
+        setting(
+            "`plain`, `respeaker-2mic` or `aiy-voice-kit`: another default for keys of `audio`, `button`, `led` and "
+            "`cues`, see [boards](hardware.md#boards); null: none"
+        ),
+    ] = None
     audio: AudioSettings = AudioSettings()
     button: ButtonSettings = ButtonSettings()
     led: LedSettings = LedSettings()
     cues: CueSettings = CueSettings()
     dictation: DictationSettings = DictationSettings()
     backends: dict[str, AnyBackendSettings] = {}
-    context: Hints = Hints()
+    context: Annotated[
+        Hints,
+        setting("sent along to the service: `{dictionary_context: [Gabapentin], user_first_name: Ada}`"),
+    ] = Hints()
     publish: PublishSettings = PublishSettings()
     spool: SpoolSettings = SpoolSettings()
-    server: Annotated[ServerSettings, AT_START_OF_SERVER] = ServerSettings()
+    server: ServerSettings = ServerSettings()
 
     def __post_init__(self) -> None:
         self.backends.setdefault("local", FlowSettings(LOCAL_URL))

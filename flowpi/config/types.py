@@ -1,8 +1,37 @@
-"""Types of values that settings of several parts have."""
+"""What the types of the settings are made of: the description of a key, and types of values."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+Applied = Literal["reload", "start", "server"]
+"""When a change counts: at the next reload or the next start of flowpi, or at the next start of flowpi-asr."""
+
+
+def setting(description: str, *, applied: Applied = "reload", **limits: Any) -> Meta:
+    """Describe a key of the configuration, for the JSON Schema, `config/flowpi.yaml` and `docs/configuration.md`.
+
+    Args:
+        description: what the key is for, as a phrase in Markdown that follows its name.
+        applied: when a change of this key counts; `config/reload.py` obeys.
+        limits: of the value, as for `msgspec.Meta`.
+    """
+    return Meta(description=description, extra={"applied": applied}, **limits)
+
+
+def expected(phrase: str, **limits: Any) -> Meta:
+    """Describe a type of values by the phrase that follows "must be" in an error."""
+    return Meta(extra={"expected": phrase}, **limits)
+
+
 Text = Annotated[str, Meta(min_length=1)]
 Words = Annotated[tuple[Text, ...], Meta(min_length=1)]
+GpioPin = Annotated[int, Meta(ge=0, le=27)]
+"""A BCM number on the header of 40 pins."""
+SpiNumber = Annotated[int, Meta(ge=0, le=9)]
+"""A number in /dev/spidevBUS.DEVICE."""
+Address = Annotated[str, expected("HOST:PORT or unix:PATH", pattern=r"^(unix:.+|\S+:\d{1,5})$")]
+KeyName = Annotated[str, expected("a name such as KEY_F13 or BTN_LEFT", pattern=r"^(KEY|BTN)_[A-Z0-9_]+$")]
+TimeOfDay = Annotated[str, expected('a time of day in quotes, such as "22:00"', pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+TopicLevel = Annotated[str, expected("a word without / + # and spaces", pattern=r"^[^/+#\s\x00-\x1f]{1,64}$")]
+"""One level of an MQTT topic, without separators and wildcards."""

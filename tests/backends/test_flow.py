@@ -275,7 +275,7 @@ async def test_connected_and_no_answer() -> None:
     async with await asyncio.start_server(leave, "127.0.0.1", 0) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
         with pytest.raises(LinkError, match=r"^backend 'house' is not reached \(no answer in time\)"):
-            await transcribe(make_backend(url, HASTY), spoken(SOUND))
+            await transcribe(make_backend(url, Patience(connect_s=0.2)), spoken(SOUND))
         await left.wait()
 
 
@@ -288,7 +288,7 @@ async def test_a_link_that_takes_nothing_is_dead() -> None:
     utterance = spoken(noise(0.1) * 3000)  # 10 MB: more than the kernel's buffers take
     async with FakeBackend([reads_no_more]) as service:
         with pytest.raises(LinkError, match=r"^the backend did not take the audio within 0.2 s$"):
-            await transcribe(make_backend(service.url, HASTY), utterance)
+            await transcribe(make_backend(service.url, Patience(send_s=0.2)), utterance)
         service.calls[0].socket.transport.abort()
 
 

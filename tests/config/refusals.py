@@ -1,5 +1,6 @@
 """What is said of a configuration that is refused."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,8 @@ def refused(file: Path, text: str, *overrides: str) -> str:
     with pytest.raises(ConfigError) as caught:
         load(str(file), overrides)
     return str(caught.value).replace(str(file), file.name)
+
+
+def with_examples(reference: str) -> str:
+    """Return `config/flowpi.yaml` with its examples, which are comments, as configuration."""
+    return re.sub(r"^  # (?=cloud:|clinic:|  )", "  ", reference, flags=re.MULTILINE)

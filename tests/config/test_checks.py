@@ -1,7 +1,6 @@
 """In which words a configuration is refused."""
 
 import contextlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from flowpi.config.loading import load
 from flowpi.config.schema import Config
 from flowpi.core.errors import ConfigError, UsageError
-from tests.config.refusals import refused
+from tests.config.refusals import refused, with_examples
 
 REFERENCE = Path(__file__).parents[2] / "config" / "flowpi.yaml"
 CLOUD = "backends: {x: {kind: flow, url: 'wss://h/ws', "
@@ -237,7 +236,7 @@ def subtrees(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
         yield from subtrees(value, (*path, name))
 
 
-FULL: dict[str, Any] = yaml.safe_load(re.sub(r"^  # ", "  ", REFERENCE.read_text(), flags=re.MULTILINE))
+FULL: dict[str, Any] = yaml.safe_load(with_examples(REFERENCE.read_text()))
 PATHS = list(subtrees(FULL))
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 words = st.sampled_from(["kind", "url", "flow", "suki", "local", "wss://h", "mix", "env", "0"]) | st.text(max_size=8)

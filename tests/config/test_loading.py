@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from flowpi.config.schema import Config, ServerSettings, TlsSettings
 from flowpi.config.secret import Secret
 from flowpi.core.errors import ConfigError, NoInputError, NoPermissionError, UsageError
 from flowpi.core.hints import Hints
-from tests.config.refusals import refused
+from tests.config.refusals import refused, with_examples
 
 REFERENCE = Path(__file__).parents[2] / "config" / "flowpi.yaml"
 LITERAL = "s3cret-of-ada"
@@ -37,7 +36,7 @@ def test_every_key_is_in_the_reference() -> None:
 
 
 def test_the_examples_in_the_reference_are_good(file: Path) -> None:
-    file.write_text(re.sub(r"^  # ", "  ", REFERENCE.read_text(), flags=re.MULTILINE))
+    file.write_text(with_examples(REFERENCE.read_text()))
     config = load(str(file))
     assert list(config.backends) == ["local", "cloud", "clinic"]
     cloud, clinic = config.backends["cloud"], config.backends["clinic"]

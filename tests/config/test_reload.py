@@ -24,8 +24,8 @@ from flowpi.config.schema import Config
         ("device_id=desk", ["device_id"]),
         ("spool.sync_ms=1", ["spool.sync_ms"]),
         ("spool={directory: /s, keep_audio: true}", ["spool.directory", "spool.keep_audio"]),
-        ("publish.socket.group=null", ["publish.socket"]),
-        ("publish.files.keep_days=1", ["publish.files"]),
+        ("publish.socket.group=null", ["publish.socket.group"]),
+        ("publish.files.keep_days=1", ["publish.files.keep_days"]),
     ],
 )
 def test_a_change_is_applied_or_waits(override: str, waiting: list[str]) -> None:

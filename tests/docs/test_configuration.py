@@ -2,18 +2,20 @@
 
 import json
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import yaml
+from msgspec import inspect
 
 from flowpi.config.backends import KINDS
 from flowpi.config.loading import load, masked
 from flowpi.config.schema import Config
 from flowpi.config.secret import Secret
-from tests.docs.documents import blocks, code, rows, section
+from tests.docs.documents import ROOT, blocks, code, rows, section, text_of
 
 DOCUMENT = "docs/configuration.md"
 BACKENDS = "docs/backends.md"
@@ -27,27 +29,49 @@ def settings(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield f"{prefix}{key}", value
 
 
-def backend_settings(kind: Any) -> Iterator[tuple[str, Any]]:
+def backend_settings(kind: type[Any]) -> Iterator[tuple[str, Any]]:
     for field in msgspec.structs.fields(kind):
         default = "none" if field.default is msgspec.NODEFAULT else field.default
         yield f"backends.NAME.{field.name}", msgspec.to_builtins(default)
 
 
 def documented() -> list[tuple[str, str]]:
-    """Key and default of each row, the default as JSON."""
+    """Return the key and the default of each row, the default as JSON."""
     table = rows(section(DOCUMENT, "Every key of the configuration"))
-    cells = [row for row in table if len(row) == 3 and code(row[0]) and not row[0].startswith("key")]
-    defaults = [yaml.safe_load((code(default) or [default])[0]) for _, default, _ in cells]
+    cells = [row for row in table if code(row[0])]
+    defaults = [yaml.safe_load((code(cell[1]) or [cell[1]])[0]) for cell in cells]
     return [(code(cell[0])[0], json.dumps(default)) for cell, default in zip(cells, defaults, strict=True)]
 
 
 def test_every_key_and_its_default_is_in_the_tables() -> None:
     known = masked(Config())
     del known["backends"]
-    of_kinds = {name: dict(backend_settings(kind.settings)) for name, kind in KINDS.items()}
-    of_kinds["flow"]["backends.NAME.url"] = masked(Config())["backends"]["local"]["url"]
-    wanted = [*settings(known), *(setting for kind in of_kinds.values() for setting in kind.items())]
-    assert sorted(documented()) == sorted((key, json.dumps(default)) for key, default in wanted)
+    kinds = [each for kind in KINDS.values() for each in backend_settings(kind.settings)]
+    assert sorted(documented()) == sorted((key, json.dumps(default)) for key, default in [*settings(known), *kinds])
+
+
+def test_the_reference_and_the_tables_are_written_from_the_types() -> None:
+    """Run `docs/make_configuration.py` if this fails."""
+    written = runpy.run_path(str(ROOT / "docs" / "make_configuration.py"))
+    assert written["reference"]() == text_of("config/flowpi.yaml")
+    assert written["document"](text_of(DOCUMENT)) == text_of(DOCUMENT)
+
+
+def test_every_key_has_a_description_and_says_when_it_counts() -> None:
+    def undescribed(kind: inspect.Type, name: str) -> Iterator[str]:
+        assert isinstance(kind, inspect.StructType)
+        for field in kind.fields:
+            match field.type:
+                case inspect.StructType():
+                    yield from undescribed(field.type, f"{name}.{field.encode_name}")
+                case inspect.Metadata(extra_json_schema={"description": str()}, extra={"applied": str()}):
+                    pass
+                case _:
+                    yield f"{name}.{field.encode_name}"
+
+    kinds = [inspect.type_info(kind.settings) for kind in KINDS.values()]
+    found = [name for kind in (inspect.type_info(Config), *kinds) for name in undescribed(kind, "")]
+    assert found == [".backends"]  # each kind describes its own
 
 
 def test_the_examples_are_good_configurations(tmp_path: Path) -> None:

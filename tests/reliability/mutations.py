@@ -27,6 +27,11 @@ RUBBISH = [
 ]
 
 
+def without_comments(text: bytes) -> bytes:
+    """Return a configuration without the lines that hold only a comment: a mistake there would be none."""
+    return re.sub(rb"^ *#.*\n", b"", text, flags=re.MULTILINE)
+
+
 def mutated(text: bytes, chance: random.Random) -> bytes:
     """`text`, a configuration, with a mistake or a few; sometimes it is still a good one."""
     for _ in range(chance.choice((1, 1, 1, 2, 5))):

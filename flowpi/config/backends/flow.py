@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from flowpi.config.addresses import plain_text_warning, url_problems
 from flowpi.config.backends.settings import Contradiction
 from flowpi.config.secret import Secret
-from flowpi.config.types import Text, Words
+from flowpi.config.types import Text, Words, setting
 
 LOCAL_URL = "ws+unix:///run/flowpi/asr.sock"
 """Where flowpi-asr.service listens."""
@@ -37,19 +37,33 @@ class TokenSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class FlowSettings(Struct, frozen=True, forbid_unknown_fields=True, tag="flow", tag_field="kind"):
     """A service that speaks the Flow dialect: Wispr's, or `flowpi serve` here or on another machine."""
 
-    url: Text
-    encoding: Literal["msgpack", "json"] = "msgpack"
-    client_key: Secret | None = None
-    api_key: Secret | None = None
-    bearer: bool = True
-    token: TokenSettings | None = None
-    language: tuple[Text, ...] = ("en",)
-    packet_ms: Annotated[int, Meta(ge=10, le=1000)] = 100
+    url: Annotated[Text, setting("`wss://`, `ws://` or `ws+unix://`")]
+    encoding: Annotated[
+        Literal["msgpack", "json"],
+        setting("`msgpack` or `json`; a service that answers in JSON is asked in JSON from then on"),
+    ] = "msgpack"
+    client_key: Annotated[Secret | None, setting("a secret, for addresses that end in `/client_ws`")] = None
+    api_key: Annotated[Secret | None, setting("a secret, for addresses that end in `/ws`")] = None
+    bearer: Annotated[bool, setting("write `Bearer ` before the key")] = True
+    token: Annotated[
+        TokenSettings | None,
+        setting(
+            "how to get a client key: `{url: ..., api_key: ...}` or `{command: [program, argument]}`, see "
+            "[backends](backends.md#wispr-flow-in-the-cloud)"
+        ),
+    ] = None
+    language: Annotated[
+        tuple[Text, ...],
+        setting("best first; `[]`: the service finds out. `flowpi serve` understands English only"),
+    ] = ("en",)
+    packet_ms: Annotated[int, setting("duration of every packet", ge=10, le=1000)] = 100
     # 5 s is 160 KB of PCM and 213 KB as base64: one append stays under a frame of 256 KiB.
-    append_ms: Annotated[int, Meta(ge=10, le=5000)] = 1000
-    audio: Literal["wav", "pcm"] = "wav"
-    warm_up_s: Annotated[int, Meta(ge=0, le=86_400)] = 0
-    ca_file: Text | None = None
+    append_ms: Annotated[int, setting("how much audio goes at once, in whole packets", ge=10, le=5000)] = 1000
+    audio: Annotated[Literal["wav", "pcm"], setting("`wav`: a header on each packet, or `pcm`")] = "wav"
+    warm_up_s: Annotated[
+        int, setting("keep the service warm for so long after a dictation; 0: not", ge=0, le=86_400)
+    ] = 0
+    ca_file: Annotated[Text | None, setting("PEM: an authority to trust beside those of the system")] = None
 
     @property
     def endpoint(self) -> str:
