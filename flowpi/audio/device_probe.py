@@ -1,4 +1,4 @@
-"""Attempts that may never come back, each on a thread of its own."""
+"""Tries on a thread whether a microphone can be opened: an attempt that may block for ever."""
 
 import asyncio
 import concurrent.futures
@@ -6,48 +6,44 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-Ended = concurrent.futures.Future[None]
-"""Its exception is the attempt's."""
-
 
 class DeviceProbe:
-    """One at a time. Nobody waits for it when the program ends, as an executor would.
+    """One attempt, on a daemon thread of its own: a program that ends does not wait for it, as an executor would.
 
     Attributes:
-        since: when the one that goes on now began, by `loop.time()`; None if there is none.
+        since: when the attempt began, by `loop.time()`.
     """
 
-    def __init__(self, on_end: Callable[[Ended], None]) -> None:
-        """`on_end` is called on the loop, unless `begin` gave the end already."""
-        self.since: float | None = None
-        self._on_end = on_end
+    def __init__(self, attempt: Callable[[], None]) -> None:
+        """Begin `attempt`, which raises if the device cannot be opened."""
         self._loop = asyncio.get_running_loop()
-
-    def begin(self, attempt: Callable[[], None], *, within_s: float = 0.0) -> Ended | None:
-        """Hold up the loop for so long at most; the end of the attempt, if it came by then."""
         self.since = self._loop.time()
-        ended = Ended()
+        self._attempt = attempt
+        self._done = concurrent.futures.Future[None]()
+        threading.Thread(target=self._run, name="microphone", daemon=True).start()
 
-        def run() -> None:
-            try:
-                attempt()
-            except BaseException as error:
-                ended.set_exception(error)
-            else:
-                ended.set_result(None)
+    @property
+    def error(self) -> BaseException | None:
+        """The exception that the attempt raised, if any. Only of an attempt that has ended."""
+        return self._done.exception(timeout=0)
 
-        threading.Thread(target=run, name="microphone", daemon=True).start()
-        if within_s and concurrent.futures.wait([ended], within_s).done:
-            self.since = None
-            return ended
-        ended.add_done_callback(self._call_back)
-        return None
+    def wait(self, seconds: float) -> bool:
+        """Block the loop until the attempt ends, or for `seconds`. Return whether it ended."""
+        return bool(concurrent.futures.wait([self._done], seconds).done)
 
-    def _call_back(self, ended: Ended) -> None:
-        """On the thread of the attempt."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the program ends
-            self._loop.call_soon_threadsafe(self._end, ended)
+    def call_back(self, on_end: Callable[["DeviceProbe"], None]) -> None:
+        """Call `on_end` on the loop when the attempt ends."""
 
-    def _end(self, ended: Ended) -> None:
-        self.since = None
-        self._on_end(ended)
+        def hand_over(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the program ends
+                self._loop.call_soon_threadsafe(on_end, self)
+
+        self._done.add_done_callback(hand_over)
+
+    def _run(self) -> None:
+        try:
+            self._attempt()
+        except BaseException as error:
+            self._done.set_exception(error)
+        else:
+            self._done.set_result(None)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from flowpi.audio.alsa import AlsaSource
-from flowpi.audio.capture import REOPEN_S, STALL_S, Capture
+from flowpi.audio.capture import Capture
+from flowpi.audio.device import REOPEN_S
+from flowpi.audio.device_state import STALL_S
 from flowpi.core.errors import MicrophoneError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from tests import clock
@@ -170,6 +172,23 @@ class TestWithoutPreRoll:
             assert room.source.is_open
             room.capture.drop(entry)
 
+    @pytest.mark.usefixtures("jumping_clock")
+    async def test_the_end_of_metering_before_a_lost_device_sounds_lets_it_be_opened_at_the_next_press(self) -> None:
+        async with capturing(preroll_s=0.0) as room:
+            room.capture.metering = True
+            await asyncio.sleep(1)
+            room.source.unplugged = True
+            await asyncio.sleep(1)
+            opened = len(room.source.opened)
+            room.source.unplugged, room.source.stalled = False, True
+            while len(room.source.opened) == opened:  # noqa: ASYNC110 (it sends no event)
+                await asyncio.sleep(0.1)
+            room.capture.metering = False
+            assert not room.source.is_open
+            assert len(room.recoveries) == 1
+            room.source.stalled = False
+            entry, pressed, _ = await room.record(1.0)
+            assert begins(entry) == pytest.approx(pressed, abs=SLACK_S)
 
 class TestWakeUps:
     async def test_idle(self, room: Room) -> None:

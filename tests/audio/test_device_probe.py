@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flowpi.audio.device_probe import DeviceProbe, Ended
+from flowpi.audio.device_probe import DeviceProbe
 from tests.waiting import PATIENCE_S, until
 
 
@@ -30,46 +30,44 @@ def driver() -> Iterator[Driver]:
 
 
 async def test_the_end_is_told_on_the_loop(driver: Driver) -> None:
-    told: list[Ended] = []
+    told: list[DeviceProbe] = []
     threads: list[threading.Thread] = []
 
-    def on_end(ended: Ended) -> None:
-        assert trials.since is None
+    def on_end(probe: DeviceProbe) -> None:
         threads.append(threading.current_thread())
-        told.append(ended)
+        told.append(probe)
 
-    trials = DeviceProbe(on_end)
-    assert trials.since is None
     began = asyncio.get_running_loop().time()
-    assert trials.begin(driver.attempt) is None
-    assert trials.since is not None
-    assert trials.since >= began
+    probe = DeviceProbe(driver.attempt)
+    assert probe.since >= began
+    probe.call_back(on_end)
+    assert not told
     driver.error = OSError("busy")
     driver.answers.set()
     await until(lambda: told)
-    assert told[0].exception() is driver.error
+    assert told == [probe]
+    assert probe.error is driver.error
     assert threads == [threading.main_thread()]
 
 
 async def test_one_that_ends_in_time_is_not_told_twice(driver: Driver) -> None:
-    told: list[Ended] = []
-    trials = DeviceProbe(told.append)
+    told: list[DeviceProbe] = []
     driver.answers.set()
-    ended = trials.begin(driver.attempt, within_s=PATIENCE_S)
-    assert ended is not None
-    assert ended.exception() is None
-    assert trials.since is None
-    assert trials.begin(driver.attempt) is None
+    first = DeviceProbe(driver.attempt)
+    assert first.wait(PATIENCE_S)
+    assert first.error is None
+    second = DeviceProbe(driver.attempt)
+    second.call_back(told.append)
     await until(lambda: told)
-    assert len(told) == 1
-    assert told[0] is not ended
+    assert told == [second]
 
 
 async def test_one_that_does_not_end_in_time_is_told_later(driver: Driver) -> None:
-    told: list[Ended] = []
-    trials = DeviceProbe(told.append)
-    assert trials.begin(driver.attempt, within_s=0.01) is None
-    assert trials.since is not None
+    told: list[DeviceProbe] = []
+    probe = DeviceProbe(driver.attempt)
+    assert not probe.wait(0.01)
+    probe.call_back(told.append)
+    assert not told
     driver.answers.set()
     await until(lambda: told)
-    assert trials.since is None
+    assert told == [probe]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from flowpi.audio.capture import STUCK_S
+from flowpi.audio.device_state import STUCK_S
 from flowpi.core.errors import MicrophoneError
 from flowpi.dsp.format import RATE_HZ
 from tests.audio.harness import BLOCKED_S, CaptureHarness
@@ -101,3 +101,23 @@ async def test_an_end_while_it_is_stuck_waits_for_nothing_and_leaves_nothing_ope
     assert time.monotonic() - began < BLOCKED_S
     microphone.unhang()
     await until(lambda: descriptors() == before)
+
+
+async def test_closed_and_started_while_it_is_stuck_the_microphone_comes_back(
+    harness: CaptureHarness, microphone: Microphone
+) -> None:
+    harness.capture.start()
+    await harness.hear(RATE_HZ // 5)
+    microphone.hang()
+    await until(lambda: harness.faults)
+    harness.capture.close()
+    with pytest.raises(MicrophoneError, match="it is closed"):
+        harness.capture.begin(beginning(), time.monotonic())
+    assert not harness.capture.is_alive(time.monotonic() + STUCK_S + 1)
+    harness.capture.start()
+    with pytest.raises(MicrophoneError, match="delivers no sound"):
+        harness.capture.begin(beginning(), time.monotonic())
+    microphone.unhang()
+    await until(lambda: harness.recoveries)
+    await harness.hear(RATE_HZ // 5)
+    assert len(harness.faults) == 1
