@@ -16,6 +16,8 @@ import logging
 import math
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from flowpi.audio.cue_mask import CueMask
 from flowpi.audio.device import Device
 from flowpi.audio.recorder import Following, Log, Recorder
@@ -34,15 +36,21 @@ LATE_S = 1.0
 """How late a press may be handled and still get its whole pre-roll."""
 
 
+class Timing(Struct, frozen=True):
+    """How often a capture reads, and how much it keeps from before a press and after a release; in seconds."""
+
+    read_s: float = 0.1
+    idle_read_s: float = 0.5
+    preroll_s: float = 0.3
+    postroll_s: float = 0.2
+
+
 class Capture:
     def __init__(
         self,
         source: Source,
+        timing: Timing,
         *,
-        read_s: float = 0.1,
-        idle_read_s: float = 0.5,
-        preroll_s: float = 0.3,
-        postroll_s: float = 0.2,
         on_fault: Callable[[MicrophoneError], None],
         on_recovery: Callable[[], None],
         on_silence: Callable[[bool], None],
@@ -57,26 +65,16 @@ class Capture:
                 it gives sound again, or is lost.
             mask: what must not be heard: of the recordings and the pre-roll; the level is that of the microphone.
         """
-        self._source = source
-        self._read_s = read_s
-        self._idle_read_s = idle_read_s
-        self._preroll_s = preroll_s
-        self._postroll_s = postroll_s
+        self._on_fault = on_fault
+        self._on_recovery = on_recovery
+        self._on_silence = on_silence
         self._on_level = on_level
         self._cue_mask = mask or CueMask()
         self._loop = asyncio.get_running_loop()
-        self._ring_frames = math.ceil((preroll_s + LATE_S) * RATE_HZ) if preroll_s else 0
-        self._ring = Ring(self._ring_frames)
         self._recorders: list[Recorder] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._device = Device(
-            source,
-            on_open=self._rest,
-            on_stop=self._stopped,
-            on_fault=on_fault,
-            on_recovery=on_recovery,
-            on_silence=on_silence,
-        )
+        self._use(source, timing)
+        self._started = False
         self._metering = False
         self.frames = 0
         """Heard since the start, gaps not counted."""
@@ -85,6 +83,7 @@ class Capture:
 
     def start(self) -> None:
         """Begin to listen, if there is a pre-roll to fill; else find out whether the microphone is there."""
+        self._started = True
         self._device.start()
 
     def close(self) -> None:
@@ -96,15 +95,19 @@ class Capture:
             self._read()
         for recorder in list(self._recorders):
             self._complete(recorder, partial=recorder.stop is None)
+        self._started = False
         self._device.close()
 
-    @property
-    def metering(self) -> bool:
-        return self._metering
+    def replace(self, source: Source, timing: Timing) -> None:
+        """Use another source from now on. It is opened, unless the old one was closed by `close`."""
+        started = self._started
+        self.close()
+        self._use(source, timing)
+        if started:
+            self.start()
 
-    @metering.setter
-    def metering(self, wanted: bool) -> None:
-        """Whether `on_level` is called, ten times a second."""
+    def meter(self, wanted: bool) -> None:
+        """Begin or stop to call `on_level`, ten times a second."""
         if wanted == self._metering:  # a read must not be put off by those who come and go
             return
         self._metering = wanted
@@ -117,7 +120,7 @@ class Capture:
 
         Not alive: nobody reads it any more, or opening it has been stuck for `STUCK_S`.
         """
-        return self._device.is_alive(now, self._idle_read_s)
+        return self._device.is_alive(now, self._timing.idle_read_s)
 
     def begin(self, entry: Log, at: float) -> None:
         """Record into `entry`, from the pre-roll before `at` on.
@@ -132,9 +135,9 @@ class Capture:
         if (refusal := self._device.refusal) is not None:
             raise refusal
         recorder = Recorder(entry)
-        if self._preroll_s:
+        if self._timing.preroll_s:
             late_s = max(0.0, self._loop.time() - at)
-            recorder.hear(self._ring.newest(math.ceil((self._preroll_s + late_s) * RATE_HZ)))
+            recorder.hear(self._ring.newest(math.ceil((self._timing.preroll_s + late_s) * RATE_HZ)))
         self._recorders.append(recorder)
         self._schedule()
 
@@ -156,7 +159,7 @@ class Capture:
         if recorder is None or recorder.stop is not None:
             return
         recorder.cancel_next()
-        until = at + self._postroll_s + self._source.held_s
+        until = at + self._timing.postroll_s + self._source.held_s
         if self._loop.time() >= until:
             self._read_and_complete(recorder)
         else:
@@ -167,6 +170,21 @@ class Capture:
         if recorder := self._find(entry):
             self._complete(recorder)
             self._rest()
+
+    def _use(self, source: Source, timing: Timing) -> None:
+        self._source = source
+        self._timing = timing
+        self._ring_frames = math.ceil((timing.preroll_s + LATE_S) * RATE_HZ) if timing.preroll_s else 0
+        self._ring = Ring(self._ring_frames)
+        # The device of before may be stuck: then it stays alive until its driver answers, and closes itself.
+        self._device = Device(
+            source,
+            on_open=self._rest,
+            on_stop=self._stopped,
+            on_fault=self._on_fault,
+            on_recovery=self._on_recovery,
+            on_silence=self._on_silence,
+        )
 
     def _find(self, entry: Log) -> Recorder | None:
         return next((recorder for recorder in self._recorders if recorder.entry is entry), None)
@@ -202,7 +220,7 @@ class Capture:
             self._complete(recorder, partial=True)
 
     def _wanted(self) -> bool:
-        return bool(self._recorders) or self._metering or self._preroll_s > 0
+        return bool(self._recorders) or self._metering or self._timing.preroll_s > 0
 
     def _tick(self) -> None:
         self._timer = None
@@ -214,7 +232,7 @@ class Capture:
     def _schedule(self) -> None:
         self._cancel_timer()
         hurried = self._recorders or self._device.refusal is not None
-        pause = self._read_s if hurried else self._idle_read_s
+        pause = self._timing.read_s if hurried else self._timing.idle_read_s
         if self._metering:
             pause = min(pause, METER_S)
         self._timer = self._loop.call_at(self._source.due(self._loop.time() + pause), self._tick)

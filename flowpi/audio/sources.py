@@ -1,5 +1,6 @@
 """Makes the source of sound that the configuration asks for. Each kind is imported only when it is wanted."""
 
+from flowpi.audio.capture import Timing
 from flowpi.audio.source import Source
 from flowpi.config.schema import Config
 
@@ -21,4 +22,14 @@ def make_source(config: Config) -> Source:
         period_ms=audio.period_ms,
         # All of `buffer_ms` is for a machine that stalls; what fills up between two reads comes on top.
         buffer_ms=audio.buffer_ms + max(audio.read_ms, audio.idle_read_ms),
+    )
+
+
+def timing(config: Config) -> Timing:
+    audio = config.audio
+    return Timing(
+        read_s=audio.read_ms / 1000,
+        idle_read_s=audio.idle_read_ms / 1000,
+        preroll_s=audio.preroll_ms / 1000,
+        postroll_s=audio.postroll_ms / 1000,
     )

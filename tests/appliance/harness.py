@@ -163,6 +163,7 @@ class ConductorHarness:
         spool_requests = SpoolRequests(Spool(directory), self, self.delivery, utterances, self.announcer)
         self.requests = RequestHandler(self.conductor, self.delivery, utterances, self.statistics, spool_requests)
         self.conductor.open()
+        self.statistics.publish()
 
     def _hear(self, message: Message, retained: bool) -> None:
         self.said.append((message.topic, msgspec.to_builtins(message.payload)))

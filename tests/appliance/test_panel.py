@@ -1,6 +1,7 @@
 """Button, LED and tones of the daemon as a process: whatever is wrong with them, a dictation goes its way."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -191,8 +192,11 @@ async def test_it_says_that_it_starts_until_the_button_is_there(tmp_path: Path) 
     await running
 
 
-async def test_muted_the_microphone_stays_closed_through_a_reload(microphone: Microphone, tmp_path: Path) -> None:
+async def test_muted_the_microphone_stays_closed_through_a_reload(
+    microphone: Microphone, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The daemon in this process: its button is pressed by hand."""
+    caplog.set_level(logging.INFO)
     muting = settings(
         tmp_path,
         f"backends={{local: {{kind: flow, url: 'ws+unix://{tmp_path}/asr.sock'}}}}",
@@ -225,7 +229,7 @@ async def test_muted_the_microphone_stays_closed_through_a_reload(microphone: Mi
     await hold(muted=True)
     assert not await is_open()
     daemon.reload()
-    await until(lambda: daemon._config is other)
+    await until(lambda: "configuration reloaded" in caplog.text)
     assert not await is_open()
     await until(lambda: daemon.state.name == "idle")
     await hold(muted=False)

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from flowpi.audio.alsa import AlsaSource
-from flowpi.audio.capture import Capture
+from flowpi.audio.capture import Capture, Timing
 from flowpi.core.errors import MicrophoneError
 from tests.waiting import until
 
@@ -22,11 +22,11 @@ class CaptureHarness:
         self.silences: list[bool] = []
         self.capture = Capture(
             AlsaSource(device),
+            Timing(**options),
             on_fault=self.faults.append,
             on_recovery=lambda: self.recoveries.append(time.monotonic()),
             on_silence=self.silences.append,
             on_level=lambda level: None,
-            **options,
         )
         self.blocked_s = 0.0
 

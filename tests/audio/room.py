@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from flowpi.audio.capture import Capture
+from flowpi.audio.capture import Capture, Timing
 from flowpi.audio.source import Gap, Heard
 from flowpi.audio.utterance import Utterance
 from flowpi.core.errors import MicrophoneError
@@ -104,11 +104,11 @@ class Room:
         self.loop = loop
         self.capture = Capture(
             self.source,
+            Timing(**options),
             on_fault=self.faults.append,
             on_recovery=lambda: self.recoveries.append(loop.time()),
             on_silence=self.silences.append,
             on_level=self.levels.append,
-            **options,
         )
         self.capture.start()
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowpi.audio.alsa import AlsaSource
-from flowpi.audio.capture import Capture
+from flowpi.audio.capture import Capture, Timing
 from flowpi.audio.device import REOPEN_S
 from flowpi.audio.device_state import STALL_S
 from flowpi.core.errors import MicrophoneError
@@ -160,22 +160,22 @@ class TestWithoutPreRoll:
     @pytest.mark.usefixtures("jumping_clock")
     async def test_metering_opens_it_and_its_end_closes_it(self) -> None:
         async with capturing(preroll_s=0.0) as room:
-            room.capture.metering = True
+            room.capture.meter(True)
             assert room.source.is_open
             await asyncio.sleep(1)
-            room.capture.metering = False
+            room.capture.meter(False)
             assert not room.source.is_open
             assert clock.timers() == 0
             entry = room.press()
-            room.capture.metering = True
-            room.capture.metering = False
+            room.capture.meter(True)
+            room.capture.meter(False)
             assert room.source.is_open
             room.capture.drop(entry)
 
     @pytest.mark.usefixtures("jumping_clock")
     async def test_the_end_of_metering_before_a_lost_device_sounds_lets_it_be_opened_at_the_next_press(self) -> None:
         async with capturing(preroll_s=0.0) as room:
-            room.capture.metering = True
+            room.capture.meter(True)
             await asyncio.sleep(1)
             room.source.unplugged = True
             await asyncio.sleep(1)
@@ -183,12 +183,13 @@ class TestWithoutPreRoll:
             room.source.unplugged, room.source.stalled = False, True
             while len(room.source.opened) == opened:  # noqa: ASYNC110 (it sends no event)
                 await asyncio.sleep(0.1)
-            room.capture.metering = False
+            room.capture.meter(False)
             assert not room.source.is_open
             assert len(room.recoveries) == 1
             room.source.stalled = False
             entry, pressed, _ = await room.record(1.0)
             assert begins(entry) == pytest.approx(pressed, abs=SLACK_S)
+
 
 class TestWakeUps:
     async def test_idle(self, room: Room) -> None:
@@ -217,22 +218,21 @@ class TestLevel:
                 room.press()
             await asyncio.sleep(10)
             assert room.levels == []
-            room.capture.metering = True
-            assert room.capture.metering
+            room.capture.meter(True)
             await asyncio.sleep(10)
             assert 80 <= len(room.levels) <= 101
-            room.capture.metering = False
+            room.capture.meter(False)
             room.levels.clear()
             await asyncio.sleep(10)
             assert room.levels == []
 
     async def test_those_who_come_and_go_put_no_read_off(self, room: Room) -> None:
         room.press()
-        room.capture.metering = True
+        room.capture.meter(True)
         before = len(room.source.reads)
         for _ in range(100):
             await asyncio.sleep(0.05)
-            room.capture.metering = True
+            room.capture.meter(True)
         assert len(room.source.reads) - before >= 40
 
 
@@ -385,11 +385,11 @@ class TestRealMicrophone:
         recoveries: list[None] = []
         capture = Capture(
             source,
+            Timing(**options),
             on_fault=faults.append,
             on_recovery=lambda: recoveries.append(None),
             on_silence=lambda silent: None,
             on_level=lambda level: None,
-            **options,
         )
         capture.start()
         return capture, faults, recoveries

@@ -48,14 +48,14 @@ async def test_closed_it_hears_nothing_whoever_wants_to_until_it_is_started(prer
         await asyncio.sleep(1)
         room.capture.close()
         opened, reads = len(room.source.opened), len(room.source.reads)
-        room.capture.metering = True
+        room.capture.meter(True)
         with pytest.raises(MicrophoneError, match="it is closed"):
             room.press()
         await asyncio.sleep(60)
         assert (room.faults, len(room.source.opened), len(room.source.reads)) == ([], opened, reads)
         assert clock.timers() == 0
         assert room.capture.is_alive(room.loop.time())
-        room.capture.metering = False
+        room.capture.meter(False)
         room.capture.start()
         await asyncio.sleep(1)
         entry = room.press()

@@ -15,7 +15,7 @@ import pytest
 
 from flowpi.audio.alsa import AlsaSource
 from flowpi.audio.alsalib import Playback
-from flowpi.audio.capture import Capture
+from flowpi.audio.capture import Capture, Timing
 from flowpi.audio.cue_mask import CueMask
 from flowpi.audio.cues import Cue
 from flowpi.audio.tones import DATA, TAIL_S, AlsaCues, tone
@@ -240,6 +240,7 @@ async def test_the_tones_are_never_in_the_recording_and_no_frame_is_missing(
     mask = CueMask()
     capture = Capture(
         AlsaSource("live"),
+        Timing(),
         on_fault=lambda error: None,
         on_recovery=lambda: None,
         on_silence=lambda silent: None,
