@@ -1,4 +1,4 @@
-"""P3: wherever the link breaks, and whenever the daemon stops, a text is in the file once."""
+"""Promise P3: wherever the link breaks, and whenever the daemon stops, a text is in the file once."""
 
 import asyncio
 from collections import Counter
@@ -25,7 +25,7 @@ SOUND = noise(0.35)
 
 
 async def breaks_with_the_final(call: Call) -> None:
-    """All bytes of it are on the way, and then an RST."""
+    """Reset the connection when all bytes of the text are on the way."""
     await call.authenticate()
     await call.hear()
     await call.say(echo(call.pcm), final=True)
@@ -49,11 +49,11 @@ SCRIPTS: list[Script] = [
 
 
 OURS = ("<coroutine object Delivery.", "<coroutine object Keeper.")
-"""Whose tasks die in a kill; the server lives on."""
+"""The beginnings of the names of tasks that a kill ends; those of the server go on."""
 
 
 async def lives_on(harness: ApplianceHarness, backend: FakeBackend) -> None:
-    """A last life, in which all goes well."""
+    """Run once more without faults."""
     async with harness.life(FlowBackend("house", FlowSettings(backend.url), Context(), Patience())):
         async with asyncio.timeout(600):
             while harness.files():  # noqa: ASYNC110 (of the disk nobody sends an event)
@@ -68,7 +68,7 @@ def test_a_text_is_in_the_file_once_wherever_the_link_breaks_and_the_daemon_stop
     ends = Counter[str]()
 
     async def turns_of(script: Script, harness: ApplianceHarness) -> int:
-        """How many turns of the loop it takes from the press until all is done."""
+        """Return the number of turns of the loop from the press until everything is done."""
         async with FakeBackend([script, works]) as backend:
             link = FlowBackend("house", FlowSettings(backend.url), Context(), Patience())
             async with harness.life(link, retry_s=lambda failures: 0.0) as delivery:
@@ -80,7 +80,7 @@ def test_a_text_is_in_the_file_once_wherever_the_link_breaks_and_the_daemon_stop
                 return turns
 
     async def stopped(script: Script, harness: ApplianceHarness, lines: int, turns: int, kill: bool) -> None:
-        """Stopped so many turns after so many lines are in the file; `kill`: with no time for anything."""
+        """Stop a number of turns after a number of lines are in the file; with `kill`, without time for anything."""
         async with FakeBackend([script, works]) as backend:
             link = FlowBackend("house", FlowSettings(backend.url), Context(), Patience())
 
