@@ -14,6 +14,7 @@ from flowpi.backends.transport import Patience
 from flowpi.config.schema import FlowSettings
 from flowpi.delivery.delivery import Delivery
 from flowpi.spool.spool import Spool
+from flowpi.spool.writer import SpoolWriter
 from flowpi.wire.flow_messages import Context
 from tests.backends.fake_backend import Call, FakeBackend, Script, hangs_up_after_commit, hangs_up_in_the_middle, works
 from tests.reliability import one_thread
@@ -48,7 +49,7 @@ SCRIPTS: list[Script] = [
 ]
 
 
-OURS = ("<coroutine object Delivery.", "<coroutine object Keeper.")
+OURS = tuple(f"<coroutine object {kind.__name__}." for kind in (Delivery, SpoolWriter))
 """The beginnings of the names of tasks that a kill ends; those of the server go on."""
 
 
