@@ -73,7 +73,7 @@ class Reloads:
         return None
 
     def reload(self) -> bool:
-        """Reload, and return whether the daemon accepts the file. If so, end the dictation that the reload waits for."""
+        """Reload, and return whether the daemon accepts the file. If so, end the dictation, which the reload awaits."""
         mistake = self.mistake()
         self._daemon.notices.clear()
         self._daemon.send(signal.SIGHUP)
