@@ -44,7 +44,7 @@ def fuzz(name: str, runs: int, seed: int, keep: Path) -> Outcome:
     keep.mkdir(parents=True, exist_ok=True)
     arguments = [
         f"-runs={runs}", f"-seed={seed}", f"-max_len={MAX_INPUT_BYTES}", f"-timeout={ONE_INPUT_S}",
-        "-rss_limit_mb=0",  # it would count the memory of the parent if that is more: `child.py` sets a limit of its own
+        "-rss_limit_mb=0",  # it would count the parent's memory if that is more: `child.py` has a limit of its own
         f"-artifact_prefix={keep.parent}/{name}-", "-print_final_stats=1",
         f"-dict={CORPUS.parent / 'words.dict'}", str(keep), str(CORPUS / name),
     ]  # fmt: skip
