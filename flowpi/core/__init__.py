@@ -1,1 +1,1 @@
-"""What a dictation appliance is. Pure: time comes in as an argument, effects go out as values."""
+"""The rules of a dictation appliance. Pure: time is an argument, and effects are returned as values."""

@@ -156,6 +156,7 @@ _Ended = TextDelivered | DeliveryDeferred | DeliveryGivenUp
 
 
 def start(now: float) -> Starting:
+    """Return the first state."""
     return Starting(now, deadline=now + START_TIMEOUT_S)
 
 

@@ -1,46 +1,46 @@
-"""Everything that can go wrong, as one small tree.
+"""The errors of flowpi, as one small tree.
 
     FlowpiError
      +-- UsageError            64  the command line asks for something that does not exist
-     +-- DataError             65  a file that was given cannot be used (not a WAV, no audio in it)
+     +-- DataError             65  a file that the user named cannot be used (not a WAV, no audio in it)
      +-- NoInputError          66  there is nothing to read
      |    +-- MicrophoneError      no such device, busy, unplugged, wrong parameters
      +-- UnavailableError      69  a part that is needed does not answer
      |    +-- DaemonUnavailable    no daemon on the socket
      |    +-- EngineUnavailable    the recogniser or its model is not installed
      |    +-- PanelError           no GPIO chip, a pin in use
-     |    +-- SinkError            a sink does not take texts now; it is tried again
-     |    +-- BackendError         no text from this backend; what now: `core/failover.py`
+     |    +-- SinkError            a sink does not accept texts now; it is tried again
+     |    +-- BackendError         no text from this backend; `core/failover.py` decides what follows
      |         +-- CredentialError     there is no key to send
-     |         +-- LinkError           not reached, not in time, or the connection broke
+     |         +-- LinkError           not reached, too late, or the connection broke
      |         |    +-- NotResolved        its name has no address
-     |         |    +-- NotReached         no way there, or nobody listens
-     |         |    +-- NoText             all of the audio is there, and no text comes
-     |         |    +-- ClosedError        it closed before the text came
+     |         |    +-- NotReached         no route to it, or nobody listens
+     |         |    +-- NoText             it has all of the audio, and sends no text
+     |         |    +-- ClosedError        it closed the connection before the text
      |         +-- TlsError            no secure connection
-     |         +-- HttpError           answered by an HTTP status
-     |         +-- RefusedError        the backend said no in its dialect: key, quota, a request it does not accept
-     |         +-- ProtocolError       it said something that is not the dialect
+     |         +-- HttpError           it answered with an HTTP status
+     |         +-- RefusedError        it refused in its own protocol: key, quota, a request it does not accept
+     |         +-- ProtocolError       it sent something that is not its protocol
      |              +-- AnsweredInText     a MessagePack session was answered in JSON
-     +-- CannotCreateError     73  a socket or file cannot be made; AlreadyRunning: another daemon has it
-     |    +-- AlreadyRunning
-     +-- SpoolError            74  the disk does not take or give the audio
-     +-- NotWipedError         74  secrets that were taken over are still on the boot partition
-     +-- TryAgainError         75  right, but not now
-     +-- NoPermissionError     77
+     +-- CannotCreateError     73  a socket or file cannot be made
+     |    +-- AlreadyRunning           another daemon uses it
+     +-- SpoolError            74  the disk cannot write or read audio or text
+     +-- NotWipedError         74  secrets that were applied are still on the boot partition
+     +-- TryAgainError         75  the request is right, but not possible now
+     +-- NoPermissionError     77  this user may not do that
      +-- ConfigError           78  file, line and key of what is wrong
 
 What a peer did wrong while flowpi was the server is not in this tree: see `flowpi.wire`.
 
-Each error says what is wrong (`message`) and what the owner can do (`hint`); `exit_code` is the sysexits code that
-a command ends with. Imported by every layer; imports nothing but `text.py`.
+Each error says what is wrong (`message`) and what the user can do (`hint`); `exit_code` is the sysexits code that a
+command ends with. Every layer imports this file; it imports only `text.py`.
 """
 
 from flowpi.core.text import printable
 
 
 class FlowpiError(Exception):
-    """The root. `str()` gives `message: hint`, or the message alone where nothing can be done."""
+    """The root of the tree. `str()` returns `message: hint`, or the message alone if nothing can be done."""
 
     exit_code = 70
 
@@ -66,11 +66,11 @@ class NoInputError(FlowpiError):
 
 
 class MicrophoneError(NoInputError):
-    """The microphone cannot be opened, or stopped delivering. Its handle is closed by then; only opening again helps.
+    """The microphone cannot be opened, or has stopped delivering. It is closed then, and has to be opened again.
 
     Attributes:
         device: the ALSA PCM name, or the path of a WAV.
-        reason: what the driver said.
+        reason: what the driver reported.
     """
 
     def __init__(self, device: str, reason: str, hint: str = "") -> None:
@@ -84,11 +84,11 @@ class UnavailableError(FlowpiError):
 
 
 class DaemonUnavailable(UnavailableError):
-    """Nobody listens on the daemon's socket, or the daemon went away before it answered."""
+    """No daemon listens on the socket, or it closed the connection before it answered."""
 
 
 class EngineUnavailable(UnavailableError):
-    """The recogniser cannot be loaded here."""
+    """The recogniser cannot be loaded on this machine."""
 
 
 class PanelError(UnavailableError):
@@ -100,20 +100,20 @@ class SinkError(UnavailableError):
 
 
 class BackendError(UnavailableError):
-    """One attempt on one backend gave no text.
+    """One attempt with one backend returned no text.
 
     Attributes:
-        healed: true once what was wrong has been changed, by another key or another encoding: try again.
+        healed: whether the cause has been removed since, by another key or another encoding: try again at once.
     """
 
     healed = False
 
 
 class CredentialError(BackendError):
-    """There is no key to send: not in its place, or it could not be fetched.
+    """There is no key to send: none is configured, or none could be fetched.
 
     Attributes:
-        temporary: true if it could not be fetched now, and perhaps can later.
+        temporary: whether it may be possible to fetch one later.
     """
 
     def __init__(self, message: str, hint: str = "", *, temporary: bool = False) -> None:
@@ -126,14 +126,14 @@ class LinkError(BackendError):
 
 
 class NotResolved(LinkError):
-    """Its name has no address, or no name server answers."""
+    """The name of the backend has no address, or no name server answers."""
 
 
 class NotReached(LinkError):
-    """There is no way to its address, or nobody listens there.
+    """There is no route to the backend's address, or nobody listens there.
 
     Attributes:
-        refused: true if its machine was reached and nobody listens there, so that it is not the network.
+        refused: whether its machine was reached and nobody listens there, so that the network is not the cause.
     """
 
     def __init__(self, message: str, hint: str = "", *, refused: bool = False) -> None:
@@ -142,15 +142,15 @@ class NotReached(LinkError):
 
 
 class NoText(LinkError):
-    """The backend has all of the audio, and sent no text in time."""
+    """The backend received all of the audio, and sent no text in time."""
 
 
 class ClosedError(LinkError):
     """The backend closed the connection before the text came.
 
     Attributes:
-        code: RFC 6455; None where the connection broke.
-        reason: the backend's own words; at most 200 characters, all printable.
+        code: the close code of RFC 6455; None if the connection broke.
+        reason: the reason that the backend sent; at most 200 characters, all printable.
     """
 
     def __init__(self, code: int | None, reason: str = "") -> None:
@@ -161,10 +161,10 @@ class ClosedError(LinkError):
 
 
 class TlsError(BackendError):
-    """No secure connection. Nothing was sent, neither key nor audio.
+    """No secure connection could be made. Nothing was sent, neither key nor audio.
 
     Attributes:
-        clock: true if the certificate is not valid yet, or no more: perhaps this machine's clock is wrong.
+        clock: whether the certificate is not valid yet or has expired: this machine's clock may be wrong.
     """
 
     def __init__(self, message: str, hint: str = "", *, clock: bool = False) -> None:
@@ -173,13 +173,13 @@ class TlsError(BackendError):
 
 
 class HttpError(BackendError):
-    """The backend, or something on the way to it, answered by an HTTP status.
+    """The backend, or something on the way to it, answered with an HTTP status.
 
     Attributes:
-        status: of RFC 9110.
-        retry_after_s: what a `Retry-After` header asks for, or None.
-        detail: the answer's own words; at most 200 characters, all printable.
-        code: the number that the answer has for it (gRPC's, from a gateway), or None.
+        status: the status code of RFC 9110.
+        retry_after_s: the seconds that a `Retry-After` header asks for, or None.
+        detail: the explanation in the answer; at most 200 characters, all printable.
+        code: the error number in the answer (gRPC's, from a gateway), or None.
     """
 
     def __init__(
@@ -200,15 +200,15 @@ class HttpError(BackendError):
 
 
 class RefusedError(BackendError):
-    """The backend understood and said no, in its dialect."""
+    """The backend understood the request and refused it, by a message of its protocol."""
 
 
 class ProtocolError(BackendError):
-    """The backend sent something that the dialect does not allow."""
+    """The backend sent something that its protocol does not allow."""
 
 
 class AnsweredInText(ProtocolError):
-    """A session opened in MessagePack was first answered in JSON: open it again in JSON."""
+    """A session that was opened in MessagePack was answered in JSON: open it again in JSON."""
 
 
 class CannotCreateError(FlowpiError):
@@ -216,7 +216,7 @@ class CannotCreateError(FlowpiError):
 
 
 class AlreadyRunning(CannotCreateError):
-    """Another daemon holds the socket or the spool."""
+    """Another daemon is using the socket or the spool."""
 
 
 class SpoolError(FlowpiError):
@@ -239,9 +239,9 @@ class ConfigError(FlowpiError):
     """A configuration that cannot be used.
 
     Attributes:
-        file: its path, or where the value came from (`--set`).
-        line: 1-based, or None where there is none.
-        key: dotted, or empty for the file as a whole.
+        file: its path, or the origin of the value (`--set`).
+        line: the number of the line, 1 for the first, or None if there is none.
+        key: the key with dots, or empty for the file as a whole.
     """
 
     exit_code = 78

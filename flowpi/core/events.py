@@ -1,4 +1,4 @@
-"""What happens to the appliance, and what it wants done. Past tense for events, imperative for effects.
+"""The events that happen to the appliance, in the past tense, and the effects that it asks for, as imperatives.
 
 All are `msgspec.Struct`: a dataclass costs 0.8 ms each at import, and a press must not wait for that.
 """
@@ -7,18 +7,22 @@ from msgspec import Struct
 
 
 class Started(Struct, frozen=True):
-    """Everything that a dictation needs has been opened, or is known to be missing (then a fault says so)."""
+    """Everything that a dictation needs has been opened, or is known to be missing (then a fault stands)."""
 
 
 class ButtonPressed(Struct, frozen=True):
-    """`utterance`: the id to use if this press begins one. `again`: it follows a tap within `button.double_ms`."""
+    """The button was pressed.
+
+    `utterance`: the id to use if this press begins an utterance.
+    `again`: whether it follows a tap within `button.double_ms`.
+    """
 
     utterance: str
     again: bool = False
 
 
 class ButtonReleased(Struct, frozen=True):
-    """`tap`: the press was shorter than `button.hold_ms`."""
+    """The button was released. `tap`: whether the press was shorter than `button.hold_ms`."""
 
     tap: bool
 
@@ -28,56 +32,62 @@ class DoubleTapped(Struct, frozen=True):
 
 
 class LongPressed(Struct, frozen=True):
-    """The press that goes on has lasted for `button.long_s`."""
+    """The current press has lasted for `button.long_s`."""
 
 
 class StartCommanded(Struct, frozen=True):
+    """A client asked to start recording. `utterance`: the id to use if that begins an utterance."""
+
     utterance: str
 
 
 class StopCommanded(Struct, frozen=True):
-    pass
+    """A client asked to end the recording."""
 
 
 class ToggleCommanded(Struct, frozen=True):
+    """A client asked to start or end recording. `utterance`: the id to use if that begins an utterance."""
+
     utterance: str
 
 
 class CancelCommanded(Struct, frozen=True):
-    pass
+    """A client asked to cancel the recording, or the text that is awaited."""
 
 
 class TextDelivered(Struct, frozen=True):
-    """The text of this utterance, of all its parts, is published, and safe in every place that promises so."""
+    """The text of all parts of this utterance is published, and safe in the transcripts."""
 
     utterance: str
 
 
 class DeliveryDeferred(Struct, frozen=True):
-    """No backend gave a text now; the audio is kept, and the text comes later."""
+    """No backend has returned a text; the audio is kept, and the text comes later."""
 
     utterance: str
 
 
 class DeliveryGivenUp(Struct, frozen=True):
-    """No text will come of this utterance: its owner dropped it, or there was nothing but digital silence in it."""
+    """This utterance will have no text: the user dropped it, or it contained only digital silence."""
 
     utterance: str
 
 
 class FaultRaised(Struct, frozen=True):
-    """Raising a code again replaces its message."""
+    """Something is wrong from now on. Raising a code again replaces its message."""
 
     code: str
     message: str
 
 
 class FaultCleared(Struct, frozen=True):
+    """A fault is over. Harmless if it does not stand."""
+
     code: str
 
 
 class DeadlinePassed(Struct, frozen=True):
-    """The deadline of the state is over."""
+    """The deadline of the state has passed."""
 
 
 Event = (
@@ -106,9 +116,9 @@ class StartRecording(Struct, frozen=True):
 
 
 class BeginPart(Struct, frozen=True):
-    """Let the recording go on in its next part: from the first pause on, and at the latest from `by` on, without a gap.
+    """Continue the recording in its next part without a gap, from the first pause on, or at the latest from `by` on.
 
-    `by` as `now` of the step.
+    `by`: seconds of the clock of `step`.
     """
 
     utterance: str
@@ -117,19 +127,19 @@ class BeginPart(Struct, frozen=True):
 
 
 class StopRecording(Struct, frozen=True):
-    """Keep what comes until the post-roll is over; then the audio is complete."""
+    """Record until the post-roll is over; then the audio is complete."""
 
     utterance: str
 
 
 class TellLate(Struct, frozen=True):
-    """Say that the text is not there yet: the audio is kept, and the text comes later."""
+    """Report that there is no text yet: the audio is kept, and the text comes later."""
 
     utterance: str
 
 
 class DropUtterance(Struct, frozen=True):
-    """Forget the audio and publish no text: its owner cancelled it."""
+    """Delete the audio and publish no text: the user cancelled it."""
 
     utterance: str
 
@@ -143,7 +153,7 @@ class Unmute(Struct, frozen=True):
 
 
 class Refuse(Struct, frozen=True):
-    """Nothing was begun. `code` is a fault's code, or "starting"."""
+    """Report that nothing was begun. `code` is the code of a fault, or "starting"."""
 
     code: str
     message: str

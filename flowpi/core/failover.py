@@ -1,6 +1,6 @@
-"""What a failed attempt means: one place decides, so that no `except` does.
+"""What follows from a failed attempt. It is decided in this one place and in no `except`.
 
-Pure: randomness comes in as an argument.
+Pure: randomness is an argument.
 """
 
 import enum
@@ -22,21 +22,21 @@ from flowpi.core.errors import (
 
 FIRST_RETRY_S = 1.0
 LAST_RETRY_S = 60.0
-"""The bounds of the wait between attempts: a minute is the longest a text may stay away after a fault is mended."""
+"""The bounds of the wait between attempts: after a fault is fixed, a text may take a minute longer at most."""
 
 MAX_RETRY_AFTER_S = 3600.0
-"""A service that asks for more patience than this has made a mistake, or its date has."""
+"""The longest wait that a service may ask for. A longer one is a mistake, or comes from a wrong date."""
 
 KEY_CLOSES = frozenset({3000, 3003, 4001, 4003, 4401, 4403})
-"""Close codes by which servers say that a key is wrong or has expired: 3000 and 3003 are registered for it (IANA), the
-others are common. Neither service documents its own (assumed)."""
+"""The close codes for a key that is wrong or has expired: 3000 and 3003 are registered for it (IANA), the others are
+common. Neither service documents its own (assumed)."""
 
 AT_FAULT_CLOSES = frozenset({1002, 1003, 1007, 1009, 1010})
-"""Close codes by which a server complains of what this side sent: the same again would end the same way."""
+"""The close codes for a mistake in what this side sent: sending the same again would end the same way."""
 
 KEY_WORDS = re.compile(
     r"\b(access_token|jwt|api[ _-]?key|client[ _-]?key|credentials?|unauthori[sz]ed|unauthenticated)\b"
-    r"|\b(bad|expired|invalid|missing|revoked|unknown|wrong)\b.{0,40}\btoken\b"  # a token alone may be one of JSON
+    r"|\b(bad|expired|invalid|missing|revoked|unknown|wrong)\b.{0,40}\btoken\b"  # "token" alone may mean one of JSON
     r"|\btoken\b.{0,40}\b(bad|expired|invalid|missing|revoked|unknown|wrong)\b",
     re.I,
 )
@@ -48,17 +48,20 @@ WAIT_WORDS = re.compile(
 
 
 class Verdict(enum.Enum):
+    """What to do after a failed attempt."""
+
     RETRY_NOW = "retry now"
-    """The same backend at once, by a new connection."""
+    """Try the same backend at once, on a new connection."""
     RETRY_LATER = "retry later"
-    """It may work by itself after a while; the next backend has its turn."""
+    """Try the next backend; this one may work by itself after a while."""
     OTHER_BACKEND = "other backend"
-    """It does not take this utterance; others may."""
+    """Try the next backend; this one does not accept this utterance."""
     STOP_AND_TELL = "stop and tell"
-    """It works again when the owner has changed something. The next backend has its turn."""
+    """Try the next backend, and tell the user, who has to change something before this one works."""
 
 
 def verdict(error: BackendError) -> Verdict:
+    """Return what to do after a failed attempt."""
     if error.healed:
         return Verdict.RETRY_NOW
     if concerns_key(error):
@@ -66,15 +69,15 @@ def verdict(error: BackendError) -> Verdict:
     match error:
         case CredentialError(temporary=temporary):
             return Verdict.RETRY_LATER if temporary else Verdict.STOP_AND_TELL
-        case TlsError(clock=clock):  # a Pi has no clock: it comes with the network
+        case TlsError(clock=clock):  # a Pi has no clock of its own: its time is right once it has a network
             return Verdict.RETRY_LATER if clock else Verdict.STOP_AND_TELL
         case HttpError(status=413 | 415 | 422):
             return Verdict.OTHER_BACKEND
         case HttpError(status=400 | 402 | 404 | 405 | 410 | 426 | 501):
             return Verdict.STOP_AND_TELL
-        case HttpError():  # 408, 425, 429, 5xx; and 2xx and 3xx, which a captive portal gives until somebody logs in
+        case HttpError():  # 408, 425, 429, 5xx; and 2xx and 3xx, the answers of a captive portal before the login
             return Verdict.RETRY_LATER
-        case ClosedError(code=1001 | 1012 | None):  # it goes away, restarts, or the connection broke
+        case ClosedError(code=1001 | 1012 | None):  # it shuts down, restarts, or the connection broke
             return Verdict.RETRY_NOW
         case ClosedError(code=1008):
             return Verdict.RETRY_LATER if WAIT_WORDS.search(error.reason) else Verdict.STOP_AND_TELL
@@ -84,12 +87,12 @@ def verdict(error: BackendError) -> Verdict:
             return Verdict.RETRY_LATER if WAIT_WORDS.search(error.message) else Verdict.OTHER_BACKEND
         case ProtocolError():
             return Verdict.OTHER_BACKEND
-        case _:  # not reached, not resolved, not in time, closed for reasons of its own
+        case _:  # not reached, not resolved, too late, or closed for reasons of its own
             return Verdict.RETRY_LATER
 
 
 def concerns_key(error: BackendError) -> bool:
-    """Whether the backend did not like the key."""
+    """Whether the backend refused the key."""
     match error:
         case HttpError(status=401 | 403):
             return True
@@ -104,8 +107,10 @@ def concerns_key(error: BackendError) -> bool:
 
 
 def concerns_utterance(error: BackendError) -> bool:
-    """Whether it may say something of this utterance: others have their turn before it. A network, a key or a server
-    that is down does not, and what waits for these keeps its order."""
+    """Whether the cause may lie in this utterance, so that others are sent before it.
+
+    It does not lie there if a network, a key or a server is missing, and what waits for these keeps its order.
+    """
     match error:
         case NoText() | RefusedError() | ProtocolError():
             return True
@@ -114,18 +119,20 @@ def concerns_utterance(error: BackendError) -> bool:
 
 
 def condemns_utterance(error: BackendError) -> bool:
-    """Whether the same utterance would end there like this again, while others might not."""
+    """Whether this backend would fail again with the same utterance, while it might accept others."""
     return verdict(error) is Verdict.OTHER_BACKEND or type(error) is BackendError  # a bug of ours
 
 
 def concerns_backend(error: BackendError) -> bool:
-    """Whether the next utterance would probably fare no better there. A backend that lets one utterance wait for ever
-    (`NoText`) does so to others too, and each of them would lose the time."""
+    """Whether this backend would probably fail with the next utterance, too.
+
+    A backend that never answers one utterance (`NoText`) does not answer others either, and each would lose the time.
+    """
     return not condemns_utterance(error)
 
 
 def without_network(errors: Iterable[BackendError]) -> bool:
-    """Whether these, one a backend that was asked, all come from a network that is not there."""
+    """Whether a missing network explains all of these errors, one for each backend that was asked."""
     found = list(errors)
     return bool(found) and all(
         isinstance(error, NotResolved) or (isinstance(error, NotReached) and not error.refused) for error in found
@@ -133,14 +140,15 @@ def without_network(errors: Iterable[BackendError]) -> bool:
 
 
 def _names_key(words: str) -> bool:
-    """ "Rate limit exceeded for this API key" is a matter of time, not of the key."""
+    """Whether a message blames the key. "Rate limit exceeded for this API key" does not: waiting is enough."""
     return bool(KEY_WORDS.search(words)) and not WAIT_WORDS.search(words)
 
 
 def rest_s(error: BackendError) -> float:
-    """How long to leave the backend alone, whatever there is to send.
+    """Return the seconds in which the backend must not be asked again, whatever there is to send.
 
-    A wrong key costs nothing here: it is not sent again, and another is to be tried at once (`backends/tokens.py`).
+    There is no such pause for a wrong key: it is not sent again, and another one is tried at once
+    (`backends/tokens.py`).
     """
     if isinstance(error, CredentialError) or concerns_key(error):
         return 0.0
@@ -149,13 +157,16 @@ def rest_s(error: BackendError) -> float:
 
 
 def asked_rest_s(error: BackendError) -> float:
-    """How long the service itself asked to be left alone: the owner's impatience does not shorten that."""
+    """Return the seconds of the pause that the service itself asked for. `flowpi spool retry` does not shorten it."""
     if not isinstance(error, HttpError) or error.retry_after_s is None or concerns_key(error):
         return 0.0
     return max(0.0, min(error.retry_after_s, MAX_RETRY_AFTER_S))
 
 
 def retry_after_s(failures: int, chance: float) -> float:
-    """How long to wait after so many failures in a row: doubling, with `chance` (0 to 1) spreading the load."""
+    """Return the seconds to wait after a number of failures in a row.
+
+    The wait doubles from `FIRST_RETRY_S` to `LAST_RETRY_S`; `chance`, from 0 to 1, varies it to spread the load.
+    """
     longest = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures - 1, 16))
     return longest * (0.5 + 0.5 * chance)

@@ -1,12 +1,12 @@
-"""From the edges of a bouncing contact to what the finger meant.
+"""Gestures of the user, recognised from the edges of a bouncing contact.
 
-Debouncing is done here and not by the driver: the first edge counts at once, so a press costs no delay, and the
-contact is then believed to bounce for `debounce_s`. What it settled on is looked at when that time is over.
+Debouncing is done here and not by the driver: the first edge counts at once, so that a press costs no delay. After it
+the contact is expected to bounce for `debounce_s`, and its level is read when that time is over.
 
-On a busy machine edges are told late, some of a burst after it has settled. So each comes with the time at which it
-happened, and once the contact has been looked at, what happened before that is old news.
+On a busy machine edges arrive late, some of a burst after it has settled. So each comes with the time at which it
+happened, and what happened before the last reading of the contact is ignored.
 
-Feed `edge` with each change of the contact and its time; call `handle_deadline` once `next_deadline` is over. Both
+Call `edge` for each change of the contact with its time, and `handle_deadline` once `next_deadline` has passed. Both
 return the gestures in order. Times are seconds of any monotonic clock.
 """
 
@@ -17,7 +17,7 @@ from msgspec import Struct
 
 
 class GestureKind(enum.Enum):
-    """As published on `event/button`. A press is always followed by one release; tap, hold and long qualify it."""
+    """The kinds, as published on `event/button`. One release follows each press; tap, hold and long qualify it."""
 
     PRESSED = "pressed"
     RELEASED = "released"
@@ -28,10 +28,11 @@ class GestureKind(enum.Enum):
 
 
 class Gesture(Struct, frozen=True):
-    """`at`: when the contact changed, or for HOLD and LONG when the press had lasted so long.
+    """A gesture.
 
-    A RELEASED comes with `tap`: whether it ends a press shorter than `hold_s`. A PRESSED comes with `again`: whether it
-    follows a tap so soon that it makes a double tap if it is a tap too.
+    `at`: when the contact changed; for HOLD and LONG, when the press had lasted so long.
+    `tap`: of RELEASED, whether it ends a press shorter than `hold_s`.
+    `again`: of PRESSED, whether it follows a tap so soon that it completes a double tap if it is a tap too.
     """
 
     kind: GestureKind
@@ -41,14 +42,17 @@ class Gesture(Struct, frozen=True):
 
 
 class Gestures:
+    """The state of one button."""
+
     def __init__(
         self, *, hold_s: float = 0.3, double_s: float = 0.4, long_s: float = 10.0, debounce_s: float = 0.015
     ) -> None:
         """
         Args:
-            hold_s: a shorter press is a tap.
-            double_s: the longest time from the press of a tap to that of the next, for a double tap; 0: there is none.
-            long_s: a press that lasts so long is LONG, once; 0: none is.
+            hold_s: the shortest press that is no tap.
+            double_s: the longest time from the press of one tap to that of the next in a double tap; 0 for none.
+            long_s: the length at which a press is LONG, once; 0 for never.
+            debounce_s: how long the contact may bounce after an edge.
         """
         self._hold_s = hold_s
         self._double_s = double_s
@@ -56,20 +60,20 @@ class Gestures:
         self._debounce_s = debounce_s
         self._pressed = False
         self._contact = False
-        """What the contact said last; differs from `_pressed` only while it bounces."""
+        """The last level of the contact; it differs from `_pressed` only while the contact bounces."""
         self._settled_at: float | None = None
-        """While the contact is believed to bounce: until when."""
+        """The end of the time in which the contact may bounce; None after it."""
         self._looked_at = float("-inf")
         self._pressed_at = 0.0
         self._hold_at: float | None = None
         self._long_at: float | None = None
         self._tap_pressed_at: float | None = None
-        """When the tap before was pressed, if another press can still make it a double tap."""
+        """When the previous tap was pressed, if another one can still complete a double tap."""
         self._again = False
-        """Of the press that goes on, or of the last one."""
+        """Whether the current press, or the last one, followed a tap soon enough for a double tap."""
 
     def edge(self, pressed: bool, at: float) -> list[Gesture]:
-        """The contact closed or opened."""
+        """Handle an edge: the contact closed or opened at the time `at`. Returns the gestures up to then."""
         if at <= self._looked_at:
             return []
         gestures = self.handle_deadline(at)
@@ -79,14 +83,15 @@ class Gestures:
         return gestures
 
     def next_deadline(self) -> float | None:
-        """When `handle_deadline` has something to do; None for never."""
+        """Return when to call `handle_deadline`, or None for never."""
         deadlines = [at for at in (self._settled_at, self._hold_at, self._long_at) if at is not None]
         return min(deadlines, default=None)
 
     def handle_deadline(self, now: float, look: Callable[[], bool | None] = lambda: None) -> list[Gesture]:
-        """What has come about by the mere passing of time up to `now`.
+        """Return the gestures that the passing of time up to `now` completes.
 
-        `look`: what the contact says now; None where nobody can tell but by its edges.
+        Args:
+            look: returns the level of the contact now, or None if the driver knows only its edges.
         """
         gestures: list[Gesture] = []
         if self._settled_at is not None and now >= self._settled_at:
@@ -104,11 +109,11 @@ class Gestures:
         return gestures
 
     def spoken_into(self) -> None:
-        """The press that goes on is not LONG, however long it lasts."""
+        """Note that the current press is for speech: it will not be LONG, however long it lasts."""
         self._long_at = None
 
     def _change(self, at: float) -> list[Gesture]:
-        """Take over what the contact says, if that is new."""
+        """Accept the level of the contact, if it is new."""
         if self._contact == self._pressed:
             return []
         self._pressed = self._contact

@@ -20,7 +20,7 @@ def summary(state: State, spooled: int, last: str | None) -> str:
         last: when the last recording ended, as local time; None if there was none since the start.
     """
     faults = by_urgency(state.faults)
-    messages = list(dict.fromkeys(fault.message for fault in faults))  # one thing can be two faults
+    messages = list(dict.fromkeys(fault.message for fault in faults))  # one cause can be two faults
     headline = HEADLINES.get(state.name, state.name)
     if state.name == "idle" and faults:
         headline = kind_of(faults[0].code).headline or headline

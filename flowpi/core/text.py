@@ -1,20 +1,20 @@
-"""Text of a stranger's, made fit for a line of a log, a file, a socket or a terminal."""
+"""Untrusted text, made safe for logs, files, sockets and terminals."""
 
 import json
 
 MOST = 200
-"""Letters: an error says what is wrong, not all that a peer has to say."""
+"""The most characters of a peer's message in an error."""
 
 
 def printable(text: str, most: int = MOST) -> str:
-    """One line of at most `most` letters; a space for each that would move the cursor, or cannot be shown."""
+    """Return text as one line of at most `most` characters, with a space for each that is not printable."""
     return "".join(letter if letter.isprintable() else " " for letter in text[:most])
 
 
 def escaped(encoded: bytes) -> bytes:
-    """JSON on one line, with each letter escaped that ends a line for somebody, or that a terminal acts on.
+    """Return JSON with each character escaped that some program treats as the end of a line, or a terminal interprets.
 
-    It means the same: a program that reads it loses nothing. JSON itself asks for this only below U+0020.
+    The value stays the same for a program that decodes it. JSON itself requires this only below U+0020.
     """
     text = encoded.decode()
     if text.isprintable():  # nearly always

@@ -1,4 +1,4 @@
-"""The names under which everything is published, and MQTT's topic filters.
+"""The topics under which messages are published, and the topic filters of MQTT.
 
 Source of the filter rules: MQTT 3.1.1, section 4.7.
 """
@@ -13,11 +13,11 @@ LEVEL = "level"
 STATS = "stats"
 
 RETAINED = frozenset({AVAILABILITY, STATE, STATS})
-"""Kept for late comers."""
+"""The topics whose last message is delivered to each new subscriber."""
 
 
 def filter_error(topic_filter: str) -> str | None:
-    """What is wrong with a filter, or None: `#` only as the last level, `+` only as a whole level, not empty."""
+    """Return what is wrong with a filter, or None: `#` only as the last level, `+` only as a whole level, not empty."""
     if not topic_filter:
         return "a filter is at least one character"
     if "\0" in topic_filter or len(topic_filter.encode(errors="surrogatepass")) > 65_535:
@@ -34,7 +34,7 @@ def filter_error(topic_filter: str) -> str | None:
 
 
 def matches(topic_filter: str, topic: str) -> bool:
-    """Whether a valid filter takes a topic in. Wildcards at the first level leave out topics that begin with `$`."""
+    """Whether a valid filter matches a topic. A wildcard at the first level matches no topic that begins with `$`."""
     if topic.startswith("$") and topic_filter[:1] in ("+", "#"):
         return False
     wanted, levels = topic_filter.split("/"), topic.split("/")

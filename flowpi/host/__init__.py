@@ -1,1 +1,1 @@
-"""What the operating system gives: systemd, directories."""
+"""The operating system: systemd, the journal, directories, sockets, mounts."""

@@ -1,6 +1,6 @@
-"""What `flowpi provision` found wrong with the file on the boot partition, for the daemon, which shows it.
+"""What `flowpi provision` found wrong with the configuration on the boot partition, passed on to the daemon.
 
-The daemon may not see the boot partition, and starts with the configuration of before.
+The daemon shows it, and starts with the configuration that it had before. It may not read the boot partition itself.
 """
 
 import contextlib
@@ -10,13 +10,13 @@ from pathlib import Path
 from flowpi.core.text import printable
 
 RUN = Path("/run/flowpi-provision")
-"""The RuntimeDirectory= of flowpi-provision.service."""
+"""The `RuntimeDirectory=` of flowpi-provision.service."""
 
 NAME = "refused"
 
 
 def tell(run: Path, words: str) -> None:
-    """Leave one line there until the next boot. Raises OSError."""
+    """Store one line in the directory `run`, which lasts until the next boot. Raises OSError."""
     run.mkdir(mode=0o755, exist_ok=True)
     beside = run / f".{NAME}"
     beside.write_text(printable(words, 1000) + "\n")
@@ -25,13 +25,13 @@ def tell(run: Path, words: str) -> None:
 
 
 def withdraw(run: Path) -> None:
-    """All is well, or nobody said otherwise. Raises OSError."""
+    """Delete what is stored, if anything is: the configuration was accepted, or there is none. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(run / NAME)
 
 
 def read(run: Path = RUN) -> str | None:
-    """What is wrong and what to do, in one line; None if nothing is."""
+    """Return in one line what is wrong and what to do, or None if nothing is, or if it cannot be read."""
     try:
         return (run / NAME).read_text().strip() or None
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Folders and files whose names must be on the disk when they are said to be, and may be another's trap."""
+"""Durable operations on directories and files, which never follow a symlink that somebody else planted."""
 
 import contextlib
 import errno
@@ -11,18 +11,23 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def open_regular(name: str, directory: int) -> int:
-    """For reading. Raises OSError; EINVAL for what is no regular file, which is not opened: of some, that is an act."""
+    """Open a file in an open directory for reading.
+
+    Raises:
+        OSError: it cannot be opened; EINVAL if it is no regular file. That is not opened at all, because opening alone
+            has an effect on some devices and FIFOs.
+    """
     if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
         raise OSError(errno.EINVAL, "Not a regular file")
     handle = os.open(name, READ, dir_fd=directory)
-    if stat.S_ISREG(os.fstat(handle).st_mode):
+    if stat.S_ISREG(os.fstat(handle).st_mode):  # it may have been replaced since the look above
         return handle
     os.close(handle)
     raise OSError(errno.EINVAL, "Not a regular file")
 
 
 def is_same(handle: int, path: Path) -> bool:
-    """Whether the open directory still is the one at `path`."""
+    """Whether an open directory is still the one at `path`."""
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path))
     except OSError:
@@ -30,7 +35,7 @@ def is_same(handle: int, path: Path) -> bool:
 
 
 def make_folder(path: Path) -> None:
-    """Durably, if it is not there. Raises OSError; then it is not there."""
+    """Make a directory durably if it is missing. Raises OSError; it is removed again then."""
     if not path.is_dir():
         path.mkdir(mode=0o700, parents=True)
         try:
@@ -46,9 +51,13 @@ def make_folder(path: Path) -> None:
 
 
 def write_and_delete(name: str, directory: int, content: bytes) -> None:
-    """See whether the disk takes so much, to the end. Raises OSError if not; nothing stays of it if that can be."""
+    """Check that the disk accepts `content`, by writing, syncing and deleting a file in an open directory.
+
+    Raises:
+        OSError: it does not. The file is deleted then too, if that is possible.
+    """
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=directory)  # of a crash
+        os.unlink(name, dir_fd=directory)  # left by a crash
     file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
     try:
         with open(file, "wb") as written:
@@ -63,25 +72,28 @@ def write_and_delete(name: str, directory: int, content: bytes) -> None:
 
 
 def replace_file(path: Path, content: bytes, mode: int, group: int | None = None) -> None:
-    """Durably and at once: whoever opens it finds the content of before, or all of this.
+    """Replace a file durably and atomically: a reader, or a power cut, finds the old content or all of the new.
 
     Args:
-        group: who else gets it, as a number; None: whoever the directory or the process gives it to.
+        mode: the permissions of the file.
+        group: the number of the group of the file; None for the group that the directory or the process implies.
 
     Raises:
-        OSError: it is as it was, or new and perhaps not durable.
+        OSError: the old content is still there, or the new content is, and perhaps not durable.
     """
     beside = f".{path.name}.new"
     directory = os.open(path.parent, FOLDER)
     try:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside, dir_fd=directory)  # of a crash
+            os.unlink(beside, dir_fd=directory)  # left by a crash
         create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         file = os.open(beside, create, 0o600, dir_fd=directory)
         try:
             with open(file, "wb") as written:
                 written.write(content)
                 written.flush()
+                # Closed to all others until the group is right, and synced before it gets its name: a power cut must
+                # leave no empty file in place of the old one.
                 if group is not None and os.fstat(file).st_gid != group:
                     os.fchown(file, -1, group)
                 os.fchmod(file, mode)
@@ -97,7 +109,10 @@ def replace_file(path: Path, content: bytes, mode: int, group: int | None = None
 
 
 def sync_names(directory: int) -> None:
-    """Make durable which names there are in it. By a handle of its own: one on which a sync failed is of no worth."""
+    """Make the names in an open directory durable. Raises OSError.
+
+    It opens the directory anew: a handle on which a sync has failed may report success the next time.
+    """
     handle = os.open(".", FOLDER, dir_fd=directory)
     try:
         os.fsync(handle)

@@ -1,8 +1,8 @@
 """Log records as entries of systemd's journal, with the fields of `logfields.py`.
 
-The protocol is one datagram to journald's socket, `FIELD=value` a line; a value with line breaks goes with its length
-(systemd's page "Native Journal Protocol"). It is a page of code here because the packages for it block while journald
-is busy, or send each argument of a log call as a field of its own.
+The protocol is one datagram to journald's socket with a line `FIELD=value` for each field; a value with line breaks is
+sent with its length instead (systemd's page "Native Journal Protocol"). It is implemented here because the packages for
+it block while journald is busy, or send each argument of a log call as a field of its own.
 """
 
 import contextlib
@@ -15,24 +15,25 @@ from typing import TextIO
 SOCKET = "/run/systemd/journal/socket"
 
 IDENTIFIER = "flowpi"
-"""Of both services, as it is without this protocol: `_SYSTEMD_UNIT` tells them apart."""
+"""The identifier of both services, the same as without this protocol: `_SYSTEMD_UNIT` distinguishes them."""
 
 MAX_BYTES = 48 * 1024
-"""Of one value, as journald's own LineMax for a line of stderr. The rest is cut off: with it all would be refused."""
+"""The largest value, the same as journald's LineMax= for a line of stderr. A longer one is cut off, because journald
+would refuse the whole entry."""
 
 CUT = b" ... (cut)"
 
 PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
-"""From sd-daemon(3); below INFO it is 7."""
+"""The least level for each priority of sd-daemon(3); below INFO it is 7."""
 
 
 def priority(level: int) -> int:
-    """Of syslog, for a level of `logging`."""
+    """Return the syslog priority of a level of `logging`."""
     return next((number for least, number in PRIORITIES if level >= least), 7)
 
 
 def datagram(fields: Mapping[str, str]) -> bytes:
-    """One entry, as journald's socket takes it."""
+    """Return one entry in the form that journald's socket accepts."""
     parts = []
     for name, text in fields.items():
         value = text.encode("utf-8", "replace")
@@ -46,17 +47,17 @@ def datagram(fields: Mapping[str, str]) -> bytes:
 
 
 class LineFormatter(logging.Formatter):
-    """`<3>message`: journald reads the priority and cuts it off. Every line of a traceback gets it."""
+    """A formatter for `<3>message`, from which journald removes the priority. Every line of a traceback has one."""
 
     def format(self, record: logging.LogRecord) -> str:
         return "\n".join(f"<{priority(record.levelno)}>{line}" for line in super().format(record).splitlines())
 
 
 class JournalHandler(logging.StreamHandler[TextIO]):
-    """Entries to journald; what its socket does not take at once goes to stderr, as lines and without fields.
+    """A handler that sends entries to journald. What journald does not accept at once goes to stderr without fields.
 
-    A record's own fields are its attribute `journal`, see `logfields.fields`. The place in the code goes along where
-    somebody looks for a fault: with warnings, and with what DEBUG alone shows.
+    The fields of a record are its attribute `journal`, see `logfields.fields`. The place in the code is added for those
+    who look for a fault: to warnings and errors, and to what only DEBUG shows.
     """
 
     def __init__(self, path: str = SOCKET) -> None:
@@ -65,7 +66,7 @@ class JournalHandler(logging.StreamHandler[TextIO]):
         self._path = path
         self._plain = logging.Formatter()
         self._socket: socket.socket | None = None
-        with contextlib.suppress(OSError):  # a unit may be allowed none: then all of it goes to stderr
+        with contextlib.suppress(OSError):  # a unit may forbid sockets: then everything goes to stderr
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -73,7 +74,7 @@ class JournalHandler(logging.StreamHandler[TextIO]):
             super().emit(record)
             return
         try:
-            # Not connected: journald makes its socket anew when it starts again.
+            # Never connected: journald makes a new socket when it restarts.
             self._socket.sendto(datagram(self._fields(record)), self._path)
         except OSError:
             super().emit(record)

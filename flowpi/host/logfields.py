@@ -1,7 +1,7 @@
-"""What a log line is about, as fields of the journal: `log.info("...", extra=fields(part=part, backend=name))`.
+"""The subject of a log line as fields of the journal: `log.info("...", extra=fields(part=part, backend=name))`.
 
-The values are names that flowpi made or its owner gave: never a word of text, never a secret, never what a peer said.
-Where the log is no journal they cost nothing and are not shown.
+The values are names that flowpi made or the user configured: never dictated text, never a secret, never what a peer
+sent. If the log is not the journal, they cost nothing and are not shown.
 """
 
 import enum
@@ -9,41 +9,40 @@ from typing import Any
 
 
 class MessageId(enum.Enum):
-    """The lines that a program may wait for: `journalctl MESSAGE_ID=...`. An id never changes its meaning.
+    """The log lines that a program may wait for: `journalctl MESSAGE_ID=...`. An id never changes its meaning.
 
-    `systemd/flowpi.catalog` says to a person what each means and what to do, by `journalctl -x`; a test holds the two
-    together.
+    `systemd/flowpi.catalog` explains each to the user, with what to do, in `journalctl -x`; a test compares the two.
     """
 
     STARTED = "ed30943e7f034c49b54eac4e0125aa6b"
-    """The daemon takes presses and commands."""
+    """The daemon accepts presses and commands."""
 
     STOPPED = "162d6742cd4b4d0f9624331ab299a705"
     """The daemon ends because it was asked to."""
 
     DELIVERED = "05534c731d914092a8e0d9a44a952080"
-    """A dictation has its text, while the person waited."""
+    """A dictation has its text, while the user was waiting for it."""
 
     KEPT = "32c76583057947e397e141eaf487774d"
-    """No backend gave the text yet: the sound is kept, and its text comes later."""
+    """No backend has returned the text yet: the sound is kept, and the text comes later."""
 
     LATE = "8cd2de9d09bd4efa8794b0972c642178"
-    """The text came of a dictation that was kept."""
+    """A dictation that was kept has its text."""
 
     FAILED = "8362e4cdffa4465f8042cef57aac27b5"
-    """A dictation has no text, or its sound is lost; nothing more comes of it by itself."""
+    """A dictation has no text, or its sound is lost; nothing more is done about it by itself."""
 
     FAULT_RAISED = "88f84901f9e14e92b1c40d8469e14748"
     """Something is wrong from now on; `FAULT` is its code in the topic `state`."""
 
     FAULT_CLEARED = "d620713bc3924afcbd8c54acb6390d5c"
-    """It is over."""
+    """A fault is over; `FAULT` is its code."""
 
     RELOADED = "c974b6478ba14cc88fd32b5077698d40"
     """A changed configuration is in force."""
 
     NOT_RELOADED = "2e10511c9ae44696a5f9779036f5dd82"
-    """A changed configuration is wrong; the one before stays in force."""
+    """A changed configuration is invalid; the one before stays in force."""
 
 
 def fields(
@@ -55,15 +54,15 @@ def fields(
     state: str | None = None,
     fault: str | None = None,
 ) -> dict[str, Any]:
-    """The `extra` of a log call.
+    """Return the `extra` of a log call.
 
     Args:
-        event: MESSAGE_ID.
-        part: of an utterance: UTTERANCE_ID and PART.
-        utterance: UTTERANCE_ID of one as a whole.
-        backend: BACKEND, its name in the configuration.
-        state: STATE, that the appliance is in now.
-        fault: FAULT, its code.
+        event: what happened, as MESSAGE_ID.
+        part: the part of an utterance that the line is about, as UTTERANCE_ID and PART.
+        utterance: the utterance that the line is about as a whole, as UTTERANCE_ID.
+        backend: the name of a backend in the configuration, as BACKEND.
+        state: the state of the appliance, as STATE.
+        fault: the code of a fault, as FAULT.
     """
     found = {
         "MESSAGE_ID": event and event.value,

@@ -1,4 +1,4 @@
-"""What is mounted where, by the kernel's list (proc(5), mountinfo)."""
+"""The mounted filesystems, from the kernel's list (mountinfo in proc(5))."""
 
 import os
 import re
@@ -16,8 +16,10 @@ class _Mount(NamedTuple):
 
 
 def forgets(path: Path, mounts: Path = MOUNTS) -> bool:
-    """Whether what is written to an absolute path is gone after a power cut, as it goes into an overlay in memory: how
-    `raspi-config` protects a card. False where that cannot be known."""
+    """Whether what is written below an absolute path is lost at a power cut, because it goes to an overlay in memory.
+
+    This is how `raspi-config` protects a card. False if that cannot be determined.
+    """
     try:
         listed = [_mount(line) for line in mounts.read_text().splitlines()]
     except OSError:
@@ -26,13 +28,14 @@ def forgets(path: Path, mounts: Path = MOUNTS) -> bool:
     if overlay is None or overlay.kind != "overlay":
         return False
     upper = re.search(r"(?:^|,)upperdir=([^,]*)", overlay.options)
-    if upper is None or not os.path.isdir(upper[1]):  # a container's lies where only its host sees it
+    if upper is None or not os.path.isdir(upper[1]):  # that of a container is visible only on its host
         return False
     below = _of(Path(upper[1]), [mount for mount in listed if mount is not overlay])
     return below is not None and below.kind in IN_MEMORY
 
 
 def _mount(line: str) -> _Mount:
+    """Parse a line of the list."""
     before, _, after = line.partition(" - ")
     at = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), before.split(" ")[4])
     kind, _, options = after.split(" ", 2)
@@ -40,6 +43,6 @@ def _mount(line: str) -> _Mount:
 
 
 def _of(path: Path, listed: list[_Mount]) -> _Mount | None:
-    """What is mounted last covers what was there before."""
+    """Return the mount that a path belongs to, or None. Of two at the same place, the later one hides the earlier."""
     above = [mount for mount in listed if path.is_relative_to(mount.at)]
     return max(reversed(above), key=lambda mount: len(mount.at.parts), default=None)

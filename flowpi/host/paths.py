@@ -1,8 +1,8 @@
-"""Where flowpi keeps things, for the daemon and for its clients.
+"""The directories and sockets of flowpi, for the daemon and for its clients.
 
-Under systemd the unit says it ($STATE_DIRECTORY, $RUNTIME_DIRECTORY). Root without systemd has the same directories as
-the service; a person has the XDG ones. Nothing but `make_private` and the last resort of `runtime_directory` touches
-the disk.
+Under systemd the unit determines them ($STATE_DIRECTORY, $RUNTIME_DIRECTORY). Root without systemd has the same
+directories as the service, and any other user the XDG ones. Only `make_private`, and `runtime_directory` as its last
+resort, make anything on the disk.
 """
 
 import os
@@ -18,7 +18,7 @@ SOCKET = "flowpi.sock"
 
 
 def state_directory() -> Path:
-    """What must survive a reboot. Not made here."""
+    """Return the directory of what must survive a reboot. It may not exist yet."""
     if given := os.environ.get("STATE_DIRECTORY"):
         return Path(given.partition(":")[0])  # systemd joins several with colons
     if os.geteuid() == 0:
@@ -27,7 +27,10 @@ def state_directory() -> Path:
 
 
 def runtime_directory() -> Path:
-    """Sockets. Not made here, but for a person without $XDG_RUNTIME_DIR (cron, su): see `make_private`."""
+    """Return the directory of the sockets. It may not exist yet.
+
+    It is made here only for a user without $XDG_RUNTIME_DIR (cron, su), and raises what `make_private` raises.
+    """
     if given := os.environ.get("RUNTIME_DIRECTORY"):
         return Path(given.partition(":")[0])
     if os.geteuid() == 0:
@@ -40,24 +43,27 @@ def runtime_directory() -> Path:
 
 
 def transcripts_directory(config: Config) -> Path:
+    """Return the directory of the transcripts. It may not exist yet."""
     directory = config.publish.files.directory
     return Path(directory) if directory else state_directory() / "transcripts"
 
 
 def spool_directory(config: Config) -> Path:
+    """Return the directory of the spool. It may not exist yet."""
     return Path(config.spool.directory) if config.spool.directory else state_directory() / "spool"
 
 
 def daemon_socket(config: Config) -> Path:
-    """Where the daemon listens."""
+    """Return the path of the socket on which a daemon of this user listens."""
     path = config.publish.socket.path
     return Path(path) if path else runtime_directory() / SOCKET
 
 
 def find_socket(config: Config) -> Path:
-    """Where a client finds the daemon: as configured, else the service's, else that of the user's own daemon.
+    """Return the path of the socket on which a client finds the daemon.
 
-    The last is given also when nothing is there yet: connecting says so.
+    It is the one that is configured, or else that of the service if it exists, or else that of the user's own daemon,
+    also if that does not exist: connecting reports it.
     """
     path = config.publish.socket.path
     if path:
@@ -66,18 +72,18 @@ def find_socket(config: Config) -> Path:
     try:
         service.lstat()
     except PermissionError:
-        return service  # it is there, and connecting says what is missing
+        return service  # it is there, and connecting reports which permission is missing
     except OSError:
         return daemon_socket(config)
     return service
 
 
 def make_private(directory: Path) -> Path:
-    """Make a directory that nobody else can enter, or make sure that it is one. Returns it.
+    """Make a directory that nobody else can enter, or check that it is one, and return it.
 
     Raises:
         CannotCreateError: it cannot be made.
-        NoPermissionError: somebody else made it, or it is a link: what lies in it cannot be trusted.
+        NoPermissionError: somebody else made it, or it is a link: what is in it cannot be trusted.
     """
     try:
         directory.mkdir(mode=0o700)
@@ -94,6 +100,6 @@ def make_private(directory: Path) -> Path:
 
 
 def _xdg(variable: str, default: Path) -> Path:
-    """XDG: a relative path counts as unset."""
+    """Return the directory that an XDG variable names. By that standard a relative path counts as unset."""
     value = os.environ.get(variable, "")
     return Path(value) if value.startswith("/") else default

@@ -1,22 +1,22 @@
-"""Places on the disk for what is going to be written to a file, got ahead of time and all at once."""
+"""Allocating blocks of the disk for a file before they are written, many at a time."""
 
 import ctypes
 import os
 
 KEEP_SIZE = 1
-"""FALLOC_FL_KEEP_SIZE of linux/falloc.h: the file does not become longer, which `os.posix_fallocate` cannot do."""
+"""FALLOC_FL_KEEP_SIZE of linux/falloc.h: the length of the file stays. `os.posix_fallocate` always extends it."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate64.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
 def preallocate(file: int, at: int, size: int) -> None:
-    """Find places for `size` bytes of an open file from `at` on; what it holds, and its length, stay as they are.
+    """Allocate blocks for `size` bytes of an open file from the offset `at` on. Its content and length do not change.
 
-    `os.ftruncate` to the length of the file gives back what was not used, also after an error.
+    `os.ftruncate` to the length of the file releases what was not used, also after an error.
 
     Raises:
-        OSError: ENOSPC; EOPNOTSUPP of a file system that knows no such thing.
+        OSError: ENOSPC, or EOPNOTSUPP if the filesystem cannot do that.
     """
     if _libc.fallocate64(file, KEEP_SIZE, at, size):
         error = ctypes.get_errno()

@@ -1,4 +1,4 @@
-"""Tells the service manager and the journal how the appliance does."""
+"""Reports the state of the appliance to the service manager and the journal."""
 
 import logging
 import time
@@ -12,15 +12,21 @@ log = logging.getLogger(__name__)
 
 
 class Reporter:
+    """The status line of the unit, and the entries of faults that come and go."""
+
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
         self._before: State | None = None
         self._last: str | None = None
 
     def show(self, state: State, spooled: int) -> None:
-        """Call with each new state, and how many utterances are kept for later.
+        """Report a new state. Called for each of them.
 
-        A fault is an entry of the journal when it comes and when it goes; what it is was said by who found it.
+        A fault is an entry in the journal when it comes and when it goes. Its message is not repeated: the part that
+        raised it has logged it.
+
+        Args:
+            spooled: how many utterances are kept for later.
         """
         before, self._before = self._before, state
         if isinstance(before, Recording) and not isinstance(state, Recording):

@@ -1,7 +1,7 @@
-"""Talking to the service manager: sd_notify, the watchdog's interval, where the log goes.
+"""The service manager: sd_notify, the watchdog, and the destination of the log.
 
-The protocol is one datagram to $NOTIFY_SOCKET (sd_notify(3)). Nothing here can hurt the daemon: without systemd, or
-with a socket that does not take it, a message is dropped.
+The protocol is one datagram to $NOTIFY_SOCKET (sd_notify(3)). Nothing here can stop the daemon: without systemd, or if
+the socket does not accept it, a message is dropped.
 """
 
 import contextlib
@@ -17,40 +17,42 @@ from flowpi.host.journal import JournalHandler
 
 
 class Notifier:
-    """The daemon's word to systemd. Call from the main process: the unit has NotifyAccess=main.
+    """Sends notifications to systemd. Use it in the main process: the unit has NotifyAccess=main.
 
     Attributes:
-        watchdog_interval_s: how often to call `watchdog()`, or None where nobody waits for it.
+        watchdog_interval_s: how often to call `watchdog()`, in seconds, or None if no watchdog is set.
     """
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
         if address.startswith("@"):
-            address = "\0" + address[1:]  # abstract
+            address = "\0" + address[1:]  # a socket in the abstract namespace
         self._address = address if address[:1] in ("/", "\0") else ""
         self._socket: socket.socket | None = None
         self.watchdog_interval_s = _watchdog_interval_s(environ)
 
     def ready(self) -> None:
-        """Start-up or reload is done."""
+        """Report that the start or a reload is done."""
         self._send("READY=1")
 
     def reloading(self) -> None:
-        """A reload has begun; `ready()` ends it. The time stamp tells systemd which reload is meant."""
+        """Report that a reload has begun; `ready()` ends it. By the time stamp systemd identifies the reload."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
+        """Report that the daemon is shutting down."""
         self._send("STOPPING=1")
 
     def status(self, text: str) -> None:
-        """One line for `systemctl status`."""
+        """Set the status line of the unit, which `systemctl status` shows."""
         self._send("STATUS=" + " ".join(text.split()))
 
     def watchdog(self) -> None:
-        """The pipeline has made progress."""
+        """Feed the watchdog. Called only when the pipeline has made progress."""
         self._send("WATCHDOG=1")
 
     def close(self) -> None:
+        """Send nothing more."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -59,7 +61,7 @@ class Notifier:
     def _send(self, message: str) -> None:
         if not self._address:
             return
-        # A full or missing socket is systemd's trouble: it must never stop a dictation, nor block the loop.
+        # A full or missing socket must neither stop a dictation nor block the loop.
         with contextlib.suppress(OSError):
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -68,7 +70,7 @@ class Notifier:
 
 
 def _watchdog_interval_s(environ: Mapping[str, str]) -> float | None:
-    """Half of what the unit allows. The watchdog is ours if no process, or this one, is named."""
+    """Return half of the time that the unit allows, or None if it sets no watchdog, or one for another process."""
     try:
         usec = int(environ.get("WATCHDOG_USEC", "0"))
         ours = int(environ.get("WATCHDOG_PID") or os.getpid()) == os.getpid()
@@ -81,18 +83,18 @@ LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
 class PersonFormatter(logging.Formatter):
-    """`warning: message`."""
+    """A formatter for `warning: message`."""
 
     def format(self, record: logging.LogRecord) -> str:
         return f"{record.levelname.lower()}: {super().format(record)}"
 
 
 def setup_logging(verbosity: int, *, service: bool = False) -> None:
-    """Send the log to stderr, or to the journal if that is the journal. Called once, by the command line.
+    """Send the log to stderr, or to the journal if stderr is connected to it. Called once, by the command line.
 
     Args:
-        verbosity: how many `-v` were given: warnings, then INFO, then DEBUG.
-        service: True for `run` and `serve`, whose INFO lines are always wanted.
+        verbosity: the number of `-v`: 0 for warnings, 1 for INFO, 2 for DEBUG.
+        service: the command is a service, whose INFO lines are always wanted.
     """
     handler: logging.StreamHandler[TextIO]
     if stderr_is_journal():
@@ -105,7 +107,11 @@ def setup_logging(verbosity: int, *, service: bool = False) -> None:
 
 
 def stderr_is_journal() -> bool:
-    """$JOURNAL_STREAM names device and inode of the stream that systemd gave; stderr may be another by now."""
+    """Whether stderr is connected to the journal.
+
+    $JOURNAL_STREAM has the device and inode of the stream that systemd passed, but stderr may have been redirected
+    since.
+    """
     try:
         device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
         found = os.fstat(2)

@@ -1,4 +1,4 @@
-"""A listening Unix socket, for the daemon and for the recogniser."""
+"""Listening Unix sockets, for the daemon and for the recogniser."""
 
 import contextlib
 import errno
@@ -12,20 +12,21 @@ BACKLOG = 128
 
 
 def listen_unix(path: Path, group: int | None = None) -> socket.socket:
-    """Make a listening stream socket, open to its owner and its group. The file of a process that is no more is
-    replaced; anything else stays.
+    """Make a listening stream socket to which its user and its group may connect.
+
+    The socket file of a process that has ended is replaced; anything else at `path` stays.
 
     Args:
-        group: who gets the file; None, or one that this user is no member of: the user's own group.
+        group: the group of the file. None, or one that this user is not a member of, for the user's own group.
 
     Raises:
-        FileExistsError: what is there is no socket.
-        OSError: with EADDRINUSE somebody answers there; else what the system said.
+        FileExistsError: there is a file at `path` that is no socket.
+        OSError: it cannot be made; EADDRINUSE if another process answers on it.
     """
     _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        umask = os.umask(0o177)  # a chmod after the bind would leave a moment open to the wrong group
+        umask = os.umask(0o177)  # closed until the group is right: a chmod after the bind alone would come too late
         try:
             listener.bind(str(path))
         finally:
@@ -42,6 +43,7 @@ def listen_unix(path: Path, group: int | None = None) -> socket.socket:
 
 
 def _remove_stale(path: Path) -> None:
+    """Remove the socket file of a process that has ended. Raises what `listen_unix` raises for anything else."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -54,6 +56,7 @@ def _remove_stale(path: Path) -> None:
 
 
 def _answers(path: Path) -> bool:
+    """Whether a process listens on the socket. Raises OSError if that cannot be determined."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -61,5 +64,5 @@ def _answers(path: Path) -> bool:
         except (ConnectionRefusedError, FileNotFoundError):
             return False
         except BlockingIOError:
-            pass  # its queue is full
+            pass  # its queue is full: somebody listens
         return True

@@ -1,9 +1,9 @@
-"""`make bench`: what flowpi costs, beside the shortest programs that do the same, in one run on one machine.
+"""`make bench`: the cost of flowpi beside that of the shortest programs that do the same, in one run on one machine.
 
     python -m tests.bench [--quick] [--json FILE]
 
-Absolute figures are this machine's; the goals are ratios, and a few moments that a person would notice. A full run
-takes six minutes, `--quick` one. The exit code is 0 whether or not a goal is met: read the table.
+Absolute figures depend on the machine; the goals are ratios, and a few delays that a user would notice. A full run
+needs six minutes, `--quick` one. The exit code is 0 whether or not a goal is met: read the table.
 """
 
 import argparse
@@ -34,10 +34,10 @@ class Figure:
     floor: float | None = None
     floor_name: str = ""
     goal: float | None = None
-    """For the ratio if there is a floor, else for the value."""
+    """The limit of the ratio if there is a floor, else of the value."""
     at_least: bool = False
     absolute: bool = False
-    """The goal is for the value although there is a floor."""
+    """Whether the goal applies to the value although there is a floor."""
 
     @property
     def ratio(self) -> float | None:
@@ -45,7 +45,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """None: it has no goal."""
+        """Whether the figure meets its goal; None if it has none."""
         if self.goal is None:
             return None
         judged = self.value if self.ratio is None or self.absolute else self.ratio
@@ -61,7 +61,12 @@ def figures(
     start: latency.Start,
     speech: dict[str, dict[str, float]],
 ) -> Iterator[Figure]:
-    """Dictations: `bare` without a post-roll, in turn with `relay`, the floor; `rolled` with the default post-roll."""
+    """Return the lines of the table.
+
+    Args:
+        bare: dictations without a post-roll, alternating with those of `relay`, the floor.
+        rolled: dictations with the default post-roll.
+    """
     cpu = moving.flowpi_cpu_ms
     yield Figure("CPU while streaming", cpu, "ms/s", moving.t1_cpu_ms, "T1", 1.5)
     yield Figure("CPU while streaming", cpu, "ms/s", moving.pipe_cpu_ms, "arecord | socat", 0.6)
@@ -118,7 +123,7 @@ def table(rows: list[Figure]) -> str:
 
 
 def measure(quick: bool) -> tuple[list[Figure], dict[str, Any]]:
-    """The table, and everything that was measured."""
+    """Measure everything; return the lines of the table, and all measurements."""
     with tempfile.TemporaryDirectory(prefix="flowpi-bench-") as directory:
         bench = Bench(Path(directory))
         try:

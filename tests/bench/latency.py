@@ -1,4 +1,4 @@
-"""How long a person waits: press to sound at the server, release to commit, text to subscriber; start to ready."""
+"""The delays that a user notices: press to sound at server, release to commit, text to subscriber, start to ready."""
 
 import random
 import socket
@@ -35,27 +35,27 @@ def spread(values: Sequence[float]) -> Spread:
 
 @dataclass(frozen=True)
 class Dictations:
-    """All in ms; those of one daemon, one after the other, at any phase of the microphone's periods."""
+    """The delays of one daemon's dictations in ms, at any phase of the microphone's periods."""
 
     count: int
     first_press_ms: float
-    """Press to first packet of the first dictation of the daemon's life."""
+    """From the press to the first packet, of the daemon's first dictation."""
     press_to_packet: Spread
     release_to_commit: Spread
     final_to_subscriber: Spread
     heard_before_press_ms: float
-    """The least of all but one in twenty: a command that the machine held up for 50 ms was not pressed then."""
+    """The least of all but one in twenty: a command that the machine delayed by 50 ms is no press at that time."""
     lost_before_release_ms: float
-    """Of the speech before the release, the most that the server did not get; below 0 if there is a post-roll."""
+    """The most of the speech before the release that the server did not receive; below 0 if there is a post-roll."""
     missing_frames: int
 
 
 def dictate(bench: Bench, count: int, *settings: str) -> tuple[Dictations, Dictations]:
-    """Of flowpi, and of the shortest program that does the same, one dictation of each in turn."""
+    """Return the delays of flowpi and of the shortest program that does the same, with alternating dictations."""
     dice = random.Random(0)
     with Daemon(bench, *settings) as daemon, bench.relay() as relay:
         talkers = _Talker(bench, daemon.socket), _Talker(bench, relay)
-        time.sleep(1.0)  # the first press does not come in the first second of the daemon's life
+        time.sleep(1.0)  # the first press does not happen in the first second after the start
         for _ in range(count):
             for talker in talkers:
                 talker.dictate(dice)
@@ -107,30 +107,30 @@ class _Talker:
 
 
 def _frames(sample: int, moment: float) -> int:
-    """From the frame with that clock number to `moment`; below 0 if the frame came after it."""
+    """Return the number of frames from the one with this clock number to `moment`; below 0 if it came later."""
     return (int(moment * RATE_HZ) - sample + 0x8000) % 0x10000 - 0x8000
 
 
 @dataclass(frozen=True)
 class Start:
-    """Medians in ms from the start of the process to its word on the socket of the service manager."""
+    """The medians of the time from the start of a process to its READY for the service manager, in ms."""
 
     defaults_ms: float
-    """Of the daemon with nothing configured."""
+    """The start of the daemon without a configuration."""
     configured_ms: float
-    """With settings, so that it reads YAML."""
+    """The start with settings, so that it reads YAML."""
     floor_ms: float
-    """Of an interpreter that only imports what any such daemon needs."""
+    """The start of an interpreter that only imports what any such daemon needs."""
 
 
 def start(bench: Bench, rounds: int) -> Start:
     defaults, configured, floor = [], [], []
-    with Daemon(bench):  # fills the byte code cache, as installing does
+    with Daemon(bench):  # fills the byte code cache, as an installation does
         pass
     for _ in range(rounds):
         with Daemon(bench, config=False) as daemon:
             defaults.append(1000 * (daemon.ready_at - daemon.spawned_at))
-            time.sleep(0.5)  # the imports that follow READY are not to run into the next start
+            time.sleep(0.5)  # the imports that follow READY must not overlap with the next start
         with Daemon(bench) as daemon:
             configured.append(1000 * (daemon.ready_at - daemon.spawned_at))
             time.sleep(0.5)

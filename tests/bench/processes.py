@@ -1,4 +1,4 @@
-"""The processes of the bench, from outside: starting them, and what the kernel knows of each."""
+"""The processes of the bench from outside: starting them, and what the kernel reports about each."""
 
 import contextlib
 import json
@@ -26,22 +26,22 @@ REPOSITORY = Path(__file__).parents[2]
 T1 = Path(__file__).with_name("t1.py")
 RELAY = Path(__file__).with_name("relay.py")
 FLOWPI = "import sys; from flowpi.cli.main import main; sys.exit(main())"
-"""What the installed `flowpi` does."""
+"""The code of the installed `flowpi`."""
 
 
 def require(*programs: str) -> None:
-    """Raises SystemExit, with what to install, if one is not there."""
+    """Check that these programs are installed. Raises SystemExit with what to install if not."""
     if absent := [program for program in programs if shutil.which(program) is None]:
         raise SystemExit(f"bench: no {' and no '.join(absent)} here: sudo apt-get install -y alsa-utils socat")
 
 
 def cpu_s(pids: Sequence[int]) -> float:
-    """CPU seconds of processes since their start, to the ns, threads that have ended included."""
+    """Return the CPU seconds of processes since their start, to the ns, including threads that have ended."""
     return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)  # clock_getcpuclockid(3), of the scheduler
 
 
 def wake_ups(pids: Sequence[int]) -> int:
-    """Voluntary context switches of all threads so far."""
+    """Return the voluntary context switches of all threads so far."""
     switches = 0
     for pid in pids:
         for status in Path(f"/proc/{pid}/task").glob("*/status"):
@@ -50,7 +50,7 @@ def wake_ups(pids: Sequence[int]) -> int:
 
 
 def memory_mb(pid: int) -> tuple[float, float]:
-    """Resident now, and at its highest."""
+    """Return the resident memory now, and its maximum so far."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(_field(status, "VmRSS")) / 1024, int(_field(status, "VmHWM")) / 1024
 
@@ -75,7 +75,7 @@ class Sink:
         threading.Thread(target=self._read, name="sink", daemon=True).start()
 
     def session(self) -> Session:
-        """The next one that ended."""
+        """Wait for the next session that has ended, and return it."""
         return self._sessions.get(timeout=PATIENCE_S)
 
     def close(self) -> None:
@@ -88,9 +88,9 @@ class Sink:
 
 
 class Bench:
-    """What all measurements share: a microphone that tells the time, the sink, and a directory.
+    """What all measurements share: a microphone that encodes the time, the sink, and a directory.
 
-    `environ` is for whatever is to hear the microphone, as its ALSA device `default` and `clock`.
+    `environ` is for programs that record from the microphone, as ALSA device `default` or `clock`.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -99,7 +99,7 @@ class Bench:
         self._microphone = Microphone(directory / "microphone")
         asoundrc = directory / "asound.conf"
         asoundrc.write_text(f"<{self._microphone.config_path}>\npcm.!default clock\n")
-        # Without what would change it: PYTHONDONTWRITEBYTECODE alone makes every start compile flowpi again.
+        # Without variables that distort: PYTHONDONTWRITEBYTECODE alone would make every start compile flowpi again.
         ours = ("FLOWPI_", "NOTIFY_", "PYTHON", "WATCHDOG_")
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(ours)},
@@ -120,7 +120,7 @@ class Bench:
 
     @contextlib.contextmanager
     def t1(self) -> Iterator[list[int]]:
-        """Pids of T1, streaming."""
+        """Run T1 for the length of a block, and yield its pids while it streams."""
         command = [sys.executable, "-W", "ignore", str(T1), "default", f"{self.sink.addresses.flow}/t1"]
         with subprocess.Popen(command, env=self.environ) as process:
             try:
@@ -130,7 +130,7 @@ class Bench:
 
     @contextlib.contextmanager
     def relay(self) -> Iterator[Path]:
-        """The socket of the shortest program that answers a button with a text."""
+        """Run the shortest program that answers a button with a text, and yield its socket."""
         path = self.fresh_directory() / "relay.sock"
         command = [sys.executable, str(RELAY), "default", f"{self.sink.addresses.flow}/relay", str(path)]
         with subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE) as process:
@@ -143,7 +143,7 @@ class Bench:
 
     @contextlib.contextmanager
     def pipe(self) -> Iterator[list[int]]:
-        """Pids of `arecord | socat` at a period of 20 ms, streaming."""
+        """Run `arecord | socat` with a period of 20 ms, and yield the pids while it streams."""
         record = "arecord -q -D default -t raw -f S16_LE -r 16000 -c 1 --period-time=20000 --buffer-time=1000000"
         to = f"TCP:127.0.0.1:{self.sink.addresses.raw_port}"
         with (
@@ -158,10 +158,14 @@ class Bench:
 
 
 class Daemon:
-    """`flowpi run` as a process, its output in `log`; ready to take commands when its context is entered."""
+    """`flowpi run` as a process with its output in `log`. It accepts commands once its block is entered."""
 
     def __init__(self, bench: Bench, *settings: str, config: bool = True) -> None:
-        """`settings`: KEY=VALUE. `config`: speak to the sink; without it all is built-in defaults."""
+        """
+        Args:
+            settings: KEY=VALUE.
+            config: use the sink as backend; if false, use only built-in defaults.
+        """
         self._directory = bench.fresh_directory()
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.settimeout(PATIENCE_S)
@@ -224,7 +228,7 @@ class Client:
         return message
 
     def send(self, request: dict[str, Any]) -> float:
-        """Returns when it was written, CLOCK_MONOTONIC."""
+        """Send a request, and return when it was written, in monotonic seconds."""
         line = json.dumps(request).encode() + b"\n"
         at = time.monotonic()
         self._socket.sendall(line)
@@ -235,7 +239,7 @@ class Client:
         self.read()
 
     def record(self, action: str) -> float:
-        """Returns when the command was written; the answer has come."""
+        """Send a command and wait for its response; return when the command was written."""
         at = self.send({"command": "record", "action": action, "request": 1})
         answer = self.read()
         assert answer["ok"], answer

@@ -2,7 +2,7 @@
 
     python tests/bench/relay.py DEVICE URL SOCKET
 
-Run as a script, so that it imports nothing but what it uses. It speaks as much of the daemon's socket as the bench.
+Run it as a script, so that it imports only what it uses. It implements as much of the daemon's socket as is needed.
 """
 
 import asyncio

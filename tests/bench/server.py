@@ -1,8 +1,8 @@
-"""How long the text takes after the commit, against one bare decode of the same audio in the same run.
+"""The delay of the text after the commit, compared with one bare decode of the same audio in the same run.
 
     python -m tests.bench.server
 
-Audio is sent as the daemon sends it: an append a second, in real time, the rest with the commit.
+Audio is sent as the daemon sends it: one append per second in real time, and the rest with the commit.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ UTTERANCES = {
     "28 s with pauses": (0.7, 28.6, 3),
     "30 s, the last 13 s in one breath": (12.0, 42.0, 2),
 }
-"""Start and end in two_cities, each 0.1 to 0.3 s behind the last word, and how often it is said."""
+"""The start and end in two_cities, each 0.1 to 0.3 s after the last word, and how often it is dictated."""
 
 SHORT = "3 s, one sentence"
 PAUSES = "28 s with pauses"
@@ -39,16 +39,16 @@ PAUSES = "28 s with pauses"
 class Result:
     audio_s: float
     bare_decode_ms: float
-    """Median of five of the model alone over the whole of the audio."""
+    """The median of five decodes of all of the audio by the model alone."""
     final_ms: float
-    """Median from the commit's leaving to the final's arrival, in one process."""
+    """The median from sending the commit to receiving the final, in one process."""
     final_max_ms: float
     ratio: float
-    """final_ms to bare_decode_ms."""
+    """The ratio of final_ms to bare_decode_ms."""
 
 
 async def dictate(url: str, pcm: bytes) -> tuple[float, str]:
-    """Say `pcm` (int16 mono 16 kHz) in real time: seconds from commit to final, and the text."""
+    """Dictate `pcm`, int16 mono 16 kHz, in real time; return the seconds from commit to final, and the text."""
     client = FlowClient()
     loop = asyncio.get_running_loop()
     async with websockets.connect(f"{url}/api/v1/dash/ws", additional_headers=client.headers, compression=None) as link:
@@ -101,7 +101,7 @@ async def _measure(names: Iterable[str]) -> dict[str, Result]:
 
 
 def measure(names: Iterable[str] = tuple(UTTERANCES)) -> dict[str, dict[str, float]]:
-    """About three minutes for all, in real time. By utterance, the fields of `Result`."""
+    """Return the fields of `Result` by utterance. All utterances together need about three minutes."""
     return {name: asdict(result) for name, result in asyncio.run(_measure(names)).items()}
 
 

@@ -1,4 +1,4 @@
-"""The server of the bench, in a process of its own: it counts, stamps and checks what arrives, and recognises nothing.
+"""The server of the bench, a process that counts, times and checks what arrives, and recognises nothing.
 
     python -m tests.bench.sink
 
@@ -18,36 +18,36 @@ from flowpi.wire.roles import AudioCommitted, AudioReceived, ClientProtocolError
 from tests.audio.listening import missing, samples
 
 FINAL_AFTER_S = 0.05
-"""Between commit and final: what follows a release in the client is not to be measured with what follows a text."""
+"""The delay between commit and final, to separate the client's work after a release from its work for a text."""
 
 
 class Addresses(msgspec.Struct):
     flow: str
-    """The URL of the Flow server; its path is free and comes back as `Session.path`."""
+    """The URL of the Flow server. Any path may follow, and is returned as `Session.path`."""
     raw_port: int
-    """Of a TCP server that reads and forgets."""
+    """The port of a TCP server that discards what it reads."""
 
 
 class Session(msgspec.Struct):
-    """What one connection carried. Moments are CLOCK_MONOTONIC seconds at which the bytes were read off the socket."""
+    """What one connection carried. Times are the monotonic seconds at which bytes were read from the socket."""
 
     path: str
     handshake_bytes: int = 0
     wire_bytes: int = 0
-    """All that came after the handshake, framing included."""
+    """The bytes after the handshake, including the framing."""
     pcm_bytes: int = 0
     stream_wire_bytes: int = 0
-    """From behind the first append to the last but one: without what a dictation pays once. 0 if it was short."""
+    """The bytes from the end of the first append to the last but one: without what occurs once. 0 if it was short."""
     stream_pcm_bytes: int = 0
     first_append_at: float = 0.0
     commit_at: float = 0.0
     final_at: float = 0.0
-    """When the final text was handed to the kernel."""
+    """When the final text was passed to the kernel."""
     first_sample: int = 0
     last_sample: int = 0
-    """Of the audio without the padding of its last packet: clock numbers (`tests/rig/microphone.c`)."""
+    """The last clock number (`tests/rig/microphone.c`) of the audio without the padding of its last packet."""
     missing_frames: int = 0
-    """Between first and last."""
+    """The number of frames that are missing between the first and the last."""
 
 
 class Connection(ServerConnection):
@@ -68,7 +68,7 @@ async def handle(socket: ServerConnection) -> None:
     flow = FlowServer(encoding=FlowServer.encoding_for(socket.request.headers.get("Encoding")))
     session = Session(socket.request.path, handshake_bytes=socket.bytes_in)
     pcm = bytearray()
-    appends: list[tuple[int, int]] = []  # bytes read and bytes of PCM after each
+    appends: list[tuple[int, int]] = []  # the bytes read and the bytes of PCM after each
 
     async def flush() -> None:
         for frame in flow.data_to_send():
@@ -99,7 +99,7 @@ async def handle(socket: ServerConnection) -> None:
     except ClientProtocolError as departure:
         print(f"{session.path}: {departure}", file=sys.stderr)
         await flush()
-    except ConnectionClosed:  # a floor that was killed
+    except ConnectionClosed:  # the client is a floor, and was killed
         pass
     session.wire_bytes = session.wire_bytes or socket.bytes_in - session.handshake_bytes
     session.pcm_bytes = len(pcm)

@@ -9,30 +9,30 @@ from tests.bench.processes import Bench, Client, Daemon, cpu_s, memory_mb, wake_
 from tests.bench.sink import Session
 
 WARM_UP_S = 3.0
-"""The first second of a stream is the pre-roll, the connection and the code that runs once."""
+"""The time that is not measured: a stream begins with the pre-roll, the connection and code that runs once."""
 
 
 @dataclass(frozen=True)
 class Streaming:
-    """Medians of the rounds, all programs at once."""
+    """The medians of the rounds, with all programs running at the same time."""
 
     flowpi_cpu_ms: float
-    """Per second of audio, as the next two."""
+    """The CPU time per second of audio, as are the next two."""
     t1_cpu_ms: float
     pipe_cpu_ms: float
     flowpi_cpu_range_ms: tuple[float, float]
     flowpi_wake_ups: float
-    """A second, as the next two."""
+    """The wake-ups per second, as are the next two."""
     t1_wake_ups: float
     pipe_wake_ups: float
     flowpi_rss_mb: float
     flowpi_peak_mb: float
     t1_peak_mb: float
     msgpack_wire: float
-    """Bytes for each byte of PCM, without what a dictation pays once."""
+    """The bytes on the wire for each byte of PCM, without what a dictation costs once."""
     t1_wire: float
     once_bytes: int
-    """What a dictation pays once: upgrade, auth, commit, and the shorter first and last appends."""
+    """The bytes that a dictation costs once: upgrade, auth, commit, and the shorter first and last appends."""
 
 
 def stream(bench: Bench, rounds: int, window_s: float) -> Streaming:
@@ -44,7 +44,7 @@ def stream(bench: Bench, rounds: int, window_s: float) -> Streaming:
     for number in range(rounds):
         with contextlib.ExitStack() as stack:
             pids: dict[str, list[int]] = {}
-            for name in names[number % 3 :] + names[: number % 3]:  # who starts first has its own phase
+            for name in names[number % 3 :] + names[: number % 3]:  # each is the first to start in its turn
                 if name == "flowpi":
                     daemon = stack.enter_context(Daemon(bench))
                     client = Client(daemon.socket)
@@ -70,7 +70,7 @@ def stream(bench: Bench, rounds: int, window_s: float) -> Streaming:
             assert session.path == "/flowpi"
             wire.append(_wire(session))
             once = session.handshake_bytes + session.wire_bytes - round(session.pcm_bytes * wire[-1])
-        session = bench.sink.session()  # of T1, which has just been killed
+        session = bench.sink.session()  # that of T1, which has just been killed
         assert session.path == "/t1"
         t1_wire.append(_wire(session))
     return Streaming(
@@ -96,7 +96,7 @@ def _wire(session: Session) -> float:
 
 @dataclass(frozen=True)
 class Resting:
-    """Wake-ups and CPU ms a second of a daemon that nobody talks to; and the JSON form, measured meanwhile."""
+    """The wake-ups and CPU ms per second of an idle daemon, and the JSON encoding, measured at the same time."""
 
     preroll_wake_ups: float
     preroll_cpu_ms: float

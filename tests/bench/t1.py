@@ -2,7 +2,7 @@
 
     python tests/bench/t1.py DEVICE URL
 
-Run as a script, so that it imports nothing but what it uses. It keeps nothing, retries nothing, and stops when killed.
+Run it as a script, so that it imports only what it uses. It keeps nothing, retries nothing, and stops when killed.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The commands that talk to the daemon, against a daemon that says what a test wants."""
+"""The commands that talk to the daemon, with a daemon whose answers a test determines."""
 
 import contextlib
 import json
@@ -38,7 +38,7 @@ BACKLOG = {"count": 3, "oldest_at": "2023-11-14T21:00:00.000Z", "in_memory": 1}
 
 
 class Daemon:
-    """Answers each line of a client with the next of `answers`; with none left it goes away."""
+    """Answers each line of a client with the next of `answers`; after the last it closes the connection."""
 
     def __init__(self, path: Path, *answers: Sequence[Any], hello: Any = HELLO) -> None:
         self.config = Config(publish=PublishSettings(socket=SocketSettings(path=str(path))))
@@ -142,7 +142,7 @@ def test_no_daemon(tmp_path: Path) -> None:
 
 
 def test_a_socket_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the kernel says to a user outside the group, which root never hears."""
+    """The error of the kernel for a user outside the group, which root never sees."""
 
     def refuse(self: socket.socket, address: object) -> None:
         raise PermissionError(13, "Permission denied")

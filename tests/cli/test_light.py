@@ -30,7 +30,7 @@ def _no_system_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockFactory]:
-    """gpiozero's own driver for pins that are not there, on a machine with a chip."""
+    """Yield gpiozero's own mock of pins, on a machine that seems to have a GPIO chip."""
     (tmp_path / "gpiochip0").touch()
     monkeypatch.setattr(gpio, "CHIPS", f"{tmp_path}/gpiochip*")
     Device.pin_factory = MockFactory(pin_class=MockPWMPin)
@@ -111,7 +111,7 @@ def test_without_an_led_it_says_so(
     ("text", "led"),
     [
         ("led: {pin: 22}\naudio: {rate: fast}", LedSettings(pin=22)),
-        ("led: {pin: 17}\nbutton: {pin: 99}", LedSettings(pin=17)),  # the button was elsewhere, by intent
+        ("led: {pin: 17}\nbutton: {pin: 99}", LedSettings(pin=17)),  # the button is on another pin
         ("board: aiy-voice-kit\nspol: {}", LedSettings(pin=25)),
         ("board: aiy-voice-kit\nled: {brightness: 0.5}\nspol: {}", LedSettings(pin=25, brightness=0.5)),
         ("board: aiy-voice-kit\nled: {brightness: bright}", LedSettings(pin=25)),

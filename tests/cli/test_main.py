@@ -1,4 +1,4 @@
-"""The command line, as a program is run: what it prints where, and its exit code."""
+"""The command line as a program: what it prints where, and its exit code."""
 
 import argparse
 import json
@@ -279,7 +279,7 @@ def flowpi(*argv: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.parametrize("action", ["schema", "check"])  # more than the buffer of stdout holds, and less
+@pytest.mark.parametrize("action", ["schema", "check"])  # its output is larger than the buffer of stdout, or smaller
 def test_a_reader_that_goes_away_is_no_error(action: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)

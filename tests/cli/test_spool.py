@@ -1,4 +1,4 @@
-"""`flowpi spool` on a real daemon, and without one."""
+"""`flowpi spool` with a real daemon, and without one."""
 
 import json
 import wave
@@ -28,7 +28,7 @@ def make(tmp_path: Path, microphone: Microphone) -> Iterator[Make]:
 
 
 def dictate(appliance: Appliance) -> str:
-    """Something short; returns its id. It waits for a text that does not come, or is delivered."""
+    """Dictate something short, wait until it is kept or delivered, and return its id."""
     client = appliance.connect()
     utterance: str = client.record("start")["utterance"]
     assert client.record("stop")["recorded"]
@@ -36,7 +36,7 @@ def dictate(appliance: Appliance) -> str:
 
 
 def kept(make: Make, *settings: str) -> tuple[Appliance, list[str]]:
-    """A daemon with two utterances that no backend takes: there is none."""
+    """Start a daemon whose backend is not running, and dictate two utterances. Returns the daemon and their ids."""
     appliance = make(*settings)
     appliance.start()
     ids = [dictate(appliance) for _ in range(2)]

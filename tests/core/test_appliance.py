@@ -1,4 +1,4 @@
-"""The table of the appliance: complete, truthful and never stuck."""
+"""The table of the appliance: it is complete, correct and never stuck."""
 
 from collections.abc import Callable
 from functools import partial

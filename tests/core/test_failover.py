@@ -1,4 +1,4 @@
-"""What a failed attempt means."""
+"""What follows from a failed attempt."""
 
 import pytest
 
@@ -150,7 +150,7 @@ def test_how_long_a_backend_is_left_alone(error: BackendError, expected: float) 
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (NoText("x"), False),  # a server that hangs does so to everyone
+        (NoText("x"), False),  # a server that hangs does so for everyone
         (RefusedError("the server refused: the quota is used up"), False),
         (RefusedError("the token is invalid"), False),
         (RefusedError("language: this server understands en"), True),

@@ -1,4 +1,4 @@
-"""The table of faults is whole: nothing raises a code without a row, and each row says all that others read."""
+"""The table of faults is complete: no code is raised without a row, and no row lacks what others read."""
 
 import ast
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def calls(tree: ast.Module) -> Iterator[tuple[ast.Call, Function | None]]:
-    """Each call and the innermost function that it is in."""
+    """Yield each call, and the innermost function around it."""
 
     def walk(node: ast.AST, inside: Function | None) -> Iterator[tuple[ast.Call, Function | None]]:
         if isinstance(node, ast.Call):
@@ -48,7 +48,7 @@ def name_of(call: ast.Call) -> str:
 
 
 def constants_in(tree: ast.Module) -> dict[str, str]:
-    """Codes by the name under which a file imports them."""
+    """Return the codes by the name under which a file imports them."""
     return {
         alias.asname or alias.name: CONSTANTS[alias.name]
         for node in ast.walk(tree)
@@ -59,7 +59,7 @@ def constants_in(tree: ast.Module) -> dict[str, str]:
 
 
 def raised() -> tuple[set[str], list[str]]:
-    """The codes that the package raises or clears, and the places where a code does not come from the table."""
+    """Return the codes that the package raises or clears, and the places where a code is not from the table."""
     trees = {path: ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
     raisers = {"FaultRaised", "FaultCleared", "_try"}
     codes: set[str] = set()
@@ -81,7 +81,7 @@ def raised() -> tuple[set[str], list[str]]:
                         case ast.Attribute(value=ast.Name(id="faults"), attr=name) if name in CONSTANTS:
                             codes.add(CONSTANTS[name])
                         case ast.Name(id=name) if inside and name in parameters:
-                            raisers.add(inside.name)  # its callers say which
+                            raisers.add(inside.name)  # its callers pass the code
                         case _ if path.name in REMEMBERED and inside and inside.name == "raise_faults":
                             assert REMEMBERED[path.name] in ast.unparse(inside)
                         case _:

@@ -1,4 +1,4 @@
-"""From edges to gestures: bounce, taps, holds and double taps, to the millisecond."""
+"""Gestures from edges: bouncing, taps, holds and double taps, to the millisecond."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ from flowpi.core.gestures import Gesture, GestureKind, Gestures
 def play(
     *edges: tuple[bool, float], until: float = 100.0, double_s: float = 0.4, long_s: float = 10.0
 ) -> list[Gesture]:
-    """Edges at their times, with every deadline met."""
+    """Return the gestures of edges at their times, with every deadline met."""
     gestures = Gestures(hold_s=0.3, double_s=double_s, long_s=long_s, debounce_s=0.015)
     seen: list[Gesture] = []
     for pressed, at in [*edges, (None, until)]:
@@ -145,11 +145,11 @@ def test_whatever_the_contact_does_presses_and_releases_alternate(changes: list[
 def test_edges_that_are_told_late_are_no_presses_where_the_contact_can_be_looked_at(
     bounces: list[list[float]], late_s: list[float]
 ) -> None:
-    """A press of two seconds. However late each edge of its bouncing is told, it is one press and one release."""
+    """A press of two seconds is one press and one release, however late each edge of its bouncing arrives."""
     edges: list[tuple[float, bool]] = []
     for begins_at, bounce in zip((1.0, 3.0), bounces, strict=True):
         times = sorted({begins_at, *(begins_at + after for after in bounce)})
-        times = times if len(times) % 2 else times[:-1]  # it ends as it began to
+        times = times if len(times) % 2 else times[:-1]  # an odd number of edges, so that the last is like the first
         edges += [(at, (number % 2 == 0) == (begins_at == 1.0)) for number, at in enumerate(times)]
 
     def contact(now: float) -> bool:
@@ -158,7 +158,7 @@ def test_edges_that_are_told_late_are_no_presses_where_the_contact_can_be_looked
     gestures = Gestures(hold_s=0.3, debounce_s=0.015)
     seen, told_at = list[Gesture](), 0.0
     for (at, pressed), late in zip(edges, late_s, strict=False):
-        told_at = max(told_at, at + late)  # in order
+        told_at = max(told_at, at + late)  # edges arrive in their order
         while (deadline := gestures.next_deadline()) is not None and deadline <= told_at:
             now = max(deadline, told_at - late)
             seen += gestures.handle_deadline(now, lambda now=now: contact(now))  # type: ignore[misc]

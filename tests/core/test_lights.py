@@ -1,4 +1,4 @@
-"""The LED's language."""
+"""The patterns of the LED can be told apart."""
 
 from itertools import combinations, product
 
@@ -23,7 +23,7 @@ from flowpi.core.lights import (
 STEP_S = 0.01
 SEEN_S = 3.0
 JITTER_S = 0.1
-"""Two edges, each as late as a busy Pi makes them: 50 ms."""
+"""The error of a duration between two edges, each of which may be 50 ms late on a busy Pi."""
 
 WELL = (STARTING, READY, LISTENING, WORKING, SHUTTING_DOWN, DELIVERED)
 
@@ -32,11 +32,11 @@ BLIND = {
     "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
     "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
 }
-"""What is left of linear RGB: Machado, Oliveira, Fernandes 2009, severity 1.0."""
+"""Matrices from linear RGB to what colour-blind people see: Machado, Oliveira, Fernandes 2009, severity 1.0."""
 
 
 def seen(pattern: Pattern) -> list[int]:
-    """Lit or not, each `STEP_S` from its beginning on. After a moment it is dark, as when all is well."""
+    """Return whether the LED is lit at each `STEP_S` from the beginning on. After a moment it is dark, as in READY."""
     steps = [int(level > 0) for level, seconds in pattern.steps for _ in range(round(seconds / STEP_S))]
     wanted = round(SEEN_S / STEP_S)
     if pattern in MOMENTS:
@@ -46,7 +46,7 @@ def seen(pattern: Pattern) -> list[int]:
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(ALL, 2)), ids=lambda pattern: pattern.name)
 def test_no_two_patterns_look_the_same_within_three_seconds(one: Pattern, other: Pattern) -> None:
-    """Whenever one begins to look."""
+    """They differ whenever the user begins to look."""
     shown, looked_at = seen(one), seen(other)
     shifted = (looked_at[at:] + looked_at[:at] for at in range(len(looked_at)))
     differing = min(sum(a != b for a, b in zip(shown, other, strict=True)) for other in shifted)
@@ -76,7 +76,7 @@ def test_a_rhythm_is_slow_enough_to_see_and_shows_itself_within_three_seconds(pa
 
 @pytest.mark.parametrize("pattern", MOMENTS, ids=lambda pattern: pattern.name)
 def test_a_moment_is_apart_from_what_is_shown_before_and_after(pattern: Pattern) -> None:
-    """ "kept" and then "no network" would be a long, a short and a long flash, as in "configuration"."""
+    """Otherwise "kept" and then "no network" would be a long, a short and a long flash, as in "configuration"."""
     assert pattern.steps[0][0] == pattern.steps[-1][0] == 0.0
     within_s = max(seconds for level, seconds in pattern.steps[1:-1] if level == 0.0)
     assert pattern.steps[-1][1] > 3 * within_s

@@ -7,7 +7,7 @@ KEEP_S = 30 * DAY_S
 def after(
     days: float, born: dict[str, float], noted: dict[str, float], leap_s: float = 0
 ) -> tuple[list[str], dict[str, float]]:
-    """The answer after so many days of uptime; `leap_s`: how far the wall clock is ahead."""
+    """Return what is overdue after a number of days of uptime. `leap_s`: how far the wall clock is ahead."""
     return overdue(born, noted, keep_s=KEEP_S, unix_s=NOW_S + days * DAY_S + leap_s, monotonic_s=days * DAY_S)
 
 

@@ -1,4 +1,4 @@
-"""MQTT's topic filters. The table follows the examples of MQTT 3.1.1, section 4.7."""
+"""The topic filters of MQTT. The table has the examples of MQTT 3.1.1, section 4.7."""
 
 import pytest
 from hypothesis import given

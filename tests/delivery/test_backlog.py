@@ -1,4 +1,4 @@
-"""Whose turn it is, and what is left alone."""
+"""The order of the backlog, and what is parked."""
 
 import pytest
 

@@ -38,7 +38,7 @@ SOUND = noise(1.234)
 
 
 class Audience:
-    """Writes down what it is told. `full`: the disk of the transcripts is. `directory`: of the spool."""
+    """Records what it is told. `full`: whether the disk of the transcripts is full."""
 
     def __init__(self, directory: Path) -> None:
         self.said: list[tuple[str, ...]] = []
@@ -47,9 +47,9 @@ class Audience:
         self.kept_when_published: list[bool] = []
         self.full = False
         self.publishing: asyncio.Event | None = None
-        """If set, publishing takes until then."""
+        """If it is an event, publishing waits for it."""
         self.without_network: bool | None = None
-        """Of the last one that was deferred."""
+        """The argument of the last call of `deferred`."""
         self._directory = directory
         self._news = asyncio.Event()
 
@@ -118,7 +118,7 @@ class Audience:
 
 
 class DeliveryHarness:
-    """A spool, and one life after the other of a delivery from it."""
+    """A spool, and one run of a delivery from it after the other."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -132,7 +132,7 @@ class DeliveryHarness:
         self.spool = Spool(self.directory, sync_s=0.1)
         self.audience = Audience(self.spool.directory)
         kept = self.spool.open()
-        # As many failures as it takes: the pauses are short here.
+        # Any number of failures is fine: the pauses are short here.
         chain = BackendChain(backends, max_failures=1_000_000, probe_s=lambda failures: pause_s)
         delivery = Delivery(
             chain,
@@ -154,7 +154,7 @@ class DeliveryHarness:
         return sorted(path.stem for path in self.directory.glob("*.utt"))
 
     async def cleared(self) -> None:
-        """Until the spool is empty: it is deleted after all that is said."""
+        """Wait until the spool is empty: its files are deleted after everything is reported."""
         await until(lambda: not self.files())
 
 
@@ -168,7 +168,7 @@ def make_backend(url: str, name: str = "house") -> FlowBackend:
 
 
 def speak(delivery: Delivery, utterance_id: str = ulid(1), pcm: bytes = SOUND, part: int = 1) -> Utterance:
-    """A whole utterance, or a part of one."""
+    """Deliver a complete utterance, or a part of one, and return it."""
     utterance = Utterance(About(utterance_id, 1_700_000_000.0, part))
     delivery.begin(utterance)
     utterance.append(pcm)
@@ -320,14 +320,14 @@ class TestBacklog:
             harness.life(make_backend(backend.url), pause_s=3600) as delivery,
         ):
             speak(delivery, ulid(1))
-            await backend.called(2)  # the first is deferred, and its next attempt an hour away
+            await backend.called(2)  # the first is deferred, and its next attempt is an hour away
             await harness.audience.until(lambda: delivery.spooled)
             speak(delivery, ulid(2))
             await harness.audience.hears("delivered", ulid(2))
             await harness.audience.hears("late", ulid(1), "house")
 
     async def test_who_waits_is_told_whether_it_is_the_network(self, harness: DeliveryHarness) -> None:
-        """Where nobody listens, the machine is there."""
+        """If a connection is refused, its machine was reached."""
         for url, without_network in (("ws://nobody.invalid/ws", True), ("ws://127.0.0.1:1/ws", False)):
             async with harness.life(make_backend(url), pause_s=3600) as delivery:
                 speak(delivery, ulid(1))
@@ -389,7 +389,7 @@ class TestBacklog:
     async def test_what_is_on_the_disk_is_not_held_in_memory_too(
         self, harness: DeliveryHarness, unused_tcp_port: int
     ) -> None:
-        """The text comes from the file, not from the object."""
+        """The text is that of the file, not of the object."""
         async with harness.life(make_backend(f"ws://127.0.0.1:{unused_tcp_port}/ws")) as delivery:
             utterance = speak(delivery)
             await harness.audience.until(lambda: delivery.spooled and ("spool works",) in harness.audience.said)
@@ -593,7 +593,7 @@ class TestADiskThatWorksAgain:
 
 class TestRightOfWay:
     async def test_who_speaks_interrupts_the_backlog_three_times_in_a_row(self, harness: DeliveryHarness) -> None:
-        """The first connection of each is of who speaks, the second of the backlog."""
+        """The first connection of each pair is that of the live dictation, the second that of the backlog."""
         mute = [hangs_up, *[is_mute_after_commit, works] * 3, is_mute_after_commit, works]
         async with FakeBackend(mute) as backend, harness.life(make_backend(backend.url)) as delivery:
             speak(delivery, ulid(1))
@@ -611,12 +611,12 @@ class TestRightOfWay:
             assert len(backend.calls) == 9
             await late.say(echo(late.pcm), final=True)
             await harness.audience.hears("late", ulid(1), "house")
-        assert harness.audience.texts[-1].text == echo(SOUND)  # from its first packet on
+        assert harness.audience.texts[-1].text == echo(SOUND)  # from the first packet on
 
     async def test_one_that_was_let_through_may_be_interrupted_again(
         self, harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It had a text, and a mistake in a sink lost it."""
+        """The utterance had a text, which a bug in a sink lost."""
         monkeypatch.setattr("flowpi.delivery.late.MAX_INTERRUPTIONS", 1)
         scripts = [hangs_up, *[is_mute_after_commit, works] * 3]
         async with FakeBackend(scripts) as backend, harness.life(make_backend(backend.url)) as delivery:

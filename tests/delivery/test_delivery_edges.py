@@ -1,4 +1,4 @@
-"""Where two things meet in the delivery: a cancel and a failing disk, a second look and a deletion, our own mistake."""
+"""The races of the delivery: a cancel and a failing disk, a second listing and a deletion, and bugs of our own."""
 
 import asyncio
 from pathlib import Path
@@ -27,7 +27,7 @@ def harness(tmp_path: Path) -> DeliveryHarness:
 
 
 async def hold(harness: DeliveryHarness, delivery: Delivery, *numbers: int) -> None:
-    """Their texts are there, and the disk does not take them."""
+    """Deliver utterances whose texts the disk refuses, so that they are held."""
     harness.audience.full = True
     for number in numbers:
         speak(delivery, ulid(number))
@@ -59,7 +59,7 @@ class TestDropOfAHeldText:
 
 
 class TestTakenUpTwice:
-    """The spool was opened late: what it holds may be known already."""
+    """A spool that is opened late may hold what is known already."""
 
     async def test_while_it_is_spoken(self, harness: DeliveryHarness) -> None:
         async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
@@ -75,7 +75,7 @@ class TestTakenUpTwice:
             assert [text.text for text in harness.audience.texts] == [echo(SOUND)]
 
     async def test_while_its_text_is_published(self, harness: DeliveryHarness) -> None:
-        """All of it is on the disk: the spool has nothing to do with it any more."""
+        """The audio is on the disk completely, so the writer has nothing more to do for it."""
         async with FakeBackend() as backend, harness.life(make_backend(backend.url)) as delivery:
             publishing = harness.audience.publishing = asyncio.Event()
             speak(delivery, ulid(1))
@@ -104,7 +104,7 @@ class TestTakenUpTwice:
             assert harness.files() == [ulid(1)]
             delivery.add([ONE])
             spooled = delivery.spooled
-            go_on.set()  # whatever came of it: the end of the delivery waits for it
+            go_on.set()  # even after a failed assertion, or closing the delivery would wait for it
             assert spooled == 0
             await harness.cleared()
             assert len(backend.calls) == len(harness.audience.texts) == 1
@@ -159,7 +159,7 @@ class TestMistakes:
     async def test_after_one_while_somebody_speaks_the_end_is_awaited(
         self, harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Before it the backlog would send half of what is said, and take that for all."""
+        """Before the end, the backlog would send half of what is said as if it was everything."""
         failed = asyncio.Event()
         really_ask = CurrentBackends.ask
 
@@ -179,7 +179,7 @@ class TestMistakes:
             await ticks(100)
             told, waiting = harness.audience.of(ulid(1)), delivery.waiting()
             utterance.append(SOUND)
-            utterance.finish(1.0)  # whatever came of it: the end of the delivery waits for it
+            utterance.finish(1.0)  # even after a failed assertion, or closing the delivery would wait for it
             assert told == []
             assert [(one.part, one.live) for one in waiting] == [(ONE, True)]
             await harness.audience.hears("delivered", ulid(1))

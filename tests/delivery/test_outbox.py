@@ -1,4 +1,4 @@
-"""Texts that cannot go out when they come."""
+"""Texts that cannot be published as soon as they arrive."""
 
 import asyncio
 from pathlib import Path
@@ -57,7 +57,7 @@ class TestHeldTexts:
 class TestDropWhilePublishing:
     @pytest.mark.parametrize("full", [False, True])
     async def test_it_goes_whatever_the_disk_does(self, harness: DeliveryHarness, full: bool) -> None:
-        """What is being written cannot be called back; what the disk does not take is not written again."""
+        """A text that is being written cannot be called back; one that the disk refuses is not written again."""
         async with FakeBackend() as backend, harness.life(make_backend(backend.url), rewrite_s=0.0) as delivery:
             harness.audience.publishing = asyncio.Event()
             harness.audience.full = full

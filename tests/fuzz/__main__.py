@@ -1,9 +1,9 @@
-"""Coverage-guided fuzzing of the roles of the dialects: how many inputs ran, and how much of the code they reached.
+"""Coverage-guided fuzzing of the roles of the protocols. It prints how many inputs ran, and how much code they reached.
 
     python -m tests.fuzz [--runs N] [--seed S] [--keep DIR] [TARGET...]
 
-Ends with 1, and tells the file, if an input made a role raise what it must not. Every target has a process of its own:
-the fuzzer rewrites what it imports, and leaves by `_exit`.
+The exit code is 1 if an input made a role raise what it must not; its file is printed. Every target has a process of
+its own, because the fuzzer rewrites what it imports, and exits by `_exit`.
 """
 
 import argparse
@@ -23,11 +23,15 @@ NAMES = ("flow-client", "flow-server", "suki-client", "suki-server")
 
 MAX_INPUT_BYTES = 4096
 ONE_INPUT_S = 10
-"""Most take 50 us; one that takes seconds is as bad as one that raises."""
+"""The time limit of one input. Most need 50 us; one that needs seconds is as bad as one that raises."""
 
 
 class Outcome(Struct, frozen=True):
-    """`coverage`: edges of the roles' bytecode reached. `find`: what the fuzzer said, if it found something."""
+    """The result of a target.
+
+    `coverage`: how many edges of the roles' bytecode were reached.
+    `find`: what the fuzzer printed, if it found something.
+    """
 
     executions: int
     per_s: int
@@ -36,15 +40,15 @@ class Outcome(Struct, frozen=True):
 
 
 def fuzz(name: str, runs: int, seed: int, keep: Path) -> Outcome:
-    """Run one target. `keep`: a directory for inputs that reach something new, and that find something."""
+    """Run one target. `keep`: a directory for inputs that reach new code, and for failing ones."""
     keep.mkdir(parents=True, exist_ok=True)
     arguments = [
         f"-runs={runs}", f"-seed={seed}", f"-max_len={MAX_INPUT_BYTES}", f"-timeout={ONE_INPUT_S}",
-        "-rss_limit_mb=0",  # it would count what the parent had, where that is more: `child.py` has a limit of its own
+        "-rss_limit_mb=0",  # it would count the parent's memory if that is more: `child.py` has a limit of its own
         f"-artifact_prefix={keep.parent}/{name}-", "-print_final_stats=1",
         f"-dict={CORPUS.parent / 'words.dict'}", str(keep), str(CORPUS / name),
     ]  # fmt: skip
-    # Nicely: tests of sound in real time may run beside it.
+    # At a low priority: tests of sound in real time may run at the same time.
     command = ["nice", "-n", "19", sys.executable, "-m", "tests.fuzz.child", name, *arguments]
     child = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     said = child.stdout + child.stderr
@@ -57,7 +61,7 @@ def fuzz(name: str, runs: int, seed: int, keep: Path) -> Outcome:
 
 
 def _find(said: str) -> str:
-    """Without the progress of the search."""
+    """Return the output without the progress of the search."""
     return "\n".join(line for line in said.splitlines() if not line.startswith("#"))[-8000:]
 
 

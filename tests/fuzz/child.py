@@ -11,7 +11,7 @@ with atheris.instrument_imports(include=["flowpi.wire", "flowpi.dsp"]):
     from tests.fuzz.targets import TARGETS
 
 MEMORY_MB = 256
-"""On top of what there is at the start; an input that takes more is a find, as MemoryError."""
+"""The memory limit, besides what is used at the start; an input that needs more raises MemoryError, which is a find."""
 
 
 def limit_memory() -> None:

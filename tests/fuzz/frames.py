@@ -1,9 +1,9 @@
-"""What a fuzzer's bytes mean: one byte of options, then frames of a peer, each behind three bytes.
+"""The meaning of a fuzzer's bytes: one byte of options, then frames of a peer, each after three bytes.
 
     options | how, length high, length low, content | how, length high, length low, content | ...
 
-Bit 0 of `how` tells a binary frame from a text frame, bits 1 and 2 what our end does before it takes the frame. A
-length that promises more than there is takes what is there, so every input means something.
+Bit 0 of `how` distinguishes binary from text frames, bits 1 and 2 say what our end does before it receives the frame.
+A length larger than the rest means the rest, so every input is valid.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from flowpi.wire.codec import Frame
 
 
 class Arrival(Struct, frozen=True):
-    """A frame of the peer. `action`: 0 to 3, what our end does before it."""
+    """A frame of the peer. `action`: what our end does before it, from 0 to 3."""
 
     frame: Frame
     action: int = 0
@@ -30,7 +30,7 @@ def pack(options: int, arrivals: Sequence[Arrival]) -> bytes:
 
 
 def unpack(data: bytes) -> tuple[int, Iterator[Arrival]]:
-    """Options and frames. Text is never a lone surrogate: the WebSocket library lets only UTF-8 through."""
+    """Return the options and the frames. Text has no lone surrogates, as the WebSocket library accepts only UTF-8."""
     return (data[0] if data else 0), _arrivals(data)
 
 

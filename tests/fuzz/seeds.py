@@ -1,8 +1,8 @@
-"""Writes the corpus that the fuzzer begins with: one file a whole conversation, from the messages in tests/vectors.
+"""Writes the corpus that the fuzzer begins with: files of one conversation each, made of the messages in tests/vectors.
 
     python -m tests.fuzz.seeds
 
-Inputs that once found something stand beside them, named `found-...`; they stay.
+Inputs that once found something are kept beside them, with names `found-...`.
 """
 
 import base64
@@ -20,7 +20,7 @@ CORPUS = Path(__file__).with_name("corpus")
 SUKI = Path(__file__).parents[1] / "vectors" / "suki"
 
 WAV_HEADER = b"RIFF\x44\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80>\0\0\0}\0\0\2\0\x10\0data\x20\0\0\0"
-"""Of 16 frames."""
+"""The header of a WAV with 16 frames."""
 PACKET: dict[str, Any] = {"packet_duration": 0.01, "audio_encoding": "wav", "volumes": [0.25]}
 AUTH = {"type": "auth", "access_token": "jwt", "language": ["en"], "context": {"app": {"name": "a", "type": "other"}}}
 FLOW_SERVER: dict[str, list[dict[str, Any]]] = {
@@ -113,7 +113,7 @@ SEEDS = {
     "suki-client": suki_client,
     "suki-server": suki_server,
 }
-"""By target: names and contents."""
+"""The names and contents of the files of each target."""
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Each role of each dialect, driven as its driver drives it, at the mercy of an input. Anything raised is a find.
+"""The targets: each role of each protocol, used as its driver does, with the frames of an input. Any error is a find.
 
-A target takes the bytes that `frames.py` explains. Its options choose encoding and strictness, and how far the
-utterance has come when the peer goes mad.
+The bytes of an input are explained in `frames.py`. Its options choose the encoding, the strictness, and how far the
+utterance is when the arbitrary frames begin.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,19 +33,19 @@ from tests.fuzz.frames import Arrival, unpack
 
 CLOSES = (1000, None, 1005, 1001, 1008, 1011, 3000, 4401)
 OWN_BYTES = 4096
-"""What a role may hold, or say at once, that it was not sent: headers of packets, names, refusals."""
+"""The bytes that a role may hold or send at once besides those it received: packet headers, names, refusals."""
 REASON_CHARS = 400
 
 
 class ClientRun:
-    """The client's end, as `backends/session.py` drives it.
+    """The client's end, used as in `backends/session.py`.
 
     Args:
-        stage: what has happened by then: 0 nothing, 1 the session is open, 2 audio was sent, 3 all of it.
+        stage: what has happened before: 0 nothing, 1 the session is open, 2 audio was sent, 3 all audio was sent.
     """
 
     def __init__(self, client: ClientRole, stage: int, ready: Frame | None) -> None:
-        """`ready`: the frame that opens the session; None where the upgrade does."""
+        """`ready`: the frame that opens the session, or None if the upgrade does."""
         self._client = client
         self._open = False
         self._committed = False
@@ -118,10 +118,10 @@ class ClientRun:
 
 
 class ServerRun:
-    """The server's end, as `server/connection.py` drives it. `stage`: as of `ClientRun`."""
+    """The server's end, used as in `server/connection.py`. `stage`: as for `ClientRun`."""
 
     def __init__(self, server: ServerRole, judge: Callable[[Frame], object]) -> None:
-        """`judge`: takes what the server says as its client would."""
+        """`judge`: receives what the server sends, as its client would."""
         self._server = server
         self._judge = judge
         self._requested = False
@@ -147,7 +147,7 @@ class ServerRun:
         assert held(self._server) <= OWN_BYTES + self._received, "it keeps more than it was sent"
 
     def close(self) -> None:
-        """Its driver can end it at any time."""
+        """End the session, as the driver can at any time."""
         if not self.over:
             self._server.fail("internal")
             self._flush(refused=True)
@@ -197,13 +197,13 @@ class ServerRun:
 
 
 def _check_words(error: Exception) -> None:
-    """They go to the log, and to the owner's terminal."""
+    """Check that the message of an error is safe for the log and the user's terminal."""
     assert len(str(error)) <= REASON_CHARS
     assert str(error).isprintable()
 
 
 def held(value: Any) -> int:
-    """Characters and bytes that a value keeps, in itself and in what hangs on it."""
+    """Return the number of characters and bytes in a value and in what it refers to."""
     match value:
         case str() | bytes() | bytearray():
             return len(value)

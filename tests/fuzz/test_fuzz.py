@@ -1,4 +1,4 @@
-"""The corpus once more, and a bounded search for what it lacks. `make fuzz` searches for longer."""
+"""A run over the corpus, and a bounded search for what it lacks. `make fuzz` searches longer."""
 
 import platform
 from pathlib import Path
@@ -14,7 +14,7 @@ RUNS = 5_000
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_input_kept(name: str) -> None:
-    """On every machine, with no fuzzer."""
+    """This runs on every machine, without the fuzzer."""
     paths = sorted((CORPUS / name).iterdir())
     assert paths
     for path in paths:

@@ -1,4 +1,4 @@
-"""Log records on their way to the journal: a datagram socket in journald's place, and journald itself."""
+"""Log records as journal entries: with a datagram socket in place of journald, and with journald itself."""
 
 import errno
 import json
@@ -39,14 +39,14 @@ def handler(journal: socket.socket) -> Iterator[JournalHandler]:
 def log(handler: JournalHandler) -> Iterator[logging.Logger]:
     logger = logging.getLogger("flowpi.test")
     logger.addHandler(handler)
-    logger.propagate = False  # a command that ran in this process before may have left its handler
+    logger.propagate = False  # a command that ran in this process before may have left its handler on the root logger
     yield logger
     logger.propagate = True
     logger.removeHandler(handler)
 
 
 def parsed(entry: bytes) -> dict[str, str]:
-    """As journald reads it."""
+    """Return the fields of an entry as journald parses it."""
     found, at = {}, 0
     while at < len(entry):
         end = entry.index(b"\n", at)
@@ -123,7 +123,7 @@ def test_without_a_journal_it_goes_to_stderr(
     log: logging.Logger, handler: JournalHandler, journal: socket.socket, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path(journal.getsockname()).unlink()
-    handler.setStream(sys.stderr)  # that of this test
+    handler.setStream(sys.stderr)  # the one that this test captures
     log.warning("one\ntwo", extra=fields(fault="silence"))
     assert capsys.readouterr().err == "<4>one\n<4>two\n"
 
@@ -131,7 +131,7 @@ def test_without_a_journal_it_goes_to_stderr(
 def test_a_service_that_may_have_no_socket_says_it_on_stderr(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """RestrictAddressFamilies=none."""
+    """The unit may have `RestrictAddressFamilies=none`."""
 
     def refused(*arguments: int) -> socket.socket:
         raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))

@@ -18,7 +18,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def person(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Not root, with a home. The files that the tests make still belong to whoever runs them."""
+    """Pretend to be a user with a home, and not root. The files still belong to whoever runs the tests."""
     uid = os.geteuid() or 1000
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""The one function that makes Unix sockets, on a real disk."""
+"""Listening Unix sockets, on a real disk."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""What the transcripts ask of the disk, and when: a line counts once it and the name of its file are on the disk."""
+"""The order of the transcripts' system calls: a line counts once it and the name of its file are on the disk."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ def fail_to_sync(call: str) -> None:
 
 
 async def leave_in_doubt(transcripts: Transcripts, disk: pytest.MonkeyPatch) -> None:
-    """Line 1 is written and can neither be synced nor be taken back."""
+    """Write line 1 so that it can neither be synced nor be cut off again."""
     await transcripts.append(final(0), NOON)
     with disk.context() as broken:
         recorded(broken, fail_to_sync)
@@ -46,7 +46,7 @@ async def test_the_name_of_a_new_file_then_the_line(transcripts: Transcripts, mo
 async def test_a_line_that_stands_there_is_synced_before_it_counts(
     transcripts: Transcripts, monkeypatch: pytest.MonkeyPatch, unix_s: float
 ) -> None:
-    """A process that was killed may have written it and synced nothing."""
+    """A process that was killed may have written the line and synced nothing."""
     await transcripts.append(final(1), NOON)
     with monkeypatch.context() as disk:
         calls = recorded(disk)

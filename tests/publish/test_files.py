@@ -16,7 +16,7 @@ from flowpi.publish.messages import Final
 from tests.waiting import PATIENCE_S
 
 DAY_S = 86_400
-NOON = 1_700_000_000 // DAY_S * DAY_S + DAY_S / 2  # of 14 November 2023, UTC
+NOON = 1_700_000_000 // DAY_S * DAY_S + DAY_S / 2  # noon of 14 November 2023, UTC
 
 
 def final(number: int = 1, text: str = "It was the best.", part: int = 1) -> Final:
@@ -108,7 +108,7 @@ async def test_old_files_go_and_nothing_else(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).touch()
     transcripts.expire(NOON, 1000.0)
-    assert sorted(os.listdir(tmp_path)) == sorted(names)  # the clock may be wrong: it has a day to be put right
+    assert sorted(os.listdir(tmp_path)) == sorted(names)  # the clock may be wrong, and has a day to be corrected
     transcripts.expire(NOON, 1000.0 + DAY_S)
     transcripts.close()
     assert sorted(os.listdir(tmp_path)) == sorted(stay)
@@ -118,12 +118,12 @@ async def test_old_files_go_and_nothing_else(tmp_path: Path) -> None:
 async def test_a_text_that_a_clock_behind_dated_stays_as_long_as_any_other(tmp_path: Path) -> None:
     transcripts = Transcripts(tmp_path, keep_days=2)
     transcripts.open()
-    await transcripts.append(final(1), NOON - 60 * DAY_S)  # before the network told the time
+    await transcripts.append(final(1), NOON - 60 * DAY_S)  # before the clock was set by the network
     began = time.monotonic()
     for days in (0.0, 1.0, 1.9):
         transcripts.expire(NOON + days * DAY_S, began + days * DAY_S)
     assert len(os.listdir(tmp_path)) == 1
-    for days in (2.1, 3.2):  # it was noted anew, and has a day again
+    for days in (2.1, 3.2):  # its day begins again
         transcripts.expire(NOON + days * DAY_S, began + days * DAY_S)
     assert os.listdir(tmp_path) == []
     transcripts.close()
@@ -139,7 +139,7 @@ def test_a_clock_that_leaps_for_less_than_a_day_deletes_nothing(transcripts: Tra
 
 
 class TestOnce:
-    """An id and part stands once in the files, however often it is appended."""
+    """An id and part is in the files once, however often it is appended."""
 
     async def test_in_the_file_of_the_day(self, transcripts: Transcripts) -> None:
         for number in (1, 2, 1, 2, 2):
@@ -164,7 +164,7 @@ class TestOnce:
     async def test_after_neither_sync_nor_taking_back_worked(
         self, transcripts: Transcripts, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A new file takes the place of the one of which nobody knows what is on the disk."""
+        """A new file replaces the one of which it is unknown what is on the disk."""
         await transcripts.append(final(1), NOON)
         path = transcripts.directory / "2023-11-14.jsonl"
         with monkeypatch.context() as disk:
@@ -269,7 +269,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("room", [0, 1, 100])
 def test_of_a_line_that_does_not_fit_nothing_stays(transcripts: Transcripts, room: int) -> None:
-    """By a limit on the size of a file, which every user can set, in place of a small disk."""
+    """A limit on the size of files, which every user can set, stands in for a small disk."""
     command = [sys.executable, "-W", "ignore", "-c", FULL, str(transcripts.directory), str(room)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert (done.stdout, done.stderr) == ("not written\n", "")

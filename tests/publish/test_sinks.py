@@ -1,6 +1,6 @@
-"""The contract of sinks: what the publisher promises each, and what none can do to the others.
+"""The contract of sinks: what the publisher promises each of them, and how it protects each from the others.
 
-`KINDS` has the rows of `SINKS`, each with a far side that tests can hold up, and a sink that only writes down.
+`KINDS` has the rows of `SINKS`, each with a destination that tests control, and a sink that only records.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from tests.waiting import until
 
 
 class Recording:
-    """A sink that writes down what it gets, with levers."""
+    """A sink that records what it receives, with levers."""
 
     def __init__(self, filters: Sequence[str] = (), *, durable: bool = True) -> None:
         self.filters = filters
@@ -41,7 +41,7 @@ class Recording:
         self.loses = False
         self.hangs_at_close = False
         self.free = asyncio.Event()
-        """Cleared: it blocks at each text."""
+        """While it is cleared, the sink blocks at each text."""
         self.free.set()
         self.before_return: Callable[[], None] = lambda: None
 
@@ -71,7 +71,7 @@ class Recording:
 
 MakeSink = Callable[[], Recording]
 KINDS: dict[str, MakeSink] = {"recording": Recording}
-"""The far side of each kind. A new row of `SINKS` adds one here, with the levers of `Recording`."""
+"""The destination of each kind. A new row of `SINKS` adds one here, with the levers of `Recording`."""
 
 
 def test_each_row_is_held_to_the_contract() -> None:
@@ -84,7 +84,7 @@ def make(request: pytest.FixtureRequest) -> MakeSink:
 
 
 class Harness:
-    """A hub, the faults that stand, and runs of a publisher one after the other."""
+    """A hub, the faults that stand, and one run of a publisher after the other."""
 
     def __init__(self, directory: Path) -> None:
         self.transcripts = Transcripts(directory / "transcripts", keep_days=30)
@@ -118,7 +118,7 @@ class Harness:
             await self.transcripts.append(final(number), unix_s)
 
     async def begin(self, make: MakeSink) -> None:
-        """A first run, which writes the position down."""
+        """Start the publisher for the first time, so that it writes its position."""
         async with self.run(sink=make()):
             await until(lambda: (self.positions / "sink.position").exists())
 
@@ -204,7 +204,7 @@ async def test_a_kill_between_write_and_sync_repeats_one_text(harness: Harness, 
     await harness.say(1, 2, 3)
     async with harness.run(sink=first):
         await until(lambda: len(first.got) == 3)
-    (harness.positions / "sink.position").write_bytes(kept[1])  # as it was when 2 was written, and not yet noted
+    (harness.positions / "sink.position").write_bytes(kept[1])  # as it was when 2 was written, but its position was not
     async with harness.run(sink=second):
         await until(lambda: len(second.got) == 2)
     assert second.got == [2, 3]

@@ -24,7 +24,7 @@ HELLO = {"hello": {"flowpi": __version__, "protocol": 1, "device_id": "desk"}}
 
 
 class SocketHarness:
-    """A hub, its socket, and commands that can be made to wait."""
+    """A hub, its socket, and commands that a test can delay."""
 
     def __init__(self, path: Path) -> None:
         self.hub = Hub()
@@ -78,7 +78,7 @@ class Client:
             return await self._reader.readline()
 
     async def read_all(self) -> list[Any]:
-        """To the end."""
+        """Read all messages up to the end of the connection."""
         async with asyncio.timeout(PATIENCE_S):
             return [json.loads(line) for line in (await self._reader.read()).splitlines()]
 
@@ -285,7 +285,7 @@ class TestRubbish:
 
 
 class TestHalfClose:
-    """`printf ... | socat - UNIX-CONNECT:...`: all is said, and the end of the writing is closed."""
+    """A client like `printf ... | socat - UNIX-CONNECT:...`, which closes its writing end and goes on reading."""
 
     @pytest.mark.parametrize("newline", [b"\n", b""])
     async def test_the_answer_still_comes_and_then_the_end(
@@ -431,7 +431,7 @@ with socket.socket(socket.AF_UNIX) as end:
 
 
 class TestWhoMayConnect:
-    """As root by a real other user. Others cannot become one: for them, that their own user may."""
+    """Root tries it as a real other user. Any other user can only try that it may connect itself."""
 
     OTHER = 65_534
     GROUP = grp.getgrgid(1).gr_name

@@ -1,4 +1,4 @@
-"""What flowpi promises when the world fails, each promise as a test that does the harm: see docs/reliability.md.
+"""The promises of flowpi for failures of the world around it. Each is a test that does the harm: docs/reliability.md.
 
-`make test` does each harm some times, `make test-long` as often as the promise names.
+`make test` does each harm a few times, `make test-long` as often as the promise says.
 """

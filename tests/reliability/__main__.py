@@ -1,8 +1,8 @@
-"""`python -m tests.reliability`: every promise in its long form; what was measured becomes the table of its document.
+"""`python -m tests.reliability`: tests every promise in its long form, and writes the table of docs/reliability.md.
 
-Options go to pytest. What is measured stays in .cache/reliability, so some tests may be done again alone (`-k`);
-without options all are, and what was measured before is forgotten. The table in docs/reliability.md is written only if
-all passed that ran.
+Options go to pytest. The measurements stay in .cache/reliability, so that some tests may be repeated alone (`-k`).
+Without options all tests run, and earlier measurements are deleted. The table is written only if all tests that ran
+have passed.
 """
 
 import datetime
@@ -29,7 +29,7 @@ def number(promise: str) -> int:
 
 
 def table(found: list[dict[str, Any]], began: datetime.datetime) -> str:
-    """`found`: what the tests left, see the fixture `measured`."""
+    """Return the table of the measurements that the fixture `measured` has stored."""
     kernel, _, _ = platform.release().partition("-")
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Linux {kernel}, Python {platform.python_version()}"
     rows = [

@@ -1,7 +1,7 @@
-"""`python -m tests.reliability.careless FILE OPTIONS`: a daemon that calls a text safe before it is written.
+"""`python -m tests.reliability.careless FILE OPTIONS`: a daemon that reports a text as safe before it is written.
 
-The audio is deleted first, and the line written half a second later: a kill in between loses the words. The tests of
-kills must find that out, or they prove nothing.
+It deletes the audio first and writes the line half a second later: a kill in between loses the text. The tests of kills
+must detect that, or they prove nothing.
 """
 
 import asyncio

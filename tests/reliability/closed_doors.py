@@ -1,7 +1,7 @@
-"""A spool of which something may not be looked at any more: `python -m tests.reliability.closed_doors PLACE WHAT`.
+"""A spool of which a part can no longer be read: `python -m tests.reliability.closed_doors PLACE WHAT`.
 
-By a user who is not root, at PLACE/spool: a file in quarantine and an utterance that waits; then `quarantine`, `kept`
-or the `spool` is closed, or no `files` can be opened. Prints what came of it as JSON.
+A user who is not root puts a file into quarantine in PLACE/spool, and an utterance that waits. Then `quarantine`,
+`kept` or the `spool` is closed, or no `files` can be opened. The outcome is printed as JSON.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """`python -m tests.reliability.counting_server ADDRESS`: `flowpi serve` with an engine that counts, and some faults.
 
-A sample of the soak's microphone is the number of its frame, modulo 65536. The text says what was heard of it: where
-it begins, how many frames there are, and how many of them do not follow the one before. One recognition of
-`ONE_FAILS_OF` fails. At SIGURG, which a process that has just begun ignores, every connection is reset.
+A sample of the soak's microphone is the number of its frame, modulo 65536. The text says what was heard: the first
+frame, how many frames there are, and how many of them do not follow the one before. One recognition of `ONE_FAILS_OF`
+fails. At SIGURG, which a process that has just started ignores, every connection is reset.
 """
 
 import ctypes
@@ -48,7 +48,7 @@ class CountingRecognition(EchoRecognition):
 
 
 def reset_all(*_: Any) -> None:
-    """Disconnect every TCP socket of this process as connect(2) describes it; the peer is told by a reset."""
+    """Disconnect every TCP socket of this process as connect(2) describes it; the peer receives a reset."""
     libc = ctypes.CDLL(None)
     nowhere = struct.pack("H14x", socket.AF_UNSPEC)
     for name in os.listdir("/proc/self/fd"):
@@ -57,7 +57,7 @@ def reset_all(*_: Any) -> None:
                 one.getpeername()
                 libc.connect(one.fileno(), nowhere, len(nowhere))
         except OSError:
-            pass  # no socket, or the one that listens
+            pass  # no socket, or the listening one
 
 
 def main(address: str) -> int:

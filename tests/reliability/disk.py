@@ -1,7 +1,7 @@
-"""Disks that do not take what they are given: `python -m tests.reliability.disk SCENARIO ARGUMENTS` prints the outcome.
+"""Disks that refuse to write: `python -m tests.reliability.disk SCENARIO ARGUMENTS` prints the outcome.
 
-Each scenario keeps utterances and publishes texts, on a disk that fails, until all is well again. `LYING` as last
-argument: in that process a write that the disk did not take looks like one that it took, which must be found out.
+Each scenario keeps utterances and publishes texts on a disk that fails, until it works again. With `LYING` as the last
+argument, a write that the disk refused looks like a success in that process, which must be detected.
 """
 
 import asyncio
@@ -36,9 +36,14 @@ PIECES = 8
 
 
 class Outcome(msgspec.Struct):
-    """`untrue`: was called durable and is not there. `lost`: was durable or in memory, and is not there in the end.
-    `twice`: texts that do not stand once in the file. `refused`: what the disk did not take, and was said.
-    `ahead`: what share of a free disk was taken for what was not said yet."""
+    """What happened to the utterances and texts.
+
+    `untrue`: reported as durable, and not there.
+    `lost`: durable or in memory once, and not there in the end.
+    `twice`: texts that are not in the file exactly once.
+    `refused`: spoken, and refused by the disk.
+    `ahead`: the share of a free disk that was allocated for what was not spoken yet.
+    """
 
     tries: int = 0
     refused: int = 0
@@ -50,7 +55,7 @@ class Outcome(msgspec.Struct):
 
 
 class DiskHarness:
-    """A spool and the transcripts on a disk; what was promised, and whether it was kept."""
+    """A spool and the transcripts on a disk, with what was promised and whether the promise was kept."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -81,7 +86,7 @@ class DiskHarness:
                 self.outcome.messages.append(str(error).replace(str(self.directory), "DISK"))
 
     async def speak(self, utterance: Utterance, pcm: bytes) -> bool:
-        """Say `pcm` a piece at a time, each when the one before is on the disk or refused; whether it is durable."""
+        """Speak `pcm` piece by piece, each when the one before is on disk or refused. Return whether it is durable."""
         self._said[utterance.part_id] = pcm
         keeping = asyncio.create_task(self.spool.keep(utterance))
         for at in range(0, len(pcm), PIECE):
@@ -115,7 +120,7 @@ class DiskHarness:
         return False
 
     def check(self) -> None:
-        """All is well again: is everything there?"""
+        """Compare what is there with what was promised. Called when the disk works again."""
         self.outcome.lost += sum(not self._is_whole(part) for part in self._said)
         lines = Counter[str]()
         for path in (self.directory / "transcripts").glob("*.jsonl"):
@@ -124,7 +129,7 @@ class DiskHarness:
 
 
 async def full(directory: Path, step: int, inodes: bool) -> Outcome:
-    """A disk that is full after so and so many pages, or has no place for a file; then space comes."""
+    """A disk that is full after a growing number of pages, or has no inode for a file; then it has space again."""
     total = Outcome()
     pages = (PIECE * PIECES) // PAGE_BYTES + 6
     for free in range(0, 4 if inodes else pages, step):
@@ -157,7 +162,7 @@ async def full(directory: Path, step: int, inodes: bool) -> Outcome:
 
 
 async def _short(harness: DiskHarness, utterance: Utterance) -> bool:
-    """Whether the file of one that was refused holds anything but a beginning that says so."""
+    """Whether the file of a refused utterance holds anything else than a beginning that is marked as such."""
     kept = harness.spool.load(utterance.part_id)
     said = utterance.read(0, utterance.length)
     return kept is not None and not (kept.partial and said.startswith(kept.read(0, kept.length)))
@@ -173,7 +178,7 @@ def _fill(ballast: Path, free: int, inodes: bool) -> None:
 
 
 async def room(directory: Path) -> Outcome:
-    """A disk that is full of audio that was kept of what is delivered."""
+    """A disk that is full of the kept audio of delivered utterances."""
     with memory(directory / "disk", size="1m") as disk:
         harness = DiskHarness(disk)
         harness.open()
@@ -186,7 +191,7 @@ async def room(directory: Path) -> Outcome:
 
 
 async def places(directory: Path, ahead: bool) -> Outcome:
-    """A small ext4 on which the places of a file are found ahead, or one as of old, which cannot do that."""
+    """A small ext4 on which blocks are allocated ahead, or an older one, which cannot do that."""
     image = directory / "card.img"
     make_ext4(image)
     if not ahead:
@@ -244,7 +249,7 @@ async def read_only(directory: Path) -> Outcome:
 
 
 async def torn_out(directory: Path, times: int) -> Outcome:
-    """A real ext4 of which from a moment on each request is an I/O error; then the card is put in again."""
+    """A real ext4 on which each request is an I/O error from some moment on; then the card is put in again."""
     make_ext4(directory / "card.img")
     total = Outcome()
     for number in range(times):
@@ -263,7 +268,7 @@ async def torn_out(directory: Path, times: int) -> Outcome:
             published = await harness.publish(utterance.id)
             late = beginning(ulid(3 * number + 2))
             assert not await harness.speak(late, noise(0.1))
-            harness.spool._folder.close()  # as umount wants it: the card is pulled out
+            harness.spool._folder.close()  # as umount requires it: the card is pulled out
         with mounted(directory / "card.img", directory / "card"):
             assert harness.open()
             if durable:
@@ -280,7 +285,7 @@ async def torn_out(directory: Path, times: int) -> Outcome:
 
 
 async def minute(directory: Path) -> Outcome:
-    """60.3 s of speech, each second synced before the next is said; for a tracer that counts."""
+    """60.3 s of speech, each second synced before the next is spoken, for a tracer that counts."""
     syncs = Syncs()
     spool = Spool(directory / "spool")
     spool.open()
@@ -334,7 +339,7 @@ def lie() -> None:
 
 
 def sync_again() -> None:
-    """What must not be done: a sync that failed is tried once more on the same file."""
+    """Repeat a failed sync on the same file, which flowpi must not do."""
     for name in ("fsync", "fdatasync"):
         setattr(os, name, partial(_twice, getattr(os, name)))
 

@@ -1,4 +1,4 @@
-"""A delivery with a real spool and real transcripts, one life after the other, as the daemon puts them together."""
+"""A delivery with a real spool and real transcripts, put together as the daemon does it, one run after the other."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ NOW = 1_700_000_000.0
 
 
 class ApplianceHarness:
-    """`said`: what went to the socket, over all lives."""
+    """The appliance without microphone and panel. `said`: what was sent to the socket, over all runs."""
 
     def __init__(self, directory: Path) -> None:
         self.spool_directory = directory / "spool"
@@ -33,7 +33,7 @@ class ApplianceHarness:
         self._transcripts = Transcripts(self.transcripts_directory, 30)
 
     async def open(self, delivery: Callable[[Spool], Delivery]) -> tuple[Delivery, Spool]:
-        """A new life. What an earlier one published, and had no time to delete, goes."""
+        """Begin a new run. It deletes what an earlier one published and had no time to delete."""
         spool = Spool(self.spool_directory, sync_s=0.1)
         found = spool.open()
         self._transcripts = Transcripts(self.transcripts_directory, 30)
@@ -71,7 +71,7 @@ class ApplianceHarness:
         self._transcripts.close()
 
     def lines(self) -> list[tuple[PartId, str]]:
-        """What is in the files, in its order."""
+        """Return the texts in the files, in their order."""
         finals = [
             json.loads(line)
             for path in sorted(self.transcripts_directory.glob("*.jsonl"))
@@ -80,7 +80,7 @@ class ApplianceHarness:
         return [(PartId(final["id"], final["part"]), final["text"]) for final in finals]
 
     def files(self) -> list[PartId]:
-        """What is in the spool."""
+        """Return the parts in the spool."""
         parts = [PartId.parse(path.stem) for path in self.spool_directory.glob("*.utt")]
         return sorted(part for part in parts if part is not None)
 
@@ -125,7 +125,7 @@ class ApplianceHarness:
 
 
 async def speak(delivery: Delivery, utterance: Utterance, pcm: bytes) -> None:
-    """All at once."""
+    """Speak all of an utterance at once."""
     delivery.begin(utterance)
     utterance.append(pcm)
     utterance.finish(asyncio.get_running_loop().time())

@@ -1,4 +1,4 @@
-"""An appliance that lives many times: each life ends by force, and the next one is on what the last one left."""
+"""An appliance that runs many times: each run ends by force, and the next one starts on what the last one left."""
 
 import select
 import time
@@ -10,14 +10,14 @@ from tests.rig.speaker import Gone, Speaker, Verdict, judge
 from tests.waiting import PATIENCE_S
 
 SPEECH_S = 0.05
-"""Of one dictation; the pre-roll comes on top."""
+"""The length of one dictation without its pre-roll."""
 
 SILENT_BYTES = 1000
-"""Of a spool file: about an utterance, and nothing of it."""
+"""The size up to which a spool file has a header and no sound."""
 
 
 class Lives:
-    """The daemon hears the microphone `clock`; the server, which stays alive, tells what it heard."""
+    """The runs of one daemon, which records from the microphone `clock`, and one server that reports what it heard."""
 
     def __init__(
         self,
@@ -26,23 +26,26 @@ class Lives:
         program: Sequence[str] = ("-m", "tests.rig.led"),
         config: Path | None = None,
     ) -> None:
-        """`directory`: to be made; a short name, since paths of sockets are in it. `program`: what is run instead of
-        `flowpi run`, with the file of the LED before its options."""
+        """
+        Args:
+            directory: made here; its name must be short, because the paths of sockets are in it.
+            program: the program to run instead of `flowpi run`, with the file of the LED before its options.
+        """
         directory.mkdir()
         quick = ("audio.device=clock", "audio.preroll_ms=100", "audio.postroll_ms=0", *settings)
         self.appliance = Appliance(directory, *quick)
         self._program = program
         self._config = ["--config", str(config)] if config else []
-        self.led = directory.with_name(f"led-{directory.name}")  # outside: it is no part of what is kept
+        self.led = directory.with_name(f"led-{directory.name}")  # outside, because it is no part of what is kept
         self.speaker = Speaker(self.appliance.socket)
         self.daemon: Process | None = None
         self.unreadable: set[str] = set()
-        """Names in the spool that need not leave it."""
+        """The names in the spool that may stay there."""
         self.starts_s: list[float] = []
-        """How long each took to be ready."""
+        """The time that each run needed to get ready."""
 
     def serve(self) -> None:
-        """The backend. Until then what is said is kept for later."""
+        """Start the backend. Until then what is said is kept for later."""
         command = ["-m", "tests.rig.hearing", "serve", "--set", "server.engine=echo"]
         self.appliance.server = Process(
             [*command, "--listen", f"unix:{self.appliance.asr}"], self.appliance.directory, {}
@@ -56,7 +59,7 @@ class Lives:
         self.appliance.__exit__(None, None, None)
 
     def spawn(self, environment: dict[str, str] | None = None) -> Process:
-        """The next life, which may already be over when this returns."""
+        """Begin the next run, which may have ended already when this returns."""
         if self.daemon is not None:
             self.daemon.close()
         command = [*self._program, str(self.led), *self.appliance.options, *self._config]
@@ -64,7 +67,7 @@ class Lives:
         return self.daemon
 
     def start(self, environment: dict[str, str] | None = None) -> Process:
-        """The next life, until it is ready."""
+        """Begin the next run, and wait until it is ready."""
         began = time.monotonic()
         daemon = self.spawn(environment)
         daemon.notice("READY=1")
@@ -72,7 +75,7 @@ class Lives:
         return daemon
 
     def speak_until_death(self, daemon: Process) -> None:
-        """Dictate without a pause for as long as the daemon lives."""
+        """Dictate without a pause as long as the daemon runs."""
         try:
             self.speaker.connect(lambda: daemon.process.poll() is None)
             while True:
@@ -81,7 +84,7 @@ class Lives:
             daemon.process.wait(PATIENCE_S)
 
     def last_words(self) -> Verdict:
-        """One more life, undisturbed, that works off what is owed; then it is told whether that was all."""
+        """Run once more undisturbed, so that everything owed is delivered, and return what is missing."""
         self.start()
         self.deliver()
         assert self.daemon is not None
@@ -89,7 +92,7 @@ class Lives:
         return judge(self.speaker.said, self.appliance.transcripts())
 
     def deliver(self) -> None:
-        """Until nothing is left in the spool but what nobody can read, or nothing has left it for long."""
+        """Wait until the spool holds only what cannot be read, or until nothing has left it for a long time."""
         kept, since = self.appliance.spooled(), time.monotonic()
         while set(kept) - self.unreadable and time.monotonic() - since < PATIENCE_S:
             select.select([], [], [], 0.02)
@@ -97,7 +100,7 @@ class Lives:
                 kept, since = now, time.monotonic()
 
     def in_quarantine(self) -> list[str]:
-        """What somebody would have to look after by hand: files with sound in them."""
+        """Return the files with sound in quarantine, which somebody would have to look at."""
         return sorted(
             file.name for file in self.appliance.spool.glob("quarantine/*") if file.stat().st_size > SILENT_BYTES
         )

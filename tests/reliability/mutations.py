@@ -1,4 +1,4 @@
-"""Configurations as nobody should write them: the reference file, changed at random."""
+"""Invalid configurations: the reference file, changed at random."""
 
 import random
 import re
@@ -33,7 +33,7 @@ def without_comments(text: bytes) -> bytes:
 
 
 def mutated(text: bytes, chance: random.Random) -> bytes:
-    """`text`, a configuration, with a mistake or a few; sometimes it is still a good one."""
+    """Return the configuration `text` with one or a few mistakes; sometimes it is still valid."""
     for _ in range(chance.choice((1, 1, 1, 2, 5))):
         text = chance.choice(MUTATIONS)(text, chance)
     return text
@@ -96,7 +96,7 @@ def nested(text: bytes, chance: random.Random) -> bytes:
 
 
 def a_bomb(text: bytes, chance: random.Random) -> bytes:
-    """Aliases of aliases: 9^9 nodes."""
+    """Append aliases of aliases: 9^9 nodes."""
     lines = [b"a0: &a0 x"] + [b"a%d: &a%d [%s]" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 10)]
     return text + b"\n" + b"\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Bad networks: `python -m tests.reliability.network SCENARIO ARGUMENTS` prints what came of it. See `netem.alone`."""
+"""Bad networks: `python -m tests.reliability.network SCENARIO ARGUMENTS` prints the outcome. See `netem.alone`."""
 
 import contextlib
 import json
@@ -19,11 +19,11 @@ from tests.reliability.place import Place
 from tests.rig.appliance import stopped
 
 FIRST_RESULT_S = 3.0
-"""The deadline for the text, from the end of the audio; shorter than the usual one to save time."""
+"""The deadline for the text from the end of the audio, shorter than the default to save time."""
 
 
 def side_by_side(scenario: Callable[[Place, int], dict[str, Any]], places: int, *settings: str) -> list[dict[str, Any]]:
-    """What came of it at each place, with its account of all dictations."""
+    """Run a scenario at several places at the same time, and return the outcome of each with its account."""
 
     def at(number: int) -> dict[str, Any]:
         with Place(Path(directory) / str(number), number, *settings) as place:
@@ -35,9 +35,9 @@ def side_by_side(scenario: Callable[[Place, int], dict[str, Any]], places: int, 
 
 
 def flaps(places: int, times: int, shortest_s: float, longest_s: float) -> list[dict[str, Any]]:
-    """The network of each place comes and goes so often, while somebody dictates all the time.
+    """Let the network of each place come and go `times` times, while somebody dictates all the time.
 
-    Half of the times the kernel knows that it is gone. The first time it does, for as long as a short dictation.
+    Half of the times the kernel notices that it is gone. It does so the first time, which lasts for a short dictation.
     """
 
     def scenario(place: Place, number: int) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def flaps(places: int, times: int, shortest_s: float, longest_s: float) -> list[
 
 
 def back_s(place: Place, texts: dict[str, float], ups: list[float], downs: list[float]) -> list[float]:
-    """How long after the network was back the first text came, each time that one came before it was gone again."""
+    """Return the delays of the first text after the network was back, as far as one came before it was gone again."""
     spans = [(one.pressed_at, texts[one.id]) for one in place.dictations if one.id in texts]
     found: list[float] = []
     for up, next_down in zip(ups, [*downs[1:], math.inf], strict=True):
@@ -98,11 +98,11 @@ def back_s(place: Place, texts: dict[str, float], ups: list[float], downs: list[
 
 
 CUTS: tuple[dict[str, bool], ...] = ({}, {"to_near": False}, {"to_far": False})
-"""All, to the server only, from the server only."""
+"""The directions to cut: both, only to the server, only from the server."""
 
 
 def silences(places: int, times: int) -> list[dict[str, Any]]:
-    """In the middle of an utterance the link is cut without a word, in both directions or one, or the server stops."""
+    """Cut the link silently in the middle of an utterance, in one direction or both, or stop the server."""
 
     def scenario(place: Place, number: int) -> dict[str, Any]:
         cut_s: list[float] = []
@@ -125,7 +125,7 @@ def silences(places: int, times: int) -> list[dict[str, Any]]:
         return round(noticed_s, 2)
 
     def stop(place: Place) -> float:
-        """Its kernel takes all that comes, so only the deadline for the text can tell."""
+        """Stop the server. Its kernel still accepts everything, so only the deadline for the text detects that."""
         with contextlib.ExitStack() as stack:
             with place.speaking():
                 connections = begin(place)
@@ -142,7 +142,7 @@ def silences(places: int, times: int) -> list[dict[str, Any]]:
 
 
 def flashes(lights: list[tuple[float, float]], since: float) -> list[float]:
-    """How long it was lit each time, once it began to be."""
+    """Return how long the LED was lit each time."""
     found: list[float] = []
     lit_at: float | None = None
     for at, brightness in lights:
@@ -156,7 +156,7 @@ def flashes(lights: list[tuple[float, float]], since: float) -> list[float]:
 
 
 def offline(waiting: int, live: int) -> list[dict[str, Any]]:
-    """Dictations with a network, without one, and while what was kept is worked off. Every packet takes 30 ms."""
+    """Dictate with a network, without one, and while the backlog is delivered. Every packet is delayed by 30 ms."""
 
     def scenario(place: Place, number: int) -> dict[str, Any]:
         finals = place.appliance.connect().subscribe("transcript/final")
@@ -181,7 +181,7 @@ def offline(waiting: int, live: int) -> list[dict[str, Any]]:
         wait_until(last_at + 3.0)
         lights = place.appliance.lights()
         place.network.plug_in()
-        first_packet_ms()  # says to the backlog that the network is back
+        first_packet_ms()  # by its answer the backlog learns that the network is back
         draining_ms: list[float] = []
         for _ in range(live):
             draining = place.status()["state"]["spooled"]

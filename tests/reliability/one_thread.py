@@ -1,7 +1,7 @@
-"""A loop for hours that take seconds, with real files and sockets: time jumps, and no thread is left behind by it.
+"""A loop that passes hours in seconds, with real files and sockets: its time jumps, and no thread is left behind.
 
-What the code under test gives to a thread is done at once, and its result comes a turn of the loop later. So every
-run is the same, and between two turns lies each moment in which a write is done and nobody knows of it yet.
+What the code under test runs on a thread is done at once, and its result arrives one turn of the loop later. So every
+run is the same, and between two turns there is each moment at which a write is done and its result not known yet.
 """
 
 import asyncio

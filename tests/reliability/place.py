@@ -1,8 +1,8 @@
-"""A place where flowpi is used: an appliance at the near end of a network of its own, its server at the far end.
+"""A place where flowpi is used: an appliance at the near end of a network of its own, and its server at the far end.
 
-The server names all that it hears (engine `echo`), the appliance keeps what it recorded, and the sound of its
-microphone says when it was made (device `clock`). So it can be told of each dictation, long after, whether the server
-heard each sample from before the press until after the release. To be used in a process of its own: `netem.alone`.
+The server reports all that it hears (engine `echo`), the appliance keeps what it recorded, and the sound of its
+microphone encodes when it was made (device `clock`). So it can be checked long after a dictation whether the server
+heard each sample from before the press until after the release. Use it in a process of its own: `netem.alone`.
 """
 
 import contextlib
@@ -30,11 +30,11 @@ from tests.sound import echo
 PORT = 8477
 KEY = "canary-of-the-house"
 PATIENCE_S = 150.0
-"""The backlog waits a minute between two attempts, and an attempt may take half of one."""
+"""The time limit of every wait: the backlog waits a minute between attempts, and an attempt may last half of one."""
 
 
 class Dictation(Struct, frozen=True):
-    """`pressed_at`, `released_at`: monotonic seconds between which it was recorded for certain."""
+    """A dictation. `pressed_at`, `released_at`: the monotonic seconds between which it was recorded for certain."""
 
     id: str
     pressed_at: float
@@ -42,14 +42,14 @@ class Dictation(Struct, frozen=True):
 
 
 class Place:
-    """Its daemon and server run when this is made. `number`: of several side by side."""
+    """One place, whose daemon and server are running. `number`: the number of this place among several."""
 
     def __init__(self, directory: Path, number: int = 0, *settings: str) -> None:
         directory.mkdir()
         self.network = Network(number)
         self._microphone = Microphone(directory)
         config = directory / "flowpi.yaml"
-        config.write_text(f"server: {{api_keys: [{KEY}]}}\n")  # a server for other machines wants one
+        config.write_text(f"server: {{api_keys: [{KEY}]}}\n")  # a server for other machines requires one
         self.appliance = Appliance(
             directory,
             "audio.device=clock",
@@ -75,7 +75,7 @@ class Place:
 
     @contextlib.contextmanager
     def speaking(self, at_least_s: float = 0.0) -> Iterator[None]:
-        """Press; say what there is to say for so long, or for what is done meanwhile if that is longer; release."""
+        """Dictate for the length of a block, or for `at_least_s` if that is longer."""
         answer = self.client.record("start")
         assert answer["ok"], answer
         pressed_at = time.monotonic()
@@ -91,7 +91,7 @@ class Place:
         return self.dictations[-1]
 
     def listen(self) -> dict[str, float]:
-        """When the text of each dictation came, in monotonic seconds, from now on; fills itself."""
+        """Return a dictionary that fills itself from now on: the arrival of each text, in monotonic seconds."""
         client = socket.socket(socket.AF_UNIX)
         client.connect(str(self.appliance.socket))
         client.sendall(b'{"subscribe": ["transcript/final"]}\n')
@@ -111,7 +111,7 @@ class Place:
         return status
 
     def connections(self) -> set[str]:
-        """Those to the server that this end believes in, by the kernel's word: their ports."""
+        """Return the ports of the connections to the server that the kernel of this end considers open."""
         far = "".join(f"{int(byte):02X}" for byte in reversed(self.network.far_address.split(".")))
         established = "01"
         rows = [line.split() for line in Path("/proc/thread-self/net/tcp").read_text().splitlines()]
@@ -122,7 +122,7 @@ class Place:
         return state == "idle"
 
     def wait(self, condition: Callable[[], object]) -> float:
-        """Returns when it came about, in monotonic seconds."""
+        """Wait until a condition is true; return when, in monotonic seconds."""
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
             assert time.monotonic() < deadline, f"not within {PATIENCE_S} s: {self.status()}"
@@ -130,11 +130,11 @@ class Place:
         return time.monotonic()
 
     def is_done(self) -> bool:
-        """All that was said is out, and nothing is kept any more."""
+        """Whether all texts are published, and nothing is kept any more."""
         return len(self.appliance.transcripts()) >= len(self.dictations) and not self.appliance.spooled()
 
     def account(self) -> dict[str, Any]:
-        """What became of all dictations, when all is delivered: each list should be empty."""
+        """Compare all dictations with their texts after everything is delivered; each list should be empty."""
         finals = self.appliance.transcripts()
         ids = [final["id"] for final in finals]
         texts = {final["id"]: final["text"] for final in finals}
@@ -156,9 +156,9 @@ class Place:
         return account
 
     def _passed_over(self) -> set[str]:
-        """Those to which the server gave no text in time though it had all of the audio, by the daemon's log.
+        """Return the dictations of which the server had all audio and sent no text in time, by the daemon's log.
 
-        Perhaps the utterance itself is to blame, so others have their turn before it.
+        The cause may lie in the utterance, so others are sent before it.
         """
         found = (re.search(r"(\w{26})\b.* did not send the text within", line) for line in self._log())
         return {match[1] for match in found if match}
@@ -168,7 +168,7 @@ class Place:
         return self.appliance.daemon.log.read_text().splitlines()
 
     def _is_whole(self, dictation: Dictation, text: str) -> bool:
-        """Whether the server heard each sample that was recorded, and all was recorded that was said."""
+        """Whether the server heard each sample that was recorded, and all of the speech was recorded."""
         with wave.open(str(self.appliance.spool / "kept" / f"{dictation.id}.wav")) as file:
             pcm = file.readframes(file.getnframes())
         sound = samples(pcm)

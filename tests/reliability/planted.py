@@ -1,7 +1,7 @@
-"""A spool in which somebody plants things: `python -m tests.reliability.planted PLACE NUMBER [follow]`.
+"""A spool in which somebody plants files: `python -m tests.reliability.planted PLACE NUMBER [follow]`.
 
-PLACE/secret is what none of it may reach. Prints how many it kept, and found again, all the same. `follow`: in the end
-a link is followed, as a test of what watches it.
+Nothing may reach PLACE/secret. It prints how many utterances it kept and found again all the same. With `follow` it
+follows a link in the end, as a test of the observer.
 """
 
 import asyncio

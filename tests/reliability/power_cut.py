@@ -1,9 +1,9 @@
 """Power cuts: `python -m tests.reliability.power_cut cuts SEED NUMBER WITHOUT` prints what they cost, as JSON.
 
-A process records and delivers on an ext4 file system whose disk remembers every block; then the disk is built as it
-may be after a cut, at `NUMBER` moments, mounted again, and worked off as the daemon does after a start. `WITHOUT`:
-`nothing`; or a call that does nothing in that process (`fdatasync`, `fsync`), which must cost something, or the rig
-proves nothing. Nobody waits for a second of speech: what is synced once in `SYNC_S` is proved by its bytes.
+A process records and delivers on an ext4 filesystem whose disk remembers every block. Then the disk is rebuilt as it
+may be after a cut at each of `NUMBER` moments, mounted again, and delivered from as by the daemon after a start.
+`WITHOUT` is `nothing`, or a call that does nothing in that process (`fdatasync`, `fsync`): that must cost something, or
+the rig proves nothing. No real second of speech is awaited: that a sync happens every `SYNC_S` is proved by the bytes.
 
 `wear SECONDS` prints what one utterance costs the disk.
 """
@@ -49,7 +49,7 @@ def final(utterance_id: str) -> Final:
 
 
 class Syncs:
-    """Counts what `os.fdatasync` has done in this process."""
+    """Counts the calls of `os.fdatasync` in this process."""
 
     def __init__(self) -> None:
         self.done = 0
@@ -65,7 +65,7 @@ class Syncs:
 
 
 def marker(path: Path) -> Callable[..., None]:
-    """`mark(...)` puts words into the log of the disk."""
+    """Return `mark(...)`, which writes its arguments into the log of the disk."""
     marks = os.open(path, os.O_WRONLY)
 
     def mark(*words: object) -> None:
@@ -75,7 +75,7 @@ def marker(path: Path) -> Callable[..., None]:
 
 
 async def write(directory: Path, mark_file: Path) -> None:
-    """Record, and deliver two of three; the marks tell what was promised when."""
+    """Record, and deliver two of three; the marks record what was promised when."""
     syncs = Syncs()
     mark = marker(mark_file)
     spool = Spool(directory / "spool", sync_s=SYNC_S)
@@ -112,8 +112,14 @@ class Promised(msgspec.Struct):
 
 
 class Cost(msgspec.Struct):
-    """`lost`: recorded, and neither kept nor published. `short`: of one in the making, more than the last second is
-    missing. `wrong`: what was read is not what was said. `twice`: published twice, or never. `refused`: no start."""
+    """What a cut has cost.
+
+    `lost`: recorded, and neither kept nor published.
+    `short`: being recorded, and more than its last second is missing.
+    `wrong`: read back, and not what was said.
+    `twice`: published twice or never.
+    `refused`: the daemon does not start.
+    """
 
     cuts: int = 0
     lost: int = 0
@@ -124,7 +130,7 @@ class Cost(msgspec.Struct):
 
 
 async def start_again(directory: Path, promised: Promised, cost: Cost) -> None:
-    """What a daemon does that finds this disk, until all is delivered."""
+    """Do what a daemon does when it starts on this disk, until everything is delivered."""
     spool = Spool(directory / "spool", sync_s=SYNC_S)
     transcripts = Transcripts(directory / "transcripts", 30)
     try:
@@ -159,7 +165,7 @@ def _lines(directory: Path) -> list[bytes]:
     found = []
     for path in directory.iterdir():
         for line in path.read_bytes().splitlines():
-            with contextlib.suppress(ValueError):  # the one that the cut tore
+            with contextlib.suppress(ValueError):  # a line that the cut has torn
                 json.loads(line)
                 found.append(line)
     return found
@@ -173,7 +179,7 @@ def cuts(seed: int, number: int, without: str) -> Cost:
             _run("write", disk, mark, without)
         log = read_log(work / "log")
         marks = [at for at, record in enumerate(log) if record.kind == MARK]
-        # Just after a promise, and anywhere.
+        # Moments just after a promise, and any others.
         moments = [at + 1 for at in chance.choices(marks, k=number // 2)]
         moments += [chance.randrange(marks[0], marks[-1] + 2) for _ in range(number - len(moments))]
         replay = Replay((work / "start.img").read_bytes(), log)
@@ -198,7 +204,7 @@ def cuts(seed: int, number: int, without: str) -> Cost:
 
 
 async def speak(directory: Path, seconds: float, marks: Path) -> None:
-    """One utterance, a tenth of a second at a time, kept and then removed as after its text."""
+    """Keep one utterance, spoken in tenths of a second, and remove it as after its text."""
     syncs = Syncs()
     mark = marker(marks)
     spool = Spool(directory / "spool")

@@ -1,4 +1,4 @@
-"""The promises, by number. A test that holds flowpi to one is marked `@pytest.mark.promise("P1")`."""
+"""The promises by number. A test of a promise is marked `@pytest.mark.promise("P1")`."""
 
 PROMISES = {
     "P1": "A power cut loses no recorded utterance",

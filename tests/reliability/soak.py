@@ -2,10 +2,10 @@
 
     python -m tests.reliability.soak ROUNDS ROUND_S
 
-Prints as JSON what became of all dictations, and one sample of the process after each round. A round is so many
-seconds of the loop's time with dictations and faults; then all faults are mended, the backlog is worked off, and the
-process is measured. The backend is another process, whose time is real. Sockets, threads and disk are real too: what
-they take counts `FASTER` times. To be run in namespaces of its own: see `netem.alone`.
+It prints as JSON what happened to all dictations, and one measurement of the process after each round. A round is
+`ROUND_S` seconds of the loop's time with dictations and faults; then all faults are ended, the backlog is delivered,
+and the process is measured. The backend is another process, in real time. Sockets, threads and disk are real too: the
+time that they need counts `FASTER` times. Run it in namespaces of its own: see `netem.alone`.
 """
 
 import asyncio
@@ -59,17 +59,17 @@ ADDRESS = "127.0.0.1:8477"
 DISK_MB = 48
 PERIOD_S = 0.02
 EVERY_S = 3.1
-"""From one press to the next, about: with the time that the microphone is unplugged, some twenty thousand a day."""
+"""The approximate time from one press to the next: some twenty thousand a day, less those without a microphone."""
 
 FAULTS_A_ROUND = 3
-"""Of each kind."""
+"""How often each kind of fault happens in a round."""
 
 SETTLE_S = 3600.0
-"""What is not worked off by then never will be. Attempts are a minute apart."""
+"""The time limit for the backlog: what is not delivered by then never will be. Attempts are a minute apart."""
 
 
 class FastLoop(asyncio.SelectorEventLoop):
-    """Its seconds are sixtieths of real ones; they begin at 0."""
+    """A loop whose seconds are sixtieths of real ones and begin at 0."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -85,12 +85,15 @@ class _FastSelector(selectors.EpollSelector):
 
 
 class CountingMicrophone(WavSource):
-    """A sample is the number of its frame since the loop began, modulo 65536. `unplug` and `plug_in` are its levers."""
+    """A microphone whose samples are the number of their frame since the loop began, modulo 65536.
+
+    Its levers are `unplug` and `plug_in`.
+    """
 
     def __init__(self) -> None:
         super().__init__("counting")
         self.unplugged_at = 0.0
-        """The last time."""
+        """The time at which it was unplugged last."""
         self.is_there = True
         self._next: int | None = None
 
@@ -153,7 +156,11 @@ class Backend:
 
 
 class Soak:
-    """`directory`: on a small disk of its own. `log`: takes a line of each dictation; nothing here grows with time."""
+    """One daemon and its faults.
+
+    `directory`: a directory on a small disk of its own.
+    `log`: a file for a line of each dictation, so that nothing in here grows with time.
+    """
 
     def __init__(self, directory: Path, log: TextIO) -> None:
         self._directory = directory
@@ -169,9 +176,9 @@ class Soak:
         self.faults: dict[str, int] = {}
         self.samples: list[dict[str, float]] = []
         began_s = time.time()
-        # The wall clock that everybody sees: as fast as the loop, and it leaps.
+        # The wall clock of the whole process runs as fast as the loop, and it leaps.
         time.time = lambda: began_s + self._loop.time() + self._leap_s
-        # The one driver that is not handed to the daemon.
+        # The microphone is the one driver that is no argument of the daemon.
         sources.make_source = lambda config: self._microphone
         config = Config(
             device_id="soak",
@@ -204,7 +211,7 @@ class Soak:
         self._spooled = message.payload.spooled
 
     async def _round(self, round_s: float) -> None:
-        """Its end cancels all, and what a fault broke is mended."""
+        """Dictate with faults for a time. At its end all faults are cancelled, which repairs what they broke."""
         mean_s = round_s / FAULTS_A_ROUND
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(round_s), asyncio.TaskGroup() as tasks:
@@ -235,16 +242,16 @@ class Soak:
         while True:
             await asyncio.sleep(random.uniform(0.3, 2 * EVERY_S - 2.3))
             pressed_at = self._loop.time()
-            was_there = self._microphone.is_there  # that it is gone is known at the next read
+            was_there = self._microphone.is_there  # the daemon notices at the next read that it is gone
             self._button.press(pressed_at)
-            # When the machine stalls for 17 ms, the loop's second is over after which a press has no full pre-roll.
+            # If the machine stalls for 17 ms, a second of the loop passes, and a press then has no full pre-roll.
             pressed_at = max(pressed_at, self._loop.time() - LATE_S)
             state = self._daemon.state
             try:
                 await asyncio.sleep(random.uniform(0.5, 1.5))
             finally:
                 self._button.release(released_at := self._loop.time())
-                if isinstance(state, Recording):  # else there was no microphone
+                if isinstance(state, Recording):  # otherwise there was no microphone
                     unplugged_at = self._microphone.unplugged_at
                     is_short = not was_there or pressed_at < unplugged_at < released_at
                     until = unplugged_at if is_short else released_at
@@ -252,14 +259,14 @@ class Soak:
                     self._log.write(f"{state.utterance} {pressed_at} {until} {stood_still}\n")
 
     async def _notice_stalls(self) -> None:
-        """Of the machine: a second of the loop is 17 ms of it, and nobody can tell then what was said when."""
+        """Note when the machine stalls: 17 ms are a second of the loop, and the time of the speech is unknown then."""
         while True:
             before = self._loop.time()
             await asyncio.sleep(0.1)
             if self._loop.time() - before > 0.1 + LATE_S:
                 self._stood_still_at = self._loop.time()
 
-    # Each fault breaks something, and mends it when it is left.
+    # Each fault breaks something when it is entered, and repairs it when it is left.
 
     @contextlib.asynccontextmanager
     async def _backend_killed(self) -> AsyncIterator[None]:
@@ -301,7 +308,7 @@ class Soak:
 
     @contextlib.asynccontextmanager
     async def _client_comes_and_goes(self) -> AsyncIterator[None]:
-        """It reads, and leaves in the middle of a line."""
+        """A client that reads, and disconnects in the middle of a line."""
         reader, writer = await asyncio.open_unix_connection(str(self._socket))
         try:
             writer.write(b'{"subscribe": ["#"]}\n')
@@ -320,7 +327,7 @@ class Soak:
             yield
 
     async def _settle(self) -> None:
-        """Until all that was said is out."""
+        """Wait until the text of everything that was said is published."""
         self._log.flush()
         await asyncio.sleep(20)
         async with asyncio.timeout(SETTLE_S):
@@ -330,7 +337,7 @@ class Soak:
 
     def _measure(self) -> dict[str, float]:
         gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps of a long backlog is no leak
+        ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps after a long backlog is no leak
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return {
             "day": self._loop.time() / 86_400,
@@ -342,7 +349,7 @@ class Soak:
 
 
 def account(log: Path, transcripts: Path) -> dict[str, Any]:
-    """What became of all dictations: the lists should be empty."""
+    """Compare all dictations with their texts; the lists should be empty."""
     texts: dict[str, str] = {}
     twice: list[str] = []
     late = partial = 0
@@ -372,7 +379,7 @@ def account(log: Path, transcripts: Path) -> dict[str, Any]:
 
 
 def is_whole(text: str, pressed_at: float, until: float) -> bool:
-    """Whether the backend heard each frame from the press until then."""
+    """Whether the backend heard each frame from the press to `until`."""
     first, count, breaks = map(int, text.split())
     pressed = int(pressed_at * RATE_HZ)
     first += round((pressed - first) / 65_536) * 65_536

@@ -1,6 +1,7 @@
 """`python -m tests.reliability.stuck FILE OPTIONS`: a daemon that does not read its microphone while FILE.stuck exists.
 
-What a driver does that tells its next period wrong: the loop turns, commands are answered, and nothing is heard.
+A driver that reports its next period wrongly behaves like this: the loop turns, commands are answered, and nothing is
+heard.
 """
 
 import sys

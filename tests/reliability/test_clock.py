@@ -1,4 +1,4 @@
-"""The wall clock leaps, since a Pi has none of its own, while real time goes on."""
+"""Leaps of the wall clock, which a Pi does not have itself, while real time goes on."""
 
 import datetime
 import time
@@ -21,7 +21,7 @@ LEAPS = {
     "from 1970 to now": (-int(time.time()) + 60, 0),
     "from now to 1970": (0, -int(time.time()) + 60),
 }
-"""Seconds that the clock is wrong by, before and after."""
+"""The error of the clock before and after the leap, in seconds."""
 
 
 @pytest.mark.promise("P24")
@@ -51,20 +51,20 @@ def test_a_leap_of_the_wall_clock_disturbs_nothing(
         said = speaker.press()
         wait_until(said.pressed_at + 0.2)
         clock.leap(after_s)
-        wait_until(said.pressed_at + 0.5)  # a limit that looks at the wall clock would end it here
+        wait_until(said.pressed_at + 0.5)  # a limit by the wall clock would end it here
         speaker.release()
         assert client.wait("transcript/final")["id"] == said.id
 
         with stopped(server):
             awaited = speaker.dictate(SPEECH_S)
             clock.leap(before_s)
-            wait_until(time.monotonic() + 0.5)  # a deadline that looks at the wall clock would pass here
+            wait_until(time.monotonic() + 0.5)  # a deadline by the wall clock would pass here
         final = client.wait("transcript/final")
         assert final["id"] == awaited.id
         assert not final["late"]
 
         lives.deliver()
-        lives.start(clock.environment)  # after a kill, with nothing in the spool that tells the last id
+        lives.start(clock.environment)  # after a kill, with nothing in the spool that has the last id
         speaker.connect()
         speaker.dictate(SPEECH_S)
         verdict = lives.last_words()

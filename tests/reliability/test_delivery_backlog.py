@@ -1,4 +1,4 @@
-"""P4: six hours without a network. Simulated time, real sockets, a real spool; and once in real time."""
+"""Promise P4: six hours without a network, in simulated time with real sockets and a real spool, and in real time."""
 
 import asyncio
 import statistics
@@ -22,7 +22,7 @@ from tests.waiting import PATIENCE_S
 
 SIX_HOURS_S = 6 * 3600.0
 PERIOD_S = 0.1
-"""Of the microphone in these tests."""
+"""The period of the microphone in these tests."""
 
 
 def backend_at(port: int) -> FlowBackend:
@@ -52,7 +52,7 @@ def test_all_that_was_said_in_six_hours_is_delivered_in_order(
             assert harness.lines() == []
             back_at = loop.time()
             async with FakeBackend(port=unused_tcp_port):
-                for number in range(count, count + 10):  # nobody waits because of those
+                for number in range(count, count + 10):  # nobody has to wait because of those
                     await asyncio.sleep(1)
                     await speak(delivery, beginning(ulid(number)), said(number))
                 async with asyncio.timeout(3600):
@@ -73,7 +73,7 @@ def test_all_that_was_said_in_six_hours_is_delivered_in_order(
 async def test_who_speaks_meanwhile_does_not_wait(
     tmp_path: Path, times: Callable[[int, int], int], measured: Callable[..., None]
 ) -> None:
-    """Side by side, on the same backend: dictations with an empty spool and with a backlog that is being drained."""
+    """On one backend at the same time: dictations with an empty spool, and with a backlog that is being delivered."""
     count, dictations = times(200, 2000), times(10, 100)
     loop = asyncio.get_running_loop()
     backlog = [PartId(ulid(number)) for number in range(count)]

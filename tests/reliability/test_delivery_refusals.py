@@ -1,4 +1,4 @@
-"""P21 and P22 as often as they say: what a backend may do to a dictation, at any packet, and how often it is asked."""
+"""Promises P21 and P22: what a backend may do to a dictation at any packet, and how often it is asked."""
 
 import asyncio
 import random
@@ -75,7 +75,7 @@ async def test_the_text_comes_once_whatever_status_a_server_answers(
 def test_several_backends_that_never_work_are_each_asked_ten_times_a_minute_at_most(
     number: int, times: Times, measured: Measured
 ) -> None:
-    """Dictations and probes together, for twenty minutes; somebody speaks now and then."""
+    """This counts dictations and probes together, for twenty minutes in which somebody speaks now and then."""
     worst = 0
 
     class Probed(Refusing):

@@ -1,4 +1,4 @@
-"""P3 and more, at random: people speak, drop, restart; backends and the disk fail; no utterance is ever nowhere."""
+"""Promise P3 and more at random: users speak, drop and restart, backends and the disk fail, and nothing is lost."""
 
 import asyncio
 import resource
@@ -39,7 +39,7 @@ MOODS: dict[str, Callable[[], BackendError] | None] = {
 
 
 class Moody:
-    """A backend in memory, with a mood. It takes a second for an answer of any kind."""
+    """A backend in memory that behaves as its mood says. Any answer needs a second."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -67,7 +67,7 @@ class Moody:
 
 @contextmanager
 def disk(full: bool) -> Iterator[None]:
-    """While it is full, this process can make a file no longer: the kernel refuses each write."""
+    """Make the disk full for the length of a block: no file of this process can grow, as the kernel refuses writes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     if full:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
@@ -79,7 +79,7 @@ def disk(full: bool) -> Iterator[None]:
 
 class Walk(RuleBasedStateMachine):
     did: ClassVar[Counter[str]] = Counter()
-    """What came about, over all walks: a walk on which nothing does proves nothing."""
+    """How often each thing happened, over all walks: a walk without events proves nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Walk(RuleBasedStateMachine):
         self.number = 0
         self.speaking: Utterance | None = None
         self.begun: dict[PartId, Utterance] = {}
-        """Of this life."""
+        """The utterances that were begun in this run."""
         self.recorded: set[PartId] = set()
         self.dropped: set[PartId] = set()
         self.runner.run(self._open())
@@ -189,7 +189,7 @@ class Walk(RuleBasedStateMachine):
         with disk(self.full):
             self.runner.run(self._close())
             self._note()
-            self.begun.clear()  # what the disk did not take to the end is gone with this life
+            self.begun.clear()  # what the disk has refused to the end is lost with this run
             self.did["restarts"] += 1
             self.runner.run(self._open())
 
@@ -235,7 +235,7 @@ class Walk(RuleBasedStateMachine):
                 assert text == echo(utterance.read(0, utterance.length))
 
     def teardown(self) -> None:
-        """All works again, and all that was recorded is published, its parts in their order."""
+        """Make everything work again, and check that all that was recorded is published, its parts in order."""
         try:
             self.full = False
             self.first.mood = self.second.mood = "works"

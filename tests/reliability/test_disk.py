@@ -24,7 +24,7 @@ SYNCS = "fsync,fdatasync"
 
 
 def outcome(*arguments: object) -> dict[str, Any]:
-    """Of a scenario; what it said is left out."""
+    """Run a scenario and return its outcome."""
     found: dict[str, Any] = alone(disk.__name__, *arguments)
     assert found["tries"]
     return found
@@ -37,7 +37,7 @@ def kept_all(found: dict[str, Any]) -> bool:
 @pytest.mark.promise("P6")
 @pytest.mark.parametrize("scenario", ["full", "inodes"])
 def test_a_full_disk_is_told_and_heals(scenario: str, measured: Measured) -> None:
-    """After each number of pages that a recording and its text need, and with no place for another file."""
+    """The disk is full after each number of pages that a recording and its text need, or has no inode left."""
     found = outcome(scenario, 1)
     measured(disk=scenario, **{name: found[name] for name in ("tries", "refused", "untrue", "lost", "twice")})
     assert kept_all(found)
@@ -117,7 +117,7 @@ class TestSyncsThatFail:
 
 @pytest.mark.promise("P39")
 def test_what_a_minute_of_speech_asks_of_the_disk(tmp_path: Path, measured: Measured) -> None:
-    """60.3 s: a sync for each second that began, and one of the directory; after delivery none."""
+    """A recording of 60.3 s costs a sync for each second that began, and one of the directory; its delivery none."""
     calls = traced(f"write,pwrite64,{SYNCS}", disk.__name__, "minute", tmp_path, log=tmp_path / "log")
     audio = round(60.3 * BYTES_PER_S)
     asked = count(calls, tmp_path / "spool")
@@ -144,7 +144,7 @@ class TestAtRest:
 
     @pytest.mark.promise("P18")
     async def test_the_size_holds_at_any_load(self, tmp_path: Path, times: Times, measured: Measured) -> None:
-        """Recorded, delivered with the audio kept, damaged and given up at random, several at once."""
+        """Utterances are recorded, delivered with their audio kept, damaged and dropped at random, several at once."""
         limit = 200_000
         chance = random.Random(3)
         spool = Spool(tmp_path / "spool", sync_s=0.1, max_bytes=limit)
@@ -172,6 +172,6 @@ class TestAtRest:
                         await spool.remove(part, keep_audio=fate < 0.7)
                     assert spool.load(part) is None
         assert refused
-        assert all(spool.load(part) is not None for part in waiting)  # what waits was never deleted
+        assert all(spool.load(part) is not None for part in waiting)  # what waits is never deleted
         spool.close()
         measured(utterances=number, refused=refused, limit_bytes=limit, most_bytes=most)

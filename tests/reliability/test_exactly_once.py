@@ -1,4 +1,4 @@
-"""P3: wherever the link breaks, and whenever the daemon stops, a text is in the file once."""
+"""Promise P3: wherever the link breaks, and whenever the daemon stops, a text is in the file once."""
 
 import asyncio
 from collections import Counter
@@ -14,7 +14,10 @@ from flowpi.backends.transport import Patience
 from flowpi.config.backends.flow import FlowSettings
 from flowpi.core.hints import Hints
 from flowpi.delivery.delivery import Delivery
+from flowpi.delivery.late import LateDelivery
+from flowpi.delivery.live import LiveDelivery
 from flowpi.spool.spool import Spool
+from flowpi.spool.writer import SpoolWriter
 from tests.backends.fake_backend import Call, FakeBackend, Script, hangs_up_after_commit, hangs_up_in_the_middle, works
 from tests.reliability import one_thread
 from tests.reliability.harness import ApplianceHarness, speak
@@ -25,7 +28,7 @@ SOUND = noise(0.35)
 
 
 async def breaks_with_the_final(call: Call) -> None:
-    """All bytes of it are on the way, and then an RST."""
+    """Reset the connection when all bytes of the text are on the way."""
     await call.authenticate()
     await call.hear()
     await call.say(echo(call.pcm), final=True)
@@ -48,12 +51,12 @@ SCRIPTS: list[Script] = [
 ]
 
 
-OURS = ("<coroutine object Delivery.", "<coroutine object Keeper.")
-"""Whose tasks die in a kill; the server lives on."""
+OURS = tuple(f"<coroutine object {kind.__name__}." for kind in (LiveDelivery, LateDelivery, SpoolWriter))
+"""The beginnings of the names of tasks that a kill ends; those of the server go on."""
 
 
 async def lives_on(harness: ApplianceHarness, backend: FakeBackend) -> None:
-    """A last life, in which all goes well."""
+    """Run once more without faults."""
     async with harness.life(FlowBackend("house", FlowSettings(backend.url), Hints(), Patience())):
         async with asyncio.timeout(600):
             while harness.files():  # noqa: ASYNC110 (of the disk nobody sends an event)
@@ -68,7 +71,7 @@ def test_a_text_is_in_the_file_once_wherever_the_link_breaks_and_the_daemon_stop
     ends = Counter[str]()
 
     async def turns_of(script: Script, harness: ApplianceHarness) -> int:
-        """How many turns of the loop it takes from the press until all is done."""
+        """Return the number of turns of the loop from the press until everything is done."""
         async with FakeBackend([script, works]) as service:
             backend = FlowBackend("house", FlowSettings(service.url), Hints(), Patience())
             async with harness.life(backend, retry_s=lambda failures: 0.0) as delivery:
@@ -80,7 +83,7 @@ def test_a_text_is_in_the_file_once_wherever_the_link_breaks_and_the_daemon_stop
                 return turns
 
     async def stopped(script: Script, harness: ApplianceHarness, lines: int, turns: int, kill: bool) -> None:
-        """Stopped so many turns after so many lines are in the file; `kill`: with no time for anything."""
+        """Stop a number of turns after a number of lines are in the file; with `kill`, without time for anything."""
         async with FakeBackend([script, works]) as service:
             backend = FlowBackend("house", FlowSettings(service.url), Hints(), Patience())
 

@@ -1,6 +1,6 @@
-"""A text that wants to be more than a text: a second line, a command to the terminal, a word from right to left.
+"""Texts that contain more than text: line breaks, commands to the terminal, changes of direction.
 
-What a backend sends goes through all that prints, keeps or logs it; a line stays a line, and nothing in it acts.
+What a backend sends passes everything that prints, keeps or logs it; it stays one line, and nothing is interpreted.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ NASTY = [
     "\u202e", "\u2066", "\u2069", "\u200f", "\u061c", "\ufeff", "\ufffe", "\U000e0041", "\U0010ffff", '"}\n{"topic":',
     "\\u001b[2J", "<3>error: ", "\nerror: the spool is lost", "\N{COMBINING GRAVE ACCENT}", "\N{FAMILY}", "e",
 ]  # fmt: skip
-"""Escapes of terminals in 7 and 8 bits, ends of lines for somebody, other directions, ends of JSON, log prefixes."""
+"""Terminal escapes in 7 and 8 bits, line ends of any program, changes of direction, ends of JSON, log prefixes."""
 
 STRINGS = st.lists(st.sampled_from(NASTY) | st.text(max_size=10), max_size=6).map("".join)
 EACH = 10
-"""Strings in a text."""
+"""The number of strings in a text."""
 
 LEVELS = {"debug", "info", "warning", "error"}
 
@@ -42,7 +42,7 @@ SURROGATE = '{"status":"text","position":1,"final":true,"body":{"detected_langua
 
 
 def strings(count: int) -> list[str]:
-    """So many, and the same ones each time."""
+    """Return a number of strings, the same ones each time."""
     made: list[str] = []
 
     @settings(
@@ -58,7 +58,7 @@ def strings(count: int) -> list[str]:
         made.append(text)
 
     make()
-    while len(made) < count:  # it leaves off when it thinks that it has seen all
+    while len(made) < count:  # hypothesis stops when it considers all as seen
         made.append(made[len(made) % 97] + made[-1][:20])
     return made[:count]
 
@@ -67,10 +67,10 @@ LIVE = "".join(NASTY)
 
 
 class Mouth:
-    """A backend that says of an utterance with the number n as its sound the text n, of any other one `LIVE`.
+    """A backend that answers an utterance whose sound is the number n with the text n, and any other with `LIVE`.
 
-    Before `speak` is set what is spoken live is refused, with a reason that is nasty too, and nothing is said of all
-    others. The first text is half a letter.
+    Before `speak` is set it refuses live utterances, with a nasty reason too, and does not answer the others. The first
+    text ends in the middle of a character.
     """
 
     def __init__(self, texts: list[str]) -> None:
@@ -97,7 +97,7 @@ class Mouth:
 
 
 def acts(data: bytes) -> set[str]:
-    """What in it is neither a letter nor the end of a line; it must be UTF-8."""
+    """Return the characters that are neither printable nor the end of a line. The data must be UTF-8."""
     return {letter for letter in data.decode() if letter != "\n" and not letter.isprintable()}
 
 
@@ -122,7 +122,7 @@ async def test_a_text_is_a_line_and_does_nothing(
 
 
 async def say(lives: Lives, mouth: Mouth, directory: Path) -> None:
-    """All texts of the mouth into all that there is to read them from, and a look at each."""
+    """Deliver all texts of the backend, and read them from everywhere that they can be read."""
     names = await keep(lives, len(mouth.texts))
     daemon = await asyncio.to_thread(lives.start)
     readers = {option: await listen(lives, directory, *option.split()) for option in ("", "--text")}
@@ -166,7 +166,7 @@ async def say(lives: Lives, mouth: Mouth, directory: Path) -> None:
 
 
 async def keep(lives: Lives, count: int) -> list[str]:
-    """Utterances of an earlier life, each with its number as its sound: ids, oldest first."""
+    """Put utterances of an earlier run into the spool, each with its number as its sound. Returns ids, oldest first."""
     ids = UlidFactory()
     names = [ids.make(n, bytes(10)) for n in range(count)]
     spool = Spool(lives.appliance.spool)
@@ -178,7 +178,7 @@ async def keep(lives: Lives, count: int) -> list[str]:
 
 
 async def listen(lives: Lives, directory: Path, *options: str) -> tuple[asyncio.subprocess.Process, Path]:
-    """`flowpi listen`, and the file that it prints to."""
+    """Start `flowpi listen`; return it and the file that it prints to."""
     path = directory / "-".join(("listen", *options))
     command = [sys.executable, "-m", "flowpi", "listen", *options, *lives.appliance.options]
     with path.open("wb") as file:
@@ -186,7 +186,7 @@ async def listen(lives: Lives, directory: Path, *options: str) -> tuple[asyncio.
 
 
 async def until_failed(lives: Lives) -> None:
-    """Until the backend's first answer, a refusal in its own words, is a fault that everybody is told."""
+    """Wait until the first answer of the backend, a refusal with its reason, is a fault that everybody sees."""
     reader, writer = await asyncio.open_unix_connection(str(lives.appliance.socket), limit=1 << 20)
     writer.write(b'{"subscribe": ["state"]}\n')
     async with asyncio.timeout(PATIENCE_S):
@@ -198,5 +198,5 @@ async def until_failed(lives: Lives) -> None:
 
 
 def records(data: bytes) -> list[dict[str, Any]]:
-    """By all that somebody may take for the end of a line."""
+    """Split JSON lines at everything that a program may treat as the end of a line, and decode them."""
     return [json.loads(line) for line in data.decode().splitlines()]

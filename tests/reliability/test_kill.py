@@ -1,4 +1,4 @@
-"""kill -9: before each of the first calls that change the disk, and at any moment. What was acknowledged is there."""
+"""SIGKILL before each of the first calls that change the disk, and at any moment: what was acknowledged is there."""
 
 import asyncio
 import random
@@ -19,7 +19,7 @@ from tests.rig.microphone import Microphone
 
 CALLS = 60
 CHAIN = 60
-"""Lives on one directory, before it is told whether all is there."""
+"""The number of runs on one directory before the check that everything is there."""
 
 BACKLOG = 1000
 READY_S = 2.0
@@ -42,7 +42,7 @@ def make(tmp_path: Path, microphone: Microphone) -> Iterator[Make]:
 
 
 def spread(count: int, most: int, chance: random.Random) -> list[int]:
-    """So many numbers from 1 to `most`, each as often as the others, in any order."""
+    """Return `count` numbers from 1 to `most`, each as often as the others, in random order."""
     numbers = [1 + (n * most // count if count < most else n % most) for n in range(count)]
     chance.shuffle(numbers)
     return numbers
@@ -90,7 +90,7 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost_or_said_twice(
     for chain in chains(numbers):
         lives = make()
         for number in chain:
-            daemon = lives.start() if number % 2 else lives.spawn()  # starting is a moment too
+            daemon = lives.start() if number % 2 else lives.spawn()  # a kill during the start counts, too
             death = threading.Timer(chance.uniform(0.0, 0.8), daemon.process.kill)
             death.start()
             lives.speak_until_death(daemon)
@@ -106,7 +106,7 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost_or_said_twice(
 
 @pytest.mark.promise("P2")
 def test_a_daemon_that_deletes_before_it_writes_is_found_out(make: Make, measured: Callable[..., None]) -> None:
-    """The negative control: what condemns nobody proves nothing."""
+    """The negative control: a test that never fails proves nothing."""
     lives = make(program=("-m", "tests.reliability.careless"))
     daemon = lives.start()
     lives.speaker.connect()
@@ -139,5 +139,5 @@ async def test_a_thousand_utterances_in_the_spool_hold_up_no_start(make: Make, m
     for _ in range(2):
         lives.start().end(signal.SIGKILL)
     full_s = min(lives.starts_s)
-    assert full_s < max(READY_S, 2 * empty_s)  # where even that is slow, the machine has other things to do
+    assert full_s < max(READY_S, 2 * empty_s)  # if even that is slow, the machine is busy with something else
     measured(backlog=BACKLOG, ready_after_s=round(full_s, 2), with_no_backlog_s=round(empty_s, 2))

@@ -1,4 +1,4 @@
-"""Little memory: a backlog of long speech is worked off in it, and where it does not suffice, nothing is lost."""
+"""Little memory: it is enough to deliver a backlog of long speech, and if it is not, nothing is lost."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def lives(tmp_path: Path, microphone: Microphone) -> Iterator[Lives]:
 
 
 async def keep(lives: Lives, utterances: int, seconds: int) -> list[str]:
-    """What an earlier life was told, in the spool: ids, oldest first."""
+    """Put what an earlier run recorded into the spool. Returns ids, oldest first."""
     ids = UlidFactory()
     names = [ids.make(n, bytes(10)) for n in range(utterances)]
     pcm = np.arange(1, seconds * RATE_HZ + 1).astype("<u2").tobytes()
@@ -46,7 +46,7 @@ async def keep(lives: Lives, utterances: int, seconds: int) -> list[str]:
 
 
 def peak_mib(pid: int) -> float:
-    """Resident at its highest."""
+    """Return the largest resident memory of a process so far."""
     found = re.search(r"^VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     assert found
     return round(int(found[1]) / 1024, 1)
@@ -80,7 +80,7 @@ def test_killed_for_want_of_memory_it_loses_nothing(
     lives.serve()
     kills = times(1, 20)
     crowd: list[Speaker] = []
-    """Clients, which cost memory."""
+    """Clients, each of which needs memory."""
     for _ in range(kills):
         with MemoryLimit(256 * MIB) as memory:
             daemon = lives.spawn()

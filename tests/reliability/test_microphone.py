@@ -1,4 +1,4 @@
-"""P28 to P30: a microphone that goes and comes back, one that nobody reads in time, one that gives digital silence."""
+"""Promises P28 to P30: a microphone that is lost and comes back, one that is read too late, and digital silence."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ BUSY = os.strerror(errno.EBUSY)
 SEEN_S = 1.5
 BACK_S = 2.0
 SLACK_S = 0.3
-"""For what a loaded machine adds to a time that flowpi keeps by a timer of its own."""
+"""The delay that a loaded machine may add to a time that flowpi keeps by a timer of its own."""
 
 
 @contextlib.asynccontextmanager
@@ -103,7 +103,11 @@ async def test_unplugged_at_any_moment(microphone: Microphone, times: Times, mea
 
 
 async def storm(microphone: Microphone, seconds: float) -> tuple[CaptureHarness, float, float]:
-    """Record through it. Gives the house, the error of the recording's length, and the share of a core that it took."""
+    """Record during a storm of overruns.
+
+    Returns:
+        The harness, the error of the recording's length, and the share of a core that was used.
+    """
     async with living("clock") as (harness,):
         await harness.hear(RATE_HZ // 5)
         entry = beginning()
@@ -118,16 +122,16 @@ async def storm(microphone: Microphone, seconds: float) -> tuple[CaptureHarness,
         assert harness.faults == []
         assert not entry.partial
     numbers = samples(heard(entry))
-    # The clock tells to a sample how far the last is from the first, but for turns of 65536.
+    # The samples say exactly how far the last is from the first, except for multiples of 65536.
     wanted = (numbers[-1] - numbers[0]) % 65_536 + 1
     wanted += round((len(numbers) - wanted) / 65_536) * 65_536
-    assert abs(wanted / RATE_HZ - passed) < 2  # it is the right turn
+    assert abs(wanted / RATE_HZ - passed) < 2  # it is the right multiple
     return harness, abs(len(numbers) - wanted) / wanted, worked / passed
 
 
 @pytest.fixture
 def busy_machine(times: Times) -> Iterator[None]:
-    """In the long form: every core has another program that never rests."""
+    """In the long form, keep every core busy with another program for the length of a block."""
     command = [sys.executable, "-c", "while True: pass"]
     hogs = [subprocess.Popen(command) for _ in range(times(0, os.cpu_count() or 1))]
     yield
@@ -163,7 +167,9 @@ async def test_digital_silence(microphone: Microphone, measured: Measured, devic
         await until(lambda: harness.silences)
         seen = time.monotonic() - muted_at
         assert 9 <= seen <= 12
-        await harness.hear(2 * RATE_HZ)  # it is open again, and nothing of a step at its start rings any more
+        await harness.hear(
+            2 * RATE_HZ
+        )  # it is open again, and the resampler no longer rings from the step at its start
         entry = beginning()
         harness.capture.begin(entry, time.monotonic())
         await entry.wait(2 * 2 * RATE_HZ)

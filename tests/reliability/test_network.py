@@ -1,4 +1,4 @@
-"""The whole appliance on bad networks: P4, P19 and P20 over real sockets, in networks made for it."""
+"""The whole appliance on bad networks: promises P4, P19 and P20 over real sockets, in networks made for them."""
 
 import json
 import statistics
@@ -13,11 +13,11 @@ Times = Callable[[int, int], int]
 Measured = Callable[..., None]
 
 PROBLEMS = ("lost", "twice", "unknown", "wrong", "out_of_order")
-"""Of the account of a place: what no network may do to a dictation."""
+"""The members of a place's account that must be empty on any network."""
 
 
 def on(scenario: str, *arguments: float, timeout_s: float = 120.0) -> list[dict[str, Any]]:
-    """What came of a scenario at each place, with all dictations accounted for."""
+    """Run a scenario, check that no dictation has a problem, and return the outcome of each place."""
     found: list[dict[str, Any]]
     found = alone("tests.reliability.network", scenario, *map(json.dumps, arguments), timeout_s=timeout_s)
     problems = [(name, place[name]) for place in found for name in PROBLEMS if place[name]]
@@ -59,7 +59,7 @@ def test_a_silent_link_is_noticed_and_all_of_the_audio_sent_again(times: Times, 
     stopped_s = [seconds for place in found for seconds in place["stopped_s"]]
     assert (len(cut_s), len(stopped_s)) == (times(3, 102), times(1, 34))
     assert max(cut_s) < 8
-    assert max(stopped_s) < 8  # 3 s for the text, as configured there, and 2 s for the goodbye
+    assert max(stopped_s) < 8  # 3 s for the text, as configured there, and 2 s for the close handshake
     measured(
         links_cut=len(cut_s),
         noticed_at_most_s=max(cut_s),

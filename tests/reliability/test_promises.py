@@ -1,4 +1,4 @@
-"""Every promise has a test, and what was measured is in the document."""
+"""Every promise has a test, and its measurements are in the document."""
 
 import re
 from pathlib import Path

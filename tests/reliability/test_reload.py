@@ -1,4 +1,4 @@
-"""SIGHUP with a configuration that is wrong in any way: the old one stays, a line says where, and sound goes on."""
+"""SIGHUP with an invalid configuration: the old one stays, a log line says what is wrong, and recording goes on."""
 
 import functools
 import os
@@ -18,7 +18,7 @@ from tests.rig.microphone import Microphone
 STAYS = "the configuration is not reloaded, the old one stays"
 TAKEN = "configuration reloaded"
 EACH = 8
-"""Configurations in the course of one dictation at most; one of them is no file."""
+"""The most configurations in the course of one dictation; one of them is no file."""
 
 
 def a_directory(path: Path) -> None:
@@ -52,7 +52,7 @@ def clear(path: Path) -> None:
 
 
 class Reloads:
-    """Of a daemon that somebody dictates to meanwhile. `taken` and `refused`: how many configurations."""
+    """Reloads of a daemon during dictations. `taken` and `refused`: the numbers of accepted and refused ones."""
 
     def __init__(self, lives: Lives, path: Path) -> None:
         path.write_bytes(REFERENCE.read_bytes())
@@ -65,7 +65,7 @@ class Reloads:
         lives.speaker.press()
 
     def mistake(self) -> FlowpiError | None:
-        """What is wrong with it, as `flowpi config check` would say."""
+        """Return what is wrong with the configuration by the rules of `flowpi config check`, or None."""
         try:
             load(str(self._path), self._lives.appliance.options[1::2])
         except FlowpiError as error:
@@ -73,7 +73,7 @@ class Reloads:
         return None
 
     def reload(self) -> bool:
-        """Whether the daemon takes what is there now. The dictation ends if it is good: the daemon waits for that."""
+        """Reload, and return whether the daemon accepts the file. If so, end the dictation, which the reload awaits."""
         mistake = self.mistake()
         self._daemon.notices.clear()
         self._daemon.send(signal.SIGHUP)
@@ -97,7 +97,7 @@ class Reloads:
         return False
 
     def try_out(self, put: Callable[[Path], object]) -> None:
-        """One configuration, from the reference and back to it."""
+        """Try one configuration, and return to the reference."""
         clear(self._path)
         put(self._path)
         if not self.reload():
@@ -109,7 +109,7 @@ class Reloads:
         self._press_when_there_is_sound()
 
     def put_back(self) -> None:
-        """The good file; the daemon is not told."""
+        """Restore the valid file without a reload."""
         clear(self._path)
         self._path.write_bytes(REFERENCE.read_bytes())
 
@@ -119,7 +119,7 @@ class Reloads:
         self._press_when_there_is_sound()
 
     def _press_when_there_is_sound(self) -> None:
-        """With another rate, say, the microphone was not to be had: it is opened again."""
+        """Press once there is sound again: with another rate, for example, the microphone could not be opened."""
         client = self._lives.appliance.connect().subscribe("state")
         client.wait("state", lambda state: all(fault["code"] != "microphone" for fault in state["faults"]))
         client.close()

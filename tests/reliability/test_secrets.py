@@ -1,6 +1,6 @@
-"""P8: keys leave the daemon by one way only, to the service that they are for.
+"""Promise P8: keys leave the daemon in one way only, to the service that they belong to.
 
-Every key here has `canary` in it, as in all tests; `conftest.py` looks for the word in every log line of every test.
+Every key here contains `canary`, as in all tests; `conftest.py` searches every log line of every test for that word.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ async def names_the_key(call: Call) -> None:
 
 
 def config_of(directory: Path, **urls: str) -> str:
-    """All kinds of keys: used, refused, fetched and idle."""
+    """Return a configuration with all kinds of keys: used, refused, fetched and idle."""
     token = {"url": urls["desk"], "api_key": "canary-org"}
     sections = {
         "audio": {"source": "wav", "path": "flowpi/data/demo.wav"},
@@ -67,7 +67,7 @@ async def test_no_key_gets_out(tmp_path: Path, unused_tcp_port: int) -> None:
         config.write_text(config_of(kept, closed=f"ws://127.0.0.1:{unused_tcp_port}/ws", **urls))
         config.chmod(0o600)
         said = await asyncio.to_thread(use, kept, config)
-        # They were used, or this test would prove nothing.
+        # The keys were used: otherwise this test would prove nothing.
         keys = {call.session.access_token for call in refusing.calls + working.calls if call.session}
         assert keys == {"canary-client", "canary-token", "canary-file"}
         assert ("POST", "Bearer canary-org") in {request[:2] for request in desk.requests}
@@ -83,7 +83,7 @@ async def test_no_key_gets_out(tmp_path: Path, unused_tcp_port: int) -> None:
 
 
 def use(directory: Path, config: Path) -> dict[str, str]:
-    """Everything that one can see of a life of the daemon."""
+    """Run the daemon, and return everything that can be seen of it."""
     said: dict[str, str] = {}
     with Appliance(directory, config=config) as appliance:
         daemon = appliance.start("-vv")
@@ -114,7 +114,7 @@ def use(directory: Path, config: Path) -> dict[str, str]:
 
 
 def test_the_canary_would_be_seen(caplog: pytest.LogCaptureFixture) -> None:
-    """The net that all tests hang in is not torn."""
+    """The search in `conftest.py` works."""
     assert not leaks
     logging.getLogger("flowpi.test").debug("a key: %s", f"{CANARY}-{os.getpid()}")
     assert len(leaks) == 1

@@ -1,4 +1,4 @@
-"""P35: a day of faults of all kinds in some twenty minutes; some minutes of it in seconds."""
+"""Promise P35: a day with faults of all kinds in some twenty minutes, or a few minutes of it in seconds."""
 
 import re
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def test_a_day_of_faults_leaks_nothing_and_loses_nothing(
     first, last = samples[0], samples[-1]
     for name in ("descriptors", "tasks"):
         assert first[name] == last[name], samples
-    assert last["threads"] <= first["threads"] + 2  # the pool grows to what was ever needed at once
+    assert last["threads"] <= first["threads"] + 2  # the pool grows to the largest number that was ever needed at once
     day = [sample["day"] for sample in samples[rounds // 2 :]]
     rss_mib = [sample["rss_mib"] for sample in samples[rounds // 2 :]]
     slope = float(np.polyfit(day, rss_mib, 1)[0]) if rounds > 2 else 0.0

@@ -1,4 +1,4 @@
-"""Whatever lies in the spool: damaged, foreign, planted."""
+"""Damaged, foreign and planted files in the spool."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ GOOD = 5
 
 
 async def recorded(directory: Path, number: int) -> bytes:
-    """The file of an utterance that was written piece by piece."""
+    """Return the content of the file of an utterance that was written piece by piece."""
     spool = Spool(directory, sync_s=0.1)
     spool.open()
     utterance = beginning(ulid(number))
@@ -47,7 +47,7 @@ async def recorded(directory: Path, number: int) -> bytes:
 
 
 def harmed(data: bytes, chance: random.Random) -> bytes:
-    """A bit flipped, the end cut off, or a region of zeros or noise."""
+    """Return the data with a bit flipped, the end cut off, or a region of zeros or noise."""
     at = chance.randrange(len(data))
     size = min(chance.choice([1, 8, 512, 4096]), len(data) - at)
     match chance.randrange(4):
@@ -63,7 +63,7 @@ def harmed(data: bytes, chance: random.Random) -> bytes:
 
 @pytest.mark.promise("P27")
 async def test_a_damaged_file_costs_itself_at_most(tmp_path: Path, times: Times, measured: Measured) -> None:
-    """Ten damaged files among good ones, again and again: the good ones are whole, of the others all that is left."""
+    """Of ten damaged files among good ones, again and again, as much as possible is read; the good ones are whole."""
     chance = random.Random(11)
     number = times(300, 10_000)
     made = [await recorded(tmp_path / "made", n) for n in range(GOOD)]
@@ -75,7 +75,7 @@ async def test_a_damaged_file_costs_itself_at_most(tmp_path: Path, times: Times,
         for n in range(GOOD):
             (home / f"{ulid(n)}.utt").write_bytes(made[n])
         for n in range(10, 20):
-            victim = made[n % GOOD].replace(ulid(n % GOOD).encode(), ulid(n).encode())  # its header is wrong already
+            victim = made[n % GOOD].replace(ulid(n % GOOD).encode(), ulid(n).encode())  # damaged already: its header
             (home / f"{ulid(n)}.utt").write_bytes(harmed(victim, chance))
         told: list[PartId] = []
         spool = Spool(home, on_quarantine=lambda part, reason, told=told: told.append(part))  # type: ignore[misc]
@@ -111,7 +111,7 @@ async def test_a_damaged_file_costs_itself_at_most(tmp_path: Path, times: Times,
 
 @pytest.mark.promise("P27")
 async def test_damage_that_was_taken_for_sound_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader without checksums fails the test above."""
+    """The test above fails for a reader without checksums."""
     monkeypatch.setattr(zlib, "crc32", lambda data, value=0: 0)
     with pytest.raises(AssertionError):
         await test_a_damaged_file_costs_itself_at_most(tmp_path, lambda quick, long: quick, lambda **facts: None)
@@ -119,7 +119,7 @@ async def test_damage_that_was_taken_for_sound_would_be_seen(tmp_path: Path, mon
 
 @pytest.fixture
 def open_place() -> Iterator[Path]:
-    """A directory that a user who is not root may reach, and has."""
+    """Yield a directory that belongs to a user who is not root."""
     with tempfile.TemporaryDirectory() as name:
         if os.geteuid() == 0:
             os.chown(name, closed_doors.NOBODY, closed_doors.NOBODY)
@@ -137,7 +137,7 @@ def open_place() -> Iterator[Path]:
     ],
 )
 def test_what_cannot_be_looked_at_stops_nothing(what: str, reason: str, open_place: Path, measured: Measured) -> None:
-    """The hourly look goes on, and says it once. What waits is listed and kept as long as the spool itself is open."""
+    """The hourly check goes on and logs it once. What waits is listed and kept as long as the spool itself is open."""
     command = [sys.executable, "-W", "ignore", "-m", closed_doors.__name__, str(open_place), what]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
@@ -159,7 +159,7 @@ CALLS = "open,openat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,tru
 
 
 def inside(calls: list[Call], secret: Path) -> list[Call]:
-    """Those that opened something of the secret, or did something by a handle on it."""
+    """Return the calls that opened something of the secret, or used a handle on it."""
     return [call for call in calls if call.opened.startswith(str(secret)) or call.path.startswith(str(secret))]
 
 
@@ -172,7 +172,7 @@ def a_secret(place: Path) -> Path:
 
 @pytest.mark.promise("P17")
 def test_nothing_outside_is_touched(tmp_path: Path, times: Times, measured: Measured) -> None:
-    """A thousand planted things, loaded, written over, exported and removed: strace saw no step outside."""
+    """A thousand planted files are loaded, overwritten, exported and removed, and strace sees no access outside."""
     number, secret, output = times(200, 1000), a_secret(tmp_path), list[str]()
     calls = traced(CALLS, planted.__name__, tmp_path, number, log=tmp_path / "log", output=output)
     written, kept = json.loads(output[0])
@@ -227,7 +227,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, before: Callable[[str], None]) -> Non
 
 @pytest.mark.promise("P17")
 def test_what_is_no_regular_file_is_not_even_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To open a device is an act: some rewind a tape, or start a watchdog."""
+    """Opening a device has effects: it may rewind a tape, or start a watchdog."""
     spool = Spool(tmp_path)
     spool.open()
     part, opened = PartId(ulid(1)), list[str]()

@@ -1,4 +1,4 @@
-"""SIGTERM at any moment: the daemon is gone in time, and what it cut off is kept. So is what an old version kept."""
+"""SIGTERM at any moment: the daemon ends in time, and what it cut off is kept. So is what an old version kept."""
 
 import json
 import random
@@ -22,7 +22,7 @@ MOMENTS = ["idle", "recording", "finishing"]
 
 
 def live_until(lives: Lives, moment: str, pause_s: float) -> None:
-    """Be in that state, for so long; what is being said by then counts as said."""
+    """Reach a state and stay in it for a time; what is being said by then counts as said."""
     speaker = lives.speaker
     speaker.connect()
     match moment:
@@ -69,7 +69,7 @@ def record(kind: bytes, payload: bytes) -> bytes:
 
 
 def version_1(name: str, pcm: bytes) -> bytes:
-    """A spool file as flowpi 0.1.0 wrote it."""
+    """Return a spool file as flowpi 0.1.0 wrote it."""
     about = {"id": name, "started_at": 1795280000.0, "part": 1, "context": {}}
     ending = {"frames": len(pcm) // 2, "lost_frames": 0}
     records = [(b"H", json.dumps(about).encode()), (b"A", pcm), (b"E", json.dumps(ending).encode())]

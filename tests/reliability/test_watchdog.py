@@ -1,4 +1,4 @@
-"""The watchdog is fed by progress: not by a loop that stands still, and not by one that turns for nothing."""
+"""The watchdog is fed only by progress: not by a loop that stands still, nor by one that turns without sound."""
 
 import re
 import time
@@ -14,7 +14,7 @@ from tests.rig.microphone import Microphone
 from tests.waiting import PATIENCE_S
 
 FED_S = 0.1
-"""How often, at the `WATCHDOG_USEC` of these tests."""
+"""The time between two feedings, at the `WATCHDOG_USEC` of these tests."""
 
 ENVIRONMENT = {"WATCHDOG_USEC": str(round(2 * FED_S * 1e6))}
 UNIT = Path(__file__).parents[2] / "systemd" / "flowpi.service"
@@ -29,7 +29,7 @@ def lives(tmp_path: Path, microphone: Microphone) -> Iterator[Lives]:
 
 
 def fed(daemon: Process) -> int:
-    """How often, since the last call."""
+    """Return how often the watchdog was fed since the last call."""
     daemon.hear()
     times = daemon.notices.count("WATCHDOG=1")
     daemon.notices.clear()
@@ -56,10 +56,10 @@ def test_a_daemon_that_hears_nothing_does_not_feed(lives: Lives, tmp_path: Path,
     stuck = lives.led.with_suffix(".stuck")
     stuck.touch()
     deadline = time.monotonic() + PATIENCE_S
-    while fed(daemon):  # the last sound was just heard: what that allows is given
+    while fed(daemon):  # until the sound that was heard last no longer counts
         assert time.monotonic() < deadline, "it is fed for ever"
         wait_until(time.monotonic() + 4 * FED_S)
-    lives.speaker.connect()  # the loop turns
+    lives.speaker.connect()  # the loop still turns
     wait_until(time.monotonic() + 5 * FED_S)
     meals = fed(daemon)
     assert meals == 0

@@ -1,4 +1,4 @@
-"""An SD card wears with what is written and how often it is synced: counted at the system calls of a whole daemon."""
+"""The wear of an SD card: the bytes and syncs of a whole daemon, counted at its system calls."""
 
 import math
 import time
@@ -14,14 +14,14 @@ from tests.rig.microphone import Microphone
 from tests.rig.writes import Writes
 
 MOST_WRITTEN = 1.5
-"""Times the audio."""
+"""The limit of what is written, as a multiple of the audio."""
 
 SYNCS_EACH = 3
-"""Of an utterance, besides one for each second of it, begun ones too."""
+"""The syncs of an utterance, besides one for each second of it that began."""
 
 
 SETTLED_S = 1.0
-"""After which the disk has seen the last of a dictation that was delivered."""
+"""The time after which nothing more is written for a dictation that was delivered."""
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def lives(tmp_path: Path, microphone: Microphone) -> Iterator[Lives]:
 
 
 def writes(lives: Lives, directory: Path) -> Writes:
-    """Of a daemon that has settled in."""
+    """Record the writes of a daemon that has settled."""
     daemon = lives.start()
     lives.speaker.connect()
-    lives.speaker.dictate(0.1)  # with the file of a new day, which costs a sync a day
+    lives.speaker.dictate(0.1)  # makes the file of the day, which costs one sync a day
     lives.deliver()
     wait_until(time.monotonic() + SETTLED_S)
     return Writes(daemon.process.pid, directory, lives.led, daemon.log)

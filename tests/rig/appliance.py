@@ -1,6 +1,6 @@
 """The whole appliance with levers: a server and a daemon as processes, the test microphone, a client of the socket.
 
-The daemon is `flowpi run` with an LED that writes down what it shows (`led.py` beside this file).
+The daemon is `flowpi run` with an LED that records what it shows (`led.py` beside this file).
 """
 
 import contextlib
@@ -132,7 +132,7 @@ class Process:
 
 
 class Appliance:
-    """`directory` holds all that it keeps; another one on the same directory is the same appliance after a crash."""
+    """The appliance. `directory` has all of its state; another object on it is the same appliance after a crash."""
 
     def __init__(
         self,
@@ -142,7 +142,12 @@ class Appliance:
         environment: dict[str, str] | None = None,
         config: Path | None = None,
     ) -> None:
-        """`backend`: more members of the backend, as YAML. `settings`: as of `--set`. `config`: instead of all this."""
+        """
+        Args:
+            backend: more members of the backend, as YAML.
+            settings: more settings, as for `--set`.
+            config: a whole configuration instead.
+        """
         self.directory = directory
         self.socket = directory / "flowpi.sock"
         self.spool = directory / "spool"
@@ -195,7 +200,8 @@ class Appliance:
         before = len(self.lights())
         self.daemon = Process(led, self.directory, self.environment)
         self.daemon.notice("READY=1")
-        while len(self.lights()) < before + 3:  # after READY: taken, shown to start, and again until it was seen
+        # READY comes before the LED is opened, has shown the start, and shows it again until it can be seen.
+        while len(self.lights()) < before + 3:
             self.daemon.check()
             select.select([], [], [], 0.01)
         return self.daemon
@@ -228,7 +234,7 @@ class Appliance:
         return sorted(path.stem for path in self.spool.glob("*.utt"))
 
     def kept_nothing(self) -> None:
-        """Wait until the spool is empty, which it is a moment after a text is out."""
+        """Wait until the spool is empty, which it is a moment after a text is published."""
         wait_for(lambda: not self.spooled())
 
     def kept(self) -> bytes:

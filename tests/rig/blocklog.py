@@ -1,8 +1,8 @@
-"""A disk that remembers the order of what was written to it: `python -m tests.rig.blocklog DIRECTORY IMAGE LOG`.
+"""A disk that remembers the order of its writes: `python -m tests.rig.blocklog DIRECTORY IMAGE LOG`.
 
-Shows a block image as the file `disk` in DIRECTORY, by FUSE, for a loop device; every write, every flush, and whatever
-is written to the file `mark` beside it, is appended to LOG. From the log, the disk can be built as it was at any
-moment: see `disk_at`. It does for a test what dm-log-writes does where there is a device mapper.
+It presents a block image by FUSE as the file `disk` in DIRECTORY, for a loop device. Every write, every flush, and
+everything written to the file `mark` beside it is appended to LOG. From the log the disk can be rebuilt as it was at
+any moment: see `disk_at`. It replaces dm-log-writes on machines without a device mapper.
 """
 
 import errno
@@ -91,7 +91,7 @@ def read_log(path: Path) -> list[Record]:
 
 
 class Replay:
-    """The disk at one moment after another. `start`: what it was when the log began."""
+    """The disk at one moment after another. `start`: its content at the beginning of the log."""
 
     def __init__(self, start: bytes, log: list[Record]) -> None:
         self._log = log
@@ -100,10 +100,10 @@ class Replay:
         self._pending: list[Record] = []
 
     def disk_at(self, moment: int, chance: random.Random) -> bytes:
-        """What the disk may hold if the power goes before record `moment`; later than the one before.
+        """Return what the disk may contain if the power fails before record `moment`. Moments must be in order.
 
-        All that was flushed is there; of what was not, nothing, everything, or some of it in any order, the last
-        sectors of a write missing.
+        Everything that was flushed is there. Of the rest, nothing is there, or everything, or a part in any order, in
+        which the last sectors of a write may be missing.
         """
         for record in self._log[self._at : moment]:
             if record.kind == WRITE:

@@ -1,5 +1,6 @@
-"""`python -m tests.rig.build`: all that the tests of the appliance stand on, from the package registries; or nothing,
-when it is there. Prints what each step took. Needs root, on Debian.
+"""`python -m tests.rig.build`: builds what the tests of the appliance need, from the package registries.
+
+What is built already stays. It prints how long each step took. It needs root, and Debian.
 """
 
 import os
@@ -26,7 +27,7 @@ def install(tree: Path) -> None:
 
 
 def installed(suite: str, which: Callable[[str], Path] = package) -> list[Path]:
-    """The layers of a Debian with a package of flowpi, installed while that ran."""
+    """Return the layers of a Debian on which a package of flowpi was installed while it ran."""
     root, file = ground(suite), which(suite)
     key = store.key(root.name, file.parent.name, SCRIPTS / "container.py")
     place = store.kept(f"installed-{suite}", key, lambda place: _install_running(root, file, place))
@@ -42,7 +43,7 @@ def _install_running(root: Path, file: Path, place: Path) -> None:
 
 
 def machine_disks() -> Path:
-    """A machine's disks with flowpi installed, never booted."""
+    """Return the disks of a machine on which flowpi is installed, and which was never booted."""
     root, parts = ground(MACHINE_SUITE), sorted((SCRIPTS / "guest").iterdir())
     key = store.key(root.name, package(MACHINE_SUITE).parent.name, kernel().name, SCRIPTS / "image.py", *parts)
     return store.kept("disks", key, lambda place: image.disks(root, kernel(), place, install))
@@ -56,9 +57,10 @@ def ready_machine() -> Path:
 
 
 def check() -> None:
-    """
+    """Check that the rig can be used on this machine.
+
     Raises:
-        BuildFailed: the rig cannot be used here, with what to do.
+        BuildFailed: it cannot; the message says what to do.
     """
     if os.geteuid() != 0:
         raise BuildFailed("only root can make a root of Debian and start a container: `sudo make rig`")
@@ -67,13 +69,14 @@ def check() -> None:
 
 
 def build() -> None:
-    """
+    """Build everything that is missing.
+
     Raises:
-        BuildFailed: with what to do.
+        BuildFailed: something cannot be built; the message says what to do.
     """
     check()
     store.sweep()
-    with ThreadPoolExecutor() as builders:  # much of it is waiting for a mirror or for one core
+    with ThreadPoolExecutor() as builders:  # builders mostly wait for a mirror, or use one core
         parts: list[Future[object]] = [builders.submit(desk, suite) for suite in SUITES]
         parts += [builders.submit(installed, suite, which) for suite in SUITES for which in (package, older)]
         parts.append(builders.submit(wheels, "bookworm"))

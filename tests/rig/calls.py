@@ -10,10 +10,13 @@ Note = Callable[[str], None]
 
 
 def recorded(monkeypatch: pytest.MonkeyPatch, also: Note = lambda call: None) -> list[str]:
-    """A list that grows with each call from now on, as `sync 01JAZZ....utt`; of names only the last part.
+    """Return a list to which each call is added from now on, as `sync 01JAZZ....utt`, with the last part of the name.
 
-    `also`: told of each call on its own thread, before the call is made. What it raises, the caller gets.
-    Left out: what buffered files write, and what is opened and not made anew (`O_EXCL`).
+    Writes of buffered files are left out, and opening files that are not created by it (`O_EXCL`).
+
+    Args:
+        also: called with each call on the thread of its caller, before the call is made. What it raises is raised to
+            the caller.
     """
     calls: list[str] = []
 

@@ -1,6 +1,6 @@
-"""A process in a cgroup with little memory: what it takes beyond is reclaimed from its cache, and then it is killed.
+"""A process in a cgroup with little memory: if it needs more, its cache is reclaimed, and after that it is killed.
 
-Needs root. The controller is version 1's where it is mounted, else version 2's.
+It needs root. The controller is that of version 1 if it is mounted, or else that of version 2.
 """
 
 import os
@@ -17,10 +17,10 @@ ROOT = Path("/sys/fs/cgroup")
 
 
 class MemoryLimit:
-    """For the processes that are added, while its context lasts; they are killed at its end, if they still live."""
+    """A memory limit for the processes that are added, for the length of a block. At its end they are killed."""
 
     def __init__(self, limit: int) -> None:
-        """`limit`: bytes, the page cache included. RuntimeError: there is no controller for us."""
+        """Set a limit in bytes, including the page cache. Raises RuntimeError if no controller can be used."""
         first = (ROOT / "memory").is_dir()
         self._group = (ROOT / "memory" if first else ROOT) / f"flowpi-{os.getpid()}-{time.monotonic_ns()}"
         self._limit = self._group / ("memory.limit_in_bytes" if first else "memory.max")
@@ -42,7 +42,7 @@ class MemoryLimit:
             try:
                 self._group.rmdir()
                 return
-            except OSError:  # a process that is ending is still in it
+            except OSError:  # a process in it has not ended yet
                 assert time.monotonic() < deadline, f"{self._group} stays"
                 select.select([], [], [], 0.01)
 

@@ -1,7 +1,7 @@
 """A booted Debian with systemd as its first process, on this machine's kernel, in half a second: systemd-nspawn.
 
-It starts on an overlay of a root, which is not changed. It has no network but its own loopback, no GPIO and no sound;
-limits of memory and devices are not enforced in it: for those there is `machine.py`. Needs root.
+It starts on an overlay of a root, which is not changed. It has only a loopback network, no GPIO and no sound, and
+limits of memory and devices are not enforced in it: use `machine.py` for those. It needs root.
 """
 
 import os
@@ -32,9 +32,10 @@ class Done(NamedTuple):
 
 class Container:
     def __init__(self, layers: Sequence[Path], work: Path) -> None:
-        """`layers`: a root, after what is laid over it, such as the `changes` of another container.
-
-        `work`: an empty directory, on no overlay; what is changed stays in it.
+        """
+        Args:
+            layers: a root, preceded by what covers it, such as the `changes` of another container.
+            work: an empty directory that is not on an overlay; the changes stay in it.
         """
         self.root, self.changes = work / "root", work / "changes"
         self._layers, self._spare = layers, work / "spare"
@@ -43,7 +44,7 @@ class Container:
         self._leader = 0
 
     def start(self) -> Self:
-        """Boot, until systemd has started all units."""
+        """Boot, and wait until systemd has started all units."""
         for directory in (self.root, self.changes, self._spare):
             directory.mkdir(parents=True, exist_ok=True)
         options = f"lowerdir={':'.join(map(str, self._layers))},upperdir={self.changes},workdir={self._spare}"
@@ -68,12 +69,12 @@ class Container:
         return self
 
     def _find_leader(self) -> int:
-        """The process, as seen from here, that is process 1 in there and has become systemd."""
+        """Return the pid, on this machine, of the process that is process 1 in the container and has become systemd."""
         assert self._process
         for child in Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split():
             try:
                 status = Path(f"/proc/{child}/status").read_text()
-            except (FileNotFoundError, ProcessLookupError):  # systemd-nspawn has helpers that soon end
+            except (FileNotFoundError, ProcessLookupError):  # a short-lived helper of systemd-nspawn
                 continue
             lines = dict(line.split(":\t", 1) for line in status.splitlines())
             if lines["NSpid"].split()[-1] == "1" and lines["Name"] == "systemd":

@@ -1,7 +1,7 @@
 """Roots of Debian, made from this machine's own mirror, and commands run in them.
 
-A root is a directory to start a container on or to make a disk of. The commands run with this machine's network and
-its settings of apt and pip: they are for building, never for tests.
+A root is a directory on which a container starts, or from which a disk is made. The commands run with this machine's
+network and its settings of apt and pip: they are for building, never for tests.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ PROBES = ("alsa-utils", "libasound2-plugins", "gpiod", "python3", "strace")
 """The packages that a test needs besides the system itself."""
 
 SUITES = ("bookworm", "trixie")
-"""Both are Raspberry Pi OS's too."""
+"""The releases that flowpi supports, of Debian and of Raspberry Pi OS."""
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 class BuildFailed(Exception):
-    """A part of the rig cannot be built; the message has what the command said last."""
+    """A part of the rig cannot be built; the message contains the last output of the command."""
 
 
 def unique_name() -> str:
@@ -35,7 +35,7 @@ def unique_name() -> str:
 
 
 def run(command: Sequence[str | Path], *, timeout_s: float = 600, **options: object) -> str:
-    """The output of a program of this machine.
+    """Run a program of this machine, and return its output.
 
     Raises:
         BuildFailed: it did not end with 0.
@@ -59,10 +59,10 @@ def run(command: Sequence[str | Path], *, timeout_s: float = 600, **options: obj
 
 
 def mirror() -> str:
-    """The first mirror of Debian that this machine's apt uses.
+    """Return the first Debian mirror that apt uses on this machine.
 
     Raises:
-        BuildFailed: it is no Debian.
+        BuildFailed: this machine is not Debian.
     """
     uris = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(RELEASE)"])
     for line in uris.splitlines():
@@ -73,7 +73,7 @@ def mirror() -> str:
 
 
 def _apt_settings() -> list[str]:
-    """A proxy, or whatever else this machine needs to reach its mirror."""
+    """Return the settings that this machine needs to reach its mirror, such as a proxy."""
     lines = run(["apt-config", "dump"]).splitlines()
     return [line.rstrip(";") for line in lines if re.match(r"Acquire::(http|https|Check-|Retries)", line)]
 
@@ -86,7 +86,7 @@ def bootstrap(suite: str, packages: Sequence[str], tree: Path) -> None:
         command.append(f"--aptopt={setting}")
     for option in ("path-exclude=/usr/share/man/*", "path-exclude=/usr/share/locale/*", "force-unsafe-io"):
         command.append(f"--dpkgopt={option}")
-    # The lists stay: packages are added later.
+    # The package lists stay, because packages are added later.
     command += ["--skip=cleanup/apt/lists,cleanup/apt/cache", suite, tree, mirror()]
     tree.rmdir()
     run(command)
@@ -94,7 +94,7 @@ def bootstrap(suite: str, packages: Sequence[str], tree: Path) -> None:
 
 
 def root(suite: str) -> Path:
-    """The plain system, for all that is built on it."""
+    """Return the plain system, on which everything else is built."""
     packages = (*SYSTEM, *PROBES)
     return store.kept(
         f"root-{suite}",
@@ -104,14 +104,16 @@ def root(suite: str) -> Path:
 
 
 def copy(source: Path, tree: Path) -> None:
-    """A root's copy, in no more space than what is changed in it where the file system can."""
+    """Copy a root. If the filesystem supports it, the copy needs space only for what is changed in it."""
     run(["cp", "--archive", "--reflink=auto", f"{source}/.", tree])
 
 
 def inside(tree: Path, script: str, *binds: str, timeout_s: float = 600, writable: Sequence[str] = ()) -> str:
-    """The output of a shell script run in the root as root, with this machine's network and settings of pip.
+    """Run a shell script as root in a root, with this machine's network and settings of pip, and return its output.
 
-    `binds`: directories of this machine that it sees, read-only, `/here:/there`; `writable`: those that it may change.
+    Args:
+        binds: directories of this machine that it may read, as `/here:/there`.
+        writable: those that it may also write to.
 
     Raises:
         BuildFailed: it did not end with 0.
@@ -127,7 +129,7 @@ def inside(tree: Path, script: str, *binds: str, timeout_s: float = 600, writabl
 
 
 def _pip_binds() -> Iterator[str]:
-    """pip's settings of this machine, and the directories and certificates that they name."""
+    """Yield the settings of pip on this machine, and the directories and certificates that they name."""
     for file in (Path("/etc/pip.conf"), Path.home() / ".config/pip/pip.conf", Path.home() / ".pip/pip.conf"):
         if file.exists():
             there = file if file.is_relative_to("/etc") else Path("/root") / file.relative_to(Path.home())
@@ -135,18 +137,18 @@ def _pip_binds() -> Iterator[str]:
     settings = run(["python3", "-m", "pip", "config", "list"])
     named = re.findall(r"(?<![\w:/])/[^\s'\"]+", settings)
     indexes = re.findall(r"file://(/[^\s'\"]+)", settings)
-    paths = {*named, *map(os.path.dirname, indexes)}  # the pages of an index name files beside them
+    paths = {*named, *map(os.path.dirname, indexes)}  # the pages of an index refer to files beside them
     yield from sorted(path for path in paths if os.path.exists(path))
 
 
 def install(tree: Path, packages: Sequence[str]) -> None:
-    """Add packages of its suite, with no more than they depend on."""
+    """Install packages of the suite and their dependencies, without recommended ones."""
     inside(tree, f"apt-get -qq update; apt-get -qq --yes --no-install-recommends install {' '.join(packages)}")
 
 
 @contextlib.contextmanager
 def layered(root: Path, work: Path) -> Iterator[Path]:
-    """A root that may be changed, over one that is not. What is changed stays in `work`, for the next time."""
+    """Yield a root that may be changed, an overlay on one that is not. The changes stay in `work` for the next time."""
     upper, spare, merged = work / "upper", work / "spare", work / "root"
     for directory in (upper, spare, merged):
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""Disks of all kinds, for programs that have a mount namespace of their own: see `alone`.
+"""Disks of all kinds, for programs with a mount namespace of their own: see `alone`.
 
-What is mounted there ends with the program, whatever becomes of it. Needs root, also for loop devices.
+What is mounted there ends with the program, however that ends. It needs root, also for loop devices.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ from tests.rig import blocklog
 from tests.waiting import PATIENCE_S
 
 SHUTDOWN = 0x8004587D
-"""EXT4_IOC_SHUTDOWN, of linux/ext4.h; from then on each write is an I/O error."""
+"""EXT4_IOC_SHUTDOWN of linux/ext4.h. After it each write is an I/O error."""
 
 NO_LOG_FLUSH = 2
 
 
 def alone(module: str, *arguments: object, timeout_s: float = 120) -> Any:
-    """Run a program that prints JSON in a mount namespace of its own; what it printed."""
+    """Run a program that prints JSON in a mount namespace of its own, and return what it printed."""
     root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive", "--preserve-env=PYTHONPATH"]
     command = [*root, "unshare", "--mount", "--propagation", "private"]
     command += [sys.executable, "-W", "ignore", "-m", module, *map(str, arguments)]
@@ -50,7 +50,7 @@ def mounted(source: str | Path, at: Path, *, kind: str = "ext4", options: str = 
 
 
 def memory(at: Path, *, size: str = "1g", inodes: str = "0") -> contextlib.AbstractContextManager[Path]:
-    """Mount a file system in memory, limited in size and in files and directories; 0: no limit."""
+    """Mount a filesystem in memory, with limits of its size and of its files and directories; 0 for no limit."""
     return mounted("tmpfs", at, kind="tmpfs", options=f"size={size},nr_inodes={inodes},mode=0700")
 
 
@@ -63,10 +63,10 @@ def make_ext4(image: Path, megabytes: int = 24) -> None:
 
 @contextlib.contextmanager
 def remembered(image: Path, work: Path) -> Iterator[tuple[Path, Path]]:
-    """A disk image of which each block that is written goes into `work/log`, from `work/start.img` on.
+    """Record each block that is written to a disk image in `work/log`, starting from `work/start.img`.
 
-    Gives the file that stands for it, and the file that takes marks. Complete when left. Only for programs that are
-    `alone`: another one that is started meanwhile would hold it.
+    Yields the file that represents the image, and the file for marks. The log is complete at the end of the block. Only
+    for programs that are `alone`: another program that is started meanwhile would keep the file open.
     """
     view = work / "view"
     (work / "start.img").write_bytes(image.read_bytes())
@@ -87,9 +87,9 @@ def remembered(image: Path, work: Path) -> Iterator[tuple[Path, Path]]:
 
 @contextlib.contextmanager
 def logged(work: Path) -> Iterator[tuple[Path, Path]]:
-    """An ext4 file system of which each block that is written is `remembered`.
+    """Mount an ext4 filesystem of which each block that is written is `remembered`.
 
-    Gives where it is mounted, and the file that takes marks. Complete when left.
+    Yields where it is mounted, and the file for marks. The log is complete at the end of the block.
     """
     image = work / "disk.img"
     make_ext4(image)
@@ -99,7 +99,7 @@ def logged(work: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def shut_down(directory: Path) -> None:
-    """Make every further operation on an ext4 file system fail, as if its disk were pulled out."""
+    """Make every further operation on an ext4 filesystem fail, as if its disk were pulled out."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         fcntl.ioctl(handle, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))

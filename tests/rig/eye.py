@@ -1,6 +1,7 @@
-"""What somebody who knows the panel's table sees on an LED of one colour: which pattern goes on, and which came once.
+"""What a user who knows the table of patterns sees on a single-colour LED: the current pattern, and those shown once.
 
-By rhythm alone, with the patience that a busy machine needs: a change that comes late is followed by one in time.
+It is recognised by its rhythm alone, with the tolerance that a busy machine needs: one change may be late, and the next
+one in time.
 """
 
 import math
@@ -25,9 +26,10 @@ CLEARER = 2
 
 
 def seen(edges: Sequence[Edge], since: float, until: float) -> Pattern | None:
-    """What went on from `since` to `until`. None: nothing of the table, or it was too short to tell.
+    """Return the pattern that was shown from `since` to `until`, or None if it is none, or the time is too short.
 
-    `edges`: at least those from before `since` on, in order, each another level; it is dark before the first.
+    Args:
+        edges: the changes in order, each to another level, beginning before `since`; before the first it is dark.
     """
     inside = [edge for edge in edges if since < edge.at <= until]
     if inside:
@@ -42,9 +44,12 @@ def seen(edges: Sequence[Edge], since: float, until: float) -> Pattern | None:
 
 
 def moments(edges: Sequence[Edge], since: float) -> list[tuple[float, Pattern]]:
-    """What came once after `since`, each with when it began. `edges`: as for `seen`, and from after it was over.
+    """Return the patterns that were shown once after `since`, each with its beginning.
 
-    Where "configuration" goes on, each of its ends is taken for "kept": look only where a dictation has ended.
+    While "configuration" is shown, each of its ends looks like "kept": so call it only after a dictation has ended.
+
+    Args:
+        edges: as for `seen`, up to some time after the last of these patterns.
     """
     found = []
     for first in edges:
@@ -60,7 +65,7 @@ def moments(edges: Sequence[Edge], since: float) -> list[tuple[float, Pattern]]:
 
 
 def _flips(pattern: Pattern) -> tuple[list[Edge], float]:
-    """The changes of one cycle, none if it is steady, and how long it is."""
+    """Return the changes in one cycle of a pattern, none if it is steady, and the length of the cycle."""
     flips, at = [], 0.0
     for (before, _), (level, seconds) in pairwise([pattern.steps[-1], *pattern.steps]):
         if level != before:
@@ -70,8 +75,10 @@ def _flips(pattern: Pattern) -> tuple[list[Edge], float]:
 
 
 def _apart(pattern: Pattern, edges: Sequence[Edge], since: float, until: float) -> float:
-    """How late or early the edges are for it on the average, in whatever part of its cycle it was at the first of them;
-    infinite if it cannot be what went on."""
+    """Return the average deviation of the edges from a pattern, in the phase that fits best at the first of them.
+
+    It is infinite if the pattern cannot be the one that was shown.
+    """
     flips, cycle_s = _flips(pattern)
     turns = len(edges) // len(flips) + 3 if flips else 0
     due = [Edge(flip.at + turn * cycle_s, flip.level) for turn in range(turns) for flip in flips]

@@ -1,6 +1,6 @@
 """Killing a process before the n-th call that changes the disk: `fatal.c`, preloaded.
 
-What strace does with `inject=...:signal=KILL:when=N`, but counted over all threads and calls together, and at no cost.
+It does what strace does with `inject=...:signal=KILL:when=N`, but counts over all threads and calls, and costs no time.
 """
 
 from pathlib import Path
@@ -11,5 +11,5 @@ SOURCE = Path(__file__).with_name("fatal.c")
 
 
 def killed_at(number: int, below: Path) -> dict[str, str]:
-    """The environment of a process that is to die before its n-th call, from 1 on, on files below a directory."""
+    """Return the environment of a process that is killed before its n-th call, from 1, on files below a directory."""
     return {"LD_PRELOAD": str(build(SOURCE)), "FATAL_AT": str(number), "FATAL_BELOW": str(below)}

@@ -1,7 +1,7 @@
-"""`python -m tests.rig.hearing OPTIONS`: `flowpi serve OPTIONS`, whose engine `echo` tells when it heard what.
+"""`python -m tests.rig.hearing OPTIONS`: `flowpi serve OPTIONS`, whose engine `echo` reports when it heard what.
 
-It is for the test microphone's device `clock`, whose samples count its frames since the zero of
-CLOCK_MONOTONIC: the text names the first of them and how many follow without a break, see `Heard`.
+It is for the test microphone's device `clock`, whose samples count its frames since the zero of CLOCK_MONOTONIC: the
+text has the first of them, and how many follow without a break, see `Heard`.
 """
 
 import sys
@@ -15,20 +15,20 @@ from flowpi.dsp.format import RATE_HZ
 from flowpi.server.engines import ENGINES
 
 WRAP = 1 << 16
-"""Frame numbers are told modulo this: 4.1 s."""
+"""The modulus of the frame numbers: 4.1 s."""
 
 
 class Heard(msgspec.Struct):
-    """What the engine says of an utterance, as JSON. `breaks`: how often the next sample was not the next frame."""
+    """What the engine heard of an utterance, as JSON. `breaks`: how often the next sample was not the next frame."""
 
     first: int
     frames: int
     breaks: int
 
     def covers(self, begin_s: float, end_s: float) -> bool:
-        """Whether it is all of a time, monotonic seconds, without a break. For times of less than 4 s.
+        """Whether it contains all of a time, in monotonic seconds, without a break. The time must be less than 4 s.
 
-        Of a time that ends before it begins nothing need be there.
+        This is true of a time that ends before it begins.
         """
         if end_s <= begin_s:
             return self.breaks == 0

@@ -1,7 +1,7 @@
-"""The machine's disks: a root with the package installed as by a user, a data disk, a boot partition.
+"""The disks of the machine: a root with the package installed as by a user, a data disk, and a boot partition.
 
-Nothing of flowpi is in there but its package, and a configuration on the boot partition. The rig adds the kernel's
-modules, the simulated board and the way in.
+The only parts of flowpi in them are its package, and a configuration on the boot partition. The rig adds the modules of
+the kernel, the simulated board, and access for the tests.
 """
 
 import shutil
@@ -23,7 +23,7 @@ UNWANTED = (
     "proc-sys-fs-binfmt_misc.automount",
     "systemd-binfmt.service",
 )
-"""Clockwork that would wake up in the middle of a test, and what would fail for want of a kernel module."""
+"""The units that are left out: timers that would start in the middle of a test, and what needs a missing module."""
 
 SOUND = """\
 # The card's other side, 0, is where a test speaks.
@@ -54,14 +54,14 @@ dictation: {{backends: [local], first_result_timeout_s: 300}}
 backends: {{local: {{kind: flow, url: "ws+unix:///run/flowpi/asr.sock", client_key: {SECRET}}}}}
 ...
 """
-"""All of the machine's configuration: what a person left on the boot partition before the first boot."""
+"""The whole configuration of the machine, which a user left on the boot partition before the first boot."""
 
 READY = "ready"
-"""The saved state: booted once, and the daemon and the recogniser have said that they are ready."""
+"""The name of the saved state: booted once, with the daemon and the recogniser ready."""
 
 
 def disks(root: Path, kernel: Path, place: Path, install: Callable[[Path], None]) -> None:
-    """Make the three disks of a machine in `place`. `install`: puts flowpi into the root it is given."""
+    """Make the three disks of a machine in `place`. `install`: installs flowpi in a root."""
     work = place / "work"
     with debian.layered(root, work) as tree:
         install(tree)
@@ -74,7 +74,7 @@ def disks(root: Path, kernel: Path, place: Path, install: Callable[[Path], None]
 
 
 def _disk(place: Path, name: str, size: str, *make: str | Path) -> None:
-    """A file of its own format, in which the machine's states can be kept with its memory."""
+    """Make a disk in the format in which the machine's states can be saved with its memory."""
     raw = place / f"{name}.raw"
     debian.run(["truncate", f"--size={size}", raw])
     debian.run([*make, raw])
@@ -91,7 +91,7 @@ def _furnish(tree: Path, kernel: Path) -> None:
         shutil.copy(GUEST / name, scripts)
     for service in tree.glob("lib/systemd/system/flowpi*.service"):
         if "\nProcSubset=pid\n" in service.read_text():
-            continue  # it looks at no board, and could not
+            continue  # the unit neither reads the revision of the board nor may
         (units / f"{service.name}.d").mkdir(exist_ok=True)
         shutil.copy(GUEST / "board.conf", units / f"{service.name}.d")
     for unit, target in UNITS.items():
@@ -110,7 +110,7 @@ def _furnish(tree: Path, kernel: Path) -> None:
 
 
 def boot(kernel: Path, disks: Path, place: Path) -> None:
-    """Keep a machine in `place` that has booted until the daemon and the recogniser are ready."""
+    """Boot a machine until the daemon and the recogniser are ready, and save it in `place`."""
     copy(disks, place)
     with Machine(kernel, place) as machine:
         machine.sh("systemctl is-system-running --wait || true")

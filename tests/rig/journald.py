@@ -1,7 +1,7 @@
-"""systemd's own journald, alone: `tests.rig.disks.alone("tests.rig.journald", SCENARIO)` prints what it has then.
+"""systemd's own journald, alone: `tests.rig.disks.alone("tests.rig.journald", SCENARIO)` prints its entries.
 
-`calls` are some log calls of this process; `life PLACE` is a life of the daemon, with stderr as the service has it.
-journald has /run and its files to itself in the mount namespace that `alone` makes, and ends with the program.
+`calls` makes some log calls in this process; `life PLACE` runs the daemon with the stderr of a service. journald has a
+/run and files of its own in the mount namespace that `alone` makes, and ends with the program.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ def journald() -> Iterator[subprocess.Popen[bytes]]:
         Path("/run/systemd/journal").mkdir(parents=True)
         JOURNAL.mkdir(parents=True)
         with mounted("tmpfs", Path("/var/log"), kind="tmpfs", options="mode=0755"):
-            # Nothing of this machine's: neither the kernel's log nor the audit's is read.
+            # Nothing of this machine: neither the log of the kernel nor that of the audit subsystem is read.
             Path("/run/systemd/journald.conf.d").mkdir()
             Path("/run/systemd/journald.conf.d/alone.conf").write_text("[Journal]\nReadKMsg=no\nAudit=no\n")
             server = subprocess.Popen([PROGRAM], stderr=subprocess.DEVNULL)
@@ -83,7 +83,7 @@ def calls() -> dict[str, Any]:
         }
         server.terminate()
         server.wait(PATIENCE_S)
-        log.info("nobody is there")  # to stderr
+        log.info("nobody is there")  # goes to stderr
     return found
 
 

@@ -8,7 +8,7 @@ SCRIPTS = Path(__file__).parent / "kernel"
 
 
 def kernel() -> Path:
-    """A directory with `vmlinuz`, `initrd` and `lib/modules`. About 40 s, most of it the download of the source."""
+    """Return a directory with `vmlinuz`, `initrd` and `lib/modules`. It takes 40 s, mostly to download the source."""
     root = debian.root("bookworm")
     key = store.key(root.name, *sorted(SCRIPTS.iterdir()))
     return store.kept("kernel", key, lambda place: _build(root, place))

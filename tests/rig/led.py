@@ -1,4 +1,4 @@
-"""`python -m tests.rig.led FILE OPTIONS`: `flowpi run OPTIONS` with an LED that writes down what it shows."""
+"""`python -m tests.rig.led FILE OPTIONS`: `flowpi run OPTIONS` with an LED that records what it shows."""
 
 import sys
 import time

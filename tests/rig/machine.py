@@ -1,8 +1,8 @@
 """A whole computer with a kernel, a GPIO chip and a sound card of its own, and a mains plug: QEMU.
 
-It has no network. Its three disks: the system; `/var/lib/flowpi`; and a FAT one at `/boot/firmware`. What the machine
-has not flushed when the power goes is lost. It is emulated: some ten times slower than this machine, and a sleep of
-2 ms may take 30: say when in its own time, and never to the millisecond.
+It has no network. Its three disks are the system, `/var/lib/flowpi`, and a FAT disk at `/boot/firmware`. What the
+machine has not flushed when the power fails is lost. It is emulated, some ten times slower than this machine, and a
+sleep of 2 ms may take 30: give times by its own clock, and never to the millisecond.
 """
 
 import base64
@@ -28,7 +28,8 @@ BUTTON_PIN, LED_PIN = 17, 27
 DISKS = ("system", "data", "boot")
 
 BOOT = "console=ttyS0 quiet root=/dev/vda rw mitigations=off nokaslr audit=0 systemd.show_status=0 tsc=reliable"
-"""Left alone, the kernel mistrusts an emulated TSC and reads the time from a device, which takes four times as long."""
+"""The kernel's command line. Without `tsc=reliable` it would distrust an emulated TSC, and read the time from a device,
+which is four times as slow."""
 
 
 class Edge(NamedTuple):
@@ -39,9 +40,11 @@ class Edge(NamedTuple):
 
 class Machine:
     def __init__(self, kernel: Path, work: Path, more: str = "") -> None:
-        """`kernel` holds `vmlinuz` and `initrd`; `work` holds the disks, `NAME.qcow2`, which are changed.
-
-        `more`: of the kernel's command line.
+        """
+        Args:
+            kernel: a directory with `vmlinuz` and `initrd`.
+            work: a directory with the disks, `NAME.qcow2`, which are changed.
+            more: more words of the kernel's command line.
         """
         self._work = work
         self._process: subprocess.Popen[bytes] | None = None
@@ -98,7 +101,7 @@ class Machine:
         self._process = self._socket = None
 
     def save(self, state: str) -> None:
-        """Keep memory and disks as they are now, in the disks' files."""
+        """Save the memory and the disks as they are now, in the files of the disks."""
         complaint = self._monitor("human-monitor-command", **{"command-line": f"savevm {state}"})
         assert not complaint, complaint
 
@@ -115,7 +118,7 @@ class Machine:
                 assert "return" in answer, answer
             return answer["return"]
 
-    # What goes on in it
+    # What happens in it
 
     def _ask(self, patience_s: float = PATIENCE_S, **request: Any) -> Any:
         assert self._socket, "it is off"
@@ -148,7 +151,7 @@ class Machine:
         self._ask(write=inside, content=base64.b64encode(content).decode())
 
     def background(self, script: str, name: str) -> None:
-        """Start a script as a unit of its own, which goes on when this has returned."""
+        """Start a script as a unit of its own, and return while it runs."""
         self.sh(f"systemd-run --quiet --unit={name} --collect /bin/bash -c {shlex.quote(script)}")
 
     # Its levers
@@ -161,22 +164,26 @@ class Machine:
         return self.pull([(pin, 1, 0.0)])[0]
 
     def pull(self, steps: Sequence[tuple[int, int, float]]) -> list[float]:
-        """Pull lines to levels, (pin, level, seconds after the step before); when each was done."""
+        """Pull lines to levels; return when each was done.
+
+        Args:
+            steps: (pin, level, seconds after the step before).
+        """
         duration_s = sum(seconds for _, _, seconds in steps)
         at: list[float] = self._ask(PATIENCE_S + duration_s, pull=steps)["at"]
         return at
 
     def say(self, pcm: bytes) -> None:
-        """Speak int16 mono 16 kHz into the microphone. Returns half a second early: the last of it is on its way."""
+        """Speak int16 mono 16 kHz into the microphone. Returns half a second early, before the last of it is played."""
         self.put(pcm, "/run/rig/say")
         self.sh("while [ -e /run/rig/say ]; do sleep 0.1; done")
 
     def edges(self, pin: int = LED_PIN, since: float = 0.0) -> list[Edge]:
-        """What a line was set to, as its kernel noted it; only changes, and the first. 0 too when it is let go of."""
+        """Return the first level of a line and its changes, as its kernel recorded them. A released line is 0."""
         base = "cat /sys/devices/platform/gpio-sim.0/gpiochip0/../gpio/*/base"
         found = self.run(f"{base} 2> /dev/null && grep gpio_ /sys/kernel/tracing/trace").out
         if not found:
-            return []  # it boots, and has no chip yet
+            return []  # it is booting, and has no chip yet
         base, _, trace = found.partition("\n")
         number = int(base) + pin
         edges: list[Edge] = []

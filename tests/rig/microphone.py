@@ -2,7 +2,7 @@
 
 `Microphone(directory)` compiles the plugin once, makes an asound.conf in `directory`, and pulls the levers. Programs
 open its devices with `ALSA_CONFIG_PATH` set to `config_path`; this process does so after `monkeypatch.setenv`
-(alsa-lib looks at the variable at every open, and reads another file when it names one).
+(alsa-lib reads the variable at every open, and then the file that it names).
 """
 
 import audioop
@@ -25,7 +25,7 @@ from flowpi.dsp.pcm import Resampler
 SOURCE = Path(__file__).with_name("microphone.c")
 CACHE = Path(__file__).parents[2] / ".cache" / "rig"
 REMEDY = "apt-get install -y gcc libc6-dev libasound2-dev"
-PIPE_BYTES = 1 << 20  # what an unprivileged process may ask for: 32 s at 16 kHz mono, 5 s at 48 kHz stereo
+PIPE_BYTES = 1 << 20  # the most that an unprivileged process may set: 32 s at 16 kHz mono, 5 s at 48 kHz stereo
 
 CONFIG = """\
 </usr/share/alsa/alsa.conf>
@@ -41,10 +41,10 @@ pcm.array {{ type microphone {levers} channels 4 clock 1 }}
 
 
 def build(cache: Path = CACHE) -> Path:
-    """The compiled plugin, from the cache if the C text has not changed.
+    """Return the compiled plugin, from the cache if the C source has not changed.
 
     Raises:
-        RuntimeError: no compiler or no ALSA headers; it names the packages.
+        RuntimeError: there is no compiler, or no ALSA headers; it names the packages.
     """
     plugin = cache / f"microphone-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}.so"
     if plugin.exists():
@@ -64,15 +64,15 @@ def build(cache: Path = CACHE) -> Path:
 
 
 class Microphone:
-    """One microphone and its levers, which work on all its devices together.
+    """One microphone and its levers, which affect all its devices.
 
     Devices (ALSA PCM names):
-        live: 16 kHz mono, says what `speak()` gives it, with a hair of noise around it.
-        clock: 16 kHz mono, each sample tells when it was heard (`clock` in microphone.c).
-        usb48, usb48plug: does 48 kHz stereo only and says what `speak(..., device="usb48")` gives it; the second
-            is the same with ALSA's own conversion over it, as `plughw:` is.
-        i2s: 48 kHz stereo with 32 bits only, as the small microphone boards for a Pi are; says what it is given.
-        usb48clock, array: clocks at 48 kHz stereo and at 16 kHz with 4 channels.
+        live: 16 kHz mono; it plays what `speak()` passes to it, with a little noise around it.
+        clock: 16 kHz mono; each sample encodes when it was recorded (`clock` in microphone.c).
+        usb48, usb48plug: 48 kHz stereo only; it plays what `speak(..., device="usb48")` passes to it. The second has
+            ALSA's own conversion on top, like `plughw:`.
+        i2s: 48 kHz stereo with 32 bits only, like the small microphone boards for a Pi; it plays what is spoken.
+        usb48clock, array: clocks with 48 kHz stereo, and with 16 kHz and 4 channels.
     """
 
     def __init__(self, directory: Path, cache: Path = CACHE) -> None:
@@ -84,7 +84,7 @@ class Microphone:
         self._lines = {name: _Line(directory / f"{name}.fifo") for name in ("live", "usb48", "i2s")}
 
     def _insert(self) -> None:
-        """Make the names lead to the present card."""
+        """Make the names refer to the current card."""
         self._levers = self._directory / f"card{self._card}"
         self._levers.mkdir()
         text = CONFIG.format(plugin=self._plugin, levers=f'levers "{self._levers}"', directory=self._directory)
@@ -132,7 +132,7 @@ class Microphone:
         self._release("unplugged")
 
     def plug_in_as_another_card(self) -> None:
-        """Make the names lead to a new device; the one before stays unplugged."""
+        """Make the names refer to a new device; the old one stays unplugged."""
         self.unplug()
         self._card += 1
         self._insert()
@@ -188,7 +188,7 @@ class Microphone:
 
 
 class _Line:
-    """A FIFO that takes any amount without making its writer wait: what does not fit is written by a thread."""
+    """A FIFO for any amount of data, whose writer never waits: a thread writes what does not fit."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)

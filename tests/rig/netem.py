@@ -1,13 +1,13 @@
-"""A network with levers, in user space: delay, loss, duplicates, reordering, a rate, and each direction cut by itself.
+"""A network with levers in user space: delay, loss, duplicates, reordering, a rate, and a cut of each direction.
 
     with Network() as network:
         network.set(delay_s=0.05, loss=0.2)
         with network.far():
             ...  # what this thread starts is at the other end
 
-It works on kernels without `sch_netem`. The near end is a device in the network of whoever makes it, which should be
-one of its own (`alone`); the far end is a device in a new one. A process between them, `python -m tests.rig.netem
-NUMBER`, carries the packets: it takes new conditions as lines of JSON, and ends with its input.
+It works on kernels without `sch_netem`. The near end is a device in the network namespace of the caller, which should
+be one of its own (`alone`); the far end is a device in a new one. A process between them, `python -m tests.rig.netem
+NUMBER`, carries the packets: it reads new conditions as lines of JSON, and ends at the end of its input.
 """
 
 import contextlib
@@ -34,18 +34,19 @@ TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
 MTU = 1400
 MOST_AT_ONCE = 64
-"""Packets from one end, before the other has its turn."""
+"""The most packets that are read from one end before the other end is read."""
 
 QUEUE = 1000
-"""Packets on their way; what comes on top is lost, as in the kernel's netem."""
+"""The most packets that are on their way; more are lost, as in the kernel's netem."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Conditions(Struct, frozen=True, forbid_unknown_fields=True):
-    """`loss`, `duplicate`, `reorder` (overtakes all that waits): chances of each packet, 0 to 1, in both directions.
+    """The conditions of the network.
 
-    `to_far`, `to_near`: whether a direction carries anything at all. A cut is silent: nobody is told.
+    `loss`, `duplicate`, `reorder` (overtakes all that wait): the probability for each packet in both directions.
+    `to_far`, `to_near`: whether a direction carries anything at all. A cut is silent: no end receives an error.
     """
 
     delay_s: float = 0.0
@@ -66,7 +67,7 @@ class Counts(Struct):
 
 
 class Network:
-    """Up, with no faults, until told otherwise. `number`, 0 to 255: of several side by side."""
+    """A network without faults at first. `number`: its number among several, 0 to 255."""
 
     def __init__(self, number: int = 0) -> None:
         self.device = f"near{number}"
@@ -86,7 +87,7 @@ class Network:
         self._carrier.communicate()
 
     def set(self, **conditions: Any) -> Counts:
-        """These conditions, and no others, hold when this returns: see `Conditions`."""
+        """Set these conditions and reset all others, see `Conditions`. They are in force when this returns."""
         assert self._carrier.stdin
         self._carrier.stdin.write(msgspec.json.encode(Conditions(**conditions)) + b"\n")
         self._carrier.stdin.flush()
@@ -105,7 +106,7 @@ class Network:
 
     @contextlib.contextmanager
     def far(self) -> Iterator[None]:
-        """The calling thread, and what it starts, is at the far end meanwhile."""
+        """Move the calling thread, and what it starts, to the far end for the length of a block."""
         with open("/proc/thread-self/ns/net") as here, open(f"/proc/{self._carrier.pid}/ns/net") as there:
             _check(_libc.setns(there.fileno(), CLONE_NEWNET))
             try:
@@ -123,8 +124,13 @@ class Network:
 def alone(module: str, *arguments: str, timeout_s: float, environ: Mapping[str, str] | None = None) -> Any:
     """Run `python -m module` in a network of its own, with mounts and processes that end with it.
 
-    `environ`: added to the present one. Returns the JSON in the last line of its output. Needs root, or a kernel that
-    lets users make namespaces.
+    It needs root, or a kernel on which users may make namespaces.
+
+    Args:
+        environ: variables besides those of this process.
+
+    Returns:
+        The JSON in the last line of its output.
     """
     command = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     command += [] if os.geteuid() == 0 else ["--map-root-user"]
@@ -136,7 +142,7 @@ def alone(module: str, *arguments: str, timeout_s: float, environ: Mapping[str, 
 
 
 class Carrier:
-    """Between two TUN devices."""
+    """Carries packets between two TUN devices."""
 
     def __init__(self, near: int, far: int) -> None:
         self.conditions = Conditions()
@@ -148,7 +154,7 @@ class Carrier:
         self._busy_until = {near: 0.0, far: 0.0}
 
     def take(self, end: int) -> None:
-        """The packets that wait at this end go on their way."""
+        """Read the packets that wait at an end, and queue them."""
         for _ in range(MOST_AT_ONCE):
             try:
                 packet = os.read(end, MTU)
@@ -158,7 +164,7 @@ class Carrier:
 
     def _send(self, end: int, packet: bytes, now: float) -> None:
         if packet[0] >> 4 != 4:
-            return  # what the kernel says on its own account when version 6 comes up
+            return  # sent by the kernel itself when IPv6 comes up
         conditions = self.conditions
         is_open = conditions.to_far if end == self._near else conditions.to_near
         if not is_open or random.random() < conditions.loss or len(self._queue) >= QUEUE:
@@ -202,7 +208,7 @@ def carry(number: int) -> None:
         for end in ready:
             if isinstance(end, int):
                 carrier.take(end)
-            elif line := sys.stdin.buffer.readline():  # one at a time: its writer waits for the answer
+            elif line := sys.stdin.buffer.readline():  # one line at a time, because its writer waits for the answer
                 carrier.conditions = msgspec.json.decode(line, type=Conditions)
                 print(msgspec.json.encode(carrier.counts).decode(), flush=True)
             else:

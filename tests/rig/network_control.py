@@ -1,6 +1,6 @@
-"""`python -m tests.rig.network_control CONDITIONS`: what datagrams go through under these conditions.
+"""`python -m tests.rig.network_control CONDITIONS`: sends datagrams through a network with these conditions.
 
-Prints as JSON how many of `SENT` came back, in what order, how long the middle one was away, and what was counted.
+It prints as JSON which of `SENT` came back in which order, the time of the median one, and the counts.
 """
 
 import json
@@ -17,10 +17,10 @@ from tests.rig.netem import Network
 SO_RCVBUFFORCE = 33
 SENT = 300
 RECEIVE_BUFFER_BYTES = 4 << 20
-"""The kernel's own would lose a burst by itself."""
+"""The size of the receive buffer: the kernel's default would lose a burst by itself."""
 
 QUIET_S = 0.5
-"""When nothing came for so long, no more will."""
+"""The time without a datagram after which none is expected any more."""
 
 
 def echo(there: socket.socket) -> None:

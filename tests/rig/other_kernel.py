@@ -1,6 +1,6 @@
-"""A program under a kernel that knows vfat, where this machine's own may not: User Mode Linux, a kernel as a process.
+"""A program on a kernel with vfat, which this machine's own may lack: User Mode Linux, a kernel as a process.
 
-It sees the files of this machine as they are, and writes to them; what it mounts ends with it. It needs no root.
+It sees the files of this machine and writes to them; what it mounts ends with it. It needs no root.
 """
 
 import json
@@ -34,7 +34,7 @@ exec {python} -c 'import ctypes; ctypes.CDLL(None).reboot(0x4321FEDC)'  # LINUX_
 
 
 def alone_with_vfat(module: str, *arguments: object, timeout_s: float = 300) -> Any:
-    """Run a program that prints JSON where it can mount FAT file systems that nobody else sees; what it printed."""
+    """Run a program that prints JSON where it can mount FAT filesystems of its own, and return what it printed."""
     if _knows_vfat():
         return alone(module, *arguments, timeout_s=timeout_s)
     kernel = shutil.which("linux.uml")

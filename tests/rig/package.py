@@ -1,4 +1,4 @@
-"""The Debian package of this work tree, as `make deb` makes it on each suite, and roots to install it on."""
+"""The Debian package of this work tree, built by `make deb` on each suite, and roots to install it on."""
 
 import inspect
 import os
@@ -24,7 +24,7 @@ MADE_OF = (
 
 
 def sources() -> Iterator[Path]:
-    """The files that a package is made of, relative to the work tree, as far as git has or would take them."""
+    """Yield the files that a package is made of, relative to the work tree, except those that git ignores."""
     listing = subprocess.run(
         [
             "git",
@@ -53,7 +53,7 @@ def _content(path: Path) -> bytes | Path:
 
 
 def package(suite: str) -> Path:
-    """The .deb for a suite. About a minute when something of it has changed."""
+    """Return the .deb for a suite. It takes about a minute if something of it has changed."""
     key = store.key(suite, *(part for name in sources() for part in (str(name), _content(TREE / name))))
     place = store.kept(f"package-{suite}", key, lambda place: _build(suite, place))
     (file,) = place.glob("*.deb")
@@ -78,7 +78,7 @@ def _build(suite: str, place: Path) -> None:
 
 
 def workshop(suite: str) -> Path:
-    """A root with what `make deb` needs, so that it need not install it each time."""
+    """Return a root with what `make deb` needs, so that it is not installed each time."""
     packages = ["make", "git", *_variable("DEB_PACKAGES").split()]
     root = debian.root(suite)
     return store.kept(
@@ -104,7 +104,7 @@ def needs(file: Path) -> str:
 
 
 def ground(suite: str) -> Path:
-    """A root with all that the package depends on, so that `dpkg --install` works in it with no network."""
+    """Return a root with all dependencies of the package, so that `dpkg --install` works in it without a network."""
     root, depends = debian.root(suite), needs(package(suite))
     return store.kept(
         f"ground-{suite}",
@@ -119,7 +119,7 @@ def _satisfied(root: Path, tree: Path, depends: str) -> None:
 
 
 def desk(suite: str) -> Path:
-    """A root as a user has it: with what `make deb` needs, what the package depends on, and sudo."""
+    """Return a root like that of a user: with what `make deb` needs, the dependencies of the package, and sudo."""
     root, depends = workshop(suite), needs(package(suite))
     return store.kept(f"desk-{suite}", store.key(root.name, depends), lambda tree: _furnished(root, tree, depends))
 
@@ -130,7 +130,7 @@ def _furnished(root: Path, tree: Path, depends: str) -> None:
 
 
 def wheels(suite: str) -> Path:
-    """To lay over a root: all that `pip install flowpi[local]` downloads, in a directory where pip looks for it."""
+    """Return a layer with all that `pip install flowpi[local]` downloads, in a directory where pip finds it."""
     root = workshop(suite)
     return store.kept(
         f"wheels-{suite}", store.key(root.name, TREE / "pyproject.toml"), lambda place: _download(root, place)
@@ -153,7 +153,7 @@ def _download(root: Path, place: Path) -> None:
 
 
 def older(suite: str) -> Path:
-    """The same package as if it were of an earlier version with another default configuration, for upgrades."""
+    """Return the package as an earlier version with another default configuration, for tests of upgrades."""
     file = package(suite)
     place = store.kept(
         f"older-{suite}", store.key(file.parent.name, inspect.getsource(_age)), lambda place: _age(file, place)

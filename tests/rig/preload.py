@@ -1,4 +1,4 @@
-"""Small C libraries that are preloaded into a program under test (LD_PRELOAD): compiled once, when first wanted."""
+"""Small C libraries that are preloaded into a program under test (LD_PRELOAD). They are compiled at their first use."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""A real PulseAudio of the test's own: a microphone of zeros, which ALSA programs reach by its plugin as `server`."""
+"""A real PulseAudio for one test: a microphone of zeros, which ALSA programs open by its plugin as `server`."""
 
 import os
 import shutil
@@ -23,10 +23,10 @@ pcm.server {{ type pulse server "unix:{socket}" device "room.monitor" }}
 
 
 class SoundServer:
-    """Not started. Programs find it with `ALSA_CONFIG_PATH` set to `config_path`."""
+    """The sound server, not started yet. Programs find it with `ALSA_CONFIG_PATH` set to `config_path`."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises RuntimeError if there is no PulseAudio; it names the packages."""
+        """Prepare the server. Raises RuntimeError with the packages to install if there is no PulseAudio."""
         self._program = shutil.which("pulseaudio")
         if self._program is None:
             raise RuntimeError(f"the sound server is missing: {PACKAGES}")

@@ -1,11 +1,11 @@
-"""Somebody who dictates through the local socket, one utterance after the other, and notes what was acknowledged.
+"""A user who dictates through the local socket, one utterance after the other, and notes what was acknowledged.
 
     speaker = Speaker(appliance.socket)
     try:
         while True:
             speaker.dictate(0.1)
     except Gone:
-        ...  # the daemon died; `speaker.said` holds what it owes
+        ...  # the daemon has ended; `speaker.said` has what it owes
 
 `judge` compares what was said with the transcripts: with the engine of `hearing.py` and the microphone
 `clock`, to the sample.
@@ -35,7 +35,7 @@ class Gone(Exception):
 
 
 class Said(msgspec.Struct):
-    """A dictation. From the answer to `start` to the sending of `stop`, monotonic seconds, all must be heard."""
+    """A dictation. All sound from the answer to `start` until `stop` is sent, in monotonic seconds, must be heard."""
 
     id: str
     pressed_at: float
@@ -83,7 +83,7 @@ class Speaker:
         return self.said[-1]
 
     def release(self) -> Said:
-        """Stop to speak, and wait until that is acknowledged."""
+        """Stop the dictation, and wait until that is acknowledged."""
         said = self.said[-1]
         said.released_at = time.monotonic()
         answer = self._command("stop")
@@ -92,17 +92,17 @@ class Speaker:
         return said
 
     def dictate(self, seconds: float) -> Said:
-        """Raises Gone if the daemon dies meanwhile; what was said so far stays in `said`."""
+        """Dictate for a time. Raises Gone if the daemon ends meanwhile; what was said so far stays in `said`."""
         self.press()
         self._pause(seconds)
         return self.release()
 
     def _pause(self, seconds: float) -> None:
-        """Speak on; it ends at once when the daemon goes away."""
+        """Go on speaking. Raises Gone at once if the daemon ends."""
         if self._socket is None:
             raise Gone
         if select.select([self._socket], [], [], seconds)[0]:
-            raise Gone  # nothing was asked for
+            raise Gone  # an answer although nothing was asked
 
     def _command(self, action: str) -> dict[str, Any]:
         if self._socket is None:
@@ -126,12 +126,12 @@ class Speaker:
         line, _, self._buffer = self._buffer.partition(b"\n")
         message: dict[str, Any] = json.loads(line)
         if message.get("error") and "response" not in message:
-            raise Gone  # it stops, and says so
+            raise Gone  # it reports that it is stopping
         return message
 
 
 class Verdict(msgspec.Struct):
-    """Ids of what was acknowledged and has no text; of what has it twice; of what has another text, and which."""
+    """The ids of acknowledged dictations without a text, with two texts, and with a wrong text, which is included."""
 
     acknowledged: int = 0
     lost: list[str] = []
@@ -144,7 +144,7 @@ class Verdict(msgspec.Struct):
 
 
 def judge(said: Iterable[Said], transcripts: Iterable[dict[str, Any]]) -> Verdict:
-    """`transcripts`: the lines of the files, with the texts of `hearing.py`."""
+    """Compare what was said with the lines of the transcripts, whose texts are those of `hearing.py`."""
     verdict = Verdict()
     texts: dict[str, list[Heard]] = {}
     lines: Counter[tuple[str, int]] = Counter()

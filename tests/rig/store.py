@@ -1,7 +1,7 @@
 """The store of the rig's roots, kernels and disks between runs, outside the work tree and shared by all work trees.
 
-A thing is kept under its name and a key: a hash of all that it is made of. It is built beside its place and renamed,
-under a lock, so what is there is whole, and what a killed build left is swept away by the next.
+An entry is stored under its name and a key, a hash of all that it is made of. It is built beside its place under a lock
+and then renamed, so every entry is complete, and what a killed build left is removed by the next.
 """
 
 import contextlib
@@ -41,9 +41,10 @@ def key(*parts: str | bytes | Path) -> str:
 
 @contextlib.contextmanager
 def _locked(place: Path, *, wait: bool = True) -> Iterator[None]:
-    """
+    """Hold the lock of an entry for the length of a block.
+
     Raises:
-        BlockingIOError: somebody builds it, and this is not to wait.
+        BlockingIOError: another process holds it, and `wait` is false.
     """
     with place.with_name(place.name + LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -51,9 +52,9 @@ def _locked(place: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def kept(name: str, key: str, build: Callable[[Path], None]) -> Path:
-    """The directory `name` with this key; built by `build(empty directory)` where it is not there.
+    """Return the entry `name` with this key, a directory; if it is missing, build it by `build(empty directory)`.
 
-    Who else wants it meanwhile waits, and then finds it.
+    Another process that needs it meanwhile waits, and then uses it.
     """
     place = directory() / f"{name}-{key}"
     with _locked(place):
@@ -69,7 +70,7 @@ def _build(name: str, place: Path, build: Callable[[Path], None]) -> None:
     beside.mkdir(mode=0o755)
     began = time.monotonic()
     build(beside)
-    os.sync()  # a power cut must not leave a name with half of its content
+    os.sync()  # before the rename: a power cut must not leave an entry with half of its content
     beside.rename(place)
     print(f"{time.monotonic() - began:6.1f} s  {name}", file=sys.stderr, flush=True)
 

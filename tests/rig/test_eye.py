@@ -22,11 +22,11 @@ from tests.rig.machine import Edge
 
 GOES_ON = [pattern for pattern in ALL if pattern not in MOMENTS]
 LATEST_S = 0.1
-"""Of most changes half as much."""
+"""The largest delay of a change; most have half of it at most."""
 
 
 def edges_of(*shown: tuple[Pattern, float], chance: random.Random) -> list[Edge]:
-    """One pattern after the other, each from its start, for so many seconds, as a busy machine shows them."""
+    """Return the edges of patterns, one after the other for a number of seconds, as a busy machine shows them."""
     edges, begun = [Edge(0.0, 0)], 0.0
     for pattern, seconds in shown:
         due = begun

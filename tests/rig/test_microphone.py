@@ -44,7 +44,7 @@ def test_muted_it_gives_one_sample_only(microphone: Microphone, device: str, sam
     microphone.mute(sample)
     source.open(time.monotonic())
     microphone.speak(sine(0.5).tobytes())
-    listen(source, RATE_HZ * 3 // 4)  # also what resampling makes of the step at its start
+    listen(source, RATE_HZ * 3 // 4)  # also past the ringing of the resampler after the step at its start
     assert audioop.minmax(sound(listen(source, RATE_HZ // 10)), 2) == (sample, sample)
     microphone.unmute()
     low, high = audioop.minmax(sound(listen(source, RATE_HZ // 10)), 2)

@@ -28,7 +28,7 @@ def test_delay_holds_each_packet_in_each_direction() -> None:
 
 def test_loss_takes_its_share_of_both_directions() -> None:
     found = under(loss=0.2)
-    assert 0.4 * SENT < len(found["came"]) < 0.85 * SENT  # 0.64, and what chance makes of it
+    assert 0.4 * SENT < len(found["came"]) < 0.85 * SENT  # 0.64 on average
     assert found["came"] == sorted(found["came"])
     assert found["lost"] == SENT - len(found["came"])
 

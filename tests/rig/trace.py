@@ -17,7 +17,11 @@ RESULT = re.compile(r"= (-?\d+)(?:<([^>]*)>)?[^=]*$")
 
 
 class Call(Struct, frozen=True):
-    """`handle`, `path`: of the descriptor that it begins with, or -1 and nothing. `opened`: what it opened."""
+    """A system call.
+
+    `handle`, `path`: those of the descriptor that is its first argument, or -1 and nothing.
+    `opened`: the path that it opened.
+    """
 
     name: str
     arguments: str
@@ -30,9 +34,11 @@ class Call(Struct, frozen=True):
 def traced(
     calls: str, module: str, *arguments: object, log: Path, inject: str | None = None, output: list[str] | None = None
 ) -> list[Call]:
-    """Run a Python program until it ends; into `output` what it prints.
+    """Run a Python program until it ends, with its output in `output`.
 
-    `calls`: names as strace takes them. `inject`: what becomes of them, see its manual.
+    Args:
+        calls: the names of the calls to record, as for strace.
+        inject: the failures to inject, as for strace.
     """
     faults = ["-e", f"inject={calls}:{inject}"] if inject else []
     command = ["strace", "-f", "-y", "-s", "200", "-e", f"trace={calls},close", "-e", "signal=none", *faults]

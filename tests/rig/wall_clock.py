@@ -9,7 +9,7 @@ SOURCE = Path(__file__).with_name("wall_clock.c")
 
 
 class WallClock:
-    """The wall clock of all processes that run with `environment`. Timers and timeouts keep to real time."""
+    """The wall clock of all processes that run with `environment`. Timers and timeouts still use real time."""
 
     def __init__(self, path: Path) -> None:
         """Make the clock; `path` is a file used by nothing else."""

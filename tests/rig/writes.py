@@ -21,13 +21,17 @@ _NAMED = re.compile(r'"(/[^"]*)"')
 
 
 class Writes:
-    """Attached to all threads of a process while its context lasts; `calls` are there afterwards.
+    """Records the calls of all threads of a process for the length of a block; `calls` has them afterwards.
 
-    Only what goes to files: not to a socket, a pipe, a terminal or a device.
+    Only writes to files are recorded, not those to a socket, a pipe, a terminal or a device.
     """
 
     def __init__(self, pid: int, directory: Path, *besides: Path) -> None:
-        """`directory`: for the file of strace. `besides`: files of the test's own, which do not count."""
+        """
+        Args:
+            directory: where strace writes its file.
+            besides: files of the test itself, which do not count.
+        """
         assert shutil.which("strace"), "strace is missing: apt-get install strace"
         self._pid = pid
         self._file = directory / f"strace-{pid}-{time.monotonic_ns()}"
@@ -62,7 +66,7 @@ class Writes:
 
     @property
     def written(self) -> int:
-        """Bytes."""
+        """The number of bytes that were written."""
         return sum(max(0, call.result) for call in self.calls if "write" in call.name)
 
 

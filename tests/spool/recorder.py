@@ -1,7 +1,7 @@
 """Processes that record into a spool and are killed: `python -m tests.spool.recorder SPOOL KILLS`.
 
-Prints the id of each utterance that the spool called durable, once the process that recorded it has been killed. The
-ids count up over all processes, and the sound of each is `said(id)`.
+It prints the id of each utterance that the spool reported as durable, once the process that recorded it has been
+killed. The ids count up over all processes, and the sound of each is `said(id)`.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ def main(directory: Path, kills: int) -> None:
             asyncio.run(record(directory, process * 10_000, tell))
             os._exit(0)
         os.close(tell)
-        select.select([hear], [], [])  # it is at work; any moment from now on
+        select.select([hear], [], [])  # it is recording: kill it at any moment from now on
         select.select([], [], [], chance.uniform(0, 0.02))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

@@ -1,4 +1,4 @@
-"""What the spool asks of the disk, and when: an utterance is durable after its sound and its name are, never before."""
+"""The order of the spool's system calls: an utterance is durable after its sound and its name are, never before."""
 
 import asyncio
 import errno
@@ -23,7 +23,7 @@ FILE = f"{ID}.utt"
 NEW = f"{ID}.utt.new"
 
 PASSING = ["EIO", "EMFILE", "ENFILE", "ENOMEM", "EACCES", "EPERM", "ESTALE", "EINTR", "ETIMEDOUT", "EUCLEAN"]
-"""What may be otherwise in a moment, and is not the fault of the file."""
+"""Errors that may pass, and do not lie in the file."""
 
 
 def files(spool: Spool) -> list[str]:
@@ -31,13 +31,13 @@ def files(spool: Spool) -> list[str]:
 
 
 def holds(spool: Spool, pcm: bytes) -> bool:
-    """Whether what can be read back is `pcm`, and marked as whole."""
+    """Whether the spool holds `pcm` and nothing else, marked as whole."""
     kept = spool.load(PART)
     return kept is not None and kept.read(0, kept.length) == pcm and not kept.partial
 
 
 async def growing(spool: Spool, name: str = FILE) -> "tuple[Utterance, asyncio.Task[None]]":
-    """An utterance of which the first piece is in its file."""
+    """Return an utterance whose first piece is in its file, and the task that keeps it."""
     utterance = beginning()
     keeping = asyncio.create_task(spool.keep(utterance))
     utterance.append(SOUND)
@@ -46,7 +46,7 @@ async def growing(spool: Spool, name: str = FILE) -> "tuple[Utterance, asyncio.T
 
 
 async def is_refused(spool: Spool, utterance: Utterance) -> None:
-    """Keeping it fails, and nobody is told that it is durable."""
+    """Check that keeping an utterance fails, and that it is not reported as durable."""
     with pytest.raises(SpoolError):
         await spool.keep(utterance)
     assert utterance.durable is not None
@@ -214,7 +214,7 @@ class TestTakenAwayWhileItIsWritten:
 
     @pytest.mark.parametrize("replaced", [False, True])
     async def test_the_directory(self, spool: Spool, replaced: bool) -> None:
-        """It is moved elsewhere: the file in it still has its name."""
+        """The directory is moved elsewhere: the file in it still has its name."""
         utterance, keeping = await growing(spool)
         spool.directory.rename(spool.directory.with_name("away"))
         if replaced:
@@ -230,7 +230,7 @@ class TestTakenAwayWhileItIsWritten:
         assert holds(spool, SOUND)
 
     async def test_a_directory_that_took_its_place_loses_no_file_of_that_name(self, spool: Spool) -> None:
-        """What is cleared away after a failure is our own file, not the one of that name at the new place."""
+        """After a failure our own file is deleted, not the one of that name in the new directory."""
         away = spool.directory.with_name("away")
         await spool.keep(spoken(SOUND[:3200]))
         utterance, keeping = await growing(spool, NEW)

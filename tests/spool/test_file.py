@@ -28,7 +28,11 @@ def status(spool: Spool) -> os.stat_result:
 
 
 async def follow(spool: Spool, seconds: int, *, end: bool) -> list[os.stat_result]:
-    """Say so many seconds, each when the one before is in the file, then half a one; the file after each."""
+    """Record a number of seconds, each when the one before is in the file, then half a second.
+
+    Returns:
+        The status of the file after each.
+    """
     utterance, found = beginning(), list[os.stat_result]()
     keeping = asyncio.create_task(spool.keep(utterance))
     for second in range(seconds):

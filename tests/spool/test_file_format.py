@@ -33,7 +33,7 @@ from tests.sound import ID, noise, ulid
 VECTORS = Path(__file__).parents[1] / "vectors" / "spool"
 PART = PartId(ID)
 SIZES = (8000, 8000, 3200, 3200, 20_000, 400, 1200)
-"""Some with filler behind them, some without."""
+"""The sizes of pieces, some followed by filler and some not."""
 
 PLACES = [sum(SIZES[:number]) for number in range(len(SIZES))]
 SOUND = noise(sum(SIZES) / BYTES_PER_S)
@@ -42,13 +42,13 @@ ABOUT = About(ID, 1_700_000_000.0)
 
 
 def records(pieces: list[bytes], about: About = ABOUT, end: Ending | None = None) -> list[bytes]:
-    """Header, sound with the filler behind it, and the ending, which is right if none is given."""
+    """Return the header, the sound with its filler, and the ending: the correct one unless another is given."""
     found = [file_format.header(about)]
     begin = frames = 0
     for number, pcm in enumerate(pieces):
         audio = file_format.audio(frames, pcm)
         frames += len(pcm) // FRAME_BYTES
-        if number < len(pieces) - 1:  # behind the last comes the ending, in the same write
+        if number < len(pieces) - 1:  # the ending follows the last in the same write
             audio += file_format.filler(begin, sum(map(len, found)) + len(audio))
         found.append(audio)
         begin = sum(map(len, found))
@@ -70,7 +70,7 @@ WHOLE = b"".join(RECORDS)
 
 
 def check(data: bytes) -> None:
-    """Damaged anyhow, it is nothing, or what was said, in its place, with silence for what is missing."""
+    """Check that a damaged file is read as nothing, or as what was said in its place, with silence in the gaps."""
     try:
         utterance = parse(data, PART)
     except NewerVersion:
@@ -86,12 +86,12 @@ def check(data: bytes) -> None:
         assert piece in (said, bytes(len(piece)))
     assert len(heard) <= len(SOUND)
     assert utterance.lost_frames == silent // FRAME_BYTES
-    assert utterance.partial is (data[len(MAGIC) :] != WHOLE[len(MAGIC) :])  # the records speak for themselves
+    assert utterance.partial is (data[len(MAGIC) :] != WHOLE[len(MAGIC) :])  # whatever the first line says
     assert utterance.complete
 
 
 class TestVectors:
-    """Files as they lie on the cards of owners."""
+    """Files as earlier versions left them on the cards of users."""
 
     @pytest.mark.promise("P26")
     @pytest.mark.parametrize("version", [1, 2])
@@ -102,7 +102,7 @@ class TestVectors:
         assert sound(utterance) == noise(0.25, seed=7)
         assert utterance.lost_frames == 7
         assert (utterance.complete, utterance.damaged) == (True, False)
-        assert utterance.partial is (version == 2)  # as it was marked when it ended; version 1 had no place for that
+        assert utterance.partial is (version == 2)  # as marked at its end; version 1 had no such mark
 
     def test_this_version_is_written_as_ever(self) -> None:
         about = About(ulid(7), 1_700_000_000.25, 2, Hints(app=TargetApp(name="Notes")))
@@ -118,7 +118,7 @@ class TestVectors:
 
 
 class TestFiller:
-    """What makes a write end where a block ends."""
+    """The zeros that make a write end where a block ends."""
 
     def test_a_second_of_sound_ends_with_a_block(self) -> None:
         begin = 0
@@ -152,7 +152,7 @@ class TestFiller:
             assert (utterance.partial, utterance.damaged) == (True, False)
 
     def test_zeros_that_are_none_are_damage(self) -> None:
-        """Where they end, a record may begin; with a block more, one is missing."""
+        """Filler ends at the end of a block. If it goes on for a block more, a record is missing."""
         before, after = b"".join(RECORDS[:3]), b"".join(RECORDS[3:])
         assert not read(before + after).damaged
         for zeros in (1, BLOCK_BYTES):
@@ -161,7 +161,7 @@ class TestFiller:
             assert (utterance.partial, utterance.damaged) == (True, True)
 
     def test_a_small_record_that_was_lost_and_looks_like_it_is_missed(self) -> None:
-        """Its block is as it was before it was written, and the next record begins with the next block."""
+        """The lost record's block is as it was before the write, and the next record begins with the next block."""
         header, first = RECORDS[0], file_format.audio(0, PIECES[0][:1000])
         third = file_format.audio(1000, PIECES[0][2000:])
         lost = bytes(BLOCK_BYTES - len(header + first))
@@ -204,7 +204,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("broken", range(len(RECORDS)))
     def test_what_stands_behind_damage_is_read(self, broken: int) -> None:
-        """One record is lost, and nothing else: silence of the same length stands in its place."""
+        """Only one record is lost: silence of the same length replaces it."""
         damaged = bytearray(b"".join(RECORDS))
         at = len(b"".join(RECORDS[:broken])) + (len(MAGIC) if broken == 0 else 0)
         damaged[at + RECORD.size + 9] ^= 1
@@ -230,7 +230,7 @@ class TestDamage:
         utterance = read(bytes(2000) + b"".join(RECORDS[1:]))
         assert sound(utterance) == SOUND
         assert utterance.about.id == ID
-        assert 1_600_000_000 < utterance.about.started_at < 1_800_000_000  # of the id
+        assert 1_600_000_000 < utterance.about.started_at < 1_800_000_000  # the time in the id
         assert utterance.partial
 
     def test_the_mark_of_a_microphone_that_was_unplugged_stays(self) -> None:
@@ -259,7 +259,7 @@ class TestDamage:
 
 
 class TestHostile:
-    """Whole records that say what is not so: they cost neither memory nor time."""
+    """Whole records with false numbers: they cost neither memory nor time."""
 
     def test_a_hole_of_a_million_years(self) -> None:
         first = file_format.audio(0, PIECES[0])
@@ -274,7 +274,7 @@ class TestHostile:
 
     @pytest.mark.parametrize("marker", [AUDIO, HEADER, b"\xf5up?", b"\xf5up"])
     def test_nothing_but_markers(self, marker: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Each promises 2 MB of sound; the checksums of all of them would take hours."""
+        """Each marker promises 2 MB of sound; to check the sums of all of them would take hours."""
         checked = 0
         real = zlib.crc32
 
@@ -326,12 +326,12 @@ class TestHostile:
         path = tmp_path / "large"
         with path.open("w+b") as file:
             file.write(WHOLE)
-            file.truncate(1 << 40)  # all of it a hole
+            file.truncate(1 << 40)  # a hole, without blocks
             assert file_format.read(file, PART) is None
 
 
 def test_an_utterance_is_read_in_little_more_memory_than_its_sound(tmp_path: Path) -> None:
-    """P36. Of 330 s there were four copies at once."""
+    """Promise P36. There once were four copies of 330 s of sound in memory."""
     second = noise(1.0)
     path = tmp_path / "long"
     path.write_bytes(b"".join(records([second] * 100)))

@@ -1,4 +1,4 @@
-"""What lies in the spool beside what is written, and what happens to it."""
+"""What lies in the spool besides the utterances that wait: its size, its age, `kept/` and the quarantine."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from tests.waiting import until
 
 SOUND = noise(0.5)
 FILE_BYTES = 16_161
-"""What an utterance of that much sound has on the disk."""
+"""The size of the file of an utterance with that much sound."""
 
 ONE, TWO, THREE = (PartId(ulid(number)) for number in (1, 2, 3))
 Make = Callable[..., Spool]
@@ -27,7 +27,7 @@ Make = Callable[..., Spool]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """`make(**options)`: a spool on `tmp_path / "spool"`, open."""
+    """Yield `make(**options)`, which returns an open spool on `tmp_path / "spool"`."""
     made: list[Spool] = []
 
     def make(**options: object) -> Spool:
@@ -46,7 +46,7 @@ def names(folder: Path) -> list[str]:
 
 
 async def deliver_in_part(spool: Spool, part: PartId) -> None:
-    """A file in quarantine, of which what could be read is delivered."""
+    """Put a file into quarantine, of which what could be read is delivered."""
     await spool.keep(spoken(SOUND, part.utterance))
     path = spool.directory / f"{part}.utt"
     data = bytearray(path.read_bytes())
@@ -57,7 +57,7 @@ async def deliver_in_part(spool: Spool, part: PartId) -> None:
 
 
 def spoil(spool: Spool, part: PartId, content: bytes = b"rubbish") -> None:
-    """A file in quarantine, under the name of `part`."""
+    """Put a file into quarantine under the name of `part`."""
     (spool.directory / f"{part}.utt").write_bytes(content)
     assert spool.load(part) is None
 
@@ -182,7 +182,7 @@ class TestSize:
     async def test_what_may_be_the_only_copy_stays_though_it_cannot_be_read(self, make: Make) -> None:
         spool = make(max_bytes=2 * FILE_BYTES + 100)
         spoil(spool, ONE, bytes(FILE_BYTES))
-        spool.open()  # it counts
+        spool.open()  # counts what lies there
         (spool.directory / "quarantine" / "of a stranger.utt.delivered").touch()
         await spool.keep(spoken(SOUND, TWO.utterance))
         with pytest.raises(SpoolError, match="is full"):
@@ -317,8 +317,8 @@ class TestAge:
             assert len(names(spool.directory / "kept")) == left
             assert len(names(spool.directory / "quarantine")) == 1 + left
         assert told == [(THREE, "", 1)]
-        assert names(spool.directory / "quarantine") == [f"{THREE}.utt"]  # no text of it is out
-        assert spool.load(TWO) is not None  # what waits has no age
+        assert names(spool.directory / "quarantine") == [f"{THREE}.utt"]  # no text of it is published
+        assert spool.load(TWO) is not None  # what waits never expires
 
 
 class TestEntries:

@@ -32,7 +32,7 @@ def quarantined(spool: Spool) -> list[str]:
 
 
 async def recording(spool: Spool, utterance: Utterance, pcm: bytes) -> "asyncio.Task[None]":
-    """`utterance` is being kept, and `pcm` of it is in its file; its owner goes on."""
+    """Begin to keep an utterance, and return the task when `pcm` is in its file; the user is still speaking."""
     keeping = asyncio.create_task(spool.keep(utterance))
     utterance.append(pcm)
     await until(lambda: file_of(spool).exists() and file_of(spool).stat().st_size > len(pcm))
@@ -40,7 +40,7 @@ async def recording(spool: Spool, utterance: Utterance, pcm: bytes) -> "asyncio.
 
 
 def other_process(code: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    """Run it with `sys`, `asyncio`, `Path`, `Spool`, `spoken` and `noise` at hand; what it prints."""
+    """Run code in another process, with `sys`, `asyncio`, `Path`, `Spool`, `spoken` and `noise` imported."""
     prelude = """
 import asyncio, os, resource, sys
 from pathlib import Path
@@ -262,7 +262,7 @@ except FlowpiError as error:
 
 
 class TestFullDisk:
-    """By a limit on the size of a file, which every user can set, in place of a small disk."""
+    """A limit on the size of files, which every user can set, stands in for a small disk."""
 
     CODE = """
 async def main():
@@ -290,7 +290,7 @@ asyncio.run(main())
             f"the spool '{tmp_path}' does not take the audio (File too large): check the disk, and see the journal\n"
             "False True\n"
         )
-        assert os.listdir(tmp_path) == []  # nothing in it was durable
+        assert os.listdir(tmp_path) == []  # nothing in the file was durable
 
     def test_what_is_left_can_be_removed(self, tmp_path: Path) -> None:
         done = other_process(self.CODE, tmp_path, "5000", "and remove it")
@@ -336,7 +336,7 @@ class TestPassingTrouble:
         file_of(spool).write_bytes(WHOLE)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         used = max(map(int, os.listdir("/proc/self/fd"))) + 1
-        spare = [os.dup(0) for _ in range(used)]  # no number below the limit is free
+        spare = [os.dup(0) for _ in range(used)]  # no descriptor below the limit is free
         resource.setrlimit(resource.RLIMIT_NOFILE, (used, hard))
         try:
             with pytest.raises(SpoolError, match="Too many open files"):
@@ -356,7 +356,7 @@ class TestPassingTrouble:
 
 
 class TestDamagedInTheMiddle:
-    """A file with more in it than can be read: what can be is delivered, and the file is never deleted."""
+    """A file that can be read only in part: that part is delivered, and the file is never deleted."""
 
     @staticmethod
     def broken(spool: Spool, *places: int) -> None:

@@ -1,4 +1,4 @@
-"""A disk that neither takes nor deletes what it should, and what is done until it does."""
+"""A disk that does not write or delete what it should, and what is done until it does."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ def harness(tmp_path: Path) -> DeliveryHarness:
 
 
 class Stuck:
-    """A file that cannot be deleted: a directory lies in its place."""
+    """A file that cannot be deleted, because a directory replaces it."""
 
     def __init__(self, harness: DeliveryHarness, utterance_id: str) -> None:
         self._file = harness.directory / f"{utterance_id}.utt"
@@ -37,13 +37,13 @@ class Stuck:
         self._file.rmdir()
 
     def give_back(self) -> None:
-        """The file as it was; not while its deletion is tried, which must not find nothing for a moment."""
+        """Put the file back, but not during an attempt to delete it, which would find nothing for a moment."""
         self._file.rmdir()
         self._aside.rename(self._file)
 
 
 class Gone:
-    """A disk that takes nothing: a file lies in the place of the spool."""
+    """A disk that accepts nothing, because a file replaces the spool."""
 
     def __init__(self, harness: DeliveryHarness) -> None:
         self._directory = harness.directory
@@ -57,7 +57,7 @@ class Gone:
 
 
 class Probes:
-    """How often the disk was looked at."""
+    """The number of probes of the disk."""
 
     def __init__(self, harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
@@ -116,7 +116,7 @@ class TestUndeleted:
             assert [(one.reason, one.deleting) for one in delivery.waiting()] == [(DROPPED, True)]
             assert delivery.spooled == 0
             await ticks()
-            delivery.add([PartId(ulid(1))])  # as of a spool that is looked through again
+            delivery.add([PartId(ulid(1))])  # as if the spool was listed again
             assert delivery.spooled == 0
             told = len(harness.audience.said)
             stuck.free()
@@ -162,7 +162,7 @@ class TestUndeleted:
     def test_a_deletion_is_synced_though_it_was_done_before(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The sync after it failed: only the second try makes it last."""
+        """The sync after the deletion failed: only the second attempt makes it durable."""
         folder = Folder(tmp_path / "spool")
         folder.open()
         synced: list[int] = []

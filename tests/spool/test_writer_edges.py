@@ -1,4 +1,4 @@
-"""What the disk refused, and when it is written after all."""
+"""Utterances that the disk refused, and when they are written after all."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ SOUND = noise(0.5)
 
 
 class Disk:
-    """A spool whose place can be taken by a file, and who is told how it does."""
+    """A spool that a file can replace, and the audience of its writer."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -63,7 +63,7 @@ def disk(tmp_path: Path) -> Disk:
 
 
 async def test_what_still_grows_is_written_when_it_has_ended(disk: Disk) -> None:
-    """It goes to a new file from its first byte; so once, and not each time that the disk is tried."""
+    """A rewrite begins a new file with the first byte: so it happens once, and not at each attempt."""
     async with disk.keeper(rewrite_s=0.0) as keeper:
         disk.breaks()
         utterance, part = beginning(ulid(1)), PartId(ulid(1))
@@ -81,7 +81,7 @@ async def test_what_still_grows_is_written_when_it_has_ended(disk: Disk) -> None
         await until(lambda: keeper.on_disk(other.part_id))
         await ticks(200)
         found = utterance.durable, disk.files(), disk.failures
-        utterance.finish(0.0)  # whatever was found: the end of the keeper waits for it
+        utterance.finish(0.0)  # even after a failed assertion, or closing the writer would wait for it
         assert found == (refused, [ulid(2)], 1)
         await until(lambda: keeper.on_disk(part))
         assert disk.files() == [ulid(1), ulid(2)]
@@ -111,7 +111,7 @@ async def test_when_one_is_taken_all_are_written_at_once(disk: Disk) -> None:
 
 
 async def test_while_nothing_is_taken_each_is_tried_in_its_turn(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If only one of them is to blame, the others do not wait for it."""
+    """If the cause lies in one utterance, the others do not wait for it."""
     async with disk.keeper(rewrite_s=0.05) as keeper:
         await refuse(disk, keeper, 1, 2, 3)
         tried: list[str] = []
