@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import signals
 from tests.clock import JumpingLoop
@@ -24,6 +25,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 RIG = {"nspawn": "in containers with systemd", "vm": "in a machine with a kernel of its own, one at a time"}
+
+
+settings.register_profile("a busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("a busy machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -111,9 +111,7 @@ class Daemon:
         self._delivery = factory.make_delivery(config, self._storage.spool, transcripts, announcer)
         self._publisher = factory.make_publisher(config, hub, transcripts, inbox)
         self._cues = CuePlayer(config, mask)
-        self._panel = Panel(
-            config, raise_fault=inbox.raise_fault, clear_fault=inbox.clear_fault, button=button, led=led
-        )
+        self._panel = Panel(config, inbox, button=button, led=led)
         self._conductor = Conductor(
             factory.rules(config),
             factory.gestures(config),

@@ -5,18 +5,25 @@ Whatever is wrong with them is a fault, and the appliance works by commands.
 
 import asyncio
 import logging
-from collections.abc import Callable
 from datetime import datetime
+from typing import Protocol
 
 from flowpi.config.schema import Config
-from flowpi.core import faults
 from flowpi.core.errors import PanelError
+from flowpi.core.faults import BUTTON, LED
 from flowpi.panel.button import Button, NoButton, OnEdge
 from flowpi.panel.drivers import GPIO_KINDS, make_button, make_led
 from flowpi.panel.led import Led, LedPlayer, NoLed
 from flowpi.panel.night import brightness
 
 log = logging.getLogger(__name__)
+
+
+class Faults(Protocol):
+    """Where faults are raised, and cleared when they are over."""
+
+    def raise_fault(self, code: str, message: str) -> None: ...
+    def clear_fault(self, code: str) -> None: ...
 
 
 class Panel:
@@ -29,26 +36,22 @@ class Panel:
     def __init__(
         self,
         config: Config,
+        faults: Faults,
         *,
-        raise_fault: Callable[[str, str], None],
-        clear_fault: Callable[[str], None],
         button: Button | None = None,
         led: Led | None = None,
     ) -> None:
         """
         Args:
-            raise_fault: called with the code and the message of a fault.
-            clear_fault: called with the code of a fault that is over; harmless if it does not stand.
             button: instead of the configured one.
             led: instead of the configured one.
         """
         self._button_settings, self._led_settings = config.button, config.led
-        self._raise_fault = raise_fault
-        self._clear_fault = clear_fault
+        self._faults = faults
         self._given_button, self._given_led = button, led
         self._on_edge: OnEdge = lambda pressed, at: None
         self._button: Button = NoButton()
-        self.led_player = LedPlayer(lambda error: self._failed(faults.LED, error))
+        self.led_player = LedPlayer(lambda error: self._raise(LED, error))
 
     async def open(self, on_edge: OnEdge) -> None:
         """Open the LED and the button. `on_edge` is called as `Button.open` says."""
@@ -74,8 +77,8 @@ class Panel:
         # Both are closed before either is opened: the new button may use a pin of the old LED.
         self.close_button()
         self.led_player.replace(NoLed())
-        self._clear_fault(faults.BUTTON)
-        self._clear_fault(faults.LED)
+        self._faults.clear_fault(BUTTON)
+        self._faults.clear_fault(LED)
         await self.open(self._on_edge)
 
     def is_pressed(self) -> bool | None:
@@ -101,7 +104,7 @@ class Panel:
             led = given or make_led(settings)
             led.open()
         except PanelError as error:
-            self._failed(faults.LED, error)
+            self._raise(LED, error)
         else:
             self.led_player.replace(led, lambda: brightness(settings, datetime.now().astimezone().time()))
 
@@ -110,19 +113,19 @@ class Panel:
             button = given or make_button(self._button_settings, self._button_changed)
             button.open(self._on_edge)
         except PanelError as error:
-            self._failed(faults.BUTTON, error)
+            self._raise(BUTTON, error)
         else:
             self._button = button
 
     def _button_changed(self, error: PanelError | None) -> None:
         if error is None:
-            self._clear_fault(faults.BUTTON)
+            self._faults.clear_fault(BUTTON)
         else:
-            self._failed(faults.BUTTON, error)
+            self._raise(BUTTON, error)
 
-    def _failed(self, code: str, error: Exception) -> None:
+    def _raise(self, code: str, error: Exception) -> None:
         log.warning("%s", error)
-        self._raise_fault(code, str(error))
+        self._faults.raise_fault(code, str(error))
 
 
 async def _has_gpio() -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flowpi.audio.utterance import Utterance
@@ -150,7 +150,6 @@ async def test_a_next_part_that_is_released_as_it_begins() -> None:
         assert clock.timers() == 1
 
 
-@settings(deadline=None)
 @given(
     asked=st.floats(0, 3),
     ahead=st.floats(0, 3),

@@ -8,7 +8,7 @@ async with FakeBackend([hangs_up, works]) as backend:
 import asyncio
 import contextlib
 import http
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from ssl import SSLContext
 from types import TracebackType
 from typing import Self
@@ -232,3 +232,21 @@ class FakeBackend:
         self._called.set()
         with contextlib.suppress(ConnectionClosed):
             await script(call)
+
+
+@contextlib.asynccontextmanager
+async def dumb_server(reply: bytes = b"") -> AsyncIterator[int]:
+    """A TCP server on 127.0.0.1 that sends only `reply`; yields its port. The context ends when a client has left."""
+    left = asyncio.Event()
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(reply)
+        await reader.read()
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+        left.set()
+
+    async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+        port: int = server.sockets[0].getsockname()[1]
+        yield port
+        await left.wait()

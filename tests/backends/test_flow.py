@@ -33,6 +33,7 @@ from tests.backends.fake_backend import (
     answers_in_text,
     calls_nothing_final,
     calls_the_first_words_final,
+    dumb_server,
     hangs_up,
     hangs_up_after_auth,
     hangs_up_after_commit,
@@ -243,40 +244,15 @@ async def test_nobody_listens(tmp_path: Path, unused_tcp_port: int) -> None:
 
 
 async def test_no_websocket_server() -> None:
-    async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """With the other end."""
-        await reader.read()
-        writer.close()
-        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
-        left.set()
-
-    left = asyncio.Event()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 mail.example ESMTP\r\n\r\n")
-        await leave(reader, writer)
-
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
+    async with dumb_server(b"220 mail.example ESMTP\r\n\r\n") as port:
         with pytest.raises(ProtocolError, match=r"^backend 'house' is no WebSocket server: check scheme"):
-            await transcribe(make_backend(url), spoken(SOUND))
-        await left.wait()
+            await transcribe(make_backend(f"ws://127.0.0.1:{port}/ws"), spoken(SOUND))
 
 
 async def test_connected_and_no_answer() -> None:
-    async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """With the other end."""
-        await reader.read()
-        writer.close()
-        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
-        left.set()
-
-    left = asyncio.Event()
-    async with await asyncio.start_server(leave, "127.0.0.1", 0) as server:
-        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
+    async with dumb_server() as port:
         with pytest.raises(LinkError, match=r"^backend 'house' is not reached \(no answer in time\)"):
-            await transcribe(make_backend(url, Patience(connect_s=0.2)), spoken(SOUND))
-        await left.wait()
+            await transcribe(make_backend(f"ws://127.0.0.1:{port}/ws", Patience(connect_s=0.2)), spoken(SOUND))
 
 
 async def test_a_link_that_takes_nothing_is_dead() -> None:

@@ -19,7 +19,7 @@ from flowpi.core.errors import BackendError, HttpError, LinkError, NotReached, T
 from flowpi.core.failover import Verdict, verdict
 from flowpi.core.hints import Hints
 from flowpi.wire.roles import FinalText
-from tests.backends.fake_backend import FakeBackend
+from tests.backends.fake_backend import FakeBackend, dumb_server
 from tests.sound import echo, noise, spoken
 
 SOUND = noise(0.5)
@@ -242,18 +242,9 @@ class TestRequests:
             assert caught.value.retry_after_s == (7.0 if b"Retry-After: 7" in answer else None)
 
     async def test_no_answer_in_time(self) -> None:
-        async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.read()
-            writer.close()
-            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
-            left.set()
-
-        left = asyncio.Event()
-        async with await asyncio.start_server(mute, "localhost", 0) as server:
-            port = server.sockets[0].getsockname()[1]
+        async with dumb_server() as port:
             with pytest.raises(LinkError, match="no answer in time"):
-                await Transport("cloud", Patience(connect_s=0.2)).request("GET", f"http://localhost:{port}/")
-            await left.wait()
+                await Transport("cloud", Patience(connect_s=0.2)).request("GET", f"http://127.0.0.1:{port}/")
 
 
 async def request(url: str, ca_file: Path | None = None) -> object:

@@ -253,7 +253,7 @@ def replaced(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
     return {**tree, path[0]: replaced(tree[path[0]], path[1:], value)} if isinstance(tree, dict) else value
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(PATHS), value=values)
 def test_any_value_anywhere_is_taken_or_refused(file: Path, path: tuple[Any, ...], value: Any) -> None:
     file.write_text(yaml.safe_dump(replaced(FULL, path, value), allow_unicode=False))
@@ -268,7 +268,7 @@ def test_any_value_anywhere_is_taken_or_refused(file: Path, path: tuple[Any, ...
     assert refusal.line is not None
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, len(REFERENCE.read_bytes())), cut=st.integers(0, 30), inserted=st.binary(max_size=6))
 def test_any_bytes_anywhere_are_taken_or_refused(file: Path, at: int, cut: int, inserted: bytes) -> None:
     content = REFERENCE.read_bytes()
@@ -277,7 +277,7 @@ def test_any_bytes_anywhere_are_taken_or_refused(file: Path, at: int, cut: int, 
         load(str(file))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(override=st.text(max_size=20) | st.builds("{}={}".format, st.sampled_from(["audio", "led.pins"]), st.text()))
 def test_any_override_is_taken_or_refused(override: str) -> None:
     with contextlib.suppress(ConfigError, UsageError):

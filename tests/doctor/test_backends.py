@@ -1,8 +1,5 @@
 """`flowpi doctor` tells apart what can be wrong with a backend."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +11,7 @@ from flowpi.config.secret import Secret
 from flowpi.doctor import backends
 from flowpi.doctor.backends import examine_backends
 from flowpi.doctor.findings import Finding
-from tests.backends.fake_backend import FakeBackend, refuses
+from tests.backends.fake_backend import FakeBackend, dumb_server, refuses
 from tests.backends.network import alone
 
 
@@ -58,27 +55,12 @@ async def test_a_refusal_in_the_dialect() -> None:
     assert "the quota is used up" in finding.message
 
 
-@asynccontextmanager
-async def a_server_that_says(words: bytes) -> AsyncIterator[int]:
-    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(words)
-        await reader.read()
-        writer.close()
-        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
-        left.set()
-
-    left = asyncio.Event()
-    async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
-        await left.wait()
-
-
 async def test_a_server_of_something_else() -> None:
-    async with a_server_that_says(b"220 mail.example ESMTP\r\n\r\n") as port:
+    async with dumb_server(b"220 mail.example ESMTP\r\n\r\n") as port:
         finding = await finding_of(f"ws://127.0.0.1:{port}/ws")
     assert finding.code == "protocol"
     assert "is no WebSocket server" in finding.message
-    async with a_server_that_says(b"220 mail.example ESMTP\r\n\r\n") as port:
+    async with dumb_server(b"220 mail.example ESMTP\r\n\r\n") as port:
         finding = await finding_of(f"wss://127.0.0.1:{port}/ws")
     assert finding.code == "tls"
     assert "it speaks no TLS there" in finding.message

@@ -65,7 +65,7 @@ def apart(config: Config) -> tuple[object, dict[tuple[str, ...], Secret]]:
     return msgspec.to_builtins(config, enc_hook=lambda _: "secret"), dict(secrets(config))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(texts())
 def test_the_same_configuration_is_in_force_with_the_same_secrets(text: str) -> None:
     try:

@@ -273,7 +273,6 @@ def test_whatever_happens_no_recorded_utterance_is_nowhere(
         settings=settings(
             max_examples=examples,
             stateful_step_count=40,
-            deadline=None,
             database=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),

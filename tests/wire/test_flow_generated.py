@@ -27,7 +27,7 @@ from flowpi.wire.roles import (
 from tests.wire.test_flow import Ends
 from tests.wire.test_flow_vectors import CLIENT, SERVER, plain, vector
 
-generated = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+generated = settings(derandomize=True, suppress_health_check=list(HealthCheck))
 encodings = st.sampled_from(Encoding)
 
 # Generated dictations: sound in appends of any size, and what the server says between them.

@@ -22,7 +22,7 @@ from flowpi.wire.roles import (
 from flowpi.wire.suki import CHUNK_BYTES, SukiClient, SukiServer
 from tests.wire.test_suki import ID, Ends, listening, streaming, take
 
-generated = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+generated = settings(derandomize=True, suppress_health_check=list(HealthCheck))
 
 # Generated dictations: sound in pieces, as a microphone gives it, and what the server says between them.
 
