@@ -9,8 +9,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from flowpi.audio.utterance import About, Utterance
+from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
-from flowpi.backends.transport import Patience
 from flowpi.core.hints import Hints
 from flowpi.wire.roles import FinalText, PartialText
 

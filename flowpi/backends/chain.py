@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from flowpi.audio.utterance import Utterance
 from flowpi.backends.backend import Backend, Environment
 from flowpi.backends.health import MAX_FAILURES, Health
+from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
-from flowpi.backends.transport import Patience
 from flowpi.config.backends import kind_of
 from flowpi.config.schema import Config
 from flowpi.core.errors import BackendError, LinkError

@@ -1,16 +1,17 @@
 """A backend that speaks Wispr Flow's dialect over a WebSocket."""
 
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from flowpi.audio.utterance import Utterance
 from flowpi.backends.backend import PROBE, Environment
 from flowpi.backends.errors import masked
+from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
 from flowpi.backends.session import Session
+from flowpi.backends.stream import Stream
 from flowpi.backends.tokens import FetchedKey, Key, NoKey, SecretKey, as_it_is_now, fetch_token
-from flowpi.backends.transport import Patience, Transport
+from flowpi.backends.transport import Transport
 from flowpi.backends.warmup import WarmUp
 from flowpi.config.backends.flow import FlowSettings
 from flowpi.core.errors import AnsweredInText, BackendError
@@ -57,13 +58,13 @@ class FlowBackend:
         client = self._client(key, utterance.about.hints)
         try:
             with masked(key):
-                socket = await self._connect(client, key)
+                stream = await self._connect(client, key)
                 try:
-                    session = Session(client, socket, utterance, on_partial, timings, self._patience)
+                    session = Session(client, stream, utterance, on_partial, timings, self._patience)
                     appended = self._settings.append_ms // self._settings.packet_ms
                     return await session.run(client.packet_bytes * appended)
                 finally:
-                    self._transport.close_soon(socket)
+                    self._transport.close_soon(stream)
         except BackendError as error:
             await self._heal(error, key)
             raise
@@ -73,12 +74,12 @@ class FlowBackend:
         client = self._client(key, Hints())
         try:
             with masked(key):
-                socket = await self._connect(client, key)
+                stream = await self._connect(client, key)
                 try:
-                    session = Session(client, socket, Utterance(PROBE), lambda partial: None, Timings(), self._patience)
+                    session = Session(client, stream, Utterance(PROBE), lambda partial: None, Timings(), self._patience)
                     await session.open()
                 finally:
-                    self._transport.close_soon(socket)
+                    self._transport.close_soon(stream)
         except BackendError as error:
             await self._heal(error, key)
             raise
@@ -102,7 +103,7 @@ class FlowBackend:
             wav=self._settings.audio == "wav",
         )
 
-    async def _connect(self, client: FlowClient, key: str | None) -> Any:
+    async def _connect(self, client: FlowClient, key: str | None) -> Stream:
         url, unix = urlsplit(self._settings.url), None
         if url.scheme == "ws+unix":
             unix, url = url.path, urlsplit(f"ws://localhost{CLIENT_PATH}")

@@ -9,19 +9,15 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from flowpi.audio.utterance import Utterance
+from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
-from flowpi.backends.transport import PING_S, Patience
-from flowpi.core.errors import LinkError, NoText, ProtocolError
+from flowpi.backends.stream import KEEP_ALIVE_S, Stream, StreamClosed
+from flowpi.core.errors import LinkError, NoText
 from flowpi.host.logfields import fields
-from flowpi.wire.codec import MAX_FRAME_BYTES
 from flowpi.wire.roles import ClientRole, FinalText, Notice, PartialText, SessionReady
-
-if TYPE_CHECKING:
-    from websockets.asyncio.client import ClientConnection
-    from websockets.exceptions import ConnectionClosed
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +28,14 @@ class Session:
     def __init__(
         self,
         client: ClientRole,
-        socket: "ClientConnection",
+        stream: Stream,
         utterance: Utterance,
         on_partial: Callable[[PartialText], None],
         timings: Timings,
         patience: Patience,
     ) -> None:
         self._client = client
-        self._socket = socket
+        self._stream = stream
         self._utterance = utterance
         self._on_partial = on_partial
         self._timings = timings
@@ -85,8 +81,8 @@ class Session:
             # Audio of yesterday goes out in a moment, but a recogniser may take real time to hear it.
             unheard_s = max(0.0, began + self._utterance.duration_s - self._loop.time())
             async with _within(self._patience.final_s + unheard_s, "send the text", NoText):
-                while not (await asyncio.wait((receiving,), timeout=PING_S))[0]:
-                    await self._ping()
+                while not (await asyncio.wait((receiving,), timeout=KEEP_ALIVE_S))[0]:
+                    await self._keep_alive()
                 return receiving.result()
         finally:
             for task in (receiving, sending):
@@ -126,33 +122,25 @@ class Session:
         async with _within(self._patience.auth_s, "open the session"):
             await self._ready
 
-    async def _ping(self) -> None:
-        """Something for the kernel to get acknowledged (see `transport.py`); while audio flows, that is the audio."""
-        from websockets.exceptions import ConnectionClosed
-
-        with contextlib.suppress(ConnectionClosed):  # the receiver knows why
-            await self._socket.ping()
+    async def _keep_alive(self) -> None:
+        """Needed only while nothing is sent: the audio itself keeps the connection alive."""
+        with contextlib.suppress(StreamClosed):  # the receiver knows why
+            await self._stream.keep_alive()
 
     async def _flush(self) -> None:
-        from websockets.exceptions import ConnectionClosed
-
         try:
             for frame in self._client.data_to_send():
                 async with _within(self._patience.send_s, "take the audio"):
-                    await self._socket.send(frame)
-        except ConnectionClosed:
+                    await self._stream.send(frame)
+        except StreamClosed:
             pass  # the receiver knows why
 
     async def _receive(self) -> FinalText:
-        from websockets.exceptions import ConnectionClosed
-
         while True:
             try:
-                events = self._client.receive(await self._socket.recv())
-            except ConnectionClosed as closed:
-                _raise_if_ours(closed)
-                close = closed.rcvd
-                events = self._client.receive_close(close.code if close else None, close.reason if close else "")
+                events = self._client.receive(await self._stream.receive())
+            except StreamClosed as closed:
+                events = self._client.receive_close(closed.code, closed.reason)
             for event in events:
                 if isinstance(event, FinalText):
                     self._timings.final_at = self._loop.time()
@@ -172,16 +160,6 @@ class Session:
                 raise AssertionError("taken by the receiver")
             case _:
                 assert_never(event)
-
-
-def _raise_if_ours(closed: "ConnectionClosed") -> None:
-    """The library closed the connection because of what the server sent."""
-    if closed.sent is None or closed.rcvd_then_sent:
-        return
-    if closed.sent.code == 1009:
-        raise ProtocolError(f"the server sent a message of more than {MAX_FRAME_BYTES // 1024} KiB") from None
-    if closed.sent.code in (1002, 1007):
-        raise ProtocolError("the server does not keep to the WebSocket protocol") from None
 
 
 @asynccontextmanager

@@ -7,18 +7,20 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from flowpi.audio.utterance import Utterance
 from flowpi.backends.backend import PROBE, Environment
 from flowpi.backends.errors import masked
+from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
 from flowpi.backends.session import Session
+from flowpi.backends.stream import Stream
 from flowpi.backends.suki_sessions import END_S, SukiSession, SukiSessionPool
 from flowpi.backends.tokens import Fetched, FetchedKey, as_it_is_now, resolve
-from flowpi.backends.transport import Patience, Transport
+from flowpi.backends.transport import Transport
 from flowpi.config.backends.suki import SukiSettings
 from flowpi.core.errors import (
     BackendError,
@@ -34,9 +36,6 @@ from flowpi.wire.roles import FinalText, PartialText
 from flowpi.wire.suki import SukiClient, SukiClientState
 from flowpi.wire.suki_messages import AudioConfig, CreateSession, GrpcCode, LoggedIn, Login, SessionCreated
 
-if TYPE_CHECKING:
-    from websockets.asyncio.client import ClientConnection
-
 LOGIN_PATH = "/api/v1/auth/login"
 SESSION_PATH = "/api/v1/transcription/session"
 STREAM_PATH = "/ws/transcribe"
@@ -48,7 +47,7 @@ BUSY_WORDS = re.compile(r"failed[ _]?precondition|not accepting new speech sessi
 """K0, K1. Where they stand is not documented: in the answer to the upgrade, an error frame, or the close."""
 
 T = TypeVar("T")
-Talk = Callable[[SukiClient, "ClientConnection"], Awaitable[T]]
+Talk = Callable[[SukiClient, Stream], Awaitable[T]]
 
 
 def make(name: str, settings: SukiSettings, environment: Environment) -> "SukiBackend":
@@ -78,15 +77,15 @@ class SukiBackend:
         """As `Backend.transcribe`. A session that is busy costs no attempt: all audio goes to another, or to the same
         a little later, until `Patience.connect_s` is over."""
 
-        async def talk(client: SukiClient, socket: "ClientConnection") -> FinalText:
-            session = Session(client, socket, utterance, on_partial, timings, self._patience)
+        async def talk(client: SukiClient, stream: Stream) -> FinalText:
+            session = Session(client, stream, utterance, on_partial, timings, self._patience)
             return await session.run(client.packet_bytes)
 
         return await self._stream(talk)
 
     async def probe(self) -> None:
-        async def talk(client: SukiClient, socket: "ClientConnection") -> None:
-            session = Session(client, socket, Utterance(PROBE), lambda partial: None, Timings(), self._patience)
+        async def talk(client: SukiClient, stream: Stream) -> None:
+            session = Session(client, stream, Utterance(PROBE), lambda partial: None, Timings(), self._patience)
             await session.open()
 
         await self._stream(talk)
@@ -134,14 +133,14 @@ class SukiBackend:
         give_back: Callable[[SukiSession], None] = self.sessions.cool  # the service may go on to think that it runs
         try:
             with masked(key):
-                socket = await self._transport.connect(url, headers=headers)
+                stream = await self._transport.connect(url, headers=headers)
                 try:
-                    result = await talk(client, socket)
+                    result = await talk(client, stream)
                     if client.state is SukiClientState.DONE:
-                        give_back = partial(self._give_back_once_closed, socket)
+                        give_back = partial(self._give_back_once_closed, stream)
                     return result
                 finally:
-                    self._transport.close_soon(socket)
+                    self._transport.close_soon(stream)
         except BackendError as error:
             if _is_unknown(error):
                 give_back = self.sessions.forget
@@ -153,11 +152,11 @@ class SukiBackend:
         finally:
             give_back(session)
 
-    def _give_back_once_closed(self, socket: "ClientConnection", session: SukiSession) -> None:
+    def _give_back_once_closed(self, stream: Stream, session: SukiSession) -> None:
         """K0, K1: the session takes the next stream once this one is over, and the text comes before that."""
 
         async def wait() -> None:
-            await socket.wait_closed()
+            await stream.wait_closed()
             session.refusals = 0
             self.sessions.give_back(session)
 

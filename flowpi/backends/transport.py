@@ -3,66 +3,27 @@
 Proxies come from the environment. Certificates are always checked, against the system's and an authority of the
 owner's. A redirect is never followed: it would carry the key to a stranger. What goes wrong is a `BackendError` that
 says which part of the way failed.
-
-A dead link does not fail by itself: the kernel takes a second and a half of audio and waits for a quarter of an hour.
-So there is always something on its way (audio, then pings), and the kernel gives up when none of it is acknowledged.
-Nobody waits for a pong: a server that is busy with a long text sends none, but its kernel acknowledges.
 """
 
 import asyncio
 import contextlib
-import ipaddress
 import json
-import logging
 import socket
-from collections.abc import Callable, Mapping
-from functools import cache, partial
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from msgspec import Struct
-
 from flowpi.backends.errors import Endpoint, json_or_text
+from flowpi.backends.patience import Patience
+from flowpi.backends.stream import Stream
+from flowpi.backends.websocket import connect_websocket
 from flowpi.core.errors import ClosedError, ProtocolError
-from flowpi.wire.codec import MAX_FRAME_BYTES
 
 if TYPE_CHECKING:
     import ssl
 
-    from websockets.asyncio.client import ClientConnection, connect
-
-PING_S = 2.0
-UNACKNOWLEDGED_MS = 5000
-"""With a ping every 2 s a link that is dead is known after 8 s at the latest: the kernel rounds 5 s up to 5.7."""
-
-RECEIVE_BUFFER_BYTES = 16 * 1024
-"""The kernel's, which doubles it: as much as the loop may have to take apart at once. A frame can be two bytes, and a
-text is under 10 KB; the 256 KiB that asyncio reads at once would hold the loop for a second and take 40 MB."""
-
-HAPPY_EYEBALLS_S = 0.25
-"""RFC 8305: how long one address has before the next is tried beside it."""
-
 MAX_ANSWER_BYTES = 64 * 1024
 """Of an HTTP request; a token is a few KB."""
-
-_silent = logging.getLogger("flowpi.websockets")
-# At DEBUG the library writes down what is said: URLs with keys, keys, and the words of a dictation.
-_silent.setLevel(logging.INFO)
-
-
-class Patience(Struct, frozen=True):
-    """How long a backend may take, in seconds.
-
-    `connect_s`: name, TCP, TLS, upgrade; or a whole HTTP request; third-party clients wait 8 to 30 s. `auth_s`: from
-    there to an open session. `send_s`: a link that takes no second of audio in ten is dead. `final_s`: from the end
-    of the audio to the text.
-    """
-
-    connect_s: float = 10.0
-    auth_s: float = 10.0
-    send_s: float = 10.0
-    final_s: float = 20.0
-    close_s: float = 2.0
 
 
 def preload() -> None:
@@ -91,7 +52,7 @@ class Transport:
         self._tls: ssl.SSLContext | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def connect(self, url: str, *, headers: Mapping[str, str], unix: str | None = None) -> "ClientConnection":
+    async def connect(self, url: str, *, headers: Mapping[str, str], unix: str | None = None) -> Stream:
         """Open a WebSocket. `url`: ws or wss, with its credentials. `unix`: through the socket of this path.
 
         Raises:
@@ -106,24 +67,9 @@ class Transport:
             WebSocketException,
         )
 
-        options: dict[str, Any] = {
-            "additional_headers": headers,
-            "compression": None,  # PCM does not compress, and a frame of zeros must not become a gigabyte
-            "max_size": MAX_FRAME_BYTES,
-            "max_queue": 2,  # frames that wait to be read; each may be as large as that
-            "open_timeout": self.patience.connect_s,
-            "close_timeout": self.patience.close_s,
-            "ping_interval": None,  # a session pings while it waits: while it sends, the audio does as well
-            "logger": _silent,
-        }
-        if unix:
-            options |= {"unix": True, "path": unix}
-        elif not _is_address(urlsplit(url).hostname or ""):
-            options["happy_eyeballs_delay"] = HAPPY_EYEBALLS_S
-        if urlsplit(url).scheme == "wss":
-            options["ssl"] = await self._tls_context()
+        tls = await self._tls_context() if urlsplit(url).scheme == "wss" else None
         try:
-            return await _connector()(url, **options)
+            return await connect_websocket(url, headers=headers, unix=unix, tls=tls, patience=self.patience)
         except InvalidStatus as error:
             response = error.response
             raise self._way.http_error(response.status_code, response.headers, bytes(response.body or b"")) from None
@@ -234,22 +180,15 @@ class Transport:
             raise ProtocolError(f"backend {self.name!r} answered with more than {MAX_ANSWER_BYTES} bytes")
         return json_or_text(content)
 
-    def close_soon(self, connection: "ClientConnection") -> None:
+    def close_soon(self, stream: Stream) -> None:
         """Close it, and let nobody wait for that: a text that is there does not wait for a slow goodbye."""
-        closing = asyncio.create_task(self._close(connection), name=f"close {self.name}")
+        closing = asyncio.create_task(stream.close(), name=f"close {self.name}")
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Wait for connections that are still being closed."""
         await asyncio.gather(*self._closing, return_exceptions=True)
-
-    async def _close(self, connection: "ClientConnection") -> None:
-        try:
-            async with asyncio.timeout(self.patience.close_s):  # its own timeout begins once all audio is sent
-                await connection.close()
-        except TimeoutError:
-            connection.transport.abort()
 
     async def _tls_context(self) -> "ssl.SSLContext":
         if self._tls is None:
@@ -258,33 +197,6 @@ class Transport:
             except OSError as error:
                 raise self._way.no_authority(error) from None
         return self._tls
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-@cache
-def _connector() -> "Callable[..., connect]":
-    from websockets.asyncio.client import ClientConnection, connect
-
-    class Connection(ClientConnection):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            raw: socket.socket = transport.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-            if raw.family != socket.AF_UNIX:  # through a proxy it holds for the way to that
-                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
-            super().connection_made(transport)
-
-    class Connect(connect):
-        def process_redirect(self, exc: Exception) -> Exception:
-            return exc
-
-    return partial(Connect, create_connection=Connection)
 
 
 def _read_certificates(ca_file: str | None) -> "ssl.SSLContext":

@@ -22,9 +22,9 @@ from msgspec import Struct
 from flowpi.backends.backend import Backend
 from flowpi.backends.chain import BackendChain
 from flowpi.backends.flow import FlowBackend
+from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
 from flowpi.backends.suki import SukiBackend
-from flowpi.backends.transport import Patience
 from flowpi.config.backends.flow import FlowSettings
 from flowpi.config.backends.suki import SukiSettings
 from flowpi.config.secret import Secret

@@ -16,8 +16,8 @@ from typing import Any
 
 from flowpi.audio.utterance import Utterance
 from flowpi.backends.flow import FlowBackend
+from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
-from flowpi.backends.transport import Patience
 from flowpi.config.backends.flow import FlowSettings
 from flowpi.config.schema import Config, DictationSettings
 from flowpi.core.errors import BackendError

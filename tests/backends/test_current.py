@@ -7,7 +7,7 @@ import pytest
 
 from flowpi.backends.chain import BackendChain
 from flowpi.backends.flow import FlowBackend
-from flowpi.backends.transport import Patience
+from flowpi.backends.patience import Patience
 from flowpi.config.backends.flow import FlowSettings
 from flowpi.core.hints import Hints
 from tests.backends.fake_backend import Call, FakeBackend, hangs_up

@@ -11,8 +11,8 @@ import pytest
 from flowpi.audio.utterance import PartId, Utterance
 from flowpi.backends.chain import BackendChain
 from flowpi.backends.flow import FlowBackend
+from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
-from flowpi.backends.transport import Patience
 from flowpi.config.backends.flow import FlowSettings, TokenSettings
 from flowpi.config.secret import Secret
 from flowpi.core.errors import (

@@ -7,8 +7,8 @@ import pytest
 
 from flowpi.audio.utterance import About, Utterance
 from flowpi.backends.flow import FlowBackend
+from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
-from flowpi.backends.transport import Patience
 from flowpi.config.backends.flow import FlowSettings
 from flowpi.config.secret import Secret
 from flowpi.core.errors import (

@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from flowpi.backends.transport import Patience, Transport
+from flowpi.backends.patience import Patience
+from flowpi.backends.transport import Transport
 from flowpi.core.errors import LinkError
 from tests.backends.attacked import UTTERANCE, Case, Dialect, Ordeal
 from tests.backends.hostile import INSTEAD, SUKI, UPGRADED

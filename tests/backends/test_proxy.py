@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
-from flowpi.backends.transport import Patience, Transport
+from flowpi.backends.transport import Transport
 from flowpi.core.errors import NotReached
 from tests.backends.fake_backend import FakeBackend
 from tests.backends.test_tokens import Desk

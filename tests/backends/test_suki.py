@@ -10,10 +10,10 @@ import pytest
 
 from flowpi.audio.utterance import Utterance
 from flowpi.backends.chain import BackendChain, make_backends
+from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
 from flowpi.backends.suki import SukiBackend
 from flowpi.backends.suki_sessions import MAX_REFUSALS
-from flowpi.backends.transport import Patience
 from flowpi.config.backends.suki import SukiSettings
 from flowpi.config.schema import Config, DictationSettings
 from flowpi.config.secret import Secret

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from flowpi.backends.flow import FlowBackend
+from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
-from flowpi.backends.transport import Patience, Transport
+from flowpi.backends.transport import Transport
 from flowpi.config.backends.flow import FlowSettings
 from flowpi.config.secret import Secret
 from flowpi.core.errors import BackendError, HttpError, LinkError, NotReached, TlsError

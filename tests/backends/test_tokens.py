@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from flowpi.backends.patience import Patience
 from flowpi.backends.tokens import AHEAD_MAX_S, FORGET_REFUSAL_S, Fetched, FetchedKey, SecretKey, fetch_token
-from flowpi.backends.transport import Patience, Transport
+from flowpi.backends.transport import Transport
 from flowpi.config.backends.flow import TokenSettings
 from flowpi.config.secret import Secret
 from flowpi.core.errors import BackendError, CredentialError, HttpError, LinkError

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from flowpi.backends.transport import Patience, Transport
+from flowpi.backends.patience import Patience
+from flowpi.backends.transport import Transport
 from flowpi.backends.warmup import WarmUp
 from tests import clock
 

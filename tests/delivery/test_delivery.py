@@ -10,8 +10,8 @@ from flowpi.audio.utterance import About, PartId, Utterance
 from flowpi.backends.backend import Backend
 from flowpi.backends.chain import BackendChain
 from flowpi.backends.flow import FlowBackend
+from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
-from flowpi.backends.transport import Patience
 from flowpi.config.backends.flow import FlowSettings
 from flowpi.core.errors import BackendError, LinkError, SpoolError
 from flowpi.core.hints import Hints

@@ -9,7 +9,7 @@ import pytest
 
 from flowpi.audio.utterance import PartId
 from flowpi.backends.flow import FlowBackend
-from flowpi.backends.transport import Patience
+from flowpi.backends.patience import Patience
 from flowpi.config.backends.flow import FlowSettings
 from flowpi.core.hints import Hints
 from flowpi.delivery.delivery import Delivery

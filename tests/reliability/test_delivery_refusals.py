@@ -9,7 +9,7 @@ import pytest
 
 from flowpi.backends.chain import BackendChain
 from flowpi.backends.flow import FlowBackend
-from flowpi.backends.transport import Patience
+from flowpi.backends.patience import Patience
 from flowpi.config.backends.flow import FlowSettings, TokenSettings
 from flowpi.config.secret import Secret
 from flowpi.core.errors import BackendError, ClosedError, HttpError, LinkError

@@ -1,0 +1,153 @@
+"""A WebSocket as a `Stream`.
+
+A dead link does not fail by itself: the kernel accepts a second and a half of audio and waits for a quarter of an hour.
+So something is always on its way (audio, then pings), and the kernel gives up when none of it is acknowledged. Nobody
+waits for a pong: a server that is busy with a long text sends none, but its kernel acknowledges.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from flowpi.backends.patience import Patience
+from flowpi.backends.stream import StreamClosed
+from flowpi.core.errors import ProtocolError
+from flowpi.wire.codec import MAX_FRAME_BYTES, Frame
+
+if TYPE_CHECKING:
+    import ssl
+
+    from websockets.asyncio.client import ClientConnection, connect
+    from websockets.exceptions import ConnectionClosed
+
+UNACKNOWLEDGED_MS = 5000
+"""With a ping every 2 s (`KEEP_ALIVE_S`) a dead link is known after 8 s at most: the kernel rounds 5 s up to 5.7."""
+
+RECEIVE_BUFFER_BYTES = 16 * 1024
+"""The kernel's, which doubles it: the most that the loop may have to parse at once. A frame can be two bytes, and a
+text is under 10 KB; the 256 KiB that asyncio reads at once would hold the loop for a second and take 40 MB."""
+
+HAPPY_EYEBALLS_S = 0.25
+"""RFC 8305: how long one address has before the next is tried beside it."""
+
+_silent = logging.getLogger("flowpi.websockets")
+# At DEBUG the library logs what is said: URLs with keys, keys, and the words of a dictation.
+_silent.setLevel(logging.INFO)
+
+
+class WebSocketStream:
+    """An open WebSocket: see `Stream`."""
+
+    def __init__(self, connection: "ClientConnection", close_s: float) -> None:
+        """`close_s`: how long the goodbye may take."""
+        self._connection = connection
+        self._close_s = close_s
+
+    async def send(self, frame: Frame) -> None:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            await self._connection.send(frame)
+        except ConnectionClosed as closed:
+            raise _stream_closed(closed) from None
+
+    async def receive(self) -> Frame:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            return await self._connection.recv()
+        except ConnectionClosed as closed:
+            _raise_if_ours(closed)
+            raise _stream_closed(closed) from None
+
+    async def keep_alive(self) -> None:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            await self._connection.ping()  # and no pong is awaited
+        except ConnectionClosed as closed:
+            raise _stream_closed(closed) from None
+
+    async def close(self) -> None:
+        try:
+            async with asyncio.timeout(self._close_s):  # the library's own begins only once all audio is sent
+                await self._connection.close()
+        except TimeoutError:
+            self._connection.transport.abort()
+
+    async def wait_closed(self) -> None:
+        await self._connection.wait_closed()
+
+
+async def connect_websocket(
+    url: str, *, headers: Mapping[str, str], unix: str | None, tls: "ssl.SSLContext | None", patience: Patience
+) -> WebSocketStream:
+    """Open a WebSocket. `url`: ws or wss, with its credentials. `unix`: through the socket of this path.
+
+    Raises:
+        OSError, TimeoutError, ImportError, UnicodeError, WebSocketException: as the library has them.
+    """
+    options: dict[str, Any] = {
+        "additional_headers": headers,
+        "compression": None,  # PCM does not compress, and a frame of zeros must not become a gigabyte
+        "max_size": MAX_FRAME_BYTES,
+        "max_queue": 2,  # frames that wait to be read; each may be as large as that
+        "open_timeout": patience.connect_s,
+        "close_timeout": patience.close_s,
+        "ping_interval": None,  # a session pings while it waits: while it sends, the audio does as well
+        "logger": _silent,
+    }
+    if unix:
+        options |= {"unix": True, "path": unix}
+    elif not _is_address(urlsplit(url).hostname or ""):
+        options["happy_eyeballs_delay"] = HAPPY_EYEBALLS_S
+    if tls is not None:
+        options["ssl"] = tls
+    return WebSocketStream(await _connector()(url, **options), patience.close_s)
+
+
+def _stream_closed(closed: "ConnectionClosed") -> StreamClosed:
+    """Only what the peer said counts: a code that the library sent is not the peer's reason."""
+    return StreamClosed(closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else StreamClosed(None)
+
+
+def _raise_if_ours(closed: "ConnectionClosed") -> None:
+    """Raise ProtocolError if the library closed the connection because of what the server sent."""
+    if closed.sent is None or closed.rcvd_then_sent:
+        return
+    if closed.sent.code == 1009:
+        raise ProtocolError(f"the server sent a message of more than {MAX_FRAME_BYTES // 1024} KiB") from None
+    if closed.sent.code in (1002, 1007):
+        raise ProtocolError("the server does not keep to the WebSocket protocol") from None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+@cache
+def _connector() -> "Callable[..., connect]":
+    from websockets.asyncio.client import ClientConnection, connect
+
+    class Connection(ClientConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            raw: socket.socket = transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+            if raw.family != socket.AF_UNIX:  # through a proxy it holds for the way to that
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
+            super().connection_made(transport)
+
+    class Connect(connect):
+        def process_redirect(self, exc: Exception) -> Exception:
+            return exc
+
+    return partial(Connect, create_connection=Connection)
