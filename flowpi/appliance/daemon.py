@@ -86,12 +86,8 @@ class Daemon:
         button: Button | None = None,
         led: Led | None = None,
     ) -> None:
-        """
-        Args:
-            reload: reads the configuration again, on a thread. Raises FlowpiError if it is bad.
-            button: instead of the configured one.
-            led: instead of the configured one.
-        """
+        """`reload` reads the configuration again, on a thread, and raises FlowpiError if it is bad. `button` and `led`
+        are used instead of the configured ones."""
         self._config = config
         self._read_config = reload
         self._notifier = notifier or Notifier({})
