@@ -90,7 +90,9 @@ class LocalSocket:
         # asyncio accepts up to `backlog` clients in one turn of the loop: a crowd must not delay the microphone. The
         # kernel may queue more, so `listen` is called again with its own number.
         self._server = await asyncio.get_running_loop().create_unix_server(
-            lambda: _Client(self), sock=listener, backlog=CLIENTS_A_TURN
+            lambda: _Client(self._hub, self._command, self._refusal, self._clients, self._hello),
+            sock=listener,
+            backlog=CLIENTS_A_TURN,
         )
         listener.listen(BACKLOG)
 
@@ -103,6 +105,15 @@ class LocalSocket:
             client.drop("shutting_down", "the daemon stops")
         with contextlib.suppress(OSError):
             self.path.unlink()
+
+    def _refusal(self, peer: socket.socket) -> Problem | None:
+        """Return why a client may not stay, or None if it may."""
+        if not self._may_connect(peer):
+            log.warning("a user outside the group was refused on the socket")
+            return Problem("not_permitted", "only root, the daemon's user and members of its group may connect")
+        if len(self._clients) >= MAX_CLIENTS:
+            return Problem("too_many_clients", f"{MAX_CLIENTS} are connected")
+        return None
 
     def _may_connect(self, peer: socket.socket) -> bool:
         """Whether the user who connected may, as the kernel reports it: the file mode alone is not enough."""
@@ -120,8 +131,24 @@ class LocalSocket:
 class _Client(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, server: LocalSocket) -> None:
-        self._server = server
+    def __init__(
+        self,
+        hub: Hub,
+        command: Command,
+        refusal: Callable[[socket.socket], Problem | None],
+        clients: "set[_Client]",
+        hello: dict[str, Any],
+    ) -> None:
+        """
+        Args:
+            refusal: returns why a client may not stay, or None.
+            clients: holds the client while it is connected.
+        """
+        self._hub = hub
+        self._command = command
+        self._refusal = refusal
+        self._clients = clients
+        self._hello = hello
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._subscription: Subscription | None = None
@@ -132,15 +159,11 @@ class _Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        if not self._server._may_connect(transport.get_extra_info("socket")):
-            log.warning("a user outside the group was refused on the socket")
-            self.drop("not_permitted", "only root, the daemon's user and members of its group may connect")
+        if (refusal := self._refusal(transport.get_extra_info("socket"))) is not None:
+            self.drop(refusal.code, refusal.message)
             return
-        if len(self._server._clients) >= MAX_CLIENTS:
-            self.drop("too_many_clients", f"{MAX_CLIENTS} are connected")
-            return
-        self._server._clients.add(self)
-        self._send({"hello": self._server._hello})
+        self._clients.add(self)
+        self._send({"hello": self._hello})
 
     def data_received(self, data: bytes) -> None:
         if self._transport is None:
@@ -198,7 +221,7 @@ class _Client(asyncio.Protocol):
 
     def _leave(self) -> None:
         """End what the client has in the server and the hub. Harmless if it has ended."""
-        self._server._clients.discard(self)
+        self._clients.discard(self)
         if self._subscription is not None:
             self._subscription.close()
             self._subscription = None
@@ -233,7 +256,7 @@ class _Client(asyncio.Protocol):
         self._send({"subscribed": filters})
         # The new subscription first, then the end of the old one: in between, the hub must not see a topic without a
         # subscriber, or it would stop making its messages.
-        self._subscription = self._server._hub.subscribe(wanted, self._deliver)
+        self._subscription = self._hub.subscribe(wanted, self._deliver)
         if earlier is not None:
             earlier.close()
         if self._transport is None:  # dropped meanwhile, for not reading
@@ -241,7 +264,7 @@ class _Client(asyncio.Protocol):
 
     async def _answer(self, request: Request) -> None:
         """Execute a command and send its response."""
-        answer = await self._server._command(request)
+        answer = await self._command(request)
         if isinstance(answer, Problem):
             self._send({"response": request.request, "ok": False, "error": answer})
         else:
