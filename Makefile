@@ -1,13 +1,13 @@
-# Every target does all of its own set-up on a fresh Debian or Raspberry Pi OS machine, and is quick the second time.
+# Every target installs what it needs on a fresh Debian or Raspberry Pi OS machine, and is quick the second time.
 #
 #   make demo    the main job: a human recording through the whole pipeline, no hardware, no account
 #   make test    all tests            make check   format, lint, types, import layers
 #   make test-long   every promise of docs/reliability.md as often as it says, and its table anew: about an hour
-#   make test-rig    the appliance as its owner has it: containers with systemd, and a machine with a kernel of its own
-#   make rig     what test-rig stands on, from the package registries; in ~/.cache/flowpi-rig, which can be deleted
+#   make test-rig    the appliance as users have it: containers with systemd, and a machine with a kernel of its own
+#   make rig     what test-rig needs, from the package registries; in ~/.cache/flowpi-rig, which can be deleted
 #   make bench   measure              make format  rewrite the files as `make check` wants them
-#   make deb     the package for the Debian that this machine runs, in dist/; make check-deb: and what lintian says of it
-#   make fuzz    search for frames that a role of a dialect does not stand: RUNS=250000 for each of the four
+#   make deb     the package for the Debian of this machine, in dist/; make check-deb: the same, checked by lintian
+#   make fuzz    search for frames that break a role of a protocol: RUNS=250000 for each of the four
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -22,11 +22,11 @@ INTEROP := tests/interop
 BUILD_PACKAGES := gcc libasound2-dev python3-dev python3-venv
 TEST_PACKAGES := $(BUILD_PACKAGES) chromium dosfstools e2fsprogs fuse3 iproute2 kmod libasound2-plugins mount nodejs \
 	openssl pocketsphinx-testdata pulseaudio sox strace systemd util-linux
-# A kernel with FAT where the machine's own has none; a Pi's has it.
+# A kernel with FAT, in case the machine's own has none. That of a Pi has it.
 ifeq ($(shell uname -m),x86_64)
 TEST_PACKAGES += user-mode-linux
 endif
-# lgpio has wheels for some Pythons only; its sources want swig, and PYPI=1 to have the library inside as the wheels do.
+# lgpio has wheels only for some Pythons; its sources need swig, and PYPI=1 to contain the library as the wheels do.
 DEB_PACKAGES := $(BUILD_PACKAGES) build-essential debhelper swig
 RIG_PACKAGES := dosfstools e2fsprogs git mmdebstrap mount mtools pocketsphinx-testdata qemu-system-x86 qemu-utils systemd \
 	systemd-container util-linux
@@ -73,8 +73,8 @@ RUNS ?= 250000
 fuzz: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.fuzz --runs $(RUNS) --seed 0 --keep .cache/fuzz $(ARGS)
 
-# In a copy, which dpkg fills with what it makes. The time in the package is that of the last commit. A cache of its own:
-# what another Python 3.x built from sources looks the same to pip, and has the paths of that one in it.
+# Built in a copy, because dpkg adds files. The time in the package is that of the last commit. pip has its own cache
+# here: what another Python 3.x built from sources looks the same to pip, but contains the paths of that Python.
 DEB := build/deb
 deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
 deb:
@@ -118,7 +118,7 @@ test-packages:
 rig-packages:
 	$(call need,$(RIG_PACKAGES))
 
-# Debian has npm apart; where another nodejs brings it along, Debian's would conflict with that.
+# Debian has npm in a package of its own, which would conflict with another nodejs that includes npm.
 $(VENV)/node.stamp: $(INTEROP)/package.json $(INTEROP)/package-lock.json | test-packages
 	$(call need,$(shell command -v npm > /dev/null || echo npm))
 	npm ci --prefix $(INTEROP) --ignore-scripts --no-audit --no-fund
@@ -131,7 +131,7 @@ $(VENV)/pip.stamp:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# Install the Debian packages that are missing, one target at a time. Neither root nor network when there is none.
+# Install the Debian packages that are missing, one target at a time. If none is, this needs neither root nor a network.
 define need
 @missing=(); for package in $(1); do \
 	status=$$(dpkg-query --show --showformat='$${db:Status-Status}' "$$package" 2>/dev/null || true); \
