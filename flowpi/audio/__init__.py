@@ -1,1 +1,1 @@
-"""The microphone: drivers, and the capture that reads them."""
+"""The microphone: its drivers, and the capture that reads them."""

@@ -1,7 +1,7 @@
-"""A microphone by ALSA: a NONBLOCK PCM with short periods and a long buffer, emptied whenever somebody reads.
+"""An ALSA microphone: a NONBLOCK PCM with short periods and a long buffer, emptied at each read.
 
-Nothing here polls: a wake-up for each period of 20 ms would cost four times the CPU of a read every 100 ms, and the
-short period still keeps what is missing at the last read short. The long buffer lets the loop stall without a loss.
+Nothing here polls: a wake-up for each period of 20 ms would cost four times the CPU of a read every 100 ms. The periods
+are short nevertheless, because the last read misses up to one. The long buffer allows the loop to stall without a loss.
 """
 
 import errno
@@ -20,16 +20,16 @@ from flowpi.dsp.format import RATE_HZ
 from flowpi.dsp.pcm import Channel, Converter
 
 EDGE_MARGIN_S = 0.003
-"""A read is due this long after the edge of a period: a timer may fire a hair early, a device deliver a hair late."""
+"""The delay of a read after the edge of a period: timers may fire a little early, and devices deliver a little late."""
 
 DEFAULT = "default"
-"""Where nothing is configured. If it does not open, the only card that records is meant."""
+"""The device where none is configured. If it does not open, the only card that records is used instead."""
 
 RUNAWAY_S = 1.0
-"""So far ahead of real time no live device can be, but `null` and `file` PCMs are."""
+"""The lead over real time that no live device can have, but `null` and `file` PCMs do."""
 
 WIDTHS = {"S16_LE": 2, "S24_3LE": 3, "S32_LE": 4}
-"""The formats that are converted; `plughw:` gives S16_LE from any other."""
+"""The sample formats that can be converted, with their bytes a sample; `plughw:` turns any other into S16_LE."""
 
 HINTS = {
     errno.ENOENT: "see `arecord -L` for the devices there are and set audio.device",
@@ -51,7 +51,7 @@ HINTS = {
 class AlsaSource:
     """An ALSA capture device.
 
-    The device's own rate, channel count and sample width are taken as they are and converted here.
+    The device keeps its own rate, channel count and sample width; the sound is converted here.
     """
 
     has_noise = True
@@ -67,22 +67,22 @@ class AlsaSource:
     ) -> None:
         """
         Args:
-            rate_hz, channels: what to ask for. What the device really does counts.
-            channel: of those, which to hear, or "mix".
-            period_ms: what the device moves at once. Sets `period_s`, not the number of wake-ups.
-            buffer_ms: how long nobody may read before sound is lost.
+            rate_hz, channels: what to ask the device for. It may do something else, which is converted.
+            channel: the one of those channels to hear, or "mix".
+            period_ms: how much sound the device moves at once. It sets `period_s`, not the number of wake-ups.
+            buffer_ms: how long the device may go unread before sound is lost.
         """
         self.name = device
         self._ask = (rate_hz, channels, period_ms, buffer_ms)
         self._channel: Channel = channel
         self._stream: _Stream | None = None
         self._worked = False
-        """Nothing has gone wrong since it was opened, so where its name leads has not changed."""
+        """Whether nothing has gone wrong since the last opening: then the name still leads to the same device."""
         self._period_s = period_ms / 1000
 
     @property
     def period_s(self) -> float:
-        """One period of the device, and what resampling holds back, if the device is open and needs it."""
+        """One period of the device, plus what resampling holds back if the device is open and needs it."""
         return self._stream.grain_s if self._stream else self._period_s
 
     @property
@@ -133,8 +133,8 @@ class AlsaSource:
                 periodsize=rate_hz * period_ms // 1000,
                 periods=max(2, buffer_ms // period_ms),
             )
-            # A parameter that the device cannot do is silently replaced: only info() says what it does. Periods are
-            # asked for in frames, so another rate makes the buffer shorter than it must be: ask again at that rate.
+            # A parameter that the device cannot do is silently replaced: only info() shows what it does. Periods are
+            # requested in frames, so a higher rate makes the buffer too short: ask again at that rate.
             given_hz = pcm.info()["rate"]
             if given_hz == rate_hz:
                 break
@@ -153,7 +153,7 @@ class AlsaSource:
                 self._worked = False
                 self.close()
                 raise self._explain(error) from error
-            # What was heard before it broke comes first. A dead handle says the same at the next read.
+            # What was heard before it broke is returned first. A dead handle fails again at the next read.
         except _Unusable as error:
             self.close()
             raise MicrophoneError(self.name, error.reason, error.hint) from error
@@ -165,13 +165,14 @@ class AlsaSource:
         return self._stream.clock.next_edge(after) + EDGE_MARGIN_S
 
     def close(self) -> None:
-        # The handle goes with the stream: pyalsaaudio aborts the process when a closed one is asked for its info.
+        # The handle is dropped together with the stream: pyalsaaudio aborts the process if info() is called on a
+        # closed one.
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.pcm.close()
 
     def _explain(self, error: Exception) -> MicrophoneError:
-        """pyalsaaudio gives no errno, only "strerror [device]"."""
+        """Turn an error of pyalsaaudio, which gives no errno, only "strerror [device]", into one with a hint."""
         return self._explained(str(error).removesuffix(f"[{self.name}]").strip())
 
     def _explained(self, reason: str) -> MicrophoneError:
@@ -180,7 +181,7 @@ class AlsaSource:
 
 
 class _Unusable(Exception):
-    """The device works, but not as a microphone."""
+    """Raised for a device that works, but not as a microphone."""
 
     def __init__(self, reason: str, hint: str) -> None:
         super().__init__(reason, hint)
@@ -189,14 +190,14 @@ class _Unusable(Exception):
 
 
 class _Stream:
-    """An open device: its handle, and all that is valid only as long as that is."""
+    """An open device: its handle, and everything that is valid only as long as the handle."""
 
     def __init__(self, pcm: Any, channel: Channel) -> None:
-        """Takes `pcm` over and starts it; closes it if it cannot be used.
+        """Take ownership of `pcm` and start it; close it if it cannot be used.
 
         Raises:
-            _Unusable: it gives nothing that can be converted.
-            ALSAAudioError: it does not start.
+            _Unusable: the device gives nothing that can be converted.
+            ALSAAudioError: the device does not start.
         """
         self.pcm = pcm
         info = pcm.info()
@@ -211,22 +212,23 @@ class _Stream:
             period_s = info["period_size"] / rate_hz
             self.held_s = self._converter.delay_s
             self.grain_s = period_s + self.held_s
-            # One read finds a full buffer and a bit. Only a sound server that makes up for a stall has more.
+            # One read finds a full buffer and a little more. Only a sound server that catches up after a stall has
+            # more than that.
             self._most_reads = 2 * info["periods"] + 2
-            # Opening took its time, so the `now` of whoever asked for it is long past.
+            # Opening took time, so the `now` of the caller is out of date.
             self.clock = StreamClock(time.monotonic(), rate_hz, period_s)
-            # A capture stream starts on its first read, which finds nothing yet on a live device.
+            # A capture stream starts at its first read, which finds nothing yet on a live device.
             self._started = pcm.read()
         except BaseException:
             pcm.close()
             raise
 
     def read(self, now: float) -> Iterator[Heard]:
-        """Everything there is, converted; a gap where the device stood still for want of a reader.
+        """Yield all the sound there is, converted, and a gap wherever the device stopped because nobody read it.
 
         Raises:
-            ALSAAudioError: the device is gone. All that it gave before was yielded.
-            _Unusable: it is not a live device.
+            ALSAAudioError: the device is gone. Everything it gave before was yielded.
+            _Unusable: the device is not a live one.
         """
         fresh: list[bytes] = []
         try:
@@ -238,7 +240,7 @@ class _Stream:
                     self.clock.drained(now)
                     yield from self._convert(fresh)
                     return
-                else:  # -EPIPE, an overrun: read() has prepared the device again, and the next one starts it
+                else:  # -EPIPE, an overrun: read() has prepared the device again, and the next read starts it
                     yield from self._convert(fresh, last=True)
                     fresh.clear()
                     if lost := self.clock.lost(now):
@@ -251,7 +253,7 @@ class _Stream:
             raise _Unusable("it is faster than real time", "a null or file PCM is no microphone: set audio.device")
 
     def _convert(self, periods: list[bytes], last: bool = False) -> Iterator[bytes]:
-        """All at once: a call for each period would double what a resampled device costs."""
+        """Convert all periods at once: a call for each would double the cost of a device that is resampled."""
         sound = self._converter.feed(b"".join(periods)) if periods else b""
         if last:
             sound += self._converter.flush()

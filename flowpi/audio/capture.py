@@ -5,9 +5,8 @@ Short periods and few wake-ups at once: the device moves sound in periods of 20 
 period. Between presses the newest audio is kept in memory: the pre-roll. Without a pre-roll the device is closed
 between presses, and nothing wakes up.
 
-Opening the device, and opening it again after a loss, is the business of `Device`.
-
-Runs on the event loop and calls back on it. Times are those of `loop.time()`, which is `time.monotonic()`.
+`Device` opens the microphone, and opens it again after a loss. Everything runs on the event loop, callbacks too. Times
+are those of `loop.time()`, which is `time.monotonic()`.
 """
 
 import asyncio
@@ -37,7 +36,11 @@ LATE_S = 1.0
 
 
 class Timing(Struct, frozen=True):
-    """How often a capture reads, and how much it keeps from before a press and after a release; in seconds."""
+    """The times of a capture.
+
+    `read_s`, `idle_read_s`: between reads, while somebody records and while nobody does. `preroll_s`, `postroll_s`: how
+    much sound from before the press and after the release belongs to a recording.
+    """
 
     read_s: float = 0.1
     idle_read_s: float = 0.5
@@ -46,6 +49,13 @@ class Timing(Struct, frozen=True):
 
 
 class Capture:
+    """The microphone as the appliance uses it: begin, continue and end recordings, and measure the level.
+
+    Attributes:
+        frames: heard so far, without gaps.
+        gaps, lost_frames: how often sound was lost because nobody read in time, and how much.
+    """
+
     def __init__(
         self,
         source: Source,
@@ -59,11 +69,12 @@ class Capture:
     ) -> None:
         """
         Args:
-            on_fault: called once for a device that cannot be opened or is lost, and again when the reason is another;
-                `on_recovery` when it is back.
+            on_fault: called when the device cannot be opened or is lost, and again if the reason changes.
+            on_recovery: called when the device works again.
             on_silence: called with true when the device has given digital silence for `SILENT_S`, and with false when
                 it gives sound again, or is lost.
-            mask: what must not be heard: of the recordings and the pre-roll; the level is that of the microphone.
+            on_level: called with the level of the microphone, as `meter` asks.
+            mask: silences the appliance's own tones in recordings and pre-roll, but not in the level.
         """
         self._on_fault = on_fault
         self._on_recovery = on_recovery
@@ -77,19 +88,18 @@ class Capture:
         self._started = False
         self._metering = False
         self.frames = 0
-        """Heard since the start, gaps not counted."""
         self.gaps = 0
         self.lost_frames = 0
 
     def start(self) -> None:
-        """Begin to listen, if there is a pre-roll to fill; else find out whether the microphone is there."""
+        """Begin to listen if there is a pre-roll to fill; otherwise only check that the microphone works."""
         self._started = True
         self._device.start()
 
     def close(self) -> None:
         """Close the device until `start`.
 
-        Recordings in progress end with what there is, marked as partial unless they were released.
+        Recordings in progress end with what was heard, marked as partial unless they were released.
         """
         if self._recorders:
             self._read()
@@ -99,7 +109,7 @@ class Capture:
         self._device.close()
 
     def replace(self, source: Source, timing: Timing) -> None:
-        """Use another source from now on. It is opened, unless the old one was closed by `close`."""
+        """Close the old source and use another from now on, which is opened if the capture is started."""
         started = self._started
         self.close()
         self._use(source, timing)
@@ -107,8 +117,8 @@ class Capture:
             self.start()
 
     def meter(self, wanted: bool) -> None:
-        """Begin or stop to call `on_level`, ten times a second."""
-        if wanted == self._metering:  # a read must not be put off by those who come and go
+        """Start or stop calling `on_level`, ten times a second."""
+        if wanted == self._metering:  # listeners that come and go must not delay the next read
             return
         self._metering = wanted
         if wanted:
@@ -118,15 +128,15 @@ class Capture:
     def is_alive(self, now: float) -> bool:
         """Return whether the microphone makes progress, is being opened again, or is closed by intent.
 
-        Not alive: nobody reads it any more, or opening it has been stuck for `STUCK_S`.
+        It is not alive if nobody reads it any more, or if opening it has been stuck for `STUCK_S`.
         """
         return self._device.is_alive(now, self._timing.idle_read_s)
 
     def begin(self, entry: Log, at: float) -> None:
-        """Record into `entry`, from the pre-roll before `at` on.
+        """Record into `entry`, beginning with the pre-roll before `at`.
 
         Raises:
-            MicrophoneError: there is nothing to record from; `on_fault` has been called, unless it is closed.
+            MicrophoneError: the microphone is closed, or does not work, which `on_fault` has reported.
         """
         if self._device.is_open:
             self._read()
@@ -142,10 +152,11 @@ class Capture:
         self._schedule()
 
     def continue_in(self, entry: Log, following: Log, until: float, on_next: Callable[[], None]) -> None:
-        """Let the recording go on in `following`, with no gap and no overlap, from the next pause in speech on.
+        """Continue the recording in `following`, without gap or overlap, at the next pause in speech.
 
-        At the latest after the sample of `until`. Then `entry` is finished, and `on_next` called. If the recording of
-        `entry` ends before, however it does, `following` never begins. Harmless if it has ended or was released.
+        Without a pause, it is cut after the sample heard at `until`. At the cut, `entry` is finished and `on_next` is
+        called. If the recording ends before that, for whatever reason, `following` never begins. Harmless if the
+        recording has ended or was released.
         """
         recorder = self._find(entry)
         if recorder is None or recorder.stop is not None:
@@ -154,7 +165,7 @@ class Capture:
         recorder.continue_in(Following(following, on_next, at_latest))
 
     def end(self, entry: Log, at: float) -> None:
-        """Record on until the post-roll after `at` is heard, then finish `entry`. Harmless if it has ended."""
+        """Finish `entry` once the post-roll after `at` has been heard. Harmless if the recording has ended."""
         recorder = self._find(entry)
         if recorder is None or recorder.stop is not None:
             return
@@ -166,7 +177,7 @@ class Capture:
             recorder.stop = self._loop.call_at(self._source.due(until), self._read_and_complete, recorder)
 
     def drop(self, entry: Log) -> None:
-        """Stop recording into `entry` at once. Harmless if it has ended."""
+        """Stop recording into `entry` at once. Harmless if the recording has ended."""
         if recorder := self._find(entry):
             self._complete(recorder)
             self._rest()
@@ -190,7 +201,7 @@ class Capture:
         return next((recorder for recorder in self._recorders if recorder.entry is entry), None)
 
     def _cut(self, recorder: Recorder, following: Log) -> None:
-        """The latest moment is there; a pause may have been earlier, and found by this very read."""
+        """Cut now: the deadline has passed. The read may still find an earlier pause to cut at."""
         self._read()
         if recorder.following is not None and recorder.following.entry is following:
             recorder.cut(self._loop.time())
@@ -206,14 +217,14 @@ class Capture:
         recorder.finish(self._loop.time(), partial=partial)
 
     def _rest(self) -> None:
-        """Read at the pace that is needed now, or close the device if nobody needs it."""
+        """Read at the pace that is needed now, or close the device if nobody needs it any more."""
         if not self._wanted():
             self._device.rest()
         elif self._device.is_open:
             self._schedule()
 
     def _stopped(self) -> None:
-        """The device is open no more: what it hears when it is back belongs to no recording of now."""
+        """End all recordings: the device is closed, and what it hears later belongs to none of them."""
         self._cancel_timer()
         self._ring.clear()
         for recorder in list(self._recorders):
@@ -245,7 +256,7 @@ class Capture:
     # Hearing.
 
     def _read(self) -> None:
-        """Take all that was heard, to the recordings, the ring and the meter."""
+        """Read everything heard, and pass it to the recordings, the ring and the meter."""
         now = self._loop.time()
         heard = self._device.read(now)
         if not heard:
@@ -268,7 +279,7 @@ class Capture:
                 recorder.cut(now)
 
     def _take_audio(self, pcm: bytes, heard_by: float, slack_s: float) -> None:
-        """`heard_by`, `slack_s`: as for `CueMask.apply`."""
+        """Pass audio on. `heard_by` and `slack_s` are those of `CueMask.apply`."""
         self.frames += len(pcm) // FRAME_BYTES
         masked = self._cue_mask.apply(pcm, heard_by, slack_s)
         self._ring.push(masked)

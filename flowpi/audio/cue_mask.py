@@ -1,6 +1,6 @@
-"""What the appliance itself sounds is taken out of what it hears: silence takes the place of it.
+"""Replaces the appliance's own tones, as its microphone hears them, by silence.
 
-Times are `time.monotonic()`. All on the event loop.
+Times are those of `time.monotonic()`. Everything runs on the event loop.
 """
 
 import math
@@ -10,11 +10,11 @@ from msgspec import Struct
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 
 FORGET_S = 10.0
-"""No read comes so late: see `audio.idle_read_ms`, and how long the loop may stand still."""
+"""How long a tone that has ended is remembered. No read comes later: see `audio.idle_read_ms`."""
 
 
 class Sound(Struct, eq=False):
-    """`until`: infinite while it goes on."""
+    """A tone that is or was playing. `until`: infinite while it plays."""
 
     since: float
     until: float = math.inf
@@ -25,24 +25,24 @@ class CueMask:
         self._sounds: list[Sound] = []
 
     def begin(self, now: float) -> Sound:
-        """Something sounds from now on; its owner sets `until`."""
+        """Begin a sound now. The caller sets its `until` when it ends."""
         self._sounds = [one for one in self._sounds if one.until >= now - FORGET_S]
         self._sounds.append(sound := Sound(now))
         return sound
 
     def apply(self, pcm: bytes, heard_by: float, slack_s: float) -> bytes:
-        """As many frames, silent where something sounded.
+        """Return as many frames as `pcm` has, silent where a tone sounded.
 
         Args:
             pcm: int16 mono 16 kHz.
-            heard_by: when its last frame was heard at the latest.
-            slack_s: how much before that it may have been.
+            heard_by: the latest moment at which its last frame can have been heard.
+            slack_s: how much earlier that frame may have been heard.
         """
         frames = len(pcm) // FRAME_BYTES
         masked: bytearray | None = None
         for sound in self._sounds:
-            # Of the frame that is the n-th from the end, it is known that it was heard from
-            # heard_by - n / RATE_HZ - slack_s to heard_by - n / RATE_HZ.
+            # The n-th frame from the end was heard between heard_by - n / RATE_HZ - slack_s and heard_by - n / RATE_HZ.
+            # Every frame that may have been heard during the sound is silenced.
             first = max(0, frames - math.floor((heard_by - sound.since) * RATE_HZ) - 1)
             behind = (heard_by - slack_s - sound.until) * RATE_HZ
             last = frames if behind <= 0 else frames - math.ceil(behind)

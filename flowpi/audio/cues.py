@@ -1,4 +1,4 @@
-"""Short tones for a user who does not see the LED: which there are, what plays them, and the player."""
+"""The short tones for a user who does not see the LED, the interface of what plays them, and the player."""
 
 import enum
 from typing import Protocol
@@ -40,7 +40,7 @@ class CuePlayer:
     """Plays on the device that the configuration names, and on another one after a reload."""
 
     def __init__(self, config: Config, mask: CueMask) -> None:
-        """`mask` removes from the recordings what the tones sound like to the microphone."""
+        """`mask`: silences the tones in what the microphone hears."""
         self._mask = mask
         self._settings = config.cues
         self._cues = _make(config.cues, mask)
@@ -65,6 +65,6 @@ class CuePlayer:
 def _make(settings: CueSettings, mask: CueMask) -> Cues:
     if settings.kind == "none":
         return NoCues()
-    from flowpi.audio.tones import AlsaCues  # with its thread and tables; only for who wants tones
+    from flowpi.audio.tones import AlsaCues  # it has a thread and tables, which are only for users who want tones
 
     return AlsaCues(settings.device, settings.volume, mask)

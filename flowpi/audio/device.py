@@ -10,10 +10,11 @@ Theory of operation: the device is in one of five states.
 
 Opening and closing a source can block for as long as its driver or its sound server is stuck. So a lost source is
 opened, and a dead one closed, only after a thread has opened and closed the same device (`Source.trial`): once that has
-returned, driver and server answer. A probe cannot be stopped: a device that is closed meanwhile is Probing until then.
+returned, the driver and the server respond. A probe cannot be stopped: a device that is closed meanwhile stays Probing
+until the probe ends.
 
-A trouble is reported once and stands until sound comes: that the device opens proves nothing. It goes from state to
-state until then. Only a device that nobody reads is trusted when it opens.
+A fault is reported once and stands until sound comes, because a device that opens may still be broken. As `Trouble`, it
+is passed from state to state until then. Only if nobody reads the device is opening it enough.
 """
 
 import asyncio
@@ -30,14 +31,14 @@ from flowpi.core.errors import MicrophoneError
 log = logging.getLogger(__name__)
 
 REOPEN_S = (0.5, 1.0, 1.5)
-"""Waits before a lost device is tried again; the last one repeats. One that is plugged in is back within 2 s."""
+"""Waits before a lost device is tried again; the last one repeats. A device plugged in again is back within 2 s."""
 
 AT_ONCE_S = 1.0
 """How long a stuck driver may block the loop: at the start, or at a press where no pre-roll keeps the device open."""
 
 
 class Device:
-    """A source that is opened, watched and opened again. Runs on the event loop and calls back on it."""
+    """A source that is opened, watched and reopened. It runs on the event loop and calls back on it."""
 
     def __init__(
         self,
@@ -51,9 +52,9 @@ class Device:
     ) -> None:
         """
         Args:
-            on_open: called when `start`, or a try after a loss, has opened the device: read it from now on, or `rest`.
-            on_stop: called when an open device is open no more, whatever the reason.
-            on_fault, on_recovery, on_silence: as for `Capture`.
+            on_open: called when `start`, or a try after a loss, has opened the device. Read it from now on, or `rest`.
+            on_stop: called when the device stops being open, for whatever reason.
+            on_fault, on_recovery, on_silence: those of `Capture`.
         """
         self._source = source
         self._on_open = on_open
@@ -70,7 +71,7 @@ class Device:
 
     @property
     def refusal(self) -> MicrophoneError | None:
-        """The reason why nothing can be recorded, or None if the device rests or works."""
+        """The reason why nothing can be recorded now, or None if the device rests or works."""
         match self._state:
             case Closed() | Probing(closed=True):
                 return MicrophoneError(self._source.name, "it is closed")
@@ -82,11 +83,11 @@ class Device:
                 assert_never(never)
 
     def is_alive(self, now: float, read_every_s: float) -> bool:
-        """As `device_state.is_alive`."""
+        """Return `device_state.is_alive` for the current state."""
         return is_alive(self._state, now, read_every_s)
 
     def start(self) -> None:
-        """Open the device, and call `on_open` once it is open. Harmless when started."""
+        """Open the device, and call `on_open` once it is open. Harmless if it was started already."""
         match self._state:
             case Closed():
                 self._open_at_once()
@@ -100,7 +101,7 @@ class Device:
                 assert_never(never)
 
     def close(self) -> None:
-        """Close the device until `start`. One that was found dead is closed once its driver answers."""
+        """Close the device until `start`. A device found dead is closed once its driver responds."""
         self._silence_watch.lost()
         match self._state:
             case Closed():
@@ -132,7 +133,7 @@ class Device:
             self._stop(Resting())
 
     def read(self, now: float) -> list[Heard]:
-        """Return what was heard since the last read. Nothing comes from a device that is not open, or is lost now."""
+        """Return what was heard since the last read: nothing if the device is not open, or turns out to be lost."""
         if not isinstance(state := self._state, Open):
             return []
         try:
@@ -148,26 +149,26 @@ class Device:
         return heard
 
     def watch(self, pcm: bytes) -> None:
-        """Look for digital silence in what was read."""
+        """Check for digital silence in `pcm`, which was read before."""
         if self._source.has_noise:
             self._silence_watch.hear(pcm, self._loop.time())
 
     def confirm(self) -> None:
-        """End the trouble that stands, if any: what the device gave has been passed on."""
+        """Report recovery if the device was in trouble: sound has come, and has been passed on."""
         if isinstance(self._state, Open) and self._state.trouble is not None:
             log.info("sound from %r again", self._source.name)
             self._state.trouble = None
             self._on_recovery()
 
     def revive(self) -> None:
-        """Open a device anew that has been silent for long enough: some USB microphones wake up by that."""
+        """Reopen the device if it has been silent for long enough: that wakes some USB microphones up."""
         if self.is_open and self._silence_watch.wants_reviving(self._loop.time()):
             log.info("%r is opened anew: it gives digital silence", self._source.name)
             self._stop(Resting())
             self._open()
 
     def _open_at_once(self) -> None:
-        """Open the device for somebody who waits for it. A stuck driver blocks the loop for `AT_ONCE_S` at most."""
+        """Open the device for a caller who waits. A stuck driver blocks the loop for `AT_ONCE_S` at most."""
         if self._source.trial is None:
             self._open()
             return
@@ -194,7 +195,7 @@ class Device:
         self._silence_watch.opened(now)
 
     def _stop(self, state: State) -> None:
-        """Close the open source, and go on in `state`."""
+        """Close the open source and continue in `state`."""
         self._state = state
         self._source.close()
         self._on_stop()
@@ -211,14 +212,14 @@ class Device:
         self._report(error, known)
 
     def _report(self, error: MicrophoneError, known: Trouble | None) -> None:
-        """Report the trouble that stands now, unless it was `known` already."""
+        """Report `error`, unless the same reason is `known` already."""
         self._silence_watch.lost()
         if known is None or known.error.reason != error.reason:
             log.warning("%s", error)
             self._on_fault(error)
 
     def _retry(self) -> None:
-        """Try again: the wait of a lost device is over."""
+        """Try a lost device again after its wait."""
         assert isinstance(self._state, Lost)
         if self._source.trial is None:
             self._reopen()
@@ -232,14 +233,14 @@ class Device:
         self._state = Probing(lost.trouble, probe, lost.dead, closed)
 
     def _probe_ended(self, probe: DeviceProbe) -> None:
-        """Go on after a probe. Whatever it found, opening and closing will not block now."""
+        """Continue after a probe. Whatever it found, opening and closing will not block now."""
         probing = self._state
         assert isinstance(probing, Probing)
         if probing.dead:
             self._source.close()
         if probing.closed:
             self._state = Closed(probing.trouble)
-        elif probe.error is None or probing.dead:  # a dead source was open: the device may have been busy by that only
+        elif probe.error is None or probing.dead:  # a dead source was still open: that alone can make the device busy
             self._reopen()
         else:
             self._lose(self._explained(probe.error, "check audio.device"))
@@ -253,7 +254,7 @@ class Device:
         return None if isinstance(self._state, Resting) else self._state.trouble
 
     def _explained(self, error: BaseException, hint: str) -> MicrophoneError:
-        """Turn whatever a driver raised into an error that the device can be lost by."""
+        """Turn any exception of a driver into a MicrophoneError."""
         if isinstance(error, MicrophoneError):
             return error
         log.error("the microphone's driver failed", exc_info=error)

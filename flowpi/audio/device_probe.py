@@ -1,4 +1,4 @@
-"""Tries on a thread whether a microphone can be opened: an attempt that may block for ever."""
+"""Finds out on a thread whether a microphone can be opened, which may block for ever."""
 
 import asyncio
 import concurrent.futures
@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 
 class DeviceProbe:
-    """One attempt, on a daemon thread of its own: a program that ends does not wait for it, as an executor would.
+    """One attempt, on a daemon thread of its own. An ending program does not wait for it, as it would for an executor.
 
     Attributes:
-        since: when the attempt began, by `loop.time()`.
+        since: the `loop.time()` at which the attempt began.
     """
 
     def __init__(self, attempt: Callable[[], None]) -> None:
-        """Begin `attempt`, which raises if the device cannot be opened."""
+        """Start `attempt`, which raises if the device cannot be opened."""
         self._loop = asyncio.get_running_loop()
         self.since = self._loop.time()
         self._attempt = attempt
@@ -24,11 +24,11 @@ class DeviceProbe:
 
     @property
     def error(self) -> BaseException | None:
-        """The exception that the attempt raised, if any. Only of an attempt that has ended."""
+        """The exception that the attempt raised, or None. Ask only after the attempt has ended."""
         return self._done.exception(timeout=0)
 
     def wait(self, seconds: float) -> bool:
-        """Block the loop until the attempt ends, or for `seconds`. Return whether it ended."""
+        """Block the loop until the attempt ends, for `seconds` at most. Return whether it ended."""
         return bool(concurrent.futures.wait([self._done], seconds).done)
 
     def call_back(self, on_end: Callable[["DeviceProbe"], None]) -> None:

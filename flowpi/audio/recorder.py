@@ -1,4 +1,4 @@
-"""One recording in progress: the log it goes to, when it is to stop, and the log it is to go on in."""
+"""One recording in progress: the log it is written to, when it stops, and the log it continues in."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from flowpi.dsp.pauses import Pauses
 
 
 class Log(Protocol):
-    """What a recording is written to: an `Utterance`."""
+    """The log that a recording is written to: an `Utterance`."""
 
     def append(self, pcm: bytes) -> None: ...
     def append_gap(self, frames: int) -> None: ...
@@ -18,7 +18,7 @@ class Log(Protocol):
 
 
 class Following(Struct):
-    """What comes after the cut. `on_next` is called once `entry` has begun."""
+    """The log that follows after the cut. `on_next` is called once it has begun; `at_latest` cuts without a pause."""
 
     entry: Log
     on_next: Callable[[], None]
@@ -26,11 +26,13 @@ class Following(Struct):
 
 
 class Recorder:
-    """Attributes:
-    entry: what is being written to now.
-    stop: set from the release on: the end of the post-roll.
-    following: set from `continue_in` to the cut.
-    pausing: what was heard last ends in a pause.
+    """A recording, and what is planned for it.
+
+    Attributes:
+        entry: the log that is being written to.
+        stop: the timer for the end of the post-roll; set from the release on.
+        following: the next log; set from `continue_in` until the cut.
+        pausing: whether the newest sound ends in a pause.
     """
 
     def __init__(self, entry: Log) -> None:
@@ -49,12 +51,12 @@ class Recorder:
         self.pausing = False
 
     def continue_in(self, following: Following) -> None:
-        """Continue in `following` from the next cut on, instead of in what was to follow before."""
+        """Plan to continue in `following` after the next cut, instead of what was planned before."""
         self.cancel_next()
         self.following = following
 
     def cut(self, now: float) -> None:
-        """Finish `entry` with all that was heard so far, and begin what follows, if anything does."""
+        """Finish `entry` with everything heard so far and begin the next log, if one is planned."""
         if (following := self.following) is None:
             return
         self.cancel_next()
@@ -63,7 +65,7 @@ class Recorder:
         following.on_next()
 
     def cancel_next(self) -> None:
-        """Record on in `entry`, with nothing that follows."""
+        """Stay in `entry`: discard the plan to continue in another log."""
         if self.following is not None:
             self.following.at_latest.cancel()
             self.following = None

@@ -1,6 +1,6 @@
-"""Whether a microphone that delivers is mute: digital silence, without even the noise that a real one always has.
+"""Detects a mute microphone: it delivers digital silence, without even the noise that a real one always has.
 
-Time is that of the caller, monotonic.
+Times are monotonic and given by the caller.
 """
 
 import logging
@@ -12,18 +12,18 @@ from flowpi.dsp.silence import Silence, is_constant
 log = logging.getLogger(__name__)
 
 SILENT_S = 10.0
-"""Digital silence for so long is told."""
+"""How long digital silence must last before it is reported."""
 
 SETTLE_S = 1.0
-"""Just opened, a device may click and a resampler rings: that is no sign that a silent one hears again."""
+"""How long sound is ignored after opening: devices click and resamplers ring, which proves nothing."""
 
 REVIVE_S = 60.0
-"""How often a mute device is opened anew while nobody records: some USB microphones wake up by that."""
+"""How often a mute device is reopened while nobody records: that wakes some USB microphones up."""
 
 
 class SilenceWatch:
     def __init__(self, name: str, on_silence: Callable[[bool], None]) -> None:
-        """`on_silence` is called with each change."""
+        """`name` is for the log. `on_silence` is called at each change, with true when silence begins."""
         self._name = name
         self._on_silence = on_silence
         self._silence = Silence()
@@ -36,7 +36,7 @@ class SilenceWatch:
         self._revive_at = now + REVIVE_S
 
     def lost(self) -> None:
-        """Of a device that is gone nobody knows."""
+        """Reset: nothing is known about a device that is gone."""
         self._silence = Silence()
         self._tell(False)
 

@@ -1,6 +1,6 @@
-"""What a microphone is: a thing that is opened, read without waiting, and closed.
+"""The interface of a microphone: it is opened, read without waiting, and closed.
 
-A source never waits and owns no timer; whoever reads it decides when (`capture.py`). All drivers pass the same
+A source never waits and owns no timer; its reader (`capture.py`) decides when to read. All drivers pass the same
 contract tests, `tests/audio/test_source.py`.
 """
 
@@ -11,63 +11,63 @@ from msgspec import Struct
 
 
 class Gap(Struct, frozen=True):
-    """Frames of 16 kHz that the device heard and nobody read in time (an overrun)."""
+    """An overrun: how many frames, at 16 kHz, the device heard but nobody read in time."""
 
     frames: int
 
 
 Heard = bytes | Gap
-"""Audio as int16 little-endian mono 16 kHz PCM of any whole number of frames, or a hole in it."""
+"""Audio as int16 little-endian mono 16 kHz PCM, in any whole number of frames, or a gap in it."""
 
 
 class Source(Protocol):
-    """A microphone, pulled.
+    """A microphone whose sound is pulled by its reader.
 
-    `now` is always `time.monotonic()` seconds, given by the caller.
+    `now` is always in `time.monotonic()` seconds, given by the caller.
     """
 
     @property
     def name(self) -> str:
-        """What the owner calls it: an ALSA PCM name or a path. For messages."""
+        """The name that the user gave it, for messages: an ALSA PCM name or a path."""
 
     @property
     def period_s(self) -> float:
-        """The grain of delivery: at most so much of the newest sound is not yet readable."""
+        """The grain of delivery: at most this much of the newest sound cannot be read yet."""
 
     @property
     def held_s(self) -> float:
-        """Of that, what a resampler holds back: a sound is readable so much later than `due` says. Mostly 0."""
+        """The share of `period_s` that a resampler holds back, mostly 0: sound is readable that much after `due`."""
 
     @property
     def has_noise(self) -> bool:
-        """Whether it always hears a little noise, as every real microphone does: if not, something is wrong."""
+        """Whether the source always hears a little noise, as real microphones do: if so, digital silence is a fault."""
 
     @property
     def trial(self) -> Callable[[], None] | None:
-        """Find out on a thread whether the device can be opened, without opening it for good.
+        """A function, to be called on a thread, that finds out whether the device can be opened, or None.
 
-        `open` and `close` hold up the whole process while a driver or a sound server is stuck; this holds up its own
-        thread, perhaps for ever. It raises MicrophoneError as `open` does. None: they never get stuck.
+        `open` and `close` block the whole process while a driver or a sound server is stuck; the function blocks only
+        its own thread, perhaps for ever. It raises MicrophoneError as `open` does. With None, they never get stuck.
         """
 
     def open(self, now: float) -> None:
-        """Open the device and start the stream. May block for some ms.
+        """Open the device and start the stream. This may block for some milliseconds.
 
         Raises:
-            MicrophoneError: no such device, busy, or it cannot be set up. The source stays closed.
+            MicrophoneError: the device does not exist, is busy or cannot be set up. The source stays closed.
         """
 
     def read(self, now: float) -> list[Heard]:
-        """Everything heard since the last read, oldest first; an empty list if no period is complete. Never waits.
+        """Return everything heard since the last read, oldest first, or an empty list if no period is complete.
 
         Raises:
-            MicrophoneError: the device is gone. The source is closed by then, and may be opened again.
+            MicrophoneError: the device is gone. The source is closed already, and may be opened again.
         """
 
     def due(self, after: float) -> float:
-        """The first moment at which a read finds all periods up to `after`: just behind the edge of one.
+        """Return the first moment when a read finds all periods up to `after`: just behind the edge of one.
 
-        Reading a hair before the edge would miss that period until the next read.
+        A read a little before the edge would miss that period until the next read.
         """
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ def make_source(config: Config) -> Source:
         channels=audio.channels,
         channel=audio.channel,
         period_ms=audio.period_ms,
-        # All of `buffer_ms` is for a machine that stalls; what fills up between two reads comes on top.
+        # All of `buffer_ms` is for stalls of the machine; what is buffered between two reads is added to it.
         buffer_ms=audio.buffer_ms + max(audio.read_ms, audio.idle_read_ms),
     )
 

@@ -1,8 +1,8 @@
-"""Short tones, played by ALSA and kept out of what the microphone hears.
+"""Short tones, played by ALSA and masked in what the microphone hears.
 
-One thread opens the device, plays and closes it: whatever is stuck there holds up nothing but tones. It plays only once
-the loop has said so, which then begins to mask the microphone: so what is masked begins with the tone, however long the
-device took to open. A tone that would come too late does not come, and a device that does not work is told once.
+One thread opens the device, plays and closes it: a stuck device blocks nothing but tones. The thread waits for the loop
+before it plays, and the loop then begins to mask the microphone: so the mask begins with the tone, however long the
+device took to open. A tone that would come too late is not played, and a device that fails is reported once.
 """
 
 import asyncio
@@ -26,20 +26,20 @@ log = logging.getLogger(__name__)
 DATA = Path(__file__).parents[1] / "data"
 
 TAIL_S = 0.1
-"""So long after its end a tone may still be heard: in the air, in the room, in a buffer of the microphone's."""
+"""How long a tone may be heard after its end: from the room, or from a buffer of the microphone."""
 
 PIECE_BYTES = RATE_HZ // 100 * FRAME_BYTES
-"""Written at once: what is written cannot be stopped but by the device."""
+"""How much is written at once: only the device can stop what has been written."""
 
 OVERDUE_S = 0.5
-"""A device that takes so much longer than the tone is stuck, and sounds nothing."""
+"""A device that takes this much longer than the tone lasts is stuck, and makes no sound."""
 
 LATE_S = {Cue.START: 0.25, Cue.STOP: 0.5, Cue.KEPT: 1.0, Cue.ERROR: 1.0}
-"""Later than this it says nothing any more; that of the start would only stand in the way of a word."""
+"""The delay after which a tone is not played any more: it would mean nothing, or mask the first word."""
 
 
 class Player(Protocol):
-    """An open device. Used on one thread, and may block there. Raises OSError."""
+    """An open playback device. It is used on one thread, which it may block. All methods raise OSError."""
 
     def write(self, pcm: bytes) -> None: ...
     def drain(self) -> None: ...
@@ -48,7 +48,7 @@ class Player(Protocol):
 
 
 class _Playing:
-    """One tone: asked for, then sounding, then over. `go` and `stopped` are set by the loop and read by the thread."""
+    """One tone, from the request to its end. The loop sets `go` and `stopped`, and the thread reads them."""
 
     def __init__(self, cue: Cue, asked_at: float) -> None:
         self.cue = cue
@@ -60,12 +60,12 @@ class _Playing:
 
 
 class AlsaCues:
-    """The device is open only while a tone plays: others may want it."""
+    """Plays tones. The device is open only while one plays, because other programs may need it."""
 
     def __init__(
         self, device: str, volume: float, mask: CueMask, open_player: Callable[[str], Player] | None = None
     ) -> None:
-        """`device`: an ALSA PCM. `volume`: from 0 to 1. `open_player`: instead of ALSA."""
+        """`device`: an ALSA PCM. `volume`: from 0 to 1. `open_player`: replaces ALSA in tests."""
         self._device = device
         self._cue_mask = mask
         self._open_player = open_player or Playback
@@ -91,7 +91,7 @@ class AlsaCues:
         self.stop()
         self._wanted.put(None)
 
-    # On the loop, told by the thread.
+    # On the loop, called by the thread.
 
     def _opened(self, playing: _Playing) -> None:
         if self._loop.time() - playing.asked_at > LATE_S[playing.cue]:
@@ -145,7 +145,7 @@ class AlsaCues:
 
 
 def tone(cue: Cue, volume: float = 1.0) -> bytes:
-    """int16 mono 16 kHz PCM."""
+    """Return the tone of `cue` as int16 mono 16 kHz PCM."""
     wav = (DATA / f"cue-{cue.value}.wav").read_bytes()
     samples = array("h", wav[HEADER_BYTES:])
     return array("h", (round(sample * volume) for sample in samples)).tobytes()

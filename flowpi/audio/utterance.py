@@ -1,7 +1,8 @@
-"""An utterance is a log of audio: capture appends, readers follow.
+"""An utterance is a log of audio: the capture appends, readers follow.
 
-Every delivery attempt, the first, a retry, the one after a reboot, is a new reader from byte 0 that follows the tail
-until the log is complete. The spool is a reader too. All of it happens on the event loop; nothing here is thread-safe.
+Every attempt at delivery, be it the first, a retry or one after a reboot, is a new reader that starts at byte 0 and
+follows the log until it is complete. The spool is a reader too. Everything runs on the event loop; nothing here is
+thread-safe.
 """
 
 import asyncio
@@ -15,25 +16,25 @@ from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.silence import is_constant
 
 SILENT_S = 1.0
-"""Less than that of digital silence proves nothing: some microphones begin with it."""
+"""Less digital silence than this proves nothing: some microphones begin with it."""
 
 FOREVER = 1 << 62
-"""A length that no utterance reaches: waiting for it is waiting for the end."""
+"""A length that no utterance reaches: waiting for it means waiting for the end."""
 
 
 class PartId(NamedTuple):
-    """Which part of which utterance: what the spool and the delivery know it by. They sort in the order of speech."""
+    """The key of a part of an utterance, in the spool and the delivery. Keys sort in the order of speech."""
 
     utterance: str
     part: int = 1
 
     def __str__(self) -> str:
-        """The name of its file in the spool: the ULID, from the second part on with a number."""
+        """Return the name of the part's file in the spool: the ULID, and from the second part on a number."""
         return self.utterance if self.part == 1 else f"{self.utterance}.{self.part}"
 
     @classmethod
     def parse(cls, text: str) -> "PartId | None":
-        """From what `str()` gives; None if it is anything else, or a part that nobody ever speaks up to."""
+        """Parse what `str()` returns. Return None for anything else, and for numbers that no speech ever reaches."""
         utterance, _, number = text.partition(".")
         is_number = number.isascii() and number.isdigit() and len(number) < 5
         part = cls(utterance, int(number)) if is_number else cls(utterance)
@@ -41,9 +42,9 @@ class PartId(NamedTuple):
 
 
 class About(Struct, frozen=True):
-    """What is known of an utterance when it begins.
+    """The facts about an utterance that are known when it begins.
 
-    `id`: a ULID. `started_at`: Unix seconds of the press. `hints`: for this dictation, over the configured ones.
+    `id`: a ULID. `started_at`: Unix time of the press. `hints`: for this dictation, over the configured ones.
     """
 
     id: str
@@ -58,20 +59,20 @@ class Utterance:
     def __init__(
         self, about: About, *, pcm: bytes | bytearray = b"", complete: bool = False, partial: bool = False
     ) -> None:
-        """`partial`: not all that was said is in it, as after a power cut. A bytearray is taken over, not copied."""
+        """`partial`: some of the speech is missing, as after a power cut. A bytearray is used as it is, not copied."""
         self.about = about
         self.complete = complete
         self.partial = partial
         self.damaged = False
-        """Read back from a file that holds more, which cannot be read."""
+        """Whether it was read from a file that holds more, which is unreadable."""
         self.lost_frames = 0
-        """How much of it is silence put in for audio that was overrun."""
+        """How many of its frames are silence in place of audio lost in overruns."""
         self.pressed_at: float | None = None
         self.released_at: float | None = None
         self.completed_at: float | None = None
-        """Monotonic seconds: of the person, and of the last sample. None for one that was read back from the spool."""
+        """Monotonic times of the press, the release and the last sample; None if it was read from the spool."""
         self.durable: asyncio.Future[bool] | None = None
-        """Of one that the spool keeps: done once all of the audio is on the disk (true), or cannot be (false)."""
+        """Set if the spool keeps it: becomes true once all audio is on the disk, or false if it cannot be."""
         self._pcm = pcm if isinstance(pcm, bytearray) else bytearray(pcm)
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
 
@@ -85,7 +86,7 @@ class Utterance:
 
     @property
     def length(self) -> int:
-        """Bytes so far."""
+        """The number of bytes so far."""
         return len(self._pcm)
 
     @property
@@ -94,7 +95,7 @@ class Utterance:
 
     @property
     def silent(self) -> bool:
-        """At least `SILENT_S` long, and the same sample from the first to the last: no microphone gave that."""
+        """Whether it is at least `SILENT_S` of one constant sample, which no working microphone gives."""
         with memoryview(self._pcm) as view:
             return self.duration_s >= SILENT_S and is_constant(view)
 
@@ -104,12 +105,12 @@ class Utterance:
         self._wake()
 
     def append_gap(self, frames: int) -> None:
-        """Frames that were spoken and not caught: silence takes their place, so that time stays true."""
+        """Append silence in place of `frames` that were lost, so that later sound keeps its time."""
         self.lost_frames += frames
         self.append(bytes(frames * FRAME_BYTES))
 
     def finish(self, now: float, *, partial: bool = False) -> None:
-        """No more comes; `partial`: though more was said. Harmless when complete."""
+        """Complete the log. `partial`: more was said than it holds. Harmless when complete."""
         if not self.complete:
             self.complete = True
             self.partial = self.partial or partial
@@ -117,12 +118,12 @@ class Utterance:
             self._wake()
 
     def read(self, start: int, stop: int) -> bytes:
-        """A copy of the bytes from `start` up to `stop`, or to the end of what there is."""
+        """Return a copy of the bytes from `start` to `stop`, or to the end if that comes first."""
         with memoryview(self._pcm) as view:
             return bytes(view[start:stop])
 
     async def wait(self, length: int) -> None:
-        """Until there are `length` bytes, or no more will come."""
+        """Wait until there are `length` bytes, or the log is complete. May be cancelled."""
         if self.complete or len(self._pcm) >= length:
             return
         future = asyncio.get_running_loop().create_future()

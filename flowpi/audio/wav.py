@@ -1,7 +1,7 @@
-"""WAV files: read whole, or played as a microphone.
+"""WAV files: read as a whole, or played as a microphone.
 
-Any PCM there is (8, 16, 24, 32 bits, any rate, any channels) is converted to int16 mono 16 kHz. The chunks are walked
-here and not by the standard library's `wave`, which before Python 3.12 refuses the "extensible" header that sox and
+All PCM (8, 16, 24 or 32 bits, any rate, any number of channels) is converted to int16 mono 16 kHz. The chunks are
+parsed here because the standard library's `wave`, before Python 3.12, refuses the "extensible" header that sox and
 ffmpeg write for everything above 16 bits.
 """
 
@@ -19,19 +19,19 @@ from flowpi.dsp.wav import riff_chunks
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 RATES_HZ = range(4_000, 768_001)
 BLOCK_FRAMES = 65_536
-"""Converted at once: bounds what a long file needs besides its result."""
+"""How much is converted at once: bounds the memory that a long file needs besides its result."""
 FORGIVEN = 1e-6
-"""Of a period: the moment of its edge is not a binary fraction."""
+"""The share of a period by which an edge may be missed: its time is no exact binary fraction."""
 
 
 def read_wav(path: str | Path) -> bytes:
-    """The audio of a WAV file as int16 mono 16 kHz, several channels mixed.
+    """Return the audio of a WAV file as int16 mono 16 kHz, with several channels mixed.
 
-    A file that announces more than it holds (a recording that was cut off, or written to a pipe) gives what it holds.
+    A file that announces more than it holds (a recording that was cut off, or written to a pipe) yields what it holds.
 
     Raises:
-        NoInputError: no such file, or it cannot be read.
-        DataError: not a WAV, not PCM, or without any audio.
+        NoInputError: the file does not exist or cannot be read.
+        DataError: the file is not a WAV, is not PCM, or has no audio.
     """
     try:
         if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):  # a FIFO has no end
@@ -47,7 +47,7 @@ def read_wav(path: str | Path) -> bytes:
 
 
 def _parse(data: bytes, path: Path) -> tuple[int, int, int, memoryview]:
-    """Rate, channels, bytes a sample, and the audio in whole frames."""
+    """Return the rate, the number of channels, the bytes a sample, and the audio in whole frames."""
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise _unusable(path, "is not a WAV file")
     shape: tuple[int, int, int] | None = None
@@ -55,7 +55,7 @@ def _parse(data: bytes, path: Path) -> tuple[int, int, int, memoryview]:
         if name == b"fmt " and len(chunk) >= 16:
             form, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", chunk)
             if form == EXTENSIBLE and len(chunk) >= 26:
-                (form,) = struct.unpack_from("<H", chunk, 24)  # the first word of its GUID is the old code
+                (form,) = struct.unpack_from("<H", chunk, 24)  # its GUID begins with the format code
             if form == FLOAT:
                 raise _unusable(path, "holds floating point audio, not PCM")
             if form != PCM or bits % 8 or bits // 8 not in WIDTHS or not channels or rate_hz not in RATES_HZ:
@@ -77,9 +77,9 @@ def _unusable(path: Path, problem: str) -> DataError:
 
 
 class WavSource:
-    """A WAV file as a microphone: heard once in real time from `open()` on, then silence for ever.
+    """A WAV file as a microphone: it plays once, in real time from `open()` on, followed by silence for ever.
 
-    However late it is read, it has kept everything: it never gives a gap.
+    It never gives a gap, however late it is read.
     """
 
     has_noise = False

@@ -1,6 +1,6 @@
-"""The one form in which sound moves through flowpi: PCM, int16 little-endian, mono, 16 kHz.
+"""The one format of sound inside flowpi: PCM, int16 little-endian, mono, 16 kHz.
 
-What both services ask for, and what the embedded recogniser hears.
+Both services ask for it, and the embedded recogniser hears it.
 """
 
 RATE_HZ = 16_000

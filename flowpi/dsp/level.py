@@ -1,6 +1,6 @@
-"""How loud a piece of PCM is.
+"""Measures how loud a piece of PCM is.
 
-By `audioop` (C, 1 us for 100 ms): numpy would cost the daemon 12 MB for nothing else.
+`audioop` does it in C, in 1 us for 100 ms of sound; numpy would cost the daemon 12 MB for this alone.
 """
 
 import audioop
@@ -10,11 +10,11 @@ from msgspec import Struct
 
 FULL_SCALE = 32_768
 SILENCE_DBFS = -96.0
-"""The floor of 16 bits; what digital silence is called, since minus infinity is not JSON."""
+"""The floor of 16 bits. It also stands for digital silence, since JSON has no minus infinity."""
 
 
 class Level(Struct, frozen=True):
-    """dB relative to full scale, 0 the loudest; `clipped` counts nothing, it says whether a sample hit the rail."""
+    """Levels in dB relative to full scale, where 0 is the loudest. `clipped`: whether any sample hit the limit."""
 
     dbfs: float
     peak_dbfs: float
@@ -22,12 +22,12 @@ class Level(Struct, frozen=True):
 
 
 def rms(pcm: bytes) -> float:
-    """Root mean square of int16 little-endian mono PCM, 0 to 1."""
+    """Return the root mean square of int16 little-endian mono PCM, from 0 to 1."""
     return audioop.rms(pcm, 2) / FULL_SCALE
 
 
 def measure(pcm: bytes) -> Level:
-    """Level of int16 little-endian mono PCM; of no audio at all: silence."""
+    """Return the level of int16 little-endian mono PCM. Empty PCM counts as silence."""
     low, high = audioop.minmax(pcm, 2) if pcm else (0, 0)
     peak = max(-low, high)
     return Level(_dbfs(rms(pcm)), _dbfs(peak / FULL_SCALE), peak >= FULL_SCALE - 1)

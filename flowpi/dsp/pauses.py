@@ -1,6 +1,7 @@
-"""Pauses in speech, where a recording can be cut without cutting a word. Pure.
+"""Finds pauses in speech, where a recording can be cut without cutting a word. Pure.
 
-By level alone: how loud the person, the room and the gain are is taken from the recording itself.
+A pause is found by its level alone, compared with the level of the whole recording: that accounts for the speaker, the
+room and the gain.
 """
 
 import audioop
@@ -8,14 +9,14 @@ import audioop
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 
 PIECE_FRAMES = RATE_HZ // 10
-"""Judged at once. Shorter ones take the closure of a consonant, up to 80 ms, for a pause."""
+"""How much is judged at once. In shorter pieces the closure of a consonant, up to 80 ms, looks like a pause."""
 
 FAR_BELOW = 0.18
-"""Of the recording's own level, 15 dB: between what noise in a room is below speech and what a quiet vowel is."""
+"""A pause is below this share of the recording's level (15 dB): room noise is quieter, quiet vowels are louder."""
 
 
 class Pauses:
-    """Of one recording from its first sample on."""
+    """The pauses of one recording, which is fed from its first sample on."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -23,7 +24,7 @@ class Pauses:
         self._power = 0.0
 
     def feed(self, pcm: bytes) -> bool:
-        """Whether int16 mono PCM, the next piece of the recording, ends in a pause. No sound at all is one too."""
+        """Add the next int16 mono PCM, and return whether it ends in a pause. Complete silence is one too."""
         self._rest += pcm
         if len(self._rest) < PIECE_FRAMES * FRAME_BYTES:
             return False

@@ -1,7 +1,7 @@
-"""PCM of any shape to the one that flowpi speaks: int16 little-endian, mono, 16 kHz.
+"""Converts PCM of any format to that of flowpi: int16 little-endian, mono, 16 kHz.
 
-By `audioop` and strided memoryviews, a few us for 100 ms; `soxr`, which brings numpy and 12 MB, is imported only when a
-rate really differs. All sizes are whole frames: a caller never hands over a part of one.
+`audioop` and strided memoryviews do it in a few us for 100 ms. `soxr`, which brings numpy and 12 MB, is imported only
+if the rate differs. All sizes are whole frames: a caller never passes a part of one.
 """
 
 import audioop
@@ -10,16 +10,16 @@ from typing import Any, Literal
 from flowpi.dsp.format import RATE_HZ
 
 Channel = Literal["mix"] | int
-"""The mean of all channels, or one of them, counted from 0."""
+"""One channel, counted from 0, or "mix", the mean of all."""
 
 WIDTHS = (1, 2, 3, 4)
-"""Bytes a sample that can be converted."""
+"""The sample widths, in bytes, that can be converted."""
 
 
 def to_16_bit(pcm: bytes, width: int) -> bytes:
-    """Samples of `width` bytes (1: unsigned, as in WAV files; 2 to 4: signed little-endian) as int16.
+    """Convert samples of `width` bytes (1: unsigned, as in WAV files; 2 to 4: signed little-endian) to int16.
 
-    Wider samples lose their low bits. int16 comes back as the same object.
+    Wider samples lose their low bits. int16 is returned as the same object.
     """
     if width == 2:
         return pcm
@@ -29,7 +29,7 @@ def to_16_bit(pcm: bytes, width: int) -> bytes:
 
 
 def to_mono(pcm: bytes, channels: int, channel: Channel = "mix") -> bytes:
-    """Interleaved int16, shape (frames, channels), as int16, shape (frames,). Mono comes back as the same object.
+    """Convert interleaved int16, shape (frames, channels), to shape (frames,). Mono is returned as the same object.
 
     Raises:
         IndexError: there is no such channel.
@@ -38,13 +38,13 @@ def to_mono(pcm: bytes, channels: int, channel: Channel = "mix") -> bytes:
         raise IndexError(f"channel {channel} of {channels}")
     if channels == 1:
         return pcm
-    if channels == 2:  # nearly all devices, and six times as quick as what follows
+    if channels == 2:  # nearly all devices, and six times as fast as the general way below
         left, right = (0.5, 0.5) if channel == "mix" else (1 - channel, channel)
         return audioop.tomono(pcm, 2, left, right)
     samples = memoryview(pcm).cast("h")
     if channel != "mix":
         return samples[channel::channels].tobytes()
-    # In 32 bits, where no sum of shares can overflow, and rounded: equal channels mix to themselves.
+    # The sum is made in 32 bits, where it cannot overflow, and rounded: equal channels mix to themselves.
     total = bytes(2 * len(pcm) // channels)
     for index in range(channels):
         wide = audioop.lin2lin(samples[index::channels].tobytes(), 2, 4)
@@ -53,14 +53,14 @@ def to_mono(pcm: bytes, channels: int, channel: Channel = "mix") -> bytes:
 
 
 class Resampler:
-    """int16 mono at one rate to another, as a stream.
+    """Converts a stream of int16 mono from one rate to another.
 
-    What comes out is in step with what went in: frame k out is the sound of second k / to_hz of the stream, and after
-    `flush()` the durations agree to one frame. But soxr works in blocks, and holds the newest sound back until it has
-    one: up to `delay_s`. Measured with soxr 1.1 and 20 ms chunks at its "HQ": 37 ms from 48 kHz, 41 ms from 44.1 kHz,
-    115 ms from 8 kHz, at 13 to 22 us a chunk.
+    The output is in step with the input: output frame k is the sound of second k / to_hz of the stream, and after
+    `flush()` the durations agree to one frame. But soxr works in blocks, and holds the newest sound back until a block
+    is full: up to `delay_s`. Measured with soxr 1.1 and 20 ms chunks at its "HQ": 37 ms from 48 kHz, 41 ms from
+    44.1 kHz, 115 ms from 8 kHz, at 13 to 22 us a chunk.
 
-    Digital silence stays what it is: soxr would dither it.
+    Digital silence stays digital silence; soxr alone would dither it.
     """
 
     def __init__(self, from_hz: int, to_hz: int = RATE_HZ) -> None:
@@ -69,7 +69,7 @@ class Resampler:
 
         self._numpy = numpy
         self._stream: Any = soxr.ResampleStream(from_hz, to_hz, 1, dtype="int16", quality="HQ")
-        # soxr states no bound for what it holds back, so half a second of silence finds it.
+        # soxr documents no bound for what it holds back, so it is measured with half a second of silence.
         step, held, out = from_hz // 200, 0.0, 0
         for fed in range(step, from_hz // 2, step):
             out += len(self._resample(bytes(2 * step), last=False)) // 2
@@ -82,10 +82,10 @@ class Resampler:
         self._stream.clear()
         self._constant = 0
         self._still_frames = self._settle_frames
-        """For how long each sample has been `_constant`; what lies before the stream is zeros."""
+        """For how many frames every sample has been `_constant`. Before the stream, there were only zeros."""
 
     def feed(self, pcm: bytes) -> bytes:
-        """The next piece of the stream; what is ready of it, which may be nothing, comes back."""
+        """Add the next piece of the stream, and return what is ready, which may be nothing."""
         settled = self._still_frames >= self._settle_frames
         out = self._resample(pcm, last=False)
         low, high = audioop.minmax(pcm, 2) if pcm else (self._constant, self._constant)
@@ -96,7 +96,7 @@ class Resampler:
         return out
 
     def flush(self) -> bytes:
-        """The sound still held back. The stream is over: the next `feed` begins another."""
+        """Return the sound still held back, and end the stream: the next `feed` begins another."""
         rest = self._resample(b"", last=True)
         self._begin()
         return rest
@@ -107,7 +107,7 @@ class Resampler:
 
 
 class Converter:
-    """A stream of PCM in any shape to int16 mono 16 kHz. What has that shape already comes back as the same object."""
+    """Converts a stream of PCM to int16 mono 16 kHz. PCM in that format already is returned as the same object."""
 
     def __init__(self, rate_hz: int, channels: int = 1, width: int = 2, channel: Channel = "mix") -> None:
         """
@@ -122,14 +122,14 @@ class Converter:
 
     @property
     def delay_s(self) -> float:
-        """At most so much of the newest sound is held back; 0 if the rate is right."""
+        """How much of the newest sound is held back at most: 0 unless the rate differs."""
         return self._resampler.delay_s if self._resampler else 0.0
 
     def feed(self, pcm: bytes) -> bytes:
-        """Interleaved PCM in; mono 16 kHz out, as far as it is ready."""
+        """Add interleaved PCM, and return the mono 16 kHz that is ready."""
         mono = to_mono(to_16_bit(pcm, self._width), self._channels, self._channel)
         return self._resampler.feed(mono) if self._resampler else mono
 
     def flush(self) -> bytes:
-        """What is still held back. The stream is over: the next `feed` begins another."""
+        """Return what is still held back, and end the stream: the next `feed` begins another."""
         return self._resampler.flush() if self._resampler else b""

@@ -8,7 +8,7 @@ from flowpi.dsp.format import FRAME_BYTES
 class Ring:
     """Keeps the newest `frames` frames of what is pushed.
 
-    Chunks are kept as they come and joined in `newest`: idle costs one append a chunk.
+    Chunks are stored as they come and joined only in `newest`: while idle, a chunk costs one append.
     """
 
     def __init__(self, frames: int) -> None:
@@ -18,18 +18,18 @@ class Ring:
 
     @property
     def frames(self) -> int:
-        """Held now: up to one chunk more than `newest` gives."""
+        """The number of frames held now: up to one chunk more than `newest` gives."""
         return self._bytes // FRAME_BYTES
 
     def push(self, pcm: bytes) -> None:
-        """Add int16 mono PCM, of any whole number of frames; the oldest that is not needed any more is let go."""
+        """Add int16 mono PCM, in any whole number of frames, and drop the oldest chunks no longer needed."""
         self._chunks.append(pcm)
         self._bytes += len(pcm)
         while self._chunks and self._bytes - len(self._chunks[0]) >= self._capacity:
             self._bytes -= len(self._chunks.popleft())
 
     def newest(self, frames: int) -> bytes:
-        """The newest `frames` frames, oldest first, or all there are."""
+        """Return the newest `frames` frames, oldest first, or all if there are fewer."""
         pcm = b"".join(self._chunks)
         return pcm[max(0, len(pcm) - min(self._capacity, frames * FRAME_BYTES)) :]
 

@@ -1,4 +1,4 @@
-"""Digital silence: sound without even noise, as of a muted or broken microphone. Pure."""
+"""Detects digital silence: sound without even noise, as from a muted or broken microphone. Pure."""
 
 import audioop
 
@@ -8,10 +8,10 @@ BLOCK = RATE_HZ * FRAME_BYTES
 
 
 class Silence:
-    """How long each sample of a stream has been the same as the one before.
+    """Measures for how long all samples of a stream have been the same.
 
     Attributes:
-        frames: of the newest sound, to the accuracy of a piece: one that is not constant counts nothing of its end.
+        frames: how many of the newest frames are the same, in whole pieces: a piece that is not constant counts as 0.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Silence:
         self._sample: int | None = None
 
     def feed(self, pcm: bytes) -> None:
-        """int16 mono PCM, the next piece of the stream. 30 us a second of sound."""
+        """Add the next piece of the stream, int16 mono PCM. It costs 30 us for each second of sound."""
         if not pcm:
             return
         low, high = audioop.minmax(pcm, 2)
@@ -32,7 +32,7 @@ class Silence:
 
 
 def is_constant(pcm: memoryview) -> bool:
-    """Whether all samples of int16 mono PCM are the same. Looks no further than to the first second that is not."""
+    """Return whether all samples of int16 mono PCM are the same. It stops at the first second that differs."""
     first = bytes(pcm[:FRAME_BYTES])
     sample = int.from_bytes(first, "little", signed=True)
     blocks = range(0, len(pcm), BLOCK)

@@ -1,7 +1,7 @@
-"""The 44 bytes that make a WAV of a piece of PCM, written and read.
+"""Writes and reads the 44 bytes that turn a piece of PCM into a WAV.
 
-Flow carries each packet as a complete WAV (the majority of clients) or as bare PCM (`reference`: both are seen).
-Whole files, of any PCM there is, are read in `flowpi.audio.wav`.
+Flow carries each packet as a complete WAV (most clients) or as bare PCM (`reference`: both are observed).
+`flowpi.audio.wav` reads whole files, with PCM of any format.
 """
 
 import struct
@@ -13,11 +13,11 @@ HEADER_BYTES = 44
 
 
 class WavError(ValueError):
-    """A RIFF header that promises something other than int16 mono 16 kHz, or that is cut off."""
+    """A RIFF header that announces something other than int16 mono 16 kHz, or is cut off."""
 
 
 def wav_header(pcm_bytes: int) -> bytes:
-    """The header of an int16 mono 16 kHz WAV with `pcm_bytes` bytes of audio behind it."""
+    """Return the header of an int16 mono 16 kHz WAV with `pcm_bytes` bytes of audio."""
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI",
         b"RIFF", 36 + pcm_bytes, b"WAVE", b"fmt ", 16, 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16, b"data", pcm_bytes,
@@ -25,10 +25,10 @@ def wav_header(pcm_bytes: int) -> bytes:
 
 
 def wav_payload(packet: bytes) -> memoryview:
-    """The PCM of a packet: what follows its WAV header, or all of it where there is none.
+    """Return the PCM of a packet: what follows its WAV header, or the whole packet if it has none.
 
     Raises:
-        WavError: it has a header, and what follows is not int16 mono 16 kHz.
+        WavError: the packet has a header, but its audio is not int16 mono 16 kHz.
     """
     view = memoryview(packet)
     if packet[:4] != b"RIFF" or packet[8:12] != b"WAVE":
@@ -46,9 +46,9 @@ def wav_payload(packet: bytes) -> memoryview:
 
 
 def riff_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Names and contents of the chunks of a RIFF file, in order.
+    """Yield the names and contents of the chunks of a RIFF file, in order.
 
-    A streamed WAV may announce more than there is: its last chunk is what is there.
+    A streamed WAV may announce more than it holds: its last chunk then contains what is there.
     """
     view, at = memoryview(data), 12
     while at + 8 <= len(data):

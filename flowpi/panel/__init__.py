@@ -1,1 +1,1 @@
-"""The button and the LED: drivers, and nothing about dictation."""
+"""The drivers of button and LED, which know nothing about dictation."""

@@ -1,8 +1,8 @@
-"""A row of APA102 LEDs on SPI, as microphone boards have them; SK9822 are the same.
+"""A row of APA102 or SK9822 LEDs on SPI, as found on microphone boards.
 
-The stream, by the APA102 data sheet: 32 zero bits, then for each LED three 1 bits, its global brightness (5 bits), and
-blue, green, red (8 bits each), then clock pulses to push it through: one for each two LEDs, as each delays the data by
-half a clock. An SK9822 wants another 32 zero bits before these to show it; they do an APA102 no harm.
+The stream, according to the APA102 data sheet: 32 zero bits; for each LED three 1 bits, its global brightness (5 bits)
+and blue, green, red (8 bits each); then clock pulses that push the data through, one for every two LEDs, because each
+LED delays the data by half a clock. An SK9822 needs another 32 zero bits before those pulses; an APA102 ignores them.
 """
 
 import math
@@ -14,21 +14,23 @@ from flowpi.core.lights import DARK, Color
 from flowpi.panel.gpio import NO_LGPIO, library
 
 RATE_HZ = 1_000_000
-"""They take 20 times as much; over loose wires not. Three LEDs are written in 0.2 ms."""
+"""The LEDs could do 20 times as much, but not over loose wires. Three LEDs are written in 0.2 ms."""
 
 GLOBAL_STEPS = 31
 
 
 class Spi(Protocol):
     def write(self, data: bytes) -> None:
-        """May raise anything."""
+        """Send `data`. This may raise any exception."""
 
     def close(self) -> None: ...
 
 
 class Apa102Led:
+    """A row of LEDs that all show the same."""
+
     def __init__(self, bus: int, device: int, count: int, open_spi: Callable[[int, int], Spi] | None = None) -> None:
-        """`count` LEDs in a row, which all show the same. `open_spi`: instead of the one by lgpio."""
+        """`count`: the number of LEDs. `open_spi`: replaces `LgpioSpi` in tests."""
         self._place = (bus, device)
         self._count = count
         self._open_spi = open_spi or LgpioSpi
@@ -37,7 +39,7 @@ class Apa102Led:
     def open(self) -> None:
         try:
             self._spi = self._open_spi(*self._place)
-        except Exception as error:  # lgpio's own, and those of its import
+        except Exception as error:  # errors of lgpio, and of its import
             raise self._explain(error) from error
         self.set(DARK)
 
@@ -66,7 +68,7 @@ class Apa102Led:
 
 
 class LgpioSpi:
-    """By lgpio, which gpiozero uses too. Imported at the first use."""
+    """An SPI device opened by lgpio, which gpiozero uses too. It is imported at the first use."""
 
     def __init__(self, bus: int, device: int) -> None:
         self._lgpio: Any = library("lgpio")
@@ -80,9 +82,9 @@ class LgpioSpi:
 
 
 def stream(color: Color, count: int) -> bytes:
-    """What makes `count` LEDs show this.
+    """Return the bytes that make `count` LEDs show `color`.
 
-    What can be dimmed for all three colours at once is: 8 bits alone have few steps left at night.
+    The global brightness dims as far as it can, because 8 bits a colour leave too few steps at night.
     """
     level = math.ceil(color.brightness * GLOBAL_STEPS)
     parts = (round(part * 255 * GLOBAL_STEPS / level) if level else 0 for part in (color.blue, color.green, color.red))

@@ -1,4 +1,4 @@
-"""What a button is: a contact that reports its edges. What they mean is decided in `core/gestures.py`."""
+"""The interface of a button: a contact that reports its edges. `core/gestures.py` decides what they mean."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -6,29 +6,29 @@ from typing import Protocol
 from flowpi.core.errors import PanelError
 
 OnEdge = Callable[[bool, float], None]
-"""Called on the event loop: whether the contact is closed (pressed), and when it changed, in monotonic seconds."""
+"""A callback on the event loop: whether the contact is closed (pressed), and the monotonic time of the change."""
 
 OnTrouble = Callable[[PanelError | None], None]
-"""Called on the event loop: the button went away, and why; None when it is back."""
+"""A callback on the event loop: why the button went away, or None when it is back."""
 
 
 class Button(Protocol):
     def open(self, on_edge: OnEdge) -> None:
-        """Report edges from now on. Called on the loop; may take some 100 ms in a library's first import.
+        """Report edges from now on. Call it on the loop; the first import of a library may take some 100 ms.
 
         Raises:
             PanelError: there is no such button here.
         """
 
     def is_pressed(self) -> bool | None:
-        """What the contact says now; None where only its edges tell."""
+        """Return the current state of the contact, or None if only its edges are known."""
 
     def close(self) -> None:
-        """No more edges. Harmless when closed."""
+        """Stop reporting edges. Harmless when closed."""
 
 
 class NoButton:
-    """For an appliance that is driven by commands alone."""
+    """The button of an appliance that is driven by commands alone."""
 
     def open(self, on_edge: OnEdge) -> None:
         pass
@@ -41,7 +41,7 @@ class NoButton:
 
 
 class ScriptedButton:
-    """A button whose finger is a program: the demonstration's, and the tests'."""
+    """A button that is pressed by a program: by the demonstration, and by tests."""
 
     def __init__(self) -> None:
         self._on_edge: OnEdge | None = None

@@ -1,15 +1,15 @@
-"""From the configuration to the driver that it asks for. Each is imported only when it is wanted."""
+"""Makes the drivers that the configuration asks for. Each driver is imported only if it is wanted."""
 
 from flowpi.config import schema
 from flowpi.panel.button import Button, NoButton, OnTrouble
 from flowpi.panel.led import Led, NoLed
 
 GPIO_KINDS = ("gpio", "rgb")
-"""Kinds of button and LED that need a GPIO chip."""
+"""The kinds of button and LED that need a GPIO chip."""
 
 
 def make_led(led: schema.LedSettings) -> Led:
-    """Not open yet."""
+    """Make the LED driver, which is not opened yet."""
     match led.kind:
         case "gpio":
             from flowpi.panel.gpio import GpioLed
@@ -29,7 +29,7 @@ def make_led(led: schema.LedSettings) -> Led:
 
 
 def make_button(button: schema.ButtonSettings, on_trouble: OnTrouble) -> Button:
-    """Not open yet. `on_trouble`: called by one that can be unplugged."""
+    """Make the button driver, which is not opened yet. `on_trouble`: called by a button that can be unplugged."""
     match button.kind:
         case "gpio":
             from flowpi.panel.gpio import GpioButton

@@ -1,7 +1,7 @@
-"""A key of an input device as the button: a pedal, a dictation microphone, any keyboard. By Linux's evdev.
+"""A key of an input device as the button: a pedal, a dictation microphone or any keyboard, by Linux's evdev.
 
-The device is grabbed, so that its keys do not also type. Events are read on the event loop, with the kernel's own time
-of each. A device that is not there is looked for once a second; while it is gone its key counts as released.
+The device is grabbed, so that its keys do not type as well. Events are read on the event loop, with the time that the
+kernel gave them. A missing device is looked for once a second; while it is missing, its key counts as released.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ REOPEN_S = 1.0
 
 EV_SYN, EV_KEY, SYN_DROPPED = 0, 1, 3
 EVIOCSCLOCKID = 0x400445A0
-"""`linux/input.h`: which clock the times of events are of."""
+"""The ioctl that selects the clock of event times, from `linux/input.h`."""
 
-RELEASED, PRESSED = 0, 1  # and 2 is the keyboard's own repeat
+RELEASED, PRESSED = 0, 1  # 2 is the keyboard's own repeat
 
 
 class InputEvent(Protocol):
-    """An `evdev.InputEvent`."""
+    """The used part of an `evdev.InputEvent`."""
 
     @property
     def type(self) -> int: ...
@@ -41,7 +41,7 @@ class InputEvent(Protocol):
 
 
 class InputDevice(Protocol):
-    """What is used of an `evdev.InputDevice`. All may raise OSError."""
+    """The used part of an `evdev.InputDevice`. All methods may raise OSError."""
 
     fd: int
 
@@ -52,11 +52,18 @@ class InputDevice(Protocol):
 
 
 class EvdevButton:
+    """One key of one input device, which may come and go."""
+
     def __init__(
         self, path: str, key: str, on_trouble: OnTrouble, open_device: Callable[[str], InputDevice] | None = None
     ) -> None:
-        """`path`: best one of /dev/input/by-id. `key`: a name of `linux/input-event-codes.h`. `open_device`: instead of
-        the kernel's."""
+        """
+        Args:
+            path: preferably one in /dev/input/by-id.
+            key: a name from `linux/input-event-codes.h`.
+            on_trouble: called when the device is missing, and when it is back.
+            open_device: replaces `open_kernels` in tests.
+        """
         self._path = path
         self._key = key
         self._on_trouble = on_trouble
@@ -69,10 +76,10 @@ class EvdevButton:
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self, on_edge: OnEdge) -> None:
-        """A device that is not there is no error: `on_trouble` is told, and it is looked for.
+        """Report edges from now on. A missing device is no error: `on_trouble` is called, and it is looked for.
 
         Raises:
-            PanelError: no such key, or the library is missing.
+            PanelError: there is no such key, or the library is missing.
         """
         self._code = key_code(self._key)
         self._on_edge = on_edge
@@ -114,9 +121,9 @@ class EvdevButton:
                 if event.type == EV_KEY and event.code == self._code:
                     if event.value in (RELEASED, PRESSED):
                         self._change(event.value == PRESSED, event.timestamp())
-                elif event.type == EV_SYN and event.code == SYN_DROPPED:  # too many for the kernel: some are lost
+                elif event.type == EV_SYN and event.code == SYN_DROPPED:  # the kernel has dropped events
                     self._change(self._code in self._device.active_keys(), event.timestamp())
-                if self._device is None:  # closed by what the edge brought about
+                if self._device is None:  # closed by the callback of the edge
                     return
         except BlockingIOError:
             pass
@@ -132,7 +139,7 @@ class EvdevButton:
                 self._on_edge(pressed, at)
 
     def _lose(self, error: OSError) -> None:
-        if self._on_edge is None:  # closed by what the edge brought about
+        if self._on_edge is None:  # closed by the callback of the edge
             return
         self._timer = asyncio.get_running_loop().call_later(REOPEN_S, self._try_open)
         if not self._lost:
@@ -163,15 +170,15 @@ def _library() -> Any:
 
 
 def preload() -> None:
-    """Import the library on a thread, so that the loop does not."""
+    """Import the library. Call it on a thread, so that the loop does not have to wait for the import."""
     try:
         _library()
-    except PanelError as error:  # it is raised again in `open`, and told
+    except PanelError as error:  # `open` raises it again, and it is reported then
         log.debug("%s", error)
 
 
 def key_code(name: str) -> int:
-    """Raises PanelError: there is none of this name, or the library is missing."""
+    """Return the code of a key. Raises PanelError: there is no key of this name, or the library is missing."""
     code = _library().ecodes.ecodes.get(name)
     if not isinstance(code, int):
         raise PanelError(f"there is no key {name!r}", "`evtest DEVICE` shows the names: set button.key to one")
@@ -179,7 +186,7 @@ def key_code(name: str) -> int:
 
 
 def open_kernels(path: str) -> InputDevice:
-    """Raises OSError."""
+    """Open an input device of the kernel, with monotonic event times. Raises OSError."""
     device = _library().InputDevice(path)
     fcntl.ioctl(device.fd, EVIOCSCLOCKID, struct.pack("i", time.CLOCK_MONOTONIC))
     opened: InputDevice = device

@@ -1,7 +1,7 @@
-"""Button and LEDs on GPIO pins, by gpiozero.
+"""The button and LEDs on GPIO pins, by gpiozero.
 
-gpiozero (with lgpio on a Pi) is imported at the first use, 120 ms and 10 MB. lgpio reports edges on a thread of its
-own, which dies silently if a callback raises: the callback hands over a value and does nothing else.
+gpiozero (with lgpio on a Pi) is imported at the first use, which costs 120 ms and 10 MB. lgpio reports edges on a
+thread of its own, which dies silently if a callback raises: the callback hands over a value and does nothing else.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 CHIPS = "/dev/gpiochip*"
 
 PWM_HZ = 100
-"""Fast enough for an eye."""
+"""The frequency of dimming: too fast for the eye to see."""
 
 NO_LGPIO = "install the Debian package of flowpi, which has lgpio; pip has it for Python 3.11 only"
 
@@ -34,30 +34,32 @@ def has_chip() -> bool:
 
 
 def preload() -> None:
-    """Import the libraries on a thread, so that the loop does not. What fails here fails in `open` too, which tells."""
+    """Import the libraries. Call it on a thread, so that the loop does not wait. `open` reports what fails here."""
     with contextlib.suppress(Exception):
         library("gpiozero").Device.ensure_pin_factory()
 
 
 def library(name: str) -> Any:
-    """gpiozero, or lgpio, which it uses. Any error may come of it.
+    """Import and return gpiozero, or lgpio, which it uses. This may raise any exception.
 
-    lgpio makes a FIFO in $LG_WD, which the units set, or else wherever a person happens to be.
+    lgpio makes a FIFO in $LG_WD, which the units set, or else in the working directory.
     """
     if "LG_WD" not in os.environ:
         import tempfile
 
         os.environ["LG_WD"] = str(make_private(Path(tempfile.gettempdir()) / f"flowpi-{os.geteuid()}"))
         here = os.getcwd()
-        with contextlib.suppress(Exception):  # gpiozero, which does without it too, tells why
+        with contextlib.suppress(Exception):  # gpiozero can do without it, and reports why
             importlib.import_module("lgpio")
-        os.chdir(here)  # it goes to $LG_WD, and the paths that a person gives would mean others
+        os.chdir(here)  # lgpio changes to $LG_WD, and relative paths would mean other files there
     return importlib.import_module(name)
 
 
 class GpioButton:
+    """A contact between a pin and ground or supply."""
+
     def __init__(self, pin: int, *, active_low: bool) -> None:
-        """`pin`: BCM number. `active_low`: the button connects the pin to ground; the pull resistor is set to fit."""
+        """`pin`: the BCM number. `active_low`: the button connects the pin to ground; the pull is set to match."""
         self._pin = pin
         self._active_low = active_low
         self._device: Any = None
@@ -66,16 +68,16 @@ class GpioButton:
         loop = asyncio.get_running_loop()
 
         def report(pressed: bool, at: float) -> None:
-            if self._device is not None:  # not closed meanwhile
+            if self._device is not None:  # it has not been closed meanwhile
                 on_edge(pressed, at)
 
         def hand_over(pressed: bool, ago_s: float | None) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon stops
-                # The kernel says when it was; on a busy machine this thread may be late.
+                # The kernel recorded the time of the edge; on a busy machine this thread may be late.
                 loop.call_soon_threadsafe(report, pressed, time.monotonic() - (ago_s or 0.0))
 
         try:
-            # Not a `Button`, which has a thread that looks at it ten times a second.
+            # gpiozero's `Button` would start a thread that polls it ten times a second.
             self._device = contact = library("gpiozero").DigitalInputDevice(self._pin, pull_up=self._active_low)
             contact.when_activated = lambda: hand_over(True, contact.active_time)
             contact.when_deactivated = lambda: hand_over(False, contact.inactive_time)
@@ -96,8 +98,11 @@ class GpioButton:
 
 
 class _GpioLeds:
-    """LEDs that are lit alone. One that is dark, or as bright as it can be, has no PWM: lgpio makes it in software, and
-    would wake up a hundred times a second for as long as flowpi runs."""
+    """LEDs on one pin each.
+
+    An LED that is dark or fully lit uses no PWM: lgpio does PWM in software, and would wake up a hundred times a second
+    for as long as flowpi runs.
+    """
 
     def __init__(self, *pins: int) -> None:
         self._pins = pins
@@ -128,6 +133,8 @@ class _GpioLeds:
 
 
 class GpioLed(_GpioLeds):
+    """An LED of one colour."""
+
     def __init__(self, pin: int) -> None:
         super().__init__(pin)
 
@@ -136,10 +143,10 @@ class GpioLed(_GpioLeds):
 
 
 class GpioRgbLed(_GpioLeds):
-    """Three pins, of an LED with a common cathode."""
+    """An RGB LED with a common cathode, on three pins."""
 
     def __init__(self, pins: tuple[int, int, int]) -> None:
-        """Of red, green and blue."""
+        """`pins`: those of red, green and blue."""
         super().__init__(*pins)
 
     def set(self, color: Color) -> None:

@@ -1,4 +1,4 @@
-"""What an LED is, and the player that brings a pattern of `core/lights.py` onto it."""
+"""The interface of an LED, and the player that shows a pattern of `core/lights.py` on it."""
 
 import asyncio
 import logging
@@ -13,17 +13,17 @@ log = logging.getLogger(__name__)
 
 class Led(Protocol):
     def open(self) -> None:
-        """Take the LED, dark.
+        """Open the LED, and make it dark.
 
         Raises:
             PanelError: there is no such LED here.
         """
 
     def set(self, color: Color) -> None:
-        """An LED of one colour shows its brightness. Raises PanelError if the hardware fails."""
+        """Show `color`; an LED of one colour shows its brightness. Raises PanelError if the hardware fails."""
 
     def close(self) -> None:
-        """Dark, and released. Harmless when closed."""
+        """Make the LED dark and release it. Harmless when closed."""
 
 
 class NoLed:
@@ -38,7 +38,7 @@ class NoLed:
 
 
 class RecordingLed:
-    """An LED of one colour that hands on how bright it is: to a terminal, a file, a test."""
+    """An LED of one colour that passes its brightness on: to a terminal, a file or a test."""
 
     def __init__(self, show: Callable[[float], None]) -> None:
         self._show = show
@@ -58,14 +58,14 @@ class RecordingLed:
 
 
 def always() -> float:
-    """As bright as it can be."""
+    """Return full brightness, at any time of day."""
     return 1.0
 
 
 class LedPlayer:
-    """Plays the current pattern on an LED. A steady pattern wakes nobody up.
+    """Plays the current pattern on an LED. A steady pattern causes no wake-ups.
 
-    An LED that fails is reported once and then left alone until it is replaced: it never hurts a dictation.
+    An LED that fails is reported once and not used until it is replaced: it never disturbs a dictation.
     """
 
     def __init__(self, on_failure: Callable[[Exception], None]) -> None:
@@ -78,7 +78,7 @@ class LedPlayer:
         self._timer: asyncio.TimerHandle | None = None
 
     def replace(self, led: Led, brightness: Callable[[], float] = always) -> None:
-        """Play on this open LED from now on. `brightness` scales all patterns, and is asked at each step."""
+        """Play on `led`, which is open, from now on. `brightness` scales all patterns, and is called at each step."""
         self._let_go()
         self._led, self._brightness = led, brightness
         pattern, self._pattern = self._pattern, None
@@ -89,8 +89,8 @@ class LedPlayer:
         """Play `pattern` over and over.
 
         Args:
-            once: a pattern to play through before.
-            at_once: whether to cut short one that is being played so, by a call before.
+            once: a pattern to play through first.
+            at_once: whether to interrupt a `once` pattern of an earlier call.
         """
         if once is None and self._playing_once and not at_once:
             self._pattern = pattern
@@ -106,12 +106,12 @@ class LedPlayer:
             self._repeat()
 
     async def played(self) -> None:
-        """Until the pattern that goes on was seen, which takes two of its cycles. At once where there is no LED."""
+        """Wait until the current pattern can have been seen: for two of its cycles, or not at all without an LED."""
         if self._pattern is not None and not isinstance(self._led, NoLed):
             await asyncio.sleep(2 * sum(seconds for _, seconds in self._pattern.steps))
 
     def close(self) -> None:
-        """Dark."""
+        """Make the LED dark and release it."""
         self._pattern = None
         self._let_go()
 
@@ -136,7 +136,7 @@ class LedPlayer:
     def _set(self, pattern: Pattern, brightness: float) -> None:
         try:
             self._led.set(pattern.color.dimmed(brightness * self._brightness()) if brightness else DARK)
-        except Exception as error:  # whatever a GPIO library throws, a dictation goes on
+        except Exception as error:  # whatever a GPIO library raises, a dictation goes on
             self._let_go()
             self._on_failure(error)
 

@@ -1,4 +1,4 @@
-"""How bright the LED may be: less at night, if its owner wants that."""
+"""Decides how bright the LED may be: less at night, if the user wants that."""
 
 from datetime import time
 
@@ -6,7 +6,7 @@ from flowpi.config.schema import LedSettings
 
 
 def brightness(led: LedSettings, now: time) -> float:
-    """From 0 to 1. `now`: the time of day on the wall."""
+    """Return a brightness from 0 to 1. `now`: the local time of day."""
     night = led.night
     if night is None:
         return led.brightness

@@ -1,6 +1,6 @@
-"""The panel: the button and the LED that the configuration asks for, opened after READY and replaced by a reload.
+"""The panel: the button and LED that the configuration asks for, opened after READY and replaced by a reload.
 
-Whatever is wrong with them is a fault, and the appliance works by commands.
+If one of them fails, that is a fault, and the appliance still works by commands.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 
 class Faults(Protocol):
-    """Where faults are raised, and cleared when they are over."""
+    """The place where faults are raised, and cleared when they are over."""
 
     def raise_fault(self, code: str, message: str) -> None: ...
     def clear_fault(self, code: str) -> None: ...
 
 
 class Panel:
-    """`open` once. At the stop `close_button` first, and `close` when nothing is left to show.
+    """The button and the LED. Call `open` once; at the stop, first `close_button`, and `close` when all has been shown.
 
     Attributes:
         led_player: plays on whichever LED is open now.
@@ -43,8 +43,7 @@ class Panel:
     ) -> None:
         """
         Args:
-            button: instead of the configured one.
-            led: instead of the configured one.
+            button, led: drivers to use instead of the configured ones.
         """
         self._button_settings, self._led_settings = config.button, config.led
         self._faults = faults
@@ -54,7 +53,7 @@ class Panel:
         self.led_player = LedPlayer(lambda error: self._raise(LED, error))
 
     async def open(self, on_edge: OnEdge) -> None:
-        """Open the LED and the button. `on_edge` is called as `Button.open` says."""
+        """Open the LED and the button. `on_edge` is passed to `Button.open`."""
         self._on_edge = on_edge
         button, led = self._given_button, self._given_led
         gpio_led = led is None and self._led_settings.kind in GPIO_KINDS
@@ -82,11 +81,11 @@ class Panel:
         await self.open(self._on_edge)
 
     def is_pressed(self) -> bool | None:
-        """Return what the contact says now; None where only its edges are known."""
+        """Return the current state of the contact, or None if only its edges are known."""
         return self._button.is_pressed()
 
     def close_button(self) -> None:
-        """Accept no presses any more. The LED stays as it is."""
+        """Stop accepting presses. The LED stays as it is."""
         button, self._button = self._button, NoButton()
         button.close()
 
