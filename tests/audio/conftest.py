@@ -8,6 +8,6 @@ from tests.clock import JumpingLoop
 
 @pytest.fixture
 async def room(jumping_clock: JumpingLoop) -> AsyncIterator[Room]:
-    """A capture of a fake source, with the options that it has by default."""
+    """Start a capture of a fake source, with its default options."""
     async with capturing() as room:
         yield room

@@ -1,4 +1,4 @@
-"""A capture of a microphone in the real ALSA library, in real time: what it told, and how long the loop stood still."""
+"""A capture of a microphone in the real ALSA library, in real time, with its reports and the stalls of the loop."""
 
 import asyncio
 import time
@@ -10,11 +10,11 @@ from flowpi.core.errors import MicrophoneError
 from tests.waiting import until
 
 BLOCKED_S = 1.0
-"""What the loop may stand still on a loaded machine; a stuck driver would hold it for as long as the test waits."""
+"""How long the loop may stall on a loaded machine; a stuck driver would block it for as long as the test waits."""
 
 
 class CaptureHarness:
-    """`recoveries`: when, in monotonic seconds. `blocked_s`: at most, while `watch` ran."""
+    """`recoveries`: their monotonic times. `blocked_s`: the longest stall of the loop while `watch` ran."""
 
     def __init__(self, device: str = "clock", **options: Any) -> None:
         self.faults: list[MicrophoneError] = []

@@ -1,4 +1,4 @@
-"""Reading a source in real time, for as long as there must be something to hear. Nothing here waits for time alone."""
+"""Reads a source in real time until it has given what it must. Nothing here waits for time alone."""
 
 import array
 import itertools
@@ -12,13 +12,13 @@ from tests.waiting import PATIENCE_S
 
 
 def wait_until(moment: float) -> None:
-    """Let real devices run on until `moment` of `time.monotonic()`."""
+    """Wait, while real devices run, until `time.monotonic()` reaches `moment`."""
     while (left := moment - time.monotonic()) > 0:
         select.select([], [], [], left)
 
 
 def listen(source: Source, frames: int) -> list[Heard]:
-    """Read at each `due()` until so many frames, gaps counted, were heard."""
+    """Read at each `due()` until `frames` frames, including gaps, have been heard."""
     heard: list[Heard] = []
     deadline = time.monotonic() + PATIENCE_S
     while length(heard) < frames:
@@ -29,12 +29,12 @@ def listen(source: Source, frames: int) -> list[Heard]:
 
 
 def length(heard: list[Heard]) -> int:
-    """Frames, gaps counted."""
+    """Return the number of frames, including gaps."""
     return sum(piece.frames if isinstance(piece, Gap) else len(piece) // FRAME_BYTES for piece in heard)
 
 
 def sound(heard: list[Heard]) -> bytes:
-    """The audio without its gaps."""
+    """Return the audio without its gaps."""
     return b"".join(piece for piece in heard if isinstance(piece, bytes))
 
 
@@ -43,18 +43,18 @@ def gaps(heard: list[Heard]) -> list[Gap]:
 
 
 def samples(pcm: bytes) -> "array.array[int]":
-    """As unsigned 16 bits: what the clock microphone and the ramp file count in."""
+    """Return the samples as unsigned 16 bits, in which the clock microphone and the ramp file count."""
     return array.array("H", pcm)
 
 
 def missing(pcm: bytes) -> list[int]:
-    """How many frames are missing wherever the counting samples of a clock do not follow each other."""
+    """Return how many frames are missing at each place where the samples of a clock skip numbers."""
     numbers = samples(pcm)
     steps = ((after - before) % 65_536 for before, after in itertools.pairwise(numbers))
     return [step - 1 for step in steps if step != 1]
 
 
 def sine(seconds: float, rate_hz: int = RATE_HZ, amplitude: int = 10_000) -> "array.array[int]":
-    """440 Hz, int16 mono."""
+    """Return a tone of 440 Hz, int16 mono."""
     turn = 2 * math.pi * 440 / rate_hz
     return array.array("h", (round(amplitude * math.sin(turn * n)) for n in range(round(seconds * rate_hz))))

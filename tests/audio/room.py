@@ -1,4 +1,4 @@
-"""A capture on a jumping clock, with a microphone that does what a test says."""
+"""A capture on a jumping clock, with a microphone that a test controls."""
 
 import array
 import asyncio
@@ -23,11 +23,11 @@ TURN_S = 65_536 / RATE_HZ
 
 
 class FakeSource:
-    """A microphone by the loop's clock: each of its samples is the number of its own frame since time 0, modulo 65536.
+    """A microphone on the loop's clock: each sample is the number of its frame since time 0, modulo 65536.
 
-    Read as sound, that is a saw tooth: far below its own level for 0.2 s before and after each multiple of `TURN_S`.
+    As sound, that is a saw tooth: far below its average level for 0.2 s before and after each multiple of `TURN_S`.
 
-    Levers: `unplugged`, `stalled`, `constant` (its one sample); `held_s` as a resampler holds back.
+    Levers: `unplugged`, `stalled`, `constant` (a value for all samples), `held_s` (the delay of a resampler).
     """
 
     name = "fake"
@@ -40,7 +40,7 @@ class FakeSource:
         self.stalled = False
         self.constant: int | None = None
         self.opened: list[float] = []
-        """When somebody tried to."""
+        """The times of all attempts to open it."""
         self.reads: list[float] = []
         self.is_open = False
         self._began = 0.0
@@ -118,7 +118,7 @@ class Room:
         return entry
 
     async def record(self, seconds: float) -> tuple[Utterance, float, float]:
-        """A whole recording, and when it was pressed and released."""
+        """Record for `seconds`. Return the recording and the times of press and release."""
         pressed = self.loop.time()
         entry = self.press()
         await asyncio.sleep(seconds)
@@ -130,7 +130,7 @@ class Room:
 
 @asynccontextmanager
 async def capturing(source: FakeSource | None = None, **options: Any) -> AsyncIterator[Room]:
-    """A room whose capture runs. Closed, it holds no timer and no device."""
+    """Start the capture of a room, and check at the end that it holds no timer and no device."""
     room = Room(source, **options)
     yield room
     room.capture.close()
@@ -142,7 +142,7 @@ def numbers(entry: Utterance) -> list[int]:
     return array.array("H", entry.read(0, entry.length)).tolist()
 
 
-# Within the first 4 s, before the numbers begin again.
+# These two hold within the first 4 s, before the numbers start over.
 
 
 def begins(entry: Utterance) -> float:

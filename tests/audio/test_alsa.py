@@ -1,4 +1,4 @@
-"""The ALSA driver beyond the contract: overruns, conversion, a device that goes, and what alsa-lib would print."""
+"""The ALSA driver beyond the contract: overruns, conversion, a device that vanishes, and what alsa-lib would print."""
 
 import errno
 import os
@@ -70,7 +70,7 @@ def test_sound_and_gaps_account_for_all_of_real_time(opened: Opener) -> None:
     source = opened(AlsaSource("clock", buffer_ms=100))
     began = time.monotonic()
     heard = listen(source, 5 * PERIOD)
-    for _ in range(4):  # errors of several gaps must not add up
+    for _ in range(4):  # the errors of several gaps must not add up
         stall(source, 0.2)
         heard += listen(source, 3 * PERIOD)
     heard += listen(source, 3 * PERIOD)
@@ -115,7 +115,7 @@ def test_a_device_that_stands_still_is_silent_and_the_time_is_a_gap(opened: Open
     assert len(gaps(heard)) == 1
 
 
-# Devices that differ from what was asked for
+# Devices that differ from what was requested
 
 
 def test_48_khz_stereo_arrives_with_its_level_and_length(opened: Opener, microphone: Microphone) -> None:
@@ -142,7 +142,7 @@ def test_conversion_by_alsa_itself_arrives_with_its_level_and_length(opened: Ope
 
 
 def assert_one_sine(pcm: bytes, seconds: float) -> None:
-    """`sine(seconds)` stands somewhere in silence."""
+    """Assert that `pcm` is `sine(seconds)` somewhere in silence."""
     loud = [n for n, sample in enumerate(memoryview(pcm).cast("h")) if abs(sample) > 500]
     assert (loud[-1] - loud[0]) / RATE_HZ == pytest.approx(seconds, abs=0.002)
     inner = pcm[2 * loud[0] + 400 : 2 * loud[-1] - 400]
@@ -150,7 +150,7 @@ def assert_one_sine(pcm: bytes, seconds: float) -> None:
 
 
 def test_the_buffer_is_as_long_as_asked_whatever_the_rate(opened: Opener) -> None:
-    source = opened(AlsaSource("usb48"))  # asked for 16 kHz: as many frames are a third of the time
+    source = opened(AlsaSource("usb48"))  # 16 kHz requested: the same number of frames lasts a third of the time
     heard = listen(source, 10 * PERIOD)
     stall(source, 0.6)
     heard += listen(source, 40 * PERIOD)
@@ -197,7 +197,7 @@ def test_a_pcm_without_a_clock_is_no_microphone(opened: Opener) -> None:
         source.read(time.monotonic())
 
 
-# A device that goes
+# A device that vanishes
 
 
 def test_unplugged_it_says_so_and_replugged_it_opens(opened: Opener, microphone: Microphone) -> None:
@@ -209,7 +209,7 @@ def test_unplugged_it_says_so_and_replugged_it_opens(opened: Opener, microphone:
     assert caught.value.device == "clock"
     assert caught.value.reason == "No such device"
     assert "plug" in caught.value.hint
-    with pytest.raises(MicrophoneError):  # and not an abort inside pyalsaaudio
+    with pytest.raises(MicrophoneError):  # instead of an abort inside pyalsaaudio
         source.read(time.monotonic())
     with pytest.raises(MicrophoneError):
         source.open(time.monotonic())
@@ -225,7 +225,7 @@ def test_a_card_that_came_later_is_found_by_its_name(microphone: Microphone) -> 
         source.trial()
     before = os.stat(microphone.config_path)
     microphone.plug_in_as_another_card()
-    # alsa-lib looks at nothing but this to see whether its configuration is another one.
+    # By this alone alsa-lib recognises that its configuration has changed.
     os.utime(microphone.config_path, ns=(before.st_atime_ns, before.st_mtime_ns))
     source.trial()
     source.open(time.monotonic())
@@ -306,7 +306,7 @@ def test_a_device_that_does_not_exist() -> None:
 
 
 class ScriptedPcm:
-    """What no test microphone can be made to do; given in place of `alsaaudio.PCM`."""
+    """A replacement of `alsaaudio.PCM` that does what no test microphone can do."""
 
     def __init__(self, *reads: tuple[int, bytes] | OSError, form: str = "S16_LE", rate: int = RATE_HZ) -> None:
         self.reads = [(0, b""), *reads]
@@ -323,7 +323,7 @@ class ScriptedPcm:
     def read(self) -> tuple[int, bytes]:
         assert not self.closed
         match self.reads[0]:
-            case OSError(errno=code) if code is not None:  # a dead handle goes on saying so
+            case OSError(errno=code) if code is not None:  # a dead handle keeps failing
                 raise alsaaudio.ALSAAudioError(f"{os.strerror(code)} [scripted]")
             case tuple(result):
                 del self.reads[0]
@@ -405,11 +405,11 @@ def test_a_format_that_cannot_be_converted_is_refused(monkeypatch: pytest.Monkey
     assert pcm.closed
 
 
-# What it costs and says
+# Its cost and its output
 
 
 def run(code: str) -> "subprocess.CompletedProcess[str]":
-    """`code` in a Python of its own."""
+    """Run `code` in a Python process of its own."""
     command = [sys.executable, "-W", "ignore", "-c", f"import sys\nfrom flowpi.audio.alsa import AlsaSource\n{code}"]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
 

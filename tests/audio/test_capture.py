@@ -249,7 +249,7 @@ class TestGaps:
         assert room.capture.gaps == 1
         assert entry.lost_frames == room.capture.lost_frames == pytest.approx(2 * RATE_HZ, abs=0.15 * RATE_HZ)
         wrong = [number for at, number in enumerate(heard) if number != (heard[0] + at) % 65_536]
-        assert set(wrong) == {0}  # all that was heard stands at its own time
+        assert set(wrong) == {0}  # everything that was heard is at its own time
         assert len(wrong) == pytest.approx(entry.lost_frames, abs=1)
         assert room.capture.frames + room.capture.lost_frames >= len(heard)
 
@@ -377,7 +377,7 @@ class TestLoss:
 
 
 class TestRealMicrophone:
-    """In the real ALSA library, in real time. The samples of `clock` tell when they were heard."""
+    """Capture in the real ALSA library, in real time. The samples of `clock` encode when they were heard."""
 
     @staticmethod
     def made(source: AlsaSource, **options: Any) -> tuple[Capture, list[MicrophoneError], list[None]]:
@@ -396,7 +396,7 @@ class TestRealMicrophone:
 
     @staticmethod
     def ahead_s(number: int, moment: float) -> float:
-        """How much later than `moment` a sample was heard."""
+        """Return how much later than `moment` a sample was heard."""
         return ((number - round(moment * RATE_HZ) + 32_768) % 65_536 - 32_768) / RATE_HZ
 
     async def test_pre_roll_and_post_roll(self, microphone: Microphone) -> None:
@@ -404,7 +404,7 @@ class TestRealMicrophone:
         await until(lambda: capture.frames >= 0.4 * RATE_HZ)
         pressed = time.monotonic()
         while time.monotonic() < pressed + 0.5:
-            pass  # the loop stands still
+            pass  # the loop stalls
         entry = beginning()
         capture.begin(entry, pressed)
         await entry.wait(entry.length + RATE_HZ // 5 * FRAME_BYTES)

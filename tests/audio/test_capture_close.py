@@ -1,4 +1,4 @@
-"""Closed, by the end of the daemon or by a mute: what was said up to then is in the utterance, and nothing after it."""
+"""Closing, at the end of the daemon or by a mute: the utterance holds what was said before, and nothing after it."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from tests.audio.room import PERIOD_S, SLACK_S, FakeSource, Room, capturing, end
 @pytest.mark.parametrize("released", [False, True])
 @pytest.mark.usefixtures("jumping_clock")
 async def test_the_last_words_before_it_are_heard(released: bool, held_s: float) -> None:
-    """Between two reads: that at 0.5 s is the last one but for the one of the end."""
+    """Close between two reads: the last regular one is at 0.5 s."""
     async with capturing(FakeSource(held_s)) as room:
         entry = room.press()
         await asyncio.sleep(0.585)

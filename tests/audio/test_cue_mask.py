@@ -1,4 +1,4 @@
-"""Frame by frame: what is taken out, and what is not."""
+"""The cue mask, frame by frame: what it silences, and what it does not."""
 
 import math
 
@@ -29,7 +29,7 @@ def test_exactly_what_may_have_been_heard_while_it_sounded_is_silent(
         assert silent or masked[2 * at : 2 * at + 2] == NOISE
         if latest > since and earliest < until and since <= until:
             assert silent, (at, earliest, latest)
-        margin = 2 / RATE_HZ  # where a sound begins between two frames
+        margin = 2 / RATE_HZ  # a sound may begin between two frames
         if latest < since - margin or earliest > until + margin:
             assert not silent, (at, earliest, latest)
 

@@ -9,7 +9,7 @@ from tests.waiting import PATIENCE_S, until
 
 
 class Driver:
-    """`answers`: set it, and the attempt ends, with `error` if there is one."""
+    """A driver whose attempt ends when `answers` is set, with `error` if there is one."""
 
     def __init__(self) -> None:
         self.answers = threading.Event()

@@ -1,4 +1,4 @@
-"""A recording that goes on in a next part, on a jumping clock; the saw tooth of the fake microphone has pauses."""
+"""Recordings that continue in a next part, on a jumping clock. The saw tooth of the fake microphone has pauses."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ from tests.audio.room import (
 from tests.sound import beginning
 
 NEAR_S = 0.25
-"""How near to a multiple of `TURN_S` the saw tooth is a pause."""
+"""How close to a multiple of `TURN_S` the saw tooth counts as a pause."""
 
 
 class Parts:
@@ -39,7 +39,7 @@ class Parts:
         return self.all[-1]
 
     def ask_for_next(self, until: float) -> Utterance:
-        """The part that is to come, which `begun` and `all` name once it has begun."""
+        """Ask for a next part and return it. `all` and `begun` list it once it has begun."""
         following, before = beginning(), self.last
 
         def on_next() -> None:
@@ -52,7 +52,7 @@ class Parts:
         return following
 
     def joined(self) -> Utterance:
-        """All of the parts as one recording, of which no part is marked."""
+        """Join all parts into one recording. None of them may be partial."""
         whole = beginning()
         for part in self.all:
             assert not part.partial

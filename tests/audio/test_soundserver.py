@@ -1,4 +1,4 @@
-"""A microphone behind a real PulseAudio, whose server dies or stands still."""
+"""A microphone behind a real PulseAudio server that dies or stops."""
 
 import asyncio
 import time
@@ -52,7 +52,7 @@ async def test_it_dies_and_comes_back(
     server.start()
     back = time.monotonic()
     await until(lambda: harness.recoveries)
-    # 1.5 s for the wait, and two that the server takes to wake its device.
+    # 1.5 s for the wait, and the two seconds that the server needs to wake its device.
     assert harness.recoveries[0] - back <= 4
     await harness.hear(1600)
     assert len(harness.recoveries) == 1

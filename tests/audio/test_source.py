@@ -1,4 +1,4 @@
-"""What every microphone keeps: the contract of `flowpi.audio.source`, for each driver."""
+"""The contract of `flowpi.audio.source`, for each driver."""
 
 import time
 import wave
@@ -21,7 +21,7 @@ PERIOD = RATE_HZ // 50
 
 @dataclass
 class Bench:
-    """A source whose samples count up, one a frame, and the levers to take its device away and bring it back."""
+    """A source whose samples count up by one each frame, with levers that remove its device and bring it back."""
 
     source: Source
     unplug: Callable[[], object]
@@ -69,7 +69,7 @@ def test_a_read_does_not_wait(source: Source) -> None:
     listen(source, PERIOD)
     began = time.monotonic()
     heard = [piece for _ in range(100) for piece in source.read(began)]
-    assert time.monotonic() - began < 0.5  # each would take 20 ms if it waited for a period
+    assert time.monotonic() - began < 0.5  # each read would take 20 ms if it waited for a period
     assert length(heard) <= 25 * PERIOD
 
 
@@ -87,14 +87,14 @@ def test_a_read_when_due_finds_a_period(source: Source) -> None:
     for _ in range(10):
         wait_until(source.due(time.monotonic()))
         found += length(source.read(time.monotonic())) >= PERIOD
-    assert found >= 9  # a loaded machine may be late in the middle of one
+    assert found >= 9  # a loaded machine may be late once
 
 
 @pytest.mark.parametrize("ahead_s", [0.0, 0.0123, 0.1, 1.0])
 def test_due_is_the_next_edge_not_before_the_moment_asked_for(source: Source, ahead_s: float) -> None:
     listen(source, PERIOD)
     after = time.monotonic() + ahead_s
-    assert after <= source.due(after) <= after + source.period_s + 0.004  # a reader waits a hair behind the edge
+    assert after <= source.due(after) <= after + source.period_s + 0.004  # a read is due a little after the edge
 
 
 def test_due_is_always_an_edge_of_a_period(source: Source) -> None:
@@ -130,7 +130,7 @@ def test_opened_again_it_begins_afresh(source: Source) -> None:
     wait_until(time.monotonic() + 0.1)
     source.open(time.monotonic())
     heard = source.read(time.monotonic())
-    assert length(heard) <= PERIOD  # nothing of the time in which it was closed
+    assert length(heard) <= PERIOD  # nothing from the time while it was closed
     heard += listen(source, 5 * PERIOD)
     assert gaps(heard) == []
     assert missing(sound(heard)) == []

@@ -1,4 +1,4 @@
-"""The stream clock against simulated devices: a crystal that is off, reads that come whenever, any period."""
+"""The stream clock against simulated devices: crystals that are off, reads at any time, any period."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ pauses = st.lists(st.floats(0.001, 1.0), min_size=1, max_size=60)
 
 
 class Device:
-    """Captures since `began` at a rate that is `ppm` off, and shows whole periods only."""
+    """A device that captures since `began`, at a rate that is `ppm` off, and delivers whole periods only."""
 
     def __init__(self, began: float, ppm: float, period: int) -> None:
         self.began, self.rate, self.period, self.given = began, RATE_HZ * (1 + ppm / 1e6), period, 0

@@ -1,4 +1,4 @@
-"""A driver that is stuck, in the real ALSA library: opening and closing the device block for as long as it is."""
+"""A stuck driver, in the real ALSA library: opening and closing the device block for as long as it is stuck."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Tones: what is in the files, how they are played, and that nobody hears them in a dictation."""
+"""Tones: the content of the files, how they are played, and that no dictation contains them."""
 
 import asyncio
 import errno
@@ -26,7 +26,7 @@ from tests.sound import beginning
 from tests.waiting import PATIENCE_S, ticks, until
 
 SLACK_S = 0.25
-"""What a busy machine may take out more than it must."""
+"""How much more than necessary may be masked on a busy machine."""
 
 # The files
 
@@ -50,8 +50,10 @@ def test_it_fades_in_and_out_and_has_a_volume(cue: Cue) -> None:
 
 
 class Loudspeaker:
-    """A playback device with levers. `missing`: why it cannot be opened. `slow`, `stuck`: events that opening and
-    writing wait for."""
+    """A playback device with levers.
+
+    `missing`: why it cannot be opened. `slow`, `stuck`: events that opening and writing wait for.
+    """
 
     def __init__(self) -> None:
         self.missing = 0
@@ -124,7 +126,7 @@ async def test_what_is_masked_begins_before_the_first_sample_and_ends_after_the_
         room.speaker.stuck.clear()
         room.cues.play(Cue.ERROR)
         await ticks()
-        assert room.masked() == []  # a device that takes its time costs no word
+        assert room.masked() == []  # a slow device costs no word
         room.speaker.slow.set()
         await until(lambda: room.speaker.heard)
         ((since, end),) = room.masked()
@@ -153,7 +155,7 @@ async def test_stopped_before_it_sounds_it_never_does() -> None:
         room.speaker.slow.clear()
         room.cues.play(Cue.KEPT)
         await until(lambda: room.speaker.asked)
-        room.cues.play(Cue.START)  # the one before is not wanted any more
+        room.cues.play(Cue.START)  # the tone before is not wanted any more
         room.cues.stop()
         room.speaker.slow.set()
         await until(lambda: "close" in room.speaker.said)
@@ -182,7 +184,7 @@ async def test_a_stuck_device_does_not_keep_the_microphone_masked(monkeypatch: p
         written = len(room.speaker.heard)
         room.speaker.stuck.set()
         await until(lambda: "close" in room.speaker.said)
-        assert len(room.speaker.heard) == written  # nor does it play on when it is back
+        assert len(room.speaker.heard) == written  # nor does it continue when the device is back
 
 
 async def test_a_missing_device_is_told_once_and_again_after_it_worked(caplog: pytest.LogCaptureFixture) -> None:
@@ -211,7 +213,7 @@ async def test_a_missing_device_is_told_once_and_again_after_it_worked(caplog: p
 
 @pytest.fixture
 def card(microphone: Microphone, tmp_path: Path) -> Callable[[], bytes]:
-    """ALSA playback devices `cues` (its sound to a file), and what was played there."""
+    """Configure the ALSA playback device `cues`, which writes to a file. Return a function that reads it."""
     played = tmp_path / "played.raw"
     with microphone.config_path.open("a") as file:
         file.write(f'\npcm.cues {{ type plug slave.pcm {{ type file file "{played}" format raw slave.pcm null }} }}\n')
@@ -235,7 +237,7 @@ def test_alsa_says_what_is_wrong(microphone: Microphone) -> None:
 async def test_the_tones_are_never_in_the_recording_and_no_frame_is_missing(
     microphone: Microphone, card: Callable[[], bytes]
 ) -> None:
-    """A microphone each of whose samples tells when it was heard: what was not taken out is as it would have been."""
+    """Each sample of this microphone encodes when it was heard: what was not masked must be unchanged."""
     loop = asyncio.get_running_loop()
     mask = CueMask()
     capture = Capture(

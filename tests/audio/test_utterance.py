@@ -14,7 +14,7 @@ pieces = st.lists(st.integers(0, 40).map(lambda frames: 2 * frames), max_size=12
 
 @given(pieces, st.lists(st.integers(1, 90), min_size=1, max_size=4), st.integers(0, 12))
 def test_every_reader_gets_every_byte_from_the_first(sizes: list[int], chunks: list[int], late: int) -> None:
-    """However the audio comes, however much each reader takes at once, and whenever it begins."""
+    """Every reader gets the whole audio, however it arrives, and however and whenever it is read."""
 
     async def read_all(chunk: int) -> bytes:
         read = b""

@@ -1,4 +1,4 @@
-"""WAV files: every PCM form, every way to be broken, and the file as a microphone."""
+"""WAV files: all forms of PCM, all ways to be broken, and the file as a microphone."""
 
 import contextlib
 import os
@@ -31,7 +31,7 @@ def wav(
     before: bytes = b"",
     guid: bytes = b"",
 ) -> bytes:
-    """The bytes of a WAV file, right or wrong."""
+    """Return the bytes of a WAV file, valid or broken."""
     frame = channels * bits // 8
     fmt = struct.pack("<HHIIHH", form, channels, rate_hz, rate_hz * frame, frame, bits) + guid
     size = len(payload) if announced is None else announced
@@ -152,12 +152,12 @@ def test_what_sox_writes_is_read(tmp_path: Path, bits: str) -> None:
     assert measure(pcm).dbfs == pytest.approx(-9.0, abs=0.2)
 
 
-# As a microphone: time is given, so nothing here waits
+# As a microphone: time is passed in, so nothing here waits
 
 
 @given(st.lists(st.floats(0, 0.5), max_size=20))
 def test_it_plays_once_and_then_is_silent(tmp_path_factory: pytest.TempPathFactory, pauses: list[float]) -> None:
-    speech = bytes(range(1, 251)) * 26  # about 200 ms, no sample of silence, and not of whole periods
+    speech = bytes(range(1, 251)) * 26  # about 200 ms without a silent sample, and no whole number of periods
     path = tmp_path_factory.getbasetemp() / "said.wav"
     path.write_bytes(wav(speech))
     source, now, heard = WavSource(path), 1000.0, b""

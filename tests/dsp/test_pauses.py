@@ -7,7 +7,7 @@ from flowpi.dsp.pauses import Pauses
 
 
 def hear(pauses: Pauses, pcm: bytes, read_s: float = 0.1) -> int:
-    """In how many of the reads a pause is."""
+    """Return how many of the reads end in a pause."""
     step = round(read_s * RATE_HZ) * FRAME_BYTES
     return sum(pauses.feed(pcm[at : at + step]) for at in range(0, len(pcm), step))
 

@@ -84,7 +84,7 @@ def test_resampled_sound_is_in_step(rate_hz: int, chunk_ms: int) -> None:
     for at in range(0, len(given), size):
         out += resampler.feed(given[at : at + size])
         held = max(held, min(at + size, len(given)) / 2 / rate_hz - len(out) / 2 / 16_000)
-    assert held <= resampler.delay_s + 0.005  # the step in which the delay was measured
+    assert held <= resampler.delay_s + 0.005  # the step of the measurement of the delay
     got, wanted = numbers(out + resampler.flush()), tone(16_000)
     assert abs(len(got) - len(wanted)) <= 1
     inner = list(zip(got, wanted, strict=False))[800:-800]  # the filter rings where the tone is cut

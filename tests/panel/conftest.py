@@ -7,7 +7,7 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 @pytest.fixture
 def pins() -> Iterator[MockFactory]:
-    """gpiozero's own driver for pins that are not there."""
+    """Use gpiozero's own driver for simulated pins."""
     Device.pin_factory = MockFactory(pin_class=MockPWMPin)
     yield Device.pin_factory
     Device.pin_factory.reset()

@@ -1,4 +1,4 @@
-"""An input device whose keys are levers: press, release, repeat, unplug. It has a real descriptor to wait for."""
+"""An input device with levers: press, release, repeat, unplug. It has a real descriptor to wait for."""
 
 import errno
 import os
@@ -15,13 +15,13 @@ KEY = "KEY_F13"
 
 
 class Keyboard:
-    """What is plugged in at `PEDAL`, or not. `busy`: another program has grabbed it."""
+    """The device at `PEDAL`, plugged in or not. `busy`: another program has grabbed it."""
 
     def __init__(self) -> None:
         self.plugged_in = True
         self.busy = False
         self.opened = 0
-        """How often somebody tried."""
+        """How often the device was opened, or tried to be."""
         self.grabbed = 0
         self._held: set[int] = set()
         self._device: _Device | None = None
@@ -44,7 +44,7 @@ class Keyboard:
         self._send(key, 0)
 
     def overflow(self) -> None:
-        """The kernel drops what nobody read in time."""
+        """Drop events, as the kernel does if nobody reads them in time."""
         if self._device is not None:
             self._device.events.clear()
             self._device.put(ecodes.EV_SYN, ecodes.SYN_DROPPED, 0)

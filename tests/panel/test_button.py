@@ -1,4 +1,4 @@
-"""What every button keeps: the scripted one, the one on a GPIO pin, and a key of an input device."""
+"""The contract of a button, for the scripted one, the one on a GPIO pin, and a key of an input device."""
 
 import asyncio
 import time
@@ -42,7 +42,7 @@ class Edges:
         self.heard: list[tuple[bool, float]] = []
 
     def __call__(self, pressed: bool, at: float) -> None:
-        asyncio.get_running_loop()  # only on the loop
+        asyncio.get_running_loop()  # fails if this is not the loop's thread
         self.heard.append((pressed, at))
 
 
@@ -66,7 +66,7 @@ async def test_the_time_is_that_of_the_edge_however_late_the_loop_is(bench: Benc
     bench.press()
     pressed_by = time.monotonic()
     while time.monotonic() < pressed_by + 0.02:
-        pass  # the loop stands still
+        pass  # the loop stalls
     await until(lambda: edges.heard)
     assert edges.heard[0][1] <= pressed_by
     button.close()
@@ -76,7 +76,7 @@ async def test_closed_it_reports_nothing_more(bench: Bench) -> None:
     edges = Edges()
     bench.button.open(edges)
     if not isinstance(bench.button, ScriptedButton):
-        bench.press()  # handed over, and not looked at yet
+        bench.press()  # handed over, but not handled yet
     bench.button.close()
     bench.button.close()
     if isinstance(bench.button, ScriptedButton):
@@ -104,7 +104,7 @@ def test_an_edge_after_the_end_of_the_loop_is_harmless(pins: MockFactory) -> Non
         button.open(Edges())
 
     asyncio.run(main())
-    pins.pin(17).drive_low()  # would raise here, in gpiozero's place
+    pins.pin(17).drive_low()  # an exception would be raised here, where gpiozero calls
     button.close()
 
 
@@ -132,7 +132,7 @@ async def test_an_edge_has_the_time_at_which_it_was_seen_however_late_it_is_told
     assert button.is_pressed() is None
     button.open(edges)
     for pressed, drive, ago_s in ((True, pin.drive_low, 5.0), (False, pin.drive_high, 3.0)):
-        monkeypatch.setattr(pins, "ticks", lambda ago_s=ago_s: time.monotonic() + ago_s)  # by which it is told
+        monkeypatch.setattr(pins, "ticks", lambda ago_s=ago_s: time.monotonic() + ago_s)  # the driver's clock
         seen_at = time.monotonic() - ago_s
         drive()
         await until(lambda pressed=pressed: edges.heard and edges.heard[-1][0] is pressed)  # type: ignore[misc]

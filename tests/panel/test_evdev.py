@@ -1,6 +1,6 @@
-"""A pedal that is unplugged, stuck, or grabbed by another: what only a key of an input device can do.
+"""A pedal that is unplugged, stuck, or grabbed by another program.
 
-What it has in common with other buttons is in `test_button.py`.
+What it has in common with other buttons is tested in `test_button.py`.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from tests.waiting import ticks
 
 
 class Desk:
-    """A button on a keyboard, and what it says."""
+    """A button on a keyboard, and what it reports."""
 
     def __init__(self) -> None:
         self.keyboard = Keyboard()
@@ -126,7 +126,7 @@ async def test_closed_while_it_is_away_it_is_not_looked_for() -> None:
 
 
 async def test_an_edge_may_close_it() -> None:
-    """As a press does that reloads the configuration."""
+    """Close the button in the callback of its edge, as a press that reloads the configuration does."""
     desk = Desk()
     heard: list[bool] = []
 

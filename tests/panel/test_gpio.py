@@ -17,7 +17,7 @@ from flowpi.panel.gpio import GpioButton, GpioLed, GpioRgbLed
 
 @pytest.fixture
 def no_pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine with no GPIO that gpiozero knows."""
+    """Simulate a machine without a GPIO chip that gpiozero supports."""
     monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "nothing")
     Device.pin_factory = None
     yield

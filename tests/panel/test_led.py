@@ -23,11 +23,11 @@ from tests import clock
 
 
 class Bulb:
-    """An LED that writes down what it shows and when. `broken`: what it raises instead."""
+    """An LED that records what it shows and when. `broken`: the exception that it raises instead."""
 
     def __init__(self) -> None:
         self.shown: list[tuple[float, float]] = []
-        """When, and how bright."""
+        """The times of all changes, and their brightness."""
         self.colors: list[Color] = []
         self.broken: Exception | None = None
         self.closed = 0
@@ -54,7 +54,7 @@ def bulb() -> Bulb:
 
 @pytest.fixture
 def failures() -> list[Exception]:
-    """What the player reported."""
+    """The failures that the player reported."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""What every LED keeps: the recording one, those on GPIO pins, and those on SPI."""
+"""The contract of an LED, for the recording one, those on GPIO pins, and those on SPI."""
 
 import math
 from collections.abc import Callable
@@ -18,7 +18,7 @@ COUNT = 3
 
 
 class Row:
-    """APA102 LEDs that understand the stream as their data sheet says, and nothing else."""
+    """APA102 LEDs that decode the stream strictly according to their data sheet."""
 
     def __init__(self) -> None:
         self.leds = [DARK] * COUNT
@@ -86,7 +86,7 @@ def bench(request: pytest.FixtureRequest, pins: MockFactory) -> Bench:
 
 
 def near(one: Color, other: Color) -> bool:
-    """To the steps of the hardware."""
+    """Compare to the accuracy of the hardware's steps."""
     return all(
         math.isclose(getattr(one, part), getattr(other, part), abs_tol=1 / 255) for part in ("red", "green", "blue")
     )
@@ -119,7 +119,7 @@ def test_closed_it_is_dark_and_free(bench: Bench) -> None:
         bench.led.close()
 
 
-@pytest.mark.parametrize("bench", ["gpio", "rgb", "apa102"], indirect=True)  # the recording one can do everything
+@pytest.mark.parametrize("bench", ["gpio", "rgb", "apa102"], indirect=True)  # the recording LED never fails
 def test_what_it_can_not_do_is_told_in_words(bench: Bench) -> None:
     bench.led.open()
     if bench.break_it:
