@@ -85,7 +85,6 @@ class Capture:
         self._recorders: list[Recorder] = []
         self._timer: asyncio.TimerHandle | None = None
         self._use(source, timing)
-        self._started = False
         self._metering = False
         self.frames = 0
         self.gaps = 0
@@ -93,7 +92,6 @@ class Capture:
 
     def start(self) -> None:
         """Begin to listen if there is a pre-roll to fill; otherwise only check that the microphone works."""
-        self._started = True
         self._device.start()
 
     def close(self) -> None:
@@ -105,15 +103,14 @@ class Capture:
             self._read()
         for recorder in list(self._recorders):
             self._complete(recorder, partial=recorder.stop is None)
-        self._started = False
         self._device.close()
 
     def replace(self, source: Source, timing: Timing) -> None:
         """Close the old source and use another from now on, which is opened if the capture is started."""
-        started = self._started
+        was_started = self._device.is_started
         self.close()
         self._use(source, timing)
-        if started:
+        if was_started:
             self.start()
 
     def meter(self, wanted: bool) -> None:
@@ -268,18 +265,18 @@ class Capture:
             if is_gap:
                 gap = sum(piece.frames for piece in pieces if isinstance(piece, Gap))
                 later -= gap
-                self._take_gap(gap)
+                self._fill_gap(gap)
             else:
                 pcm = b"".join(piece for piece in pieces if not isinstance(piece, Gap))
                 later -= len(pcm) // FRAME_BYTES
-                self._take_audio(pcm, read_at - later / RATE_HZ, slack_s)
+                self._pass_on(pcm, read_at - later / RATE_HZ, slack_s)
         self._device.confirm()
         for recorder in list(self._recorders):
             if recorder.pausing:
                 recorder.cut(now)
 
-    def _take_audio(self, pcm: bytes, heard_by: float, slack_s: float) -> None:
-        """Pass audio on. `heard_by` and `slack_s` are those of `CueMask.apply`."""
+    def _pass_on(self, pcm: bytes, heard_by: float, slack_s: float) -> None:
+        """Pass audio to the recordings, the ring and the meter. `heard_by`, `slack_s`: those of `CueMask.apply`."""
         self.frames += len(pcm) // FRAME_BYTES
         masked = self._cue_mask.apply(pcm, heard_by, slack_s)
         self._ring.push(masked)
@@ -289,7 +286,8 @@ class Capture:
             self._on_level(measure(pcm))
         self._device.watch(pcm)
 
-    def _take_gap(self, frames: int) -> None:
+    def _fill_gap(self, frames: int) -> None:
+        """Put silence in place of sound that nobody read in time."""
         self.gaps += 1
         self.lost_frames += frames
         log.warning("%d ms of sound were lost: the machine was too busy", frames * 1000 // RATE_HZ)

@@ -41,7 +41,7 @@ class CuePlayer:
 
     def __init__(self, config: Config, mask: CueMask) -> None:
         """`mask`: silences the tones in what the microphone hears."""
-        self._mask = mask
+        self._cue_mask = mask
         self._settings = config.cues
         self._cues = _make(config.cues, mask)
 
@@ -56,7 +56,7 @@ class CuePlayer:
         if config.cues != self._settings:
             self._settings = config.cues
             self._cues.close()
-            self._cues = _make(config.cues, self._mask)
+            self._cues = _make(config.cues, self._cue_mask)
 
     def close(self) -> None:
         self._cues.close()

@@ -70,6 +70,17 @@ class Device:
         return isinstance(self._state, Open)
 
     @property
+    def is_started(self) -> bool:
+        """Whether `start` was called after the last `close`."""
+        match self._state:
+            case Closed() | Probing(closed=True):
+                return False
+            case Resting() | Open() | Lost() | Probing():
+                return True
+            case never:
+                assert_never(never)
+
+    @property
     def refusal(self) -> MicrophoneError | None:
         """The reason why nothing can be recorded now, or None if the device rests or works."""
         match self._state:
@@ -163,7 +174,7 @@ class Device:
     def revive(self) -> None:
         """Reopen the device if it has been silent for long enough: that wakes some USB microphones up."""
         if self.is_open and self._silence_watch.wants_reviving(self._loop.time()):
-            log.info("%r is opened anew: it gives digital silence", self._source.name)
+            log.info("reopening %r: it gives digital silence", self._source.name)
             self._stop(Resting())
             self._open()
 

@@ -38,7 +38,7 @@ class SilenceWatch:
     def lost(self) -> None:
         """Reset: nothing is known about a device that is gone."""
         self._silence = Silence()
-        self._tell(False)
+        self._report(False)
 
     def hear(self, pcm: bytes, now: float) -> None:
         if now - self._opened_at >= SETTLE_S or is_constant(memoryview(pcm)):
@@ -46,12 +46,12 @@ class SilenceWatch:
             silent = self._silence.frames >= SILENT_S * RATE_HZ
             if silent and not self._silent:
                 self._revive_at = now
-            self._tell(silent)
+            self._report(silent)
 
     def wants_reviving(self, now: float) -> bool:
         return self._silent and now >= self._revive_at
 
-    def _tell(self, silent: bool) -> None:
+    def _report(self, silent: bool) -> None:
         if silent != self._silent:
             self._silent = silent
             if silent:

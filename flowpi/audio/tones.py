@@ -73,7 +73,7 @@ class AlsaCues:
         self._loop = asyncio.get_running_loop()
         self._playing: _Playing | None = None
         self._wanted: queue.SimpleQueue[_Playing | None] = queue.SimpleQueue()
-        self._told = False
+        self._reported = False
         threading.Thread(target=self._work, name="cues", daemon=True).start()
 
     def play(self, cue: Cue) -> None:
@@ -109,9 +109,9 @@ class AlsaCues:
         if playing.sound is not None:
             playing.sound.until = min(playing.sound.until, self._loop.time() + TAIL_S)
         if error is None:
-            self._told = False
-        elif not self._told:
-            self._told = True
+            self._reported = False
+        elif not self._reported:
+            self._reported = True
             log.warning("no tones from %r (%s): see `aplay -L` and set cues.device", self._device, error.strerror)
 
     # On the thread.

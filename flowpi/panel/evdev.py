@@ -93,7 +93,7 @@ class EvdevButton:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._let_go()
+        self._release()
 
     def _try_open(self) -> None:
         self._timer = None
@@ -128,7 +128,7 @@ class EvdevButton:
         except BlockingIOError:
             pass
         except OSError as error:
-            self._let_go()
+            self._release()
             self._change(False, time.monotonic())
             self._lose(error)
 
@@ -146,7 +146,7 @@ class EvdevButton:
             self._lost = True
             self._on_trouble(self._explain(error))
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         device, self._device = self._device, None
         if device is not None:
             asyncio.get_running_loop().remove_reader(device.fd)

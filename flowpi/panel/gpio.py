@@ -88,7 +88,7 @@ class GpioButton:
         try:
             return None if self._device is None else bool(self._device.is_active)
         except Exception as error:  # see `open`
-            log.debug("the button on GPIO %d cannot be looked at: %s", self._pin, error)
+            log.debug("cannot read the button on GPIO %d: %s", self._pin, error)
             return None
 
     def close(self) -> None:

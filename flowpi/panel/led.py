@@ -79,7 +79,7 @@ class LedPlayer:
 
     def replace(self, led: Led, brightness: Callable[[], float] = always) -> None:
         """Play on `led`, which is open, from now on. `brightness` scales all patterns, and is called at each step."""
-        self._let_go()
+        self._release()
         self._led, self._brightness = led, brightness
         pattern, self._pattern = self._pattern, None
         if pattern is not None:
@@ -113,7 +113,7 @@ class LedPlayer:
     def close(self) -> None:
         """Make the LED dark and release it."""
         self._pattern = None
-        self._let_go()
+        self._release()
 
     def _repeat(self) -> None:
         assert self._pattern is not None
@@ -137,16 +137,16 @@ class LedPlayer:
         try:
             self._led.set(pattern.color.dimmed(brightness * self._brightness()) if brightness else DARK)
         except Exception as error:  # whatever a GPIO library raises, a dictation goes on
-            self._let_go()
+            self._release()
             self._on_failure(error)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._cancel()
         led, self._led = self._led, NoLed()
         try:
             led.close()
         except Exception as error:  # as in `_set`
-            log.debug("the LED does not close: %s", error)
+            log.debug("cannot close the LED: %s", error)
 
     def _cancel(self) -> None:
         self._playing_once = False

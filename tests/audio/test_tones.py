@@ -202,7 +202,7 @@ async def test_a_missing_device_is_told_once_and_again_after_it_worked(caplog: p
         room.speaker.missing = 0
         room.cues.play(Cue.START)
         await until(lambda: "close" in room.speaker.said)
-        await until(lambda: not room.cues._told)
+        await until(lambda: not room.cues._reported)
         room.speaker.missing = errno.ENODEV
         room.cues.play(Cue.START)
         await until(lambda: len(warnings()) == 2)
