@@ -3,7 +3,7 @@
 import array
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -32,7 +32,7 @@ class FakeSource:
 
     name = "fake"
     has_noise = True
-    trial = None
+    trial: Callable[[], None] | None = None
 
     def __init__(self, held_s: float = 0.0) -> None:
         self.held_s = held_s
