@@ -136,6 +136,7 @@ def setup(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def config_check(arguments: argparse.Namespace, config: Config) -> int:
+    """Print the warnings about a configuration that `load` has accepted."""
     from flowpi.backends.chain import make_backends
     from flowpi.config.loading import config_path, warnings
 

@@ -300,33 +300,39 @@ class Screen:
         self._text = ""
 
     def light(self, brightness: float) -> None:
+        """Show the LED lit or dark."""
         changed, self._lit = self._lit != (brightness > 0), brightness > 0
         self._draw()
         if not self._live and changed:
             print(f"led     {'on' if self._lit else 'off'}", flush=True)
 
     def level(self, dbfs: float) -> None:
+        """Show the level of the microphone. Without a terminal it is shown with the next partial text."""
         self._dbfs = dbfs
         self._draw()
 
     def state(self, state: str) -> None:
+        """Show the state of the appliance."""
         self._state = state
         self._draw()
         if not self._live:
             print(f"state   {state}", flush=True)
 
     def partial(self, text: str) -> None:
+        """Show the text so far."""
         self._text = text
         self._draw()
         if not self._live:
             print(f"partial {self._meter()} {text}", flush=True)
 
     def say(self, line: str) -> None:
+        """Print a line that stays, above the status line."""
         self._clear()
         self._text = ""
         print(line, flush=True)
 
     def close(self) -> None:
+        """Erase the status line and draw it no more."""
         self._clear()
         self._live = False
 

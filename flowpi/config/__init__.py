@@ -1,1 +1,1 @@
-"""The configuration: its types, how it is read, and what may be wrong with it."""
+"""The configuration: its types, how it is read, and how it is checked."""

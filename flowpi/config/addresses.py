@@ -1,4 +1,4 @@
-"""What can be wrong with an address in the configuration, and who reaches it."""
+"""Checks of the addresses in the configuration: whether they are valid, and whether only this machine reaches them."""
 
 import ipaddress
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 MAX_SOCKET_PATH = 107
-"""unix(7): 108 with the byte that ends it."""
+"""The longest path of a Unix socket: 108 bytes in unix(7), including the one that ends it."""
 
 
 def url_problems(url: str, schemes: Sequence[str]) -> Iterator[tuple[str, str]]:

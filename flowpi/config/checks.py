@@ -1,7 +1,7 @@
-"""What is wrong with a configuration, in the owner's words.
+"""The check of a configuration, with errors that name its own keys.
 
-`check` turns a plain tree into a `Config` or raises the one error that the owner should mend first. Types and ranges
-are those of the settings; what two keys must have in common stands in `_contradictions`, and nowhere else.
+`check` turns a plain tree into a `Config`, or raises the one error that the user should fix first. Types and ranges are
+those of the settings; rules about two keys are in `_contradictions` and in the settings of the backends.
 """
 
 import difflib
@@ -22,16 +22,16 @@ from flowpi.config.secret import Secret
 from flowpi.core.errors import ConfigError
 
 SECRETIVE = (("backends",), ("server",))
-"""Sections with keys in them: text in the wrong place there is perhaps one, and is not repeated."""
+"""The sections with secrets. Text in a wrong place in them may be one, so an error does not repeat it."""
 
 SPI_PINS = (10, 11)
-"""Data and clock of SPI 0, in BCM numbers: what a row of LEDs is wired to."""
+"""The pins for data and clock of SPI 0, in BCM numbers, which a row of LEDs uses."""
 
 Key = tuple[str, ...]
-"""A dotted key, in pieces; an item of a list is its index as text."""
+"""A dotted key, split at its dots; an item of a list is its index as text."""
 
 Place = tuple[str, int | None]
-"""The file, or what stands for one, and the 1-based line."""
+"""The file, or what replaces one, such as `--set`, and the number of the line, 1 for the first."""
 
 
 NOT_YET: dict[str, dict[str, object]] = {
@@ -39,15 +39,15 @@ NOT_YET: dict[str, dict[str, object]] = {
     "command": {"run": None, "timeout_s": 30},
     "keyboard": {"kind": "none", "layout": "us"},
 }
-"""Sections of `publish` that the reference file of version 0.1.0 held, switched off. Files made from it still load."""
+"""The sections of `publish` in the reference file of version 0.1.0, switched off: files made from it still load."""
 
 
 def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
-    """Make the configuration that `tree` describes; what is absent has its default.
+    """Return the configuration that `tree` describes; a key that is absent has its default.
 
     Args:
-        tree: of str, int, float, bool, None, list and dict with str keys.
-        place: where a key was set.
+        tree: str, int, float, bool, None, list, and dict with str keys.
+        place: returns where a key was set.
 
     Raises:
         ConfigError: an unknown key, a bad value, or values that contradict each other.
@@ -58,7 +58,7 @@ def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
 
     local = tree.get("backends", {}).get("local", {}) if isinstance(tree.get("backends", {}), dict) else {}
     if isinstance(local, dict) and local and "kind" not in local:
-        # So that `--set backends.local.url=URL` is enough to point at another machine.
+        # So that `--set backends.local.url=URL` is enough to use another machine.
         local = {"kind": "flow", "url": LOCAL_URL, **local}
         tree = {**tree, "backends": {**tree["backends"], "local": local}}
     board = tree.get("board")
@@ -89,7 +89,7 @@ def _decode(kind: type, value: object) -> object:
 
 
 def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
-    """Key, problem and hint of every two settings that cannot both hold."""
+    """Yield key, problem and hint of every two settings that exclude each other."""
     audio, button, led = config.audio, config.button, config.led
     if audio.source == "wav" and audio.path is None:
         yield ("audio", "path"), "is missing", "audio.source wav plays a file: say which"
@@ -143,7 +143,7 @@ def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
 
 
 def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:
-    """Key, problem and hint for a ValidationError of `msgspec`, which ends in "at `$.audio.rate`"."""
+    """Return key, problem and hint for a ValidationError of `msgspec`, which ends in "at `$.audio.rate`"."""
     said, path = _split(fault)
     if path[1:2] == ("...",):  # msgspec does not name the key of a dict: find it
         for name, backend in tree["backends"].items():
@@ -169,7 +169,7 @@ def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:
 
 
 def _printable(key: Key, tree: dict[str, Any]) -> Key:
-    """Without a secret that became the name of a key, as in `{client_key"fl-1234"}`."""
+    """Return a key that may be shown: a secret may have become the name of one, as in `{client_key"fl-1234"}`."""
     if key[:1] not in SECRETIVE or len(key) < (2 if key[0] == "server" else 3) or key[:2] == ("server", "partners"):
         return key
     siblings = _fields(_type_at(key[:-1], tree))
@@ -193,7 +193,7 @@ def _value_at(key: Key, tree: Any) -> Any:
 
 
 def _type_at(key: Key, tree: Any) -> inspect.Type:
-    """The type that `schema.py` gives to a key. `tree` decides which kind of backend it is."""
+    """Return the type of a key in `schema.py`. `tree` determines the kind of a backend."""
     kind: inspect.Type = inspect.type_info(Config)
     for name in key:
         tree = tree.get(name) if isinstance(tree, dict) else None
@@ -228,7 +228,7 @@ def _all_keys(kind: inspect.Type, key: Key = ()) -> Iterator[Key]:
 
 
 def _nearest_key(key: Key, siblings: list[str]) -> str:
-    """A hint: a sibling with a similar name, else a key of the same name elsewhere, else what there is."""
+    """Return a hint: a sibling with a similar name, or else a key of the same name elsewhere, or else all siblings."""
     near = difflib.get_close_matches(key[-1], siblings, n=1)
     if near:
         return f"did you mean {'.'.join((*key[:-1], near[0]))}?"
@@ -248,7 +248,7 @@ def _shown(value: object, kind: inspect.Type) -> str:
         case None:
             return "empty"
         case str() if expected(plain(kind)) == "a mapping":
-            return "text"  # what was meant for a key in it is perhaps a secret
+            return "text"  # it may be a secret that was meant for a key in the mapping
         case dict():
             return "a mapping"
         case list():

@@ -1,7 +1,7 @@
-"""Reading the configuration: which file, its YAML, `--set` on top, and how to show the result.
+"""Reading the configuration: finding its file, parsing the YAML, applying `--set`, and showing the result.
 
-YAML is kept as nodes until each key's line is noted, so that an error can name it. PyYAML is imported only when there
-is something to read: a daemon on built-in defaults starts without it.
+YAML stays in the form of nodes until the line of each key is noted, so that an error can name it. PyYAML is imported
+only if there is something to read: a daemon with built-in defaults starts without it.
 """
 
 import contextlib
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 DEFAULT_PATH = "/etc/flowpi/flowpi.yaml"
 MAX_BYTES = 1024 * 1024
 MAX_NODES = 10_000
-"""Aliases can make a tree of any size from a file of ten lines."""
+"""The largest tree that is accepted: aliases can turn a file of ten lines into one of any size."""
 MAX_DEPTH = 20
 
 
 def load(path: str | None = None, overrides: Sequence[str] = ()) -> Config:
-    """The configuration in force.
+    """Load the configuration.
 
     Args:
-        path: a file; None: `$FLOWPI_CONFIG`, else `/etc/flowpi/flowpi.yaml` if there is one, else the defaults.
-        overrides: each `KEY=VALUE` with a dotted key and a YAML value. The last one wins.
+        path: a file. None for `$FLOWPI_CONFIG`, or else `/etc/flowpi/flowpi.yaml` if it exists, or else the defaults.
+        overrides: settings as `KEY=VALUE`, with a dotted key and a YAML value. The last one wins.
 
     Raises:
-        ConfigError: file, line and key of what is wrong.
-        NoInputError: the file that was asked for is not there.
+        ConfigError: the configuration is invalid; it names file, line and key.
+        NoInputError: the file does not exist.
         NoPermissionError: it may not be read.
         UsageError: an override is not `KEY=VALUE`.
     """
@@ -58,7 +58,7 @@ def load(path: str | None = None, overrides: Sequence[str] = ()) -> Config:
 
 
 def parse(content: bytes, file: str) -> Config:
-    """The configuration that these bytes describe. Raises ConfigError, which names `file`."""
+    """Return the configuration in the content of a file. Raises ConfigError, which names `file`."""
     places: dict[Key, Place] = {}
     return _checked(read_tree(content, file, places), places, file)
 
@@ -75,14 +75,21 @@ def _checked(tree: dict[str, Any], places: "dict[Key, Place]", otherwise: str) -
 
 
 def load_for_light(path: str | None = None, overrides: Sequence[str] = ()) -> tuple[Config, FlowpiError | None]:
-    """As `load`; where the file cannot be used, what of it says where the LED is, else the defaults; and what is wrong.
+    """Load the configuration for `flowpi light`, which must work with an invalid one.
 
-    The LED is how a machine with no screen says that its configuration is wrong: it must not need a good one.
+    The LED is how a machine without a screen shows that its configuration is invalid.
+
+    Returns:
+        The configuration and None, or what is wrong with the file and a configuration with as much of it as says where
+        the LED is, or else the defaults.
+
+    Raises:
+        FlowpiError: as `load`, but only if there are overrides.
     """
     try:
         return load(path, overrides), None
     except FlowpiError as error:
-        if overrides:  # somebody is there to read it
+        if overrides:  # a user at a terminal reads the error
             raise
         wrong = error
     try:
@@ -93,7 +100,7 @@ def load_for_light(path: str | None = None, overrides: Sequence[str] = ()) -> tu
     from flowpi.config.checks import check
 
     for sections in (("board", "led"), ("led",), ("board",)):
-        # Without a button: its pin is not at stake here, and its default could be the one of this LED.
+        # Without a button: it is not used here, and its default pin could be that of this LED.
         part = {name: tree[name] for name in sections if name in tree} | {"button": {"kind": "none"}}
         with contextlib.suppress(ConfigError):
             return check(part, lambda key: (found or "", None)), wrong
@@ -101,13 +108,20 @@ def load_for_light(path: str | None = None, overrides: Sequence[str] = ()) -> tu
 
 
 def read_tree(content: bytes, file: str, places: "dict[Key, Place] | None" = None) -> dict[str, Any]:
-    """What the YAML says, unchecked; notes into `places` where each key was set. Raises ConfigError."""
+    """Return the content of a YAML file as a plain tree, not checked.
+
+    Args:
+        places: receives where each key was set.
+
+    Raises:
+        ConfigError: it is no YAML, or too large.
+    """
     tree: dict[str, Any] = _Reader(file, {} if places is None else places).read(content)
     return tree
 
 
 def config_path(path: str | None = None) -> str | None:
-    """The file that `load(path)` reads, or None for built-in defaults."""
+    """Return the file that `load(path)` reads, or None for built-in defaults."""
     if path is not None:
         return path
     if named := os.environ.get("FLOWPI_CONFIG"):
@@ -117,15 +131,15 @@ def config_path(path: str | None = None) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
-        pass  # there, but not for us: reading it says so, where defaults would only surprise
+        pass  # it exists but cannot be reached: reading it reports that, and defaults would only be a surprise
     return DEFAULT_PATH
 
 
 def warnings(config: Config, path: str | None) -> Iterator[str]:
-    """What works but should not stay so, as `what is wrong: what to do`.
+    """Yield what works but should not stay so, as `what is wrong: what to do`.
 
     Args:
-        path: where `config` came from, as `config_path` tells.
+        path: the file of `config`, as returned by `config_path`.
     """
     if path is not None:
         mode = os.stat(path).st_mode
@@ -144,7 +158,7 @@ def warnings(config: Config, path: str | None) -> Iterator[str]:
 
 
 def secrets(part: object, key: "Key" = ()) -> "Iterator[tuple[Key, Secret]]":
-    """Every secret in a configuration, and its key."""
+    """Yield every secret in a configuration with its key."""
     match part:
         case Secret():
             yield key, part
@@ -160,18 +174,18 @@ def secrets(part: object, key: "Key" = ()) -> "Iterator[tuple[Key, Secret]]":
 
 
 def literals(config: Config) -> "Iterator[tuple[Key, Secret]]":
-    """The secrets that stand in the configuration itself."""
+    """Return the secrets that are written in the configuration itself, with their keys."""
     return ((key, secret) for key, secret in secrets(config) if secret.kind == "literal")
 
 
 def masked(config: Config) -> dict[str, Any]:
-    """The whole tree in plain types, `***` for each literal secret."""
+    """Return the whole tree in plain types, with `***` for each literal secret."""
     tree: dict[str, Any] = msgspec.to_builtins(config, enc_hook=lambda secret: secret.masked())
     return tree
 
 
 def to_yaml(tree: dict[str, Any]) -> str:
-    """As YAML, keys in the order of the reference file, lists on one line."""
+    """Return a tree as YAML, with its keys in their order and each list on one line."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
@@ -187,7 +201,7 @@ def to_yaml(tree: dict[str, Any]) -> str:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema of the file, for editors."""
+    """Return the JSON Schema of the file, for editors."""
     places = [{"type": "object", "properties": {name: {"type": "string"}}, "required": [name]} for name in PLACES]
     schema = msgspec.json.schema(Config, schema_hook=lambda _: {"anyOf": [{"type": "string"}, *places]})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "flowpi.yaml", **schema}
@@ -199,7 +213,7 @@ PLACES = ("credential", "file", "env")
 def _bytes(path: str) -> bytes:
     where = "" if path != os.environ.get("FLOWPI_CONFIG") else " (from $FLOWPI_CONFIG)"
     try:
-        if Path(path).is_fifo():  # it would be waited for, for ever
+        if Path(path).is_fifo():  # opening it could wait for ever
             raise ConfigError(path, None, "", "is a pipe", "give a file")
         with open(path, "rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -218,16 +232,22 @@ def _bytes(path: str) -> bytes:
 
 
 class _Reader:
-    """One YAML document to a plain tree; notes the place of each key on the way."""
+    """Reads one YAML document into a plain tree, and notes the place of each key."""
 
     def __init__(self, file: str, places: "dict[Key, Place]", line: int | None = 1) -> None:
         self._file = file
         self._places = places
-        self._line = line  # of the first line; None: lines mean nothing here
+        self._line = line  # the number of the first line, or None if the document has no lines, as in `--set`
         self._nodes = 0
 
     def read(self, content: bytes, key: "Key" = ()) -> Any:
-        """Raises ConfigError; `content` with nothing but comments is an empty mapping, or None below the top."""
+        """Return the tree of a document.
+
+        An empty document is an empty mapping, or None if `key` is not the top.
+
+        Raises:
+            ConfigError: it is no YAML, or too large, or at the top no mapping.
+        """
         import yaml
 
         try:
@@ -262,7 +282,10 @@ class _Reader:
         return tree
 
     def _refuse_depth(self, events: "Iterator[yaml.Event]", key: "Key") -> None:
-        """Composing recurses in C without a limit, and a file of 20 KB can crash it. Reading events does not."""
+        """Raise ConfigError if a document is nested too deep, before it is composed.
+
+        Composing recurses in C without a limit, so that a file of 20 KB can crash it. Reading events does not.
+        """
         import yaml
 
         depth = 0
@@ -308,7 +331,7 @@ class _Reader:
     def _scalar(self, loader: "yaml.SafeLoader", node: "yaml.Node", key: "Key", line: int | None) -> Any:
         kind = node.tag.rpartition(":")[2]
         if kind not in ("null", "bool", "int", "float"):
-            return str(node.value)  # a date is text here, as are the tags that flowpi does not know
+            return str(node.value)  # dates, and values with tags that flowpi does not know, are text
         try:
             value = loader.construct_object(node)
         except (ValueError, LookupError):

@@ -1,4 +1,4 @@
-"""What a reload applies of a new configuration. The types say it of each key: see `types.setting`."""
+"""Decides what a reload applies of a new configuration. The type of each key says so: see `types.setting`."""
 
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 

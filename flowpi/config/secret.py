@@ -6,16 +6,16 @@ from typing import Literal, final
 from flowpi.core.errors import ConfigError
 
 MAX_SECRET_BYTES = 64 * 1024
-"""A token is a few KB; a larger file is the wrong file."""
+"""The largest file of a secret: a token has a few KB, so a larger file is the wrong one."""
 
 
 @final
 class Secret:
-    """A password or key, or the place where it is kept. Shows itself only in `resolve()`.
+    """A password or key, or the place where it is kept. Only `resolve()` returns it; `str()` and `repr()` mask it.
 
     Attributes:
         kind: `literal`, or where it is kept: `credential` (of systemd), `file`, `env`.
-        name: of the credential, file or variable; empty for a literal.
+        name: the name of the credential, file or variable; empty for a literal.
     """
 
     __slots__ = ("_literal", "kind", "name")
@@ -27,10 +27,10 @@ class Secret:
 
     @classmethod
     def parse(cls, value: object) -> "Secret":
-        """From the form in the configuration: text, or a mapping of one place to its name.
+        """Return the secret for a value in the configuration: text, or a mapping from one place to its name.
 
         Raises:
-            ValueError: neither of these.
+            ValueError: it is neither of these.
         """
         match value:
             case str(literal) if literal:
@@ -44,10 +44,10 @@ class Secret:
         raise ValueError("not a secret")
 
     def resolve(self) -> str:
-        """The secret itself, read anew each time: a rotated file counts from the next use.
+        """Return the secret itself. It is read each time, so that a rotated file counts from the next use.
 
         Raises:
-            ConfigError: it is not there, is empty, or is more than one line (it would break out of a header).
+            ConfigError: it is missing, empty, or more than one line, which would break out of a header.
         """
         if self.kind == "literal":
             return self._printable(self._literal)
@@ -79,7 +79,9 @@ class Secret:
         return content.decode("utf-8", "replace")
 
     def _load_hint(self) -> str:
-        if self.name.startswith("flowpi_"):  # from the boot partition, and systemd passes it at a start
+        if self.name.startswith(
+            "flowpi_"
+        ):  # it comes from the boot partition, and systemd passes it when the service starts
             return "restart flowpi"
         return f"add LoadCredential={self.name}:PATH to the unit"
 
@@ -95,7 +97,7 @@ class Secret:
         return ConfigError("secret " + str(self), None, "", problem, hint)
 
     def masked(self) -> str | dict[str, str]:
-        """The form in the configuration, without the secret itself."""
+        """Return the value for the configuration, without the secret itself."""
         return "***" if self.kind == "literal" else {self.kind: self.name}
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What the types of the settings are made of: the description of a key, and types of values."""
+"""The building blocks of the settings: the description of a key, and the types of values."""
 
 from typing import Annotated, Any, Literal
 

@@ -66,12 +66,14 @@ class LateDelivery:
         """Set when the worker should look again: an utterance joined the backlog, or nobody is speaking any more."""
 
     def start(self) -> None:
+        """Start both tasks. Called once."""
         self._tasks = [
             asyncio.create_task(self._work_off(), name="backlog"),
             asyncio.create_task(self._publish_held(), name="publish"),
         ]
 
     async def close(self) -> None:
+        """End both tasks. What they did not deliver stays in the spool."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

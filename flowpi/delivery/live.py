@@ -90,6 +90,7 @@ class LiveDelivery:
         return live is not None
 
     async def close(self) -> None:
+        """End the delivery of all live parts. Their audio stays in the spool."""
         tasks = [live.task for live in self._parts.values() if live.task]
         for task in tasks:
             task.cancel()

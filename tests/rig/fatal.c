@@ -1,12 +1,12 @@
-/* Death before the n-th call that changes the disk: for tests of what a kill leaves behind.
+/* Kills a process before its n-th call that changes the disk, for tests of what a kill leaves behind.
  *
- * Preloaded (LD_PRELOAD) into a program, it counts the calls of all its threads that touch files below a directory, in
- * the order in which they are made, and sends SIGKILL instead of making the n-th. It says on stderr before which.
+ * Preloaded (LD_PRELOAD) into a program, it counts the calls of all its threads on files below a directory in their
+ * order, and sends SIGKILL instead of making the n-th. It prints the name of that call on stderr.
  *
  *   FATAL_BELOW   the directory, absolute
- *   FATAL_AT      n, from 1 on; 0: never, until fatal_from_now() says otherwise
+ *   FATAL_AT      n, from 1; 0: never, until fatal_from_now() is called
  *
- * Counted are: opening (also of a directory, for its sync), writing, syncing, truncating, linking, renaming, deleting,
+ * It counts opening (also of a directory, for its sync), writing, syncing, truncating, linking, renaming, deleting, and
  * making a directory. Reading and closing change nothing.
  *
  * Built by preload.py:  gcc -shared -fPIC -O2 -o ... fatal.c -ldl
@@ -39,7 +39,7 @@ __attribute__((constructor)) static void begin(void)
     fatal_at = at ? atol(at) : 0;
 }
 
-/* For a program that forks: its own n-th call from now on. */
+/* For a program that forks: be killed before the n-th call from now on. */
 void fatal_from_now(long n)
 {
     calls = 0;
@@ -81,7 +81,7 @@ static void count_at(const char *what, int directory, const char *path)
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-/* The mode is passed on even where there is none: registers hold it then, and nobody looks at it. */
+/* The mode is passed on even if there is none: it is some value in a register then, and nobody uses it. */
 #define OPEN(name)                                                                                                     \
     int name(const char *path, int flags, ...)                                                                         \
     {                                                                                                                  \

@@ -1,25 +1,25 @@
 /* A microphone for tests: a capture device inside the real ALSA library, without a sound card or a kernel module.
  *
- * An alsa-lib "ioplug" plugin. What a program sees of it is what a sound card shows:
+ * It is an alsa-lib "ioplug" plugin, and behaves like a sound card:
  *   - it runs by CLOCK_MONOTONIC, and its pointer moves in whole periods, as a DMA pointer does;
- *   - who does not read for a whole buffer gets a real overrun (-EPIPE), and the sound of that time is lost;
+ *   - a program that does not read for a whole buffer gets a real overrun (-EPIPE), and the sound of that time is lost;
  *   - unplugged, it answers -ENODEV to everything until it is opened again after plugging in.
  *
  * Fields in asound.conf (all optional):
- *   rate, channels, bits   what the device does, and it does nothing else: 16000, 1, 16 (or 32)
+ *   rate, channels, bits   the only ones that the device supports: 16000, 1, 16 (or 32)
  *   fifo                   raw interleaved PCM in the device's own format; while it is empty, noise of at most one
  *                          step up or down, which a real microphone always has
  *   clock                  1: each sample is the number of its own frame since CLOCK_MONOTONIC's zero, at the
- *                          device's rate, modulo 65536 (16 bits; with 32 bits in the upper half). Whoever gets it knows
- *                          when it was heard to one frame, and sees each frame that is missing.
- *   levers                 a directory: while a file of such a name exists in it,
+ *                          device's rate, modulo 65536 (16 bits; with 32 bits in the upper half). So a reader can tell
+ *                          when a sample was recorded, to one frame, and which frames are missing.
+ *   levers                 a directory; while a file of one of these names exists in it,
  *       unplugged              the device is gone (-ENODEV)
  *       busy                   it cannot be opened (-EBUSY)
  *       hung                   opening and closing it blocks
  *       frozen                 it stands still without an error
- *       slow                   its clock takes ten seconds for nine; from before it is opened on
- *       storm                  every second read, as chance will have it, finds an overrun (-EPIPE)
- *       mute                   each sample is the number that stands in the file
+ *       slow                   its clock needs ten seconds for nine; the file must exist before it is opened
+ *       storm                  every second read, at random, finds an overrun (-EPIPE)
+ *       mute                   each sample is the number in the file
  *
  * Built by microphone.py:  gcc -shared -fPIC -O2 -DPIC -o ... microphone.c -lasound
  */
@@ -37,7 +37,7 @@
 
 #define SECOND_NS 1000000000LL
 
-/* The timer is armed this much after the edge of a period: firing before it would wake a reader for nothing. */
+/* The timer is set to this long after the edge of a period: before the edge it would wake a reader for nothing. */
 #define AFTER_EDGE_NS 100000
 
 typedef struct {
@@ -119,7 +119,7 @@ static void clear_timer(microphone *mic)
     uint64_t expirations;
 
     if (read(mic->timer_fd, &expirations, sizeof expirations) < 0) {
-        /* Nothing had expired: as good. */
+        /* Nothing had expired, which is fine. */
     }
 }
 
@@ -139,7 +139,7 @@ static void set_timer(microphone *mic, int running)
     timerfd_settime(mic->timer_fd, TFD_TIMER_ABSTIME, &timer, NULL);
 }
 
-/* What is said while nobody reads is lost, as with a sound card: the FIFO must not deliver it later. */
+/* Speech is lost while nobody reads, as with a sound card: the FIFO must not deliver it later. */
 static void lose(microphone *mic, int64_t frames)
 {
     char lost[4096];
@@ -204,7 +204,7 @@ static snd_pcm_sframes_t on_pointer(snd_pcm_ioplug_t *io)
     return frames % io->buffer_size;
 }
 
-/* The same in all channels. */
+/* Write the same sample to all channels. */
 static void fill(microphone *mic, char *to, snd_pcm_uframes_t frames, int sample)
 {
     unsigned int channel;
@@ -235,7 +235,7 @@ static void fill_from_fifo(microphone *mic, char *to, snd_pcm_uframes_t frames)
         got = read(mic->fifo_fd, to + filled, bytes - filled);
         filled += got > 0 ? (size_t)got : 0;
     }
-    /* A frame that was begun is rounded down: nobody says a part of one. */
+    /* An incomplete frame is left out: a test never speaks a part of one. */
     for (filled = (filled + frame_bytes(mic) - 1) / frame_bytes(mic); filled < frames; filled++)
         fill(mic, to, filled, (int)(next_chance(mic) % 3) - 1);
 }
@@ -323,7 +323,7 @@ static const snd_pcm_ioplug_callback_t callbacks = {
     .close = on_close,
 };
 
-/* The one rate, channel count and format that this device does; any period and buffer that a program may ask for. */
+/* Allow the one rate, channel count and format of this device, and any period and buffer that a program may ask for. */
 static int set_limits(microphone *mic, long rate, long channels, long bits)
 {
     const unsigned int access[] = {SND_PCM_ACCESS_RW_INTERLEAVED, SND_PCM_ACCESS_MMAP_INTERLEAVED};
@@ -395,7 +395,7 @@ SND_PCM_PLUGIN_DEFINE_FUNC(microphone)
     mic->levers = levers ? strdup(levers) : NULL;
     mic->chance = 1;
     mic->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    /* For reading and writing, so that it never comes to an end when a writer goes away. */
+    /* Open it for reading and writing, so that it never ends when a writer closes it. */
     mic->fifo_fd = fifo ? open(fifo, O_RDWR | O_NONBLOCK | O_CLOEXEC) : -1;
     if (mic->timer_fd < 0 || (fifo && mic->fifo_fd < 0)) {
         err = -errno;

@@ -1,10 +1,10 @@
-/* A wall clock that leaps: for tests of what must not depend on it.
+/* A wall clock that leaps, for tests of what must not depend on it.
  *
- * Preloaded (LD_PRELOAD) into a program, it adds to CLOCK_REALTIME the seconds that stand at the beginning of the file
- * $WALL_CLOCK, a native int64, which may change at any time. All other clocks, timers and timeouts are the real ones.
+ * Preloaded (LD_PRELOAD) into a program, it adds a number of seconds to CLOCK_REALTIME: the native int64 at the
+ * beginning of the file $WALL_CLOCK, which may change at any time. All other clocks, timers and timeouts are real.
  *
- * libfaketime does this too, and more; but it reads its file anew at each call of any clock, which slows a start of
- * flowpi down to seconds.
+ * libfaketime does this too, and more, but it reads its file at each call of any clock, and a start of flowpi then
+ * takes seconds.
  *
  * Built by preload.py:  gcc -shared -fPIC -O2 -o ... wall_clock.c -ldl
  */
@@ -41,7 +41,7 @@ int clock_gettime(clockid_t clock, struct timespec *now)
 {
     int failed;
 
-    if (real_clock_gettime == NULL) /* another library's constructor is earlier */
+    if (real_clock_gettime == NULL) /* the constructor of another library runs earlier */
         real_clock_gettime = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
     failed = real_clock_gettime(clock, now);
     if (!failed && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))

@@ -1,4 +1,4 @@
-"""What the settings of a backend can say for themselves, whatever its kind."""
+"""The contract of a backend's settings, whatever its kind."""
 
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol

@@ -1,8 +1,8 @@
-"""The machine's side of `tests/rig/machine.py`: requests by a virtual serial port, one JSON object a line each way.
+"""The machine's end of `tests/rig/machine.py`: requests through a virtual serial port, one JSON object on each line.
 
-{"script", "timeout_s"} runs a shell script: {"code", "out"}. {"pull": [[pin, level, seconds], ...]} pulls lines of the
-simulated chip to levels, each so long after the one before: {"at": [monotonic seconds of each]}. {"write", "content"}
-writes a file of base64: {}.
+{"script", "timeout_s"} runs a shell script and answers {"code", "out"}. {"pull": [[pin, level, seconds], ...]} pulls
+lines of the simulated chip to levels, each after a number of seconds from the one before, and answers {"at": [monotonic
+seconds of each]}. {"write", "content"} writes a file from base64 and answers {}.
 """
 
 import base64
@@ -23,7 +23,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     if "write" in request:
         with open(beside := request["write"] + ".new", "wb") as file:
             file.write(base64.b64decode(request["content"]))
-        os.rename(beside, request["write"])  # nobody reads the half of it
+        os.rename(beside, request["write"])  # so that nobody reads half of it
         return {}
     process = subprocess.Popen(
         ["/bin/bash", "-c", request["script"]],
@@ -45,7 +45,7 @@ def pull(steps: list[tuple[int, int, float]]) -> list[float]:
     lines = {pin: os.open(LINE.format(pin), os.O_WRONLY) for pin, _, _ in steps}
     at: list[float] = []
     due = time.monotonic()
-    # A contact does not wait for who reads it: else one that bounces would do so for as long as that takes.
+    # A real contact does not wait for its reader: without this it would bounce for as long as the reader needs.
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
     for pin, level, seconds in steps:
         due += seconds
@@ -65,7 +65,7 @@ def main() -> None:
     port = os.open(ports[0], os.O_RDWR)
     unread = b""
     while True:
-        if not (more := os.read(port, 1 << 16)):  # nobody at the other end
+        if not (more := os.read(port, 1 << 16)):  # nobody is at the other end
             time.sleep(0.05)
             continue
         *lines, unread = (unread + more).split(b"\n")

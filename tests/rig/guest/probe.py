@@ -1,7 +1,7 @@
-"""Tries, from inside a service, what a service of an appliance has no business with; prints what came of each as JSON.
+"""Tries from inside a service what a service of an appliance must not do, and prints the results as JSON.
 
-`possible`, or the name of the error. Its arguments name what to try; without any it tries all. Nothing is left changed
-where it was possible. It needs Python alone, and some need what `test_sandbox.prepare` makes.
+A result is `possible`, or the name of the error. The arguments name what to try; without any it tries everything. It
+leaves nothing changed. It needs only Python, and for some attempts what `test_sandbox.prepare` makes.
 """
 
 import contextlib
@@ -74,7 +74,7 @@ def talks(family: int, kind: int = socket.SOCK_DGRAM) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def own_directory() -> Iterator[str]:
-    """Some directory that may be written."""
+    """Yield a new directory in a place where the service may write. Raises PermissionError if there is none."""
     for base in (os.environ.get("STATE_DIRECTORY"), os.environ.get("RUNTIME_DIRECTORY"), "/tmp"):
         if base and os.access(base, os.W_OK):
             with tempfile.TemporaryDirectory(dir=base) as directory:
@@ -97,7 +97,7 @@ def starts(*command: str) -> Callable[[], None]:
 
 
 def loads_its_own_library() -> None:
-    """One that is loaded already would only be found again: so a copy."""
+    """Load a library from a directory of its own. A copy, because one that is loaded already is not loaded again."""
     (library,) = glob.glob("/usr/lib/*-linux-gnu/libm.so.6")
     with own_directory() as directory:
         ctypes.CDLL(shutil.copy(library, directory))
@@ -119,8 +119,8 @@ def starts_from_memory() -> None:
 
 
 def sees_others() -> None:
-    """Processes of other users, and of none of its own."""
-    mine = os.getuid() or -1  # root sees all of its own too: any will do
+    """See processes of other users."""
+    mine = os.getuid() or -1  # for root any process counts, as all belong to it
     pids = [path for path in glob.glob("/proc/[0-9]*") if int(path[6:]) != os.getpid()]
     if not any(os.stat(path).st_uid != mine for path in pids if os.path.exists(path)):
         raise FileNotFoundError(errno.ENOENT, "none to be seen")
@@ -143,7 +143,7 @@ def makes_readable_file() -> None:
 
 
 def uses_a_program_with_more_rights() -> None:
-    """It shows of each user what is in a file of root."""
+    """Start a set-user-ID program, which shows each user what is in a file of root."""
     who = "nobody" if os.getuid() == 0 else None
     command = ["/usr/bin/chage", "--list", who or pwd.getpwuid(os.getuid()).pw_name]
     subprocess.run(command, check=True, user=who, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -155,7 +155,7 @@ def makes_device() -> None:
 
 
 def in_a_child(work: Callable[[], None]) -> Callable[[], None]:
-    """What would change this process, or end it."""
+    """Return a function that does the work in a child, because it would change or end this process."""
 
     def try_it() -> None:
         child = os.fork()
@@ -236,7 +236,7 @@ def real_time() -> None:
 
 
 def same_value(path: str) -> Callable[[], None]:
-    """Write what is there."""
+    """Return a function that writes the present content of a file to it."""
 
     def try_it() -> None:
         with open(path) as file:
@@ -257,7 +257,7 @@ def reaches_a_program() -> None:
 
 
 def changes_control_group() -> None:
-    """Of systemd's own tree, wherever that is."""
+    """Change a control group in systemd's own tree, wherever that is mounted."""
     with open("/proc/self/mounts") as file:
         tree = next(line.split()[1] for line in file if " cgroup2 " in line)
     group = f"{tree}/system.slice"

@@ -1,7 +1,7 @@
-"""The room that the card's microphone is in: quiet noise without end, and what is put into /run/rig/say, once.
+"""The room around the card's microphone: endless quiet noise, and once what a test writes to /run/rig/say.
 
-A loopback card has digital silence while nobody plays, which no microphone has. The file, int16 mono 16 kHz, is removed
-when its last sample is on its way.
+A loopback card delivers digital silence while nobody plays, which no microphone does. The file, int16 mono 16 kHz, is
+removed when its last sample is on its way.
 """
 
 import array
@@ -21,7 +21,7 @@ command = ["aplay", "--quiet", "--device=hw:Loopback,0", "--file-type=raw", "--f
 command += ["--channels=1", "--period-time=100000", "--buffer-time=500000", "-"]
 player = subprocess.Popen(command, stdin=subprocess.PIPE)
 assert player.stdin
-fcntl.fcntl(player.stdin, F_SETPIPE_SZ, 4096)  # what is said is heard soon
+fcntl.fcntl(player.stdin, F_SETPIPE_SZ, 4096)  # a small buffer, so that speech is heard soon
 while True:
     sound = noise
     if os.path.exists(SAY):

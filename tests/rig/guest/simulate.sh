@@ -1,6 +1,6 @@
 #!/bin/bash
-# The hardware of a Raspberry Pi, as far as the daemon looks at it: the GPIO chip, an SPI bus, the board's revision, a
-# sound card.
+# The hardware of a Raspberry Pi, as far as the daemon uses it: the GPIO chip, an SPI bus, the revision of the board,
+# and a sound card.
 set -euo pipefail
 modprobe --all gpio-sim spi-sim snd-aloop uinput
 mountpoint --quiet /sys/kernel/config || mount -t configfs none /sys/kernel/config
@@ -14,11 +14,11 @@ done
 echo 1 > /sys/kernel/config/gpio-sim/pi/live
 echo pull-up > /sys/devices/platform/gpio-sim.0/gpiochip0/sim_gpio17/pull
 
-# gpiozero asks which board it is on. The units see it by a drop-in, because each has a /proc of its own.
+# gpiozero reads the revision of the board. The units get it by a drop-in, because each has a /proc of its own.
 { cat /proc/cpuinfo; printf 'Revision\t: c03115\nModel\t\t: Raspberry Pi (simulated)\n'; } > /run/rig-cpuinfo
 mount --bind /run/rig-cpuinfo /proc/cpuinfo
 
-# Each change of an output line and each transfer by SPI, with the kernel's own time.
+# Record each change of an output line and each transfer by SPI, with the time of the kernel.
 mountpoint --quiet /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing
 cd /sys/kernel/tracing
 echo mono > trace_clock
