@@ -11,15 +11,18 @@ import http
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from ssl import SSLContext
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from flowpi.config.backends.flow import FlowSettings
+from flowpi.config.secret import Secret
 from flowpi.wire.codec import Encoding
 from flowpi.wire.flow import FlowServer
 from flowpi.wire.roles import AudioCommitted, AudioReceived, ServerEvent, SessionRequested
+from tests.backends.levers import SLOW_S, Mood
 from tests.sound import echo
 
 
@@ -250,3 +253,43 @@ async def dumb_server(reply: bytes = b"") -> AsyncIterator[int]:
         port: int = server.sockets[0].getsockname()[1]
         yield port
         await left.wait()
+
+
+class FlowLevers(FakeBackend):
+    """See `Levers`."""
+
+    STATUSES: ClassVar = {Mood.UNAUTHORIZED: 401, Mood.FORBIDDEN: 403, Mood.BUSY: 429}
+
+    def __init__(self, port: int) -> None:
+        super().__init__([self._script], port=port)
+        self.mood = Mood.WORKS
+
+    @property
+    def heard(self) -> list[bytes]:
+        return [call.pcm for call in self.calls]
+
+    def settings(self, key: Secret) -> FlowSettings:
+        return FlowSettings(f"ws://127.0.0.1:{self._port}/client_ws", client_key=key)
+
+    def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        self.status = self.STATUSES.get(self.mood)
+        return super()._process_request(connection, request)
+
+    async def _script(self, call: Call) -> None:
+        match self.mood:
+            case Mood.SILENT:
+                await is_mute(call)
+            case Mood.RUBBISH:
+                await talks_rubbish(call)
+            case Mood.CUT:
+                await call.authenticate()
+                await call.hear(1)
+                call.socket.transport.abort()
+            case Mood.SLOW:
+                await call.authenticate()
+                await call.hear()
+                await call.say("it was")
+                await asyncio.sleep(SLOW_S)
+                await call.say(echo(call.pcm), final=True)
+            case _:
+                await works(call)

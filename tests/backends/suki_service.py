@@ -9,15 +9,18 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from flowpi.config.backends.suki import SukiSettings
+from flowpi.config.secret import Secret
 from flowpi.wire.roles import AudioCommitted, AudioReceived
 from flowpi.wire.suki import CHUNK_BYTES, SukiServer
 from flowpi.wire.suki_messages import CreateSession, GrpcCode, LoggedIn, Login, Refusal, SessionCreated, read_body
 from flowpi.wire.suki_sessions import Partner, SukiSessions
+from tests.backends.levers import SLOW_S, Mood
 from tests.sound import echo
 
 PARTNER_TOKEN = "canary-partner-token"
@@ -140,16 +143,17 @@ class FakeSuki:
     `busy`: so many upgrades are refused although the session is free.
     `refusal`: what a refused upgrade is answered with, status and body.
     `login_status`: what every login is answered with, but 200.
+    `partner_token`: the one that it accepts; None for any.
     `held`: until it is set, no session is made.
     `answer`, `create_status`: what the making of a session is answered with instead.
     """
 
-    def __init__(self, scripts: Sequence[Script] = (works,), *, provider_id: str | None = None) -> None:
+    def __init__(self, scripts: Sequence[Script] = (works,), *, provider_id: str | None = None, port: int = 0) -> None:
         self.keeps_running = False
         self.busy = 0
         self.refusal: tuple[int, str] | None = None
         self.login_status = 200
-        self.partner_token = PARTNER_TOKEN
+        self.partner_token: str | None = PARTNER_TOKEN
         self.held: asyncio.Event | None = None
         self.answer: bytes | None = None
         self.create_status = 201
@@ -162,6 +166,7 @@ class FakeSuki:
         self.sessions = SukiSessions()
         self._owner = Partner("partner", provider_id)
         self._scripts = scripts
+        self._port = port
         self._tokens: set[str] = set()
         self._called = asyncio.Event()
         app = web.Application()
@@ -194,7 +199,7 @@ class FakeSuki:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
         return self
 
     async def __aexit__(
@@ -216,7 +221,7 @@ class FakeSuki:
         except Refusal as refusal:
             return _refused(refusal)
         self.logins.append(login)
-        if self.login_status != 200 or login.partner_token != self.partner_token:
+        if self.login_status != 200 or self.partner_token not in (None, login.partner_token):
             status = 401 if self.login_status == 200 else self.login_status
             return web.json_response({"code": 16, "message": f"bad token {login.partner_token}"}, status=status)
         token = f"canary-jwt-{len(self.logins)}"
@@ -275,6 +280,53 @@ class FakeSuki:
             if done or not self.keeps_running:
                 self.sessions.drop(session_id, _now())
         return socket
+
+
+class SukiLevers(FakeSuki):
+    """See `Levers`."""
+
+    STATUSES: ClassVar = {Mood.UNAUTHORIZED: 401, Mood.FORBIDDEN: 403}
+
+    def __init__(self, port: int) -> None:
+        super().__init__([self._script], port=port)
+        self.mood = Mood.WORKS
+
+    @property
+    def asked(self) -> int:
+        return self.upgrades
+
+    @property
+    def heard(self) -> list[bytes]:
+        return [stream.pcm for stream in self.streams]
+
+    def settings(self, key: Secret) -> SukiSettings:
+        return SukiSettings("partner", key, url=f"http://127.0.0.1:{self._port}/sdp")
+
+    async def _log_in(self, request: web.Request) -> web.Response:
+        self.login_status = self.STATUSES.get(self.mood, 200)
+        self.partner_token = None
+        return await super()._log_in(request)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        self.busy = int(self.mood is Mood.BUSY)
+        return await super()._stream(request)
+
+    async def _script(self, stream: Stream) -> None:
+        match self.mood:
+            case Mood.SILENT:
+                await is_mute(stream)
+            case Mood.RUBBISH:
+                await stream.send('{"transcript": ')
+                await stream.until_it_leaves()
+            case Mood.CUT:
+                await breaks(stream)
+            case Mood.SLOW:
+                await stream.hear()
+                await stream.say("it was")
+                await asyncio.sleep(SLOW_S)
+                await stream.say(echo(stream.pcm), final=True)
+            case _:
+                await works(stream)
 
 
 def _now() -> float:
