@@ -138,7 +138,7 @@ def _is_address(host: str) -> bool:
 def _connector() -> "Callable[..., connect]":
     from websockets.asyncio.client import ClientConnection, connect
 
-    class Connection(ClientConnection):
+    class WatchedConnection(ClientConnection):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             raw: socket.socket = transport.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
@@ -150,4 +150,4 @@ def _connector() -> "Callable[..., connect]":
         def process_redirect(self, exc: Exception) -> Exception:
             return exc
 
-    return partial(Connect, create_connection=Connection)
+    return partial(Connect, create_connection=WatchedConnection)
