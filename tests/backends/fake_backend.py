@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from ssl import SSLContext
 from types import TracebackType
 from typing import ClassVar, Self
+from urllib.parse import unquote
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -260,9 +261,10 @@ class FlowLevers(FakeBackend):
 
     STATUSES: ClassVar = {Mood.UNAUTHORIZED: 401, Mood.FORBIDDEN: 403, Mood.BUSY: 429}
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, key: str) -> None:
         super().__init__([self._script], port=port)
         self.mood = Mood.WORKS
+        self.key = key
 
     @property
     def heard(self) -> list[bytes]:
@@ -272,7 +274,8 @@ class FlowLevers(FakeBackend):
         return FlowSettings(f"ws://127.0.0.1:{self._port}/client_ws", client_key=key)
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        self.status = self.STATUSES.get(self.mood)
+        accepted = unquote(request.path).endswith(f"=Bearer {self.key}")
+        self.status = self.STATUSES.get(self.mood, None if accepted else 401)
         return super()._process_request(connection, request)
 
     async def _script(self, call: Call) -> None:

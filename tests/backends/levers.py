@@ -35,11 +35,13 @@ class Levers(Protocol):
     """A service on a port of 127.0.0.1 while its context is entered.
 
     Attributes:
+        key: the only one that it accepts.
         asked: how often it was asked to transcribe; the fetching of keys and sessions does not count.
         heard: the audio of each connection, as far as it came.
     """
 
     mood: Mood
+    key: str
 
     @property
     def asked(self) -> int: ...
@@ -48,7 +50,7 @@ class Levers(Protocol):
     def heard(self) -> list[bytes]: ...
 
     def settings(self, key: Secret) -> BackendSettings:
-        """Return the settings of a backend that uses this service, which accepts `CANARY_KEY`. Also while it is off."""
+        """Return the settings of a backend that uses this service with that key; also while the service is off."""
 
     async def __aenter__(self) -> Self: ...
 

@@ -143,7 +143,7 @@ class FakeSuki:
     `busy`: so many upgrades are refused although the session is free.
     `refusal`: what a refused upgrade is answered with, status and body.
     `login_status`: what every login is answered with, but 200.
-    `partner_token`: the one that it accepts; None for any.
+    `partner_token`: the one that it accepts.
     `held`: until it is set, no session is made.
     `answer`, `create_status`: what the making of a session is answered with instead.
     """
@@ -153,7 +153,7 @@ class FakeSuki:
         self.busy = 0
         self.refusal: tuple[int, str] | None = None
         self.login_status = 200
-        self.partner_token: str | None = PARTNER_TOKEN
+        self.partner_token = PARTNER_TOKEN
         self.held: asyncio.Event | None = None
         self.answer: bytes | None = None
         self.create_status = 201
@@ -221,7 +221,7 @@ class FakeSuki:
         except Refusal as refusal:
             return _refused(refusal)
         self.logins.append(login)
-        if self.login_status != 200 or self.partner_token not in (None, login.partner_token):
+        if self.login_status != 200 or login.partner_token != self.partner_token:
             status = 401 if self.login_status == 200 else self.login_status
             return web.json_response({"code": 16, "message": f"bad token {login.partner_token}"}, status=status)
         token = f"canary-jwt-{len(self.logins)}"
@@ -287,9 +287,10 @@ class SukiLevers(FakeSuki):
 
     STATUSES: ClassVar = {Mood.UNAUTHORIZED: 401, Mood.FORBIDDEN: 403}
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, key: str) -> None:
         super().__init__([self._script], port=port)
         self.mood = Mood.WORKS
+        self.key = key
 
     @property
     def asked(self) -> int:
@@ -304,7 +305,7 @@ class SukiLevers(FakeSuki):
 
     async def _log_in(self, request: web.Request) -> web.Response:
         self.login_status = self.STATUSES.get(self.mood, 200)
-        self.partner_token = None
+        self.partner_token = self.key
         return await super()._log_in(request)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:

@@ -29,8 +29,8 @@ from tests.backends.suki_service import SukiLevers
 from tests.sound import beginning, echo, noise, spoken
 from tests.waiting import until
 
-SERVICES: dict[str, Callable[[int], Levers]] = {"flow": FlowLevers, "suki": SukiLevers}
-"""Made with a port. A new row of `KINDS` adds one here."""
+SERVICES: dict[str, Callable[[int, str], Levers]] = {"flow": FlowLevers, "suki": SukiLevers}
+"""Made with a port and the key. A new row of `KINDS` adds one here."""
 
 SOUND = noise(2.345)
 PATIENCE = Patience(connect_s=1.0, auth_s=1.0, send_s=1.0, final_s=1.0, close_s=0.5)
@@ -48,9 +48,9 @@ class Bench:
     """One backend and its service, whose key is in a file."""
 
     def __init__(self, kind: str, port: int, key: Path) -> None:
-        self.service = SERVICES[kind](port)
+        self.service = SERVICES[kind](port, "canary-key-1")
         self.key = key
-        self.key.write_text("canary-key-1")
+        self.key.write_text(self.service.key)
         settings = self.service.settings(Secret("file", str(key)))
         client = import_module(KINDS[kind].client)
         self.backend: Backend = client.make("house", settings, Environment(patience=PATIENCE))
@@ -62,11 +62,14 @@ class Bench:
         """The service runs. Afterwards nothing of the backend is left: no task, and no socket."""
         tasks, sockets = asyncio.all_tasks(), open_sockets()
         async with self.service:
+            listening = open_sockets()
             try:
                 yield self.service
             finally:
-                await self.backend.close()
-            assert not [task for task in asyncio.all_tasks() - tasks if is_ours(task)]
+                async with asyncio.timeout(MOST_S):
+                    await self.backend.close()
+                assert not [task for task in asyncio.all_tasks() - tasks if is_ours(task)]
+                await until(lambda: open_sockets() <= listening)  # without the service's ending them
         await until(lambda: asyncio.all_tasks() <= tasks and open_sockets() <= sockets)
 
     async def dictate(self, utterance: Utterance | None = None) -> FinalText:
@@ -76,6 +79,15 @@ class Bench:
             return await self.backend.transcribe(
                 utterance or spoken(SOUND), lambda partial: self.partials.append(partial.text), self.timings
             )
+
+    def change_key(self, key: str) -> None:
+        """The service and the user agree on another key."""
+        self.service.key = key
+        self.key.write_text(key)
+
+    async def probe(self) -> None:
+        async with asyncio.timeout(MOST_S):
+            await self.backend.probe()
 
     async def fails(self) -> BackendError:
         """Return the error that an attempt ends with, which never shows the key."""
@@ -146,9 +158,16 @@ class TestWorks:
             assert bench.timings.final_at - bench.timings.committed_at >= SLOW_S
             assert bench.partials[0] == "it was"
 
+    async def test_a_rotated_key(self, bench: Bench) -> None:
+        """It counts from the next dictation on, and costs none."""
+        async with bench.running():
+            await bench.works()
+            bench.change_key("canary-key-2")
+            await bench.works()
+
     async def test_a_probe_sends_no_audio(self, bench: Bench) -> None:
         async with bench.running() as service:
-            await bench.backend.probe()
+            await bench.probe()
             assert service.asked == 1
             await until(lambda: len(service.heard) == 1)
             assert service.heard == [b""]
@@ -162,8 +181,10 @@ class TestFails:
     """After each failure the next attempt of the same backend gives the text, from the first sample on."""
 
     async def test_nothing_listens(self, bench: Bench) -> None:
+        bench.backend.start()
         error = await bench.fails()
         assert isinstance(error, NotReached)
+        assert error.message.startswith("backend 'house' is not reached (")
         assert error.refused
         assert verdict(error) is Verdict.RETRY_LATER
         async with bench.running():
@@ -190,7 +211,7 @@ class TestFails:
             assert (concerns_key(error), error.healed, verdict(error)) == (True, False, Verdict.STOP_AND_TELL)
             assert bench.backend.user_key() == "canary-key-1"
             service.mood = Mood.WORKS
-            bench.key.write_text("canary-key-2")
+            bench.change_key("canary-key-2")
             assert bench.backend.user_key() == "canary-key-2"
             await bench.works()
 
@@ -236,7 +257,7 @@ class TestFails:
         async with bench.running() as service:
             service.mood = mood
             with pytest.raises(BackendError) as caught:
-                await bench.backend.probe()
+                await bench.probe()
             expected = Verdict.STOP_AND_TELL if mood is Mood.UNAUTHORIZED else Verdict.RETRY_LATER
             assert verdict(caught.value) is expected
 

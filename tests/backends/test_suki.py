@@ -416,13 +416,6 @@ class TestNoText:
             with pytest.raises(ProtocolError, match=r"^backend 'clinic' made no session .*: check backends"):
                 await transcribe(backend)
 
-    async def test_nobody_listens(self, unused_tcp_port: int) -> None:
-        backend = make_backend(f"http://127.0.0.1:{unused_tcp_port}")
-        backend.start()
-        with pytest.raises(LinkError, match=r"^backend 'clinic' is not reached"):
-            await transcribe(backend)
-        await backend.close()
-
 
 class TestCancel:
     async def test_while_the_session_is_made(self) -> None:
