@@ -270,6 +270,9 @@ class FlowLevers(FakeBackend):
     def heard(self) -> list[bytes]:
         return [call.pcm for call in self.calls]
 
+    def text(self, pcm: bytes) -> str:
+        return echo(pcm)
+
     def settings(self, key: Secret) -> FlowSettings:
         return FlowSettings(f"ws://127.0.0.1:{self._port}/client_ws", client_key=key)
 

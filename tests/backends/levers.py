@@ -15,7 +15,7 @@ class Mood(enum.Enum):
     """How a service treats every contact from now on."""
 
     WORKS = "works"
-    """It answers with the `echo` of the audio."""
+    """It answers with a text that no other audio has."""
     SILENT = "silent"
     """It accepts the connection and whatever is sent, and says nothing."""
     SLOW = "slow"
@@ -51,6 +51,9 @@ class Levers(Protocol):
 
     def settings(self, key: Secret) -> BackendSettings:
         """Return the settings of a backend that uses this service with that key; also while the service is off."""
+
+    def text(self, pcm: bytes) -> str:
+        """Return the text that a backend of this kind must give for this audio."""
 
     async def __aenter__(self) -> Self: ...
 

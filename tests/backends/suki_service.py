@@ -300,6 +300,9 @@ class SukiLevers(FakeSuki):
     def heard(self) -> list[bytes]:
         return [stream.pcm for stream in self.streams]
 
+    def text(self, pcm: bytes) -> str:
+        return echo(pcm)
+
     def settings(self, key: Secret) -> SukiSettings:
         return SukiSettings("partner", key, url=f"http://127.0.0.1:{self._port}/sdp")
 

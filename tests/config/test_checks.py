@@ -10,10 +10,14 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flowpi.config.addresses import one_of
+from flowpi.config.backends import KINDS
 from flowpi.config.loading import load
 from flowpi.config.schema import Config
 from flowpi.core.errors import ConfigError, UsageError
 from tests.config.refusals import refused, with_examples
+
+SOME_KIND = one_of(list(KINDS))
 
 REFERENCE = Path(__file__).parents[2] / "config" / "flowpi.yaml"
 CLOUD = "backends: {x: {kind: flow, url: 'wss://h/ws', "
@@ -115,8 +119,8 @@ CLOUD = "backends: {x: {kind: flow, url: 'wss://h/ws', "
             "backends: {x: {kind: flow, url: 'wss://h/ws?api_key=canary'}}",
             "line 1: backends.x.url holds a key: keys have keys of their own: client_key, api_key, token",
         ),
-        ("backends: {x: {url: u}}", "line 1: backends.x.kind is missing: it must be flow or suki"),
-        ("backends: {x: {kind: flo}}", "line 1: backends.x.kind must be flow or suki, not 'flo': did you mean flow?"),
+        ("backends: {x: {url: u}}", f"line 1: backends.x.kind is missing: it must be {SOME_KIND}"),
+        ("backends: {x: {kind: flo}}", f"line 1: backends.x.kind must be {SOME_KIND}, not 'flo': did you mean flow?"),
         ("backends:\n  x:\n    kind: flow", "line 2: backends.x.url is missing: it must be text"),
         (
             "backends:\n  x:\n    kind: flow\n    packet_m: 9",
