@@ -28,6 +28,13 @@ def listen(source: Source, frames: int) -> list[Heard]:
     return heard
 
 
+def read_once(source: Source) -> tuple[list[Heard], float, float]:
+    """Read, and return what was heard, with a moment before the read and one after it: a busy machine may be late."""
+    before = time.monotonic()
+    heard = source.read(before)
+    return heard, before, time.monotonic()
+
+
 def length(heard: list[Heard]) -> int:
     """Return the number of frames, including gaps."""
     return sum(piece.frames if isinstance(piece, Gap) else len(piece) // FRAME_BYTES for piece in heard)

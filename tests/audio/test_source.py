@@ -13,7 +13,7 @@ from flowpi.audio.source import Source
 from flowpi.audio.wav import WavSource
 from flowpi.core.errors import MicrophoneError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
-from tests.audio.listening import gaps, length, listen, missing, sound, wait_until
+from tests.audio.listening import gaps, length, listen, missing, read_once, sound, wait_until
 from tests.rig.microphone import Microphone
 
 PERIOD = RATE_HZ // 50
@@ -59,10 +59,11 @@ def test_every_frame_comes_once_and_in_order(source: Source) -> None:
 
 
 def test_it_keeps_real_time(source: Source) -> None:
-    began = time.monotonic()
+    _, since, begun = read_once(source)
     heard = listen(source, 25 * PERIOD)
-    passed = (time.monotonic() - began) * RATE_HZ
-    assert length(heard) == pytest.approx(passed, abs=2 * PERIOD)
+    last, ended, until = read_once(source)
+    frames = length(heard + last)
+    assert (ended - begun) * RATE_HZ - 2 * PERIOD <= frames <= (until - since) * RATE_HZ + 2 * PERIOD
 
 
 def test_a_read_does_not_wait(source: Source) -> None:
@@ -75,10 +76,14 @@ def test_a_read_does_not_wait(source: Source) -> None:
 
 def test_a_second_read_at_once_finds_nothing(source: Source) -> None:
     listen(source, PERIOD)
-    wait_until(source.due(time.monotonic()))
-    now = time.monotonic()
-    assert length(source.read(now)) >= PERIOD
-    assert source.read(now) == []
+    in_time = False
+    while not in_time:  # a machine that is busy in between may let the next period come
+        wait_until(source.due(time.monotonic()))
+        now = time.monotonic()
+        first, second = source.read(now), source.read(now)
+        in_time = time.monotonic() - now < source.period_s / 2
+    assert length(first) >= PERIOD
+    assert second == []
 
 
 def test_a_read_when_due_finds_a_period(source: Source) -> None:
