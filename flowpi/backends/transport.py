@@ -21,6 +21,8 @@ from flowpi.core.errors import ClosedError, ProtocolError
 
 if TYPE_CHECKING:
     import ssl
+    from http.client import HTTPConnection
+    from urllib.request import OpenerDirector
 
 MAX_ANSWER_BYTES = 64 * 1024
 """Of an HTTP request; a token is a few KB."""
@@ -129,38 +131,17 @@ class Transport:
         opened: list[socket.socket],
     ) -> Any:
         """`opened`: takes the sockets, so that another thread can end this."""
-        from http.client import HTTPConnection, HTTPException, HTTPSConnection
+        from http.client import HTTPException
         from urllib.error import HTTPError, URLError
-        from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
+        from urllib.request import Request
 
-        class NoRedirect(HTTPRedirectHandler):
-            def redirect_request(self, *_: Any) -> None:
-                return None
-
-        def noting(kind: "type[HTTPConnection]") -> "type[HTTPConnection]":
-            class Noting(kind):  # type: ignore[valid-type,misc]
-                def connect(self) -> None:
-                    super().connect()
-                    opened.append(self.sock)
-
-            return Noting
-
-        class Plain(HTTPHandler):
-            def http_open(self, request: Request) -> Any:
-                return self.do_open(noting(HTTPConnection), request)
-
-        class Secure(HTTPSHandler):
-            def https_open(self, request: Request) -> Any:
-                return self.do_open(noting(HTTPSConnection), request, context=context)
-
-        opener = build_opener(NoRedirect, Plain, *([Secure(context=context)] if context else []))
         headers["User-Agent"] = "flowpi"
         data = None
         if body is not None or method == "POST":
             data = b"" if body is None else json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
         try:
-            with opener.open(Request(url, data, headers, method=method), timeout=within_s) as answer:
+            with _opener(context, opened).open(Request(url, data, headers, method=method), timeout=within_s) as answer:
                 content = answer.read(MAX_ANSWER_BYTES + 1)
         except HTTPError as error:
             with error:
@@ -207,3 +188,31 @@ def _read_certificates(ca_file: str | None) -> "ssl.SSLContext":
     if ca_file:
         context.load_verify_locations(ca_file)
     return context
+
+
+def _opener(context: "ssl.SSLContext | None", opened: list[socket.socket]) -> "OpenerDirector":
+    """Return an opener that follows no redirect and adds its sockets to `opened`. `context`: for https."""
+    from http.client import HTTPConnection, HTTPSConnection
+    from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
+
+    class NoRedirect(HTTPRedirectHandler):
+        def redirect_request(self, *_: Any) -> None:
+            return None
+
+    def noting(kind: "type[HTTPConnection]") -> "type[HTTPConnection]":
+        class Noting(kind):  # type: ignore[valid-type,misc]
+            def connect(self) -> None:
+                super().connect()
+                opened.append(self.sock)
+
+        return Noting
+
+    class Plain(HTTPHandler):
+        def http_open(self, request: Request) -> Any:
+            return self.do_open(noting(HTTPConnection), request)
+
+    class Secure(HTTPSHandler):
+        def https_open(self, request: Request) -> Any:
+            return self.do_open(noting(HTTPSConnection), request, context=context)
+
+    return build_opener(NoRedirect, Plain, *([Secure(context=context)] if context else []))
