@@ -1,6 +1,6 @@
 """What a backend is: something that can be asked for the text of one utterance.
 
-An attempt that fails ends with a `BackendError`. A backend never retries anything itself.
+An attempt that fails ends with a `BackendError`. Retrying it is never the business of the backend itself.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from flowpi.core.hints import Hints
 from flowpi.wire.roles import FinalText, PartialText
 
 PROBE = About("probe", 0.0)
-"""Stands in the place of an utterance's facts while a backend is only probed."""
+"""The facts of an utterance that stands in while a backend is only probed."""
 
 
 class Environment(Struct, frozen=True):
@@ -31,32 +31,40 @@ class Environment(Struct, frozen=True):
 
 
 class Backend(Protocol):
-    """A backend, ready to be tried."""
+    """A configured backend. Call `start` once, then `transcribe` and `probe` in any number at once, then `close`."""
 
     @property
     def name(self) -> str: ...
 
     def start(self) -> None:
-        """Get what can be had before the first press: keys, sessions. In the background."""
+        """Fetch what the first press will need (keys, sessions) in the background. Attempts work without it, too."""
 
     async def transcribe(
         self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
     ) -> FinalText:
-        """Get the text. The connection is closed behind it, or behind an error, and nobody waits for that.
+        """Send all of the utterance, from its first byte, and return its text.
+
+        The utterance may still grow. The connection is closed in the background, after the text as after an error or
+        a cancellation, which is safe at any time.
+
+        `on_partial` is called with partial texts, on the loop. `timings` is filled in.
 
         Raises:
-            BackendError: no text came of it. `healed` is true if what was wrong has been changed.
+            BackendError: there is no text. `healed` is true if its cause has been removed.
         """
 
     async def probe(self) -> None:
-        """Open a session and close it again, with no audio.
+        """Open a session as for a dictation and close it again, without audio.
 
         Raises:
-            BackendError: that a dictation would end with.
+            BackendError: the error that a dictation would end with.
         """
 
     def user_key(self) -> str | None:
-        """The secret that its owner set, or that gets it a key, as it is now; None if there is none."""
+        """Return the secret that the user set, as it is now, or None if there is none.
+
+        It is the key, or the secret that a key is fetched with. A refused key is tried again once it changes.
+        """
 
     async def close(self) -> None:
         """End what `start` began, and wait for connections that are still being closed."""

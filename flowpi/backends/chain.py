@@ -1,8 +1,8 @@
-"""The configured backends, and one round over them: each in turn, until one gives a text.
+"""The configured backends, and one round over them: each is asked in turn until one gives a text.
 
-One that failed is passed over: in a round it comes after those that did not. Where there are others to do its work, it
-is probed in the background with growing waits, until it opens a session or gives a text. Where it is the only one, the
-attempts of those who wait for their text are the probe.
+A backend that failed is passed over: in a round it comes after those that did not fail. If there are others to do its
+work, it is probed in the background with growing waits, until it opens a session or gives a text. If it is the only
+one, the attempts for utterances that wait are the probe.
 """
 
 import asyncio
@@ -31,26 +31,26 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 Heard = Callable[[PartialText, str], None]
-"""Is told interim texts, with the name of the backend."""
+"""A callback for partial texts, with the name of the backend."""
 
 Failed = Callable[[BackendError], None]
-"""Is told of each backend that was asked why it gave no text."""
+"""A callback for each backend that was asked and gave no text, with the reason."""
 
 
 PROBE = "probe"
-"""In the place of an utterance's id."""
+"""Stands in the place of an utterance's id while a backend is only probed."""
 
 
 def retry_s(failures: int) -> float:
-    """How long to wait after so many failures in a row."""
+    """Return how long to wait after that many failures in a row."""
     return retry_after_s(failures, random.random())
 
 
 class BackendChain:
-    """Best first. Never empty.
+    """The backends in use, in the order of the configuration.
 
     Attributes:
-        backends: one a backend, best first.
+        backends: best first, never empty.
     """
 
     def __init__(
@@ -60,12 +60,14 @@ class BackendChain:
         max_failures: int = MAX_FAILURES,
         probe_s: Callable[[int], float] = retry_s,
     ) -> None:
-        """`max_failures`: of one backend in a row within a minute; then it has a rest. `probe_s`: how long to wait
-        before a probe, after so many failures in a row."""
+        """`max_failures`: how often one backend may fail in a row within a minute before it is left alone.
+
+        `probe_s`: how long to wait before a probe, after that many failures in a row.
+        """
         self.backends = backends
         self._health = {backend.name: Health(max_failures) for backend in backends}
         self._keys: dict[str, str | None] = {}
-        """Of those that failed for want of a key: their owner's key at that time."""
+        """The user's key, at that time, of each backend whose key was refused or missing."""
         self._probe_s = probe_s
         self._probing: dict[str, asyncio.Task[None]] = {}
         self._on_well: Callable[[], None] = lambda: None
@@ -76,14 +78,14 @@ class BackendChain:
 
     @property
     def refusals(self) -> list[str]:
-        """Why backends do not work until their owner does something; empty if there is none of these."""
+        """Why backends do not work until the user does something; empty if all is well."""
         errors = [health.error for health in self._health.values()]
         return [str(error) for error in errors if error is not None and verdict(error) is Verdict.STOP_AND_TELL]
 
     def start(self, on_well: Callable[[], None] = lambda: None) -> None:
-        """Get keys and sessions before the first press; in the background.
+        """Fetch keys and sessions before the first press, in the background.
 
-        `on_well` is told when a probe shows that a backend works again.
+        `on_well` is called when a probe shows that a backend works again.
         """
         self._on_well = on_well
         for backend in self.backends:
@@ -92,12 +94,12 @@ class BackendChain:
     async def text_of(
         self, utterance: Utterance, on_partial: Heard, on_failed: Failed = lambda error: None
     ) -> tuple[FinalText, str, Timings]:
-        """The text, the name of the backend that gave it, and when things happened.
+        """Return the text, the name of the backend that gave it, and when things happened.
 
-        An utterance with no audio in it has no text, and no backend is asked.
+        An utterance without audio has no text, and no backend is asked.
 
         Raises:
-            BackendError: no backend gave a text; the reason of the last one that was asked.
+            BackendError: no backend gave a text; this is the reason of the last one that was asked.
         """
         if utterance.complete and not utterance.length:
             return FinalText("", None), self.backends[0].name, Timings()
@@ -111,12 +113,12 @@ class BackendChain:
                 self._idle.set()
 
     def end_rests(self) -> None:
-        """The owner wants it tried now. What a service asked for still counts."""
+        """Allow every backend to be asked at once, as the user wants; except for a pause that a service asked for."""
         for health in self._health.values():
             health.end_rest()
 
     async def retire(self) -> None:
-        """Close, once the rounds that have begun are over. No new one may begin."""
+        """Close once the rounds that have begun are over. No new round may begin."""
         await self._end_probing()
         await self._idle.wait()
         await self.close()
@@ -140,13 +142,13 @@ class BackendChain:
             except BackendError as error:
                 on_failed(error)
                 last = error
-        if last is None:  # all of them rest
+        if last is None:  # all of them are left alone
             errors = (health.error for health in reversed(self._health.values()) if health.error is not None)
             last = next(errors, LinkError("all backends asked for a rest")).with_traceback(None)
         raise last
 
     def _welcome_other_keys(self) -> None:
-        """Who has just mended a key and dictates expects it to be used: that need not wait for the next probe."""
+        """Use a key that the user has just corrected at once, instead of after the next probe."""
         for backend in self.backends:
             health = self._health[backend.name]
             if health.wants_key and backend.user_key() != self._keys[backend.name]:
@@ -168,7 +170,7 @@ class BackendChain:
         return text, backend.name, timings
 
     async def _contact(self, backend: Backend, action: Callable[[], Awaitable[T]], what: str) -> T:
-        """Raises BackendError. Again at once where that may help: see `Verdict.RETRY_NOW`."""
+        """Do `action`, and again at once where that may help: see `Verdict.RETRY_NOW`. Raises BackendError."""
         health, loop = self._health[backend.name], asyncio.get_running_loop()
         healed = False
         while True:
@@ -185,14 +187,14 @@ class BackendChain:
                 self._failed(backend, what, error)
                 if not again:
                     raise
-            except Exception as error:  # a bug here must not end the service of all that was said
+            except Exception as error:  # a bug here must not keep other utterances from their text
                 name = backend.name
                 log.exception("%s: the attempt on backend %r failed", what, name, extra=_about(what, backend))
                 raise BackendError(f"the attempt on backend {name!r} failed ({type(error).__name__})") from error
 
     def _failed(self, backend: Backend, what: str, error: BackendError) -> None:
         health = self._health[backend.name]
-        # The first failure of a streak is news, and the last backend's is the caller's to tell.
+        # Only the first failure of a streak is a warning; the caller reports that of the last backend.
         told = health.error is not None or backend is self.backends[-1]
         log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", what, error, extra=_about(what, backend))
         health.failed(error, asyncio.get_running_loop().time(), counted=what == PROBE)
@@ -202,7 +204,7 @@ class BackendChain:
             self._probing[backend.name] = asyncio.create_task(self._probe(backend), name=f"probe {backend.name}")
 
     async def _probe(self, backend: Backend) -> None:
-        """Until it is well again."""
+        """Probe a backend until it works again."""
         health, loop = self._health[backend.name], asyncio.get_running_loop()
         while True:
             await asyncio.sleep(max(self._probe_s(health.failures), health.rests_until - loop.time()))
@@ -225,7 +227,7 @@ class BackendChain:
 
 
 def _about(what: str, backend: Backend) -> dict[str, Any]:
-    """`what`: the id of an utterance, or `PROBE`."""
+    """Return the fields of a log line. `what`: the id of an utterance, or `PROBE`."""
     return fields(utterance=None if what == PROBE else what, backend=backend.name)
 
 
@@ -239,6 +241,6 @@ def make_backends(config: Config) -> BackendChain:
     backends: list[Backend] = []
     for name in config.dictation.backends:
         settings = config.backends[name]
-        client = import_module(kind_of(settings).client)  # only who uses a kind pays for it
+        client = import_module(kind_of(settings).client)  # only users of a kind pay for its import
         backends.append(client.make(name, settings, environment))
     return BackendChain(backends)

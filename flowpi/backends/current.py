@@ -1,4 +1,4 @@
-"""The backends in use now. Others may take their place at any time; attempts that have begun end where they began."""
+"""The backends in use now. Others may replace them at any time; attempts that have begun end where they began."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,18 +13,20 @@ from flowpi.wire.roles import PartialText
 
 
 class BackendAudience(Protocol):
-    """Who is told what backends say. Called on the loop."""
+    """Hears what backends say. Called on the loop."""
 
     def partial(self, utterance: Utterance, text: PartialText, backend: str) -> None: ...
 
     def refusals_changed(self, refusals: list[str]) -> None:
-        """Why backends do not work until their owner does something, as of now."""
+        """These are now the reasons why backends do not work until the user does something."""
 
 
 class CurrentBackends:
-    """Attributes:
-    texts: how many there have been.
-    last: the name of the backend that answered last.
+    """The chain of backends in use.
+
+    Attributes:
+        texts: how many there have been.
+        last: the name of the backend that answered last.
     """
 
     def __init__(self, chain: BackendChain, audience: BackendAudience) -> None:
@@ -42,7 +44,7 @@ class CurrentBackends:
         self._chain.start(self._is_well)
 
     def replace(self, chain: BackendChain) -> None:
-        """From the next attempt on."""
+        """Use another chain from the next attempt on, and retire this one."""
         retired, self._chain = self._chain, chain
         self.start()
         self._retiring.add(task := asyncio.create_task(retired.retire(), name="retire backends"))
@@ -50,11 +52,11 @@ class CurrentBackends:
         self._is_well()
 
     def end_rests(self) -> None:
-        """As `BackendChain.end_rests`."""
+        """See `BackendChain.end_rests`."""
         self._chain.end_rests()
 
     async def ask(self, utterance: Utterance, on_failed: Callable[[BackendError], None]) -> Recognised:
-        """As `BackendChain.text_of`. Raises BackendError."""
+        """Return the text of an utterance: see `BackendChain.text_of`. Raises BackendError."""
         chain = self._chain
         try:
             text, backend, timings = await chain.text_of(
@@ -81,7 +83,7 @@ class CurrentBackends:
         self._answered.set()
 
     async def close(self) -> None:
-        """All attempts must be over."""
+        """Close the chain. All attempts must be over."""
         await asyncio.gather(*self._retiring)
         await self._chain.close()
 

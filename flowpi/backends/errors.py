@@ -1,4 +1,4 @@
-"""What failed on the way to a backend, as a `BackendError` in the owner's words. Keys are cut out of what peers say."""
+"""What failed on the way to a backend, as a `BackendError` that the user understands; keys are cut out of it."""
 
 import contextlib
 import json
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from websockets.datastructures import Headers
 
 LEAST_SECRET = 8
-"""So many letters of a key are cut out where the rest of it is missing."""
+"""How many letters of a key are enough to cut it out where the rest of it is missing."""
 
 CLOCK_ERRORS = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 
 
 class Endpoint(Struct, frozen=True):
-    """Names the backend, and where its owner wrote how to reach it. Makes the errors.
+    """The name of a backend and the keys of the configuration that say how to reach it; makes the errors.
 
     `url_key`, `secret_key`: dotted keys of the configuration.
     """
@@ -46,7 +46,7 @@ class Endpoint(Struct, frozen=True):
     secret_key: str
 
     def http_error(self, status: int, headers: "Headers | Any", body: bytes) -> HttpError:
-        """It was answered by a status that is none of success."""
+        """Return the error for an HTTP status other than success."""
         detail, code = _detail(body)
         hint = {
             401: f"check the key of {self.secret_key}",
@@ -62,7 +62,7 @@ class Endpoint(Struct, frozen=True):
         return HttpError(what, hint, status=status, retry_after_s=retry_after_s, detail=detail, code=code)
 
     def not_reached(self, error: TimeoutError | OSError, *, unix: bool = False) -> BackendError:
-        """The connection could not be made, or ended. `unix`: by a Unix socket."""
+        """Return the error for a connection that could not be made, or ended. `unix`: it was a Unix socket."""
         import ssl
 
         what = f"backend {self.name!r} is not reached"
@@ -85,7 +85,8 @@ class Endpoint(Struct, frozen=True):
         return NotReached(f"{what} ({reason_of(error)})", where, refused=refused)
 
     def no_web_server(self, kind: str, scheme: str) -> ProtocolError:
-        """Somebody answers, in another protocol. `kind`, `scheme`: what was asked for, and its secure form."""
+        """Return the error for an answer in another protocol. `kind`, `scheme`: the protocol asked for, and its secure
+        scheme."""
         return ProtocolError(
             f"backend {self.name!r} is no {kind} server", f"check scheme ({scheme}?), port and path of {self.url_key}"
         )
@@ -117,7 +118,7 @@ class Endpoint(Struct, frozen=True):
         )
 
     def _explain_certificate(self, error: "ssl.SSLCertVerificationError") -> tuple[str, str]:
-        """Reason and hint, by OpenSSL's X509_V_ERR numbers."""
+        """Return reason and hint, by OpenSSL's X509_V_ERR numbers."""
         year = time.gmtime().tm_year
         match error.verify_code:
             case 9:
@@ -155,9 +156,9 @@ def masked(*secrets: str | None) -> Iterator[None]:
 
 
 def _without(text: str, secret: str) -> str:
-    """Its beginning too: what a peer says is cut to a length before anybody knows that there is a key in it."""
+    """Return the text without the secret or a beginning of it: what a peer says may be cut off inside a key."""
     head = secret[:LEAST_SECRET]
-    at = text.find(head) if len(secret) >= 4 else -1  # fewer letters are no key, but in half of all words
+    at = text.find(head) if len(secret) >= 4 else -1  # fewer letters are no key, and are part of many words
     while at >= 0:
         same = takewhile(lambda pair: pair[0] == pair[1], zip(text[at:], secret, strict=False))
         text = f"{text[:at]}***{text[at + len(list(same)) :]}"
@@ -166,7 +167,7 @@ def _without(text: str, secret: str) -> str:
 
 
 def json_or_text(content: bytes) -> Any:
-    """What an HTTP answer holds; None if nothing."""
+    """Return what an HTTP answer holds: its JSON, else its text, or None if it is empty."""
     try:
         return json.loads(content) if content.strip() else None
     except (ValueError, RecursionError):
@@ -174,7 +175,7 @@ def json_or_text(content: bytes) -> Any:
 
 
 def reason_of(error: OSError) -> str:
-    """In a few words, without the address."""
+    """Return the reason in a few words, without the address."""
     if error.errno and error.errno > 0:  # asyncio's own text would name the address once more
         return os.strerror(error.errno).lower()
     if isinstance(error, ConnectionResetError):  # asyncio's, in the middle of a handshake
@@ -183,14 +184,17 @@ def reason_of(error: OSError) -> str:
 
 
 def _proxies() -> str:
-    """Said only where there are any."""
+    """Return words for the hint that name the proxies, if there are any."""
     from urllib.request import getproxies_environment
 
     return "the proxy in the environment, " if getproxies_environment().keys() - {"no"} else ""
 
 
 def _retry_after_s(headers: "Headers | Any") -> float | None:
-    """RFC 9110: seconds, or a date, which is compared with the server's own: a Pi may have no clock."""
+    """Return the seconds of `Retry-After` (RFC 9110), or None.
+
+    A date is compared with the server's own `Date`, because a Pi may have no clock.
+    """
     from email.utils import parsedate_to_datetime
 
     value = headers.get("Retry-After")
@@ -206,7 +210,7 @@ def _retry_after_s(headers: "Headers | Any") -> float | None:
 
 
 def _detail(body: bytes) -> tuple[str, int | None]:
-    """The server's own words, where it answers in JSON as both services do (`detail`, `message`, `error`); its code."""
+    """Return the server's own words and its code, if it answers in JSON with `detail`, `message` or `error`."""
     answer, code = json_or_text(body), None
     for _ in range(2):
         if isinstance(answer, dict):

@@ -23,7 +23,7 @@ from flowpi.wire.flow_messages import Context
 from flowpi.wire.roles import FinalText, PartialText
 
 CLIENT_PATH = "/api/v1/dash/client_ws"
-"""What a Unix socket serves the dialect on; the URL of a TCP backend names its own path."""
+"""The path that a Unix socket serves the dialect on; the URL of a TCP backend names its own path."""
 
 
 def make(name: str, settings: FlowSettings, environment: Environment) -> "FlowBackend":
@@ -32,7 +32,7 @@ def make(name: str, settings: FlowSettings, environment: Environment) -> "FlowBa
 
 
 class FlowBackend:
-    """A backend that speaks Flow. One object a backend: it remembers a server that answers only in JSON."""
+    """A backend that speaks Flow. One object for each backend: it remembers a server that answers only in JSON."""
 
     def __init__(
         self, name: str, settings: FlowSettings, hints: Hints, patience: Patience, client_id: str = "flowpi"
@@ -119,7 +119,7 @@ class FlowBackend:
             error.healed = await self._key.refused(key)
 
     def _credentials(self, key: str) -> str:
-        """The query of the upgrade request (the vendor's page `client_side_auth_basics`)."""
+        """Return the query of the upgrade request (the vendor's page `client_side_auth_basics`)."""
         name = "api_key" if self._settings.api_key else "client_key"
         return f"{name}={quote(('Bearer ' if self._settings.bearer else '') + key, safe='')}"
 

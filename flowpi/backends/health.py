@@ -1,8 +1,8 @@
 """What is known of one backend: whether the last contact went well, and when it may be asked again.
 
-Two memories. `failing` orders: a backend that failed for reasons of its own comes after those that did not. A rest
-forbids: a service that asked for one, or that failed again and again, is not contacted before it is over. Time is an
-argument.
+There are two memories. `failing` gives the order: a backend that failed for reasons of its own comes after those that
+did not. A rest forbids: a service that asked for one, or that failed again and again, is not contacted before the rest
+is over. Time is an argument.
 """
 
 from collections import deque
@@ -13,18 +13,20 @@ from flowpi.core.failover import asked_rest_s, concerns_backend, concerns_key, r
 RETRY_NOW_EVERY_S = 60.0
 MAX_FAILURES = 10
 PER_S = 60.0
-"""A backend that always fails must not be hammered, however many dictations wait: it is asked again at once no more
-often than the first of these says, with another key once in an attempt, and after so many contacts without a text
-within a minute it has a rest."""
+"""A backend that always fails must not be hammered, however many dictations wait. It is asked again at once at most
+every `RETRY_NOW_EVERY_S`, and with another key once in an attempt; after `MAX_FAILURES` contacts without a text within
+`PER_S` it has a rest."""
 
 
 class Health:
-    """Attributes:
-    error: of the last contact; None if that went well.
-    failing: it failed in a way that concerns it and not the utterance, and has neither answered nor been probed well
-        since.
-    failures: contacts that failed since its last text. A good probe does not end this streak: a server that opens
-        every session and gives no text must be passed over for longer each time.
+    """The health of one backend.
+
+    Attributes:
+        error: of the last contact; None if that went well.
+        failing: whether it failed in a way that concerns the backend and not the utterance, and neither a text nor a
+            good probe came since.
+        failures: contacts that failed since its last text. A good probe does not end this streak: a server that opens
+            every session and gives no text must be passed over for longer each time.
     """
 
     def __init__(self, max_failures: int = MAX_FAILURES) -> None:
@@ -33,7 +35,7 @@ class Health:
         self.failures = 0
         self._retried_at = float("-inf")
         self._contacts: deque[float] = deque(maxlen=max_failures)
-        """Since its last text: those that failed, and probes."""
+        """The times of contacts since its last text: attempts that failed, and probes."""
         self._asked_until = float("-inf")
         self._rests_until = float("-inf")
 
@@ -43,22 +45,24 @@ class Health:
 
     @property
     def wants_key(self) -> bool:
-        """The key was missing or wrong in the last contact."""
+        """Whether the key was missing or wrong in the last contact."""
         return self.error is not None and (isinstance(self.error, CredentialError) or concerns_key(self.error))
 
     def rests(self, now: float) -> bool:
         return now < self.rests_until
 
     def may_retry(self, now: float) -> bool:
-        """Whether it may be asked again at once. If so, it is taken for done."""
+        """Return whether it may be asked again at once; if so, the caller must do that."""
         if now - self._retried_at < RETRY_NOW_EVERY_S:
             return False
         self._retried_at = now
         return True
 
     def may_probe(self, now: float) -> bool:
-        """Probes take no more than half of what is allowed in a minute: the rest is for who waits for a text. If so,
-        the contact is counted."""
+        """Return whether a probe may be made; if so, it is counted, and the caller must make it.
+
+        Probes use at most half of the contacts that a minute allows: the others are for utterances that wait.
+        """
         recent = sum(now - at < PER_S for at in self._contacts)
         if self.rests(now) or recent * 2 >= (self._contacts.maxlen or 0):
             return False
@@ -66,22 +70,22 @@ class Health:
         return True
 
     def failed(self, error: BackendError, now: float, *, counted: bool = False) -> None:
-        """`counted`: the contact was a probe."""
+        """Remember a failed contact. `counted`: it was a probe, which `may_probe` has counted."""
         self.error = error
         self.failures += 1
         self.failing = self.failing or concerns_backend(error)
         self._asked_until = max(self._asked_until, now + asked_rest_s(error))
         self._rests_until = max(self._rests_until, now + rest_s(error))
-        if not counted and not isinstance(error, CredentialError | NotReached | NotResolved):  # nobody was asked
+        if not counted and not isinstance(error, CredentialError | NotReached | NotResolved):  # no contact
             self._contacted(now)
 
     def probed(self) -> None:
-        """It opened a session."""
+        """Remember that it opened a session."""
         self.error = None
         self.failing = False
 
     def answered(self) -> None:
-        """It gave a text."""
+        """Remember that it gave a text."""
         self.error = None
         self.failing = False
         self.failures = 0
@@ -89,7 +93,7 @@ class Health:
         self._asked_until = self._rests_until = float("-inf")
 
     def end_rest(self) -> None:
-        """But not one that the service asked for."""
+        """End a rest after failures, but not one that the service asked for."""
         self._contacts.clear()
         self._rests_until = float("-inf")
 

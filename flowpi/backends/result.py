@@ -1,4 +1,4 @@
-"""What an attempt produced: a text, which backend gave it, and when."""
+"""What an attempt produced: a text, the backend that gave it, and the times."""
 
 from msgspec import Struct
 
@@ -7,7 +7,7 @@ from flowpi.wire.roles import FinalText
 
 
 class Timings(Struct):
-    """Monotonic seconds at which things happened in an attempt; None until they do."""
+    """The monotonic seconds at which things happened in an attempt; None until they do."""
 
     first_packet_at: float | None = None
     committed_at: float | None = None
@@ -15,7 +15,7 @@ class Timings(Struct):
 
 
 class Recognised(Struct, frozen=True):
-    """A text on its way out."""
+    """A text on its way to the sinks."""
 
     utterance: Utterance
     text: FinalText

@@ -1,6 +1,6 @@
 """One connection to a backend, from the first frame to the text, in any dialect.
 
-Reads the utterance from its first byte and follows its tail, so it does not matter whether its owner is still
+A session reads the utterance from its first byte and follows its tail, so it does not matter whether the user is still
 speaking, or spoke yesterday.
 """
 
@@ -23,7 +23,11 @@ log = logging.getLogger(__name__)
 
 
 class Session:
-    """`run` once."""
+    """Drives the client's side of one utterance over one stream. Call `run` or `open`, once.
+
+    Two tasks share the stream. When it ends, only the receiver reports that: a frame with the service's reason may still
+    wait to be read when the sender meets the end of the connection.
+    """
 
     def __init__(
         self,
@@ -44,7 +48,7 @@ class Session:
         self._ready: asyncio.Future[None] = self._loop.create_future()
 
     async def open(self) -> None:
-        """Only until audio may be sent.
+        """Open the session, until audio may be sent, and no further.
 
         Raises:
             BackendError: the session does not open.
@@ -63,22 +67,24 @@ class Session:
             await asyncio.gather(receiving, opening, return_exceptions=True)
 
     async def run(self, append_bytes: int) -> FinalText:
-        """`append_bytes`: how much audio goes at once, a multiple of the client's `packet_bytes`.
+        """Send all of the utterance and return its text. Cancelling ends both tasks; the stream stays the caller's.
+
+        `append_bytes`: how much audio goes at once, a multiple of the client's `packet_bytes`.
 
         Raises:
-            BackendError: no text came of it.
+            BackendError: there is no text.
         """
         began = self._loop.time()
         self._begin()
         receiving = asyncio.create_task(self._receive(), name=f"receive {self._utterance.id}")
         sending = asyncio.create_task(self._send(append_bytes), name=f"send {self._utterance.id}")
         try:
-            # The receiver ends with the text or with an error, which ends the sender too; the sender with the commit.
+            # The receiver ends with the text or an error, which ends the sender too; the sender ends with the commit.
             await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_COMPLETED)
             if receiving.done():
                 return receiving.result()
             sending.result()
-            # Audio of yesterday goes out in a moment, but a recogniser may take real time to hear it.
+            # Audio of yesterday is sent in a moment, but a recogniser may need as long as it lasts to hear it.
             unheard_s = max(0.0, began + self._utterance.duration_s - self._loop.time())
             async with _within(self._patience.final_s + unheard_s, "send the text", NoText):
                 while not (await asyncio.wait((receiving,), timeout=KEEP_ALIVE_S))[0]:
@@ -93,7 +99,7 @@ class Session:
         client, utterance = self._client, self._utterance
         await self._open()
         packet = client.packet_bytes
-        sent, wanted = 0, packet  # the first packet goes as soon as it is there
+        sent, wanted = 0, packet  # the first packet goes as soon as it is complete
         while True:
             await utterance.wait(sent + wanted)
             pcm = utterance.read(sent, sent + append_bytes)
@@ -113,7 +119,7 @@ class Session:
             self._timings.first_packet_at = self._timings.committed_at
 
     def _begin(self) -> None:
-        """Before anything is read: a server may say that it is ready in the same breath as the upgrade."""
+        """Open the client before anything is read: the first frame of a server may come together with the upgrade."""
         for event in self._client.open():
             self._handle(event)
 
@@ -150,7 +156,7 @@ class Session:
     def _handle(self, event: SessionReady | PartialText | FinalText | Notice) -> None:
         match event:
             case SessionReady():
-                if not self._ready.done():  # it may come in the moment in which patience ends
+                if not self._ready.done():  # it may come in the moment in which the time limit ends
                     self._ready.set_result(None)
             case PartialText():
                 self._on_partial(event)

@@ -1,4 +1,4 @@
-"""A backend that speaks Suki: log in, have a session, stream one utterance in it.
+"""A backend that speaks Suki: log in, make a session, stream one utterance in it.
 
 Sources: the keys of `flowpi/wire/suki_messages.py`.
 """
@@ -41,10 +41,10 @@ SESSION_PATH = "/api/v1/transcription/session"
 STREAM_PATH = "/ws/transcribe"
 
 TOKEN_LIFETIME_S = 3600.0
-"""K8, K9. The answer to a login does not say it."""
+"""K8, K9. The answer to a login does not contain it."""
 
 BUSY_WORDS = re.compile(r"failed[ _]?precondition|not accepting new speech sessions", re.I)
-"""K0, K1. Where they stand is not documented: in the answer to the upgrade, an error frame, or the close."""
+"""K0, K1. Where these words stand is not documented: in the answer to the upgrade, an error frame, or the close."""
 
 T = TypeVar("T")
 Talk = Callable[[SukiClient, Stream], Awaitable[T]]
@@ -56,7 +56,7 @@ def make(name: str, settings: SukiSettings, environment: Environment) -> "SukiBa
 
 
 class SukiBackend:
-    """One object a backend: it keeps the token and the sessions."""
+    """A backend that speaks Suki. One object for each backend: it keeps the token and the sessions."""
 
     def __init__(self, name: str, settings: SukiSettings, patience: Patience) -> None:
         self.name = name
@@ -74,8 +74,8 @@ class SukiBackend:
     async def transcribe(
         self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
     ) -> FinalText:
-        """As `Backend.transcribe`. A session that is busy costs no attempt: all audio goes to another, or to the same
-        a little later, until `Patience.connect_s` is over."""
+        """See `Backend.transcribe`. A busy session does not fail the attempt: all audio goes to another session, or to
+        the same one a little later, until `Patience.connect_s` is over."""
 
         async def talk(client: SukiClient, stream: Stream) -> FinalText:
             session = Session(client, stream, utterance, on_partial, timings, self._patience)
@@ -100,7 +100,7 @@ class SukiBackend:
         await self._key.close()
 
     async def _stream(self, talk: Talk[T]) -> T:
-        """Talk in a session that takes the stream."""
+        """Call `talk` with a session that accepts the stream."""
         began = asyncio.get_running_loop().time()
         may_create = True
         while True:
@@ -110,7 +110,7 @@ class SukiBackend:
                 return await self._stream_in(session, key, talk)
             except BackendError as error:
                 if _is_busy(error):
-                    # A service that refuses even a new session would refuse as many as there are.
+                    # A service that refuses even a new session would refuse any number of them.
                     may_create = may_create and session.made_at < began
                 elif not _is_unknown(error) or session.made_at >= began:
                     raise
@@ -126,11 +126,11 @@ class SukiBackend:
             ) from None
 
     async def _stream_in(self, session: SukiSession, key: str, talk: Talk[T]) -> T:
-        """Whatever happens, the session goes back to the pool."""
+        """Call `talk` with this session, which goes back to the pool whatever happens."""
         client = SukiClient(language=self._settings.language, audio_key=self._settings.audio_key)
         url = re.sub("^http", "ws", self._url) + STREAM_PATH
         headers = {**self._headers(key), "transcription_session_id": session.id}
-        give_back: Callable[[SukiSession], None] = self.sessions.cool  # the service may go on to think that it runs
+        give_back: Callable[[SukiSession], None] = self.sessions.cool  # the service may still consider it running
         try:
             with masked(key):
                 stream = await self._transport.connect(url, headers=headers)
@@ -145,7 +145,7 @@ class SukiBackend:
             if _is_unknown(error):
                 give_back = self.sessions.forget
             elif isinstance(error, HttpError) and not _is_busy(error):
-                give_back = self.sessions.give_back  # no stream began
+                give_back = self.sessions.give_back  # no stream began: the session is as good as before
             if concerns_key(error) and not _is_busy(error):
                 error.healed = await self._key.refused(key)
             raise
@@ -153,7 +153,7 @@ class SukiBackend:
             give_back(session)
 
     def _give_back_once_closed(self, stream: Stream, session: SukiSession) -> None:
-        """K0, K1: the session takes the next stream once this one is over, and the text comes before that."""
+        """K0, K1: the session accepts the next stream once this one is over, and the text comes before that."""
 
         async def wait() -> None:
             await stream.wait_closed()
@@ -164,7 +164,7 @@ class SukiBackend:
         task.add_done_callback(self._closing.discard)
 
     async def _log_in(self) -> Fetched:
-        """K8. The partner's token is read anew each time: a rotated one counts from the next login."""
+        """Log in (K8). The partner's token is read anew each time: a rotated one counts from the next login."""
         settings = self._settings
         token = resolve(self.name, settings.partner_token)
         body = msgspec.to_builtins(Login(settings.partner_id, token, settings.provider_id))
@@ -178,7 +178,7 @@ class SukiBackend:
             ) from None
 
     async def _create_session(self) -> str:
-        """K4."""
+        """Make a session (K4) and return its id."""
         request = CreateSession(audio_config=AudioConfig(audio_language=self._settings.language))
         answer = await self._post("/create", msgspec.to_builtins(request))
         try:
@@ -190,7 +190,7 @@ class SukiBackend:
             ) from None
 
     async def _end_session(self, session_id: str) -> None:
-        """K5."""
+        """End a session (K5)."""
         await self._post(f"/{session_id}/end", within_s=END_S)
 
     async def _post(self, path: str, body: Any = None, within_s: float | None = None) -> Any:
@@ -210,13 +210,16 @@ class SukiBackend:
         return self._settings.url.rstrip("/")
 
     def _headers(self, key: str) -> dict[str, str]:
-        """K3, K6, K9: of every call and of the upgrade. `sdp_provider_id`: of Single Auth Token partners only."""
+        """Return the headers of every call and of the upgrade (K3, K6, K9).
+
+        `sdp_provider_id` is for Single Auth Token partners only.
+        """
         provider = self._settings.provider_id
         return {"sdp_suki_token": key} | ({"sdp_provider_id": provider} if provider else {})
 
 
 def _is_busy(error: BackendError) -> bool:
-    """Whether the session takes no stream now (K0, K1: FailedPrecondition). Its HTTP status is assumed."""
+    """Return whether the session accepts no stream now (K0, K1: FailedPrecondition). The HTTP status is assumed."""
     match error:
         case HttpError(status=409 | 412) | HttpError(status=400, code=GrpcCode.FAILED_PRECONDITION):
             return True
@@ -227,7 +230,7 @@ def _is_busy(error: BackendError) -> bool:
 
 
 def _is_unknown(error: BackendError) -> bool:
-    """Whether the service knows no such session, perhaps any more (assumed)."""
+    """Return whether the service does not know the session, or no longer (assumed)."""
     match error:
         case HttpError(status=404 | 410):
             return True

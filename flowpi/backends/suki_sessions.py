@@ -1,9 +1,9 @@
-"""The sessions of a Suki backend: made ahead of the press, each for one stream at a time, ended at the end.
+"""The sessions of a Suki backend: made before the press, used for one stream at a time, ended when the backend closes.
 
-Theory of operation. The service tells the state of a session by the way that it answers the upgrade, and in no other
-(K0 lists no such call). So a session is free, in use, or cooling: after a stream that broke the service may go on to
-think that it runs, for a time that nobody knows. Who needs a session takes a free one; where there is none, it waits
-for one and has another made, whichever comes first.
+Theory of operation. The service shows the state of a session only by its answer to the upgrade (K0 lists no call for
+it). So a session is free, in use, or cooling: after a stream that broke, the service may consider it running for an
+unknown time. A caller that needs a session receives a free one. If there is none, it waits for one while another one is
+made, and receives whichever comes first.
 """
 
 import asyncio
@@ -24,17 +24,18 @@ COOL_LAST_S = 5.0
 """How long a session is left alone after it was busy or broke: doubling, between these."""
 
 MAX_REFUSALS = 6
-"""In a row, over about 13 s; a session that still takes no stream then is given up."""
+"""How many refusals in a row, over about 13 s, before a session is given up."""
 
 END_S = 2.0
-"""How long the service has to take the ends of all sessions: nobody waits longer for a machine to shut down."""
+"""How long the service has to end all sessions: the machine should not shut down later because of it."""
 
 SLOW_FAILURES = 4
-"""Where the retries ahead of a press begin (`retry_after_s`): nobody waits for them, and the key has its own."""
+"""The failure count at which the retries before a press begin (`retry_after_s`): nobody waits for these, so they
+begin slowly; the key has retries of its own."""
 
 
 class SukiSession(Struct, eq=False):
-    """`made_at`: of the loop's clock. `refusals`: streams that it did not take or that broke, in a row."""
+    """A session. `made_at`: by the loop's clock. `refusals`: streams in a row that it refused or that broke."""
 
     id: str
     made_at: float
@@ -42,7 +43,7 @@ class SukiSession(Struct, eq=False):
 
 
 class SukiSessionPool:
-    """What `take` gives goes back by one of `give_back`, `cool` and `forget`, whatever happens."""
+    """A pool of sessions. Each one from `take` must go back by `give_back`, `cool` or `forget`, whatever happens."""
 
     def __init__(self, create: Callable[[], Awaitable[str]], end: Callable[[str], Awaitable[None]]) -> None:
         """`create` makes a session and returns its id, `end` ends it; both raise BackendError."""
@@ -50,32 +51,32 @@ class SukiSessionPool:
         self._end = end
         self._sessions: set[SukiSession] = set()
         self._free: list[SukiSession] = []
-        """The one that worked last is at the end, and goes first."""
+        """The session that worked last is at the end, and is used first."""
         self._cooling: dict[SukiSession, asyncio.TimerHandle] = {}
         self._waiting: deque[asyncio.Future[SukiSession]] = deque()
         self._creating: set[asyncio.Task[BackendError | None]] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._preparing: asyncio.Task[None] | None = None
         self.error: BackendError | None = None
-        """Why the last one could not be made; None if it could."""
+        """Why the last session could not be made; None if it was made."""
 
     @property
     def free(self) -> int:
-        """How many wait for a stream."""
+        """How many sessions are free."""
         return len(self._free)
 
     def start(self) -> None:
-        """Make the first session, in the background, for as long as it takes."""
+        """Make the first session in the background, trying until it succeeds."""
         if self._preparing is None:
             self._preparing = asyncio.create_task(self._prepare(), name="prepare a session")
 
     async def take(self, *, may_create: bool) -> SukiSession:
-        """One for a stream. Waits for it without end; cancelling is safe at any time.
+        """Return a session for one stream. Wait for it without a limit; cancelling is safe at any time.
 
-        `may_create`: if none is free, have another made; where there is none to wait for, that is done anyway.
+        `may_create`: if none is free, make another one. If there is none to wait for, that is done anyway.
 
         Raises:
-            BackendError: none can be made, and there is none to wait for, or the key is wrong.
+            BackendError: no session can be made, and there is none to wait for; or the key is wrong.
         """
         if self._free:
             return self._free.pop()
@@ -88,14 +89,14 @@ class SukiSessionPool:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self.give_back(waiter.result())  # it came in the same moment
+                self.give_back(waiter.result())  # it came in the same moment as the cancellation
             raise
         finally:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
 
     def give_back(self, session: SukiSession) -> None:
-        """It takes another stream."""
+        """Return a session that accepts another stream."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -104,7 +105,7 @@ class SukiSessionPool:
         self._free.append(session)
 
     def cool(self, session: SukiSession) -> None:
-        """It may still be busy, or does not take streams any more."""
+        """Return a session that may still be busy, or accepts no streams any more."""
         session.refusals += 1
         if session.refusals > MAX_REFUSALS:
             self.forget(session)
@@ -115,18 +116,18 @@ class SukiSessionPool:
         self._cooling[session] = asyncio.get_running_loop().call_later(cool_s, self._cooled, session)
 
     def forget(self, session: SukiSession) -> None:
-        """The service does not know it, or there is no use for it."""
+        """Drop a session that the service does not know, or that is of no use."""
         self._sessions.discard(session)
 
     async def close(self) -> None:
-        """End all sessions, as far as the service takes it in a short time. Nothing may be taken any more."""
+        """End all sessions, as far as the service answers in a short time. `take` must not be called any more."""
         if self._preparing is not None:
             self._preparing.cancel()
         for handle in self._cooling.values():
             handle.cancel()
         try:
             async with asyncio.timeout(END_S):
-                await asyncio.gather(*self._creating)  # one that is being made must be ended too
+                await asyncio.gather(*self._creating)  # a session that is being made must be ended too
                 await asyncio.gather(*self._ending, *(self._try_to_end(session) for session in self._sessions))
         except TimeoutError:
             log.debug("the service did not take the end of all sessions in time")
@@ -140,14 +141,14 @@ class SukiSessionPool:
         failures = SLOW_FAILURES
         while not self._sessions:
             task = self._create_one()
-            # Whoever needs a session is told why there is none; here nobody does yet.
+            # A caller of `take` would receive this error; here nobody needs a session yet.
             if (error := await asyncio.shield(task)) is not None:
                 failures += 1
                 log.debug("no session ahead of the press: %s", error)
                 await asyncio.sleep(retry_after_s(failures, random.random()))
 
     def _create_one(self) -> "asyncio.Task[BackendError | None]":
-        """Goes on whoever is cancelled: a session that was made for nobody serves the next."""
+        """Start to make a session. It goes on if its caller is cancelled: the next caller uses the session."""
         task = asyncio.create_task(self._created(), name="create a session")
         self._creating.add(task)
         task.add_done_callback(self._creating.discard)

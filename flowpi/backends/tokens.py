@@ -1,7 +1,7 @@
-"""Keys: where one comes from, and when there must be another.
+"""Keys: where a key comes from, and when another one is needed.
 
-A key is a secret of the owner's, read anew each time, or a token that somebody hands out for a while. A token is
-fetched ahead of its end and once for all who wait for it, so that a press finds it there.
+A key is a secret of the user, read anew each time, or a token that a server or a program gives for a while. A token is
+replaced before it expires, and fetched once for all callers that wait for it, so that a press finds it ready.
 """
 
 import asyncio
@@ -29,43 +29,44 @@ log = logging.getLogger(__name__)
 
 AHEAD = 0.2
 AHEAD_MAX_S = 300.0
-"""A token is replaced when this part of its life is left, and at most five minutes before its end."""
+"""A token is replaced when this share of its lifetime is left, and at most five minutes before it expires."""
 
 LEAST_S = 1.0
-"""Between two renewals, however short a life the service gives."""
+"""The least time between two renewals, however short the lifetime is."""
 
 YOUNG_S = 10.0
 REST_S = 60.0
-"""A service that refuses a token of less than the first age likes none: it is left alone for the second."""
+"""A service that refuses a token younger than `YOUNG_S` would refuse the next one too: no token is used for
+`REST_S`."""
 
 FORGET_REFUSAL_S = 300.0
-"""A key that was refused is offered again after so long, in case the mistake was the service's."""
+"""How long a refused key is not sent again. It is then, in case the mistake was the service's."""
 
 LONGEST_S = 86_400.0
-"""However long a token lives, there is a new one each day."""
+"""The longest lifetime that counts: there is a new token each day."""
 
 COMMAND_S = 30.0
 
 
 class Key(Protocol):
     async def get(self) -> str | None:
-        """The key; None where none is needed.
+        """Return the key, or None if none is needed.
 
         Raises:
-            BackendError: there is none.
+            BackendError: there is no key.
         """
 
     async def refused(self, key: str | None) -> bool:
-        """That key was refused. True if there is another one to try now."""
+        """Report that the service refused a key. Return whether there is another one to try now."""
 
     def start(self) -> None:
-        """Be ready for the first `get`."""
+        """Prepare for the first `get`, in the background."""
 
     async def close(self) -> None: ...
 
 
 class NoKey:
-    """For a backend that wants none; one that does is not asked again for a while."""
+    """The key of a backend that needs none. If the service wants one after all, it is left alone for a while."""
 
     def __init__(self, name: str) -> None:
         """`name`: of the backend, for messages."""
@@ -88,7 +89,7 @@ class NoKey:
 
 
 class SecretKey:
-    """A secret of the owner's. One that was refused is not sent again until it changes."""
+    """A secret of the user. One that was refused is not sent again until it changes."""
 
     def __init__(self, name: str, secret: Secret) -> None:
         """`name`: of the backend, for messages."""
@@ -121,7 +122,7 @@ class SecretKey:
 
 
 def resolve(name: str, secret: Secret) -> str:
-    """Raises CredentialError: it is not where it should be. `name`: of the backend."""
+    """Return the secret of the backend `name`. Raises CredentialError: it is not where it should be."""
     try:
         return secret.resolve()
     except ConfigError as error:
@@ -129,7 +130,7 @@ def resolve(name: str, secret: Secret) -> str:
 
 
 def as_it_is_now(secret: Secret | None) -> str | None:
-    """None if there is none, or not where it should be."""
+    """Return the secret, or None if there is none or it is not where it should be."""
     try:
         return None if secret is None else secret.resolve()
     except ConfigError:
@@ -137,14 +138,14 @@ def as_it_is_now(secret: Secret | None) -> str | None:
 
 
 class Fetched(Struct, frozen=True):
-    """`lifetime_s`: from now."""
+    """A token. `lifetime_s`: from now."""
 
     key: str
     lifetime_s: float
 
 
 class FetchedKey:
-    """A token that `fetch` gets: kept until it is about to end, and got once for many waiters."""
+    """A token that `fetch` returns: kept until it is about to expire, and fetched once for all callers that wait."""
 
     def __init__(self, name: str, fetch: Callable[[], Awaitable[Fetched]]) -> None:
         """`name`: of the backend, for messages. `fetch` raises BackendError."""
@@ -155,9 +156,9 @@ class FetchedKey:
         self._fetched_at = 0.0
         self._rests_until = 0.0
         self._was_refused = False
-        """The key before this one was."""
+        """Whether the key before this one was refused."""
         self._another = asyncio.Event()
-        """There is another key than the one whose end is waited for."""
+        """Set when there is another key than the one that `_renew` waits to replace."""
         self._fetching: asyncio.Task[str] | None = None
         self._renewing: asyncio.Task[None] | None = None
 
@@ -173,7 +174,7 @@ class FetchedKey:
         return await self._fetched()
 
     async def refused(self, key: str | None) -> bool:
-        """The first of many who say so of one key costs a new one; the others wait for the same."""
+        """Only the first report of a refused key fetches a new one; concurrent callers wait for it."""
         now = asyncio.get_running_loop().time()
         if key == self._key:
             self._key = None
@@ -200,12 +201,12 @@ class FetchedKey:
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._fetch_one(), name=f"fetch a key of {self._name}")
             self._fetching.add_done_callback(self._fetched_one)
-        return await asyncio.shield(self._fetching)  # one waiter's end is not the others'
+        return await asyncio.shield(self._fetching)  # a caller that is cancelled must not cancel the others
 
     def _fetched_one(self, task: asyncio.Task[str]) -> None:
         self._fetching = None
         if not task.cancelled():
-            task.exception()  # who waited has it; nobody may have waited to the end
+            task.exception()  # so that asyncio does not report it, if all callers were cancelled
 
     async def _fetch_one(self) -> str:
         fetched = await self._fetch()
@@ -225,7 +226,7 @@ class FetchedKey:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(max(left_s - min(left_s * AHEAD, AHEAD_MAX_S), LEAST_S)):
                         await self._another.wait()
-                        continue  # this one has an end of its own
+                        continue  # the new key has an end of its own
             try:
                 await self._fetched()
                 failures = 0
@@ -239,10 +240,10 @@ class FetchedKey:
 def fetch_token(
     name: str, token: TokenSettings, transport: Transport, client_id: str
 ) -> Callable[[], Awaitable[Fetched]]:
-    """How to get a token as the configuration says. `name`: of the backend; `client_id`: of this appliance.
+    """Return the way to fetch a token that the configuration asks for.
 
-    With `api_key` the request is that of the service's page `generate_access_token` (W3); an endpoint of the owner's
-    takes the same, or is asked by GET where no key is set.
+    `name`: of the backend; `client_id`: of this appliance. With `api_key` the request is that of the service's page
+    `generate_access_token` (W3); a server of the user accepts the same, or is asked by GET if no key is set.
     """
 
     async def from_url() -> Fetched:
@@ -265,14 +266,14 @@ def fetch_token(
 
 
 async def _output(name: str, command: tuple[str, ...]) -> Any:
-    """What a program prints: JSON or text. What it says on stderr may hold keys, and is not shown."""
+    """Return what a program prints: JSON or text. Its stderr may hold keys, and is not shown."""
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,  # so that what it starts ends with it
+            start_new_session=True,  # so that programs that it starts end with it
         )
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a command"
@@ -318,14 +319,14 @@ async def _output(name: str, command: tuple[str, ...]) -> Any:
 
 
 def _fetched(name: str, answer: Any, lifetime_s: float) -> Fetched:
-    """From `{"access_token": ..., "expires_in": ...}`, or the token alone."""
+    """Make a token of `{"access_token": ..., "expires_in": ...}`, or of the token alone."""
     if isinstance(answer, dict):
         expires_in = answer.get("expires_in")
         if isinstance(expires_in, int | float) and not isinstance(expires_in, bool) and expires_in > 0:
             lifetime_s = float(min(expires_in, LONGEST_S))
         answer = next((answer[key] for key in ("access_token", "client_key", "token") if key in answer), None)
     answer = answer.strip() if isinstance(answer, str) else ""
-    if not re.fullmatch(r"[A-Za-z0-9._~+/=:-]+", answer):  # what RFC 6750 lets a bearer token have; no page, no words
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=:-]+", answer):  # RFC 6750: a bearer token, no web page, no sentence
         raise CredentialError(
             f"what should give the key of backend {name!r} gives none",
             'it must answer with the key alone, or {"access_token": ..., "expires_in": seconds}',

@@ -1,8 +1,8 @@
 """How a backend is reached: one way for all dialects, by WebSocket and by HTTP.
 
-Proxies come from the environment. Certificates are always checked, against the system's and an authority of the
-owner's. A redirect is never followed: it would carry the key to a stranger. What goes wrong is a `BackendError` that
-says which part of the way failed.
+Proxies come from the environment. Certificates are always checked, against the authorities of the system and one that
+the user may name. A redirect is never followed: it would carry the key to somebody else. Every failure is a
+`BackendError` that shows which part of the way failed.
 """
 
 import asyncio
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from urllib.request import OpenerDirector
 
 MAX_ANSWER_BYTES = 64 * 1024
-"""Of an HTTP request; a token is a few KB."""
+"""The longest answer to an HTTP request; a token is a few KB."""
 
 
 def preload() -> None:
-    """Import what the first connection needs, 60 ms and 6 MB. Any thread."""
+    """Import what the first connection needs, 60 ms and 6 MB. Safe in any thread."""
     import encodings.idna  # noqa: F401  the resolver spells every host name by it
 
     import websockets.asyncio.client  # noqa: F401
 
 
 class Transport:
-    """The way to one backend. One object a backend: it keeps the certificates that it read."""
+    """The way to one backend. One object for each backend: it keeps the certificates that it read."""
 
     def __init__(
         self, name: str, patience: Patience, ca_file: str | None = None, *, url_key: str = "url", secret_key: str = ""
     ) -> None:
-        """`name`: of the backend, for messages. `ca_file`: PEM, trusted beside those of the system.
+        """`name`: of the backend, for messages. `ca_file`: PEM, an authority beside those of the system.
 
-        `url_key`, `secret_key`: where below the backend the owner wrote what this transport is called with.
+        `url_key`, `secret_key`: the keys below the backend that hold its URL and its secret, for messages.
         """
         self.name = name
         self._way = Endpoint(
@@ -97,7 +97,7 @@ class Transport:
         body: Any = None,
         within_s: float | None = None,
     ) -> Any:
-        """One HTTP request, with `body` as JSON. Returns the answer's JSON, its text where it is none, None if empty.
+        """Send an HTTP request with `body` as JSON. Return the answer's JSON, or its text, or None if it is empty.
 
         `within_s`: instead of `Patience.connect_s`.
 
@@ -115,7 +115,7 @@ class Transport:
         except TimeoutError as error:
             raise self._way.not_reached(error) from None
         finally:
-            # Of a server that sends a byte now and then, the thread would wait for days.
+            # If the server sends a byte now and then, the thread would wait for days: end its connection.
             for connection in opened:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
@@ -130,7 +130,7 @@ class Transport:
         within_s: float,
         opened: list[socket.socket],
     ) -> Any:
-        """`opened`: takes the sockets, so that another thread can end this."""
+        """Do a request in a thread. `opened`: receives the sockets, so that another thread can end it."""
         from http.client import HTTPException
         from urllib.error import HTTPError, URLError
         from urllib.request import Request
@@ -147,7 +147,7 @@ class Transport:
             with error:
                 try:
                     content = error.read(MAX_ANSWER_BYTES)
-                except (OSError, HTTPException):  # it says how it fails, and fails at that
+                except (OSError, HTTPException):  # the connection broke in the middle of the explanation
                     content = b""
                 raise self._way.http_error(error.code, error.headers, content) from None
         except URLError as error:
@@ -162,7 +162,7 @@ class Transport:
         return json_or_text(content)
 
     def close_soon(self, stream: Stream) -> None:
-        """Close it, and let nobody wait for that: a text that is there does not wait for a slow goodbye."""
+        """Close a stream in the background: a text that has come must not wait for a slow goodbye."""
         closing = asyncio.create_task(stream.close(), name=f"close {self.name}")
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
@@ -181,7 +181,7 @@ class Transport:
 
 
 def _read_certificates(ca_file: str | None) -> "ssl.SSLContext":
-    """Reads all certificates of the system, 25 ms. Raises OSError for `ca_file`."""
+    """Read all certificates of the system, 25 ms. Raises OSError for `ca_file`."""
     import ssl
 
     context = ssl.create_default_context()  # TLS 1.2 or newer

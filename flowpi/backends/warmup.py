@@ -1,4 +1,4 @@
-"""Keeps a service warm while another dictation is likely: for a while after each one.
+"""Keeping a service warm while another dictation is likely: for a while after each one.
 
 The service's page (W7) asks for a request when dictation starts, and again after a minute.
 """
@@ -17,14 +17,17 @@ REPEAT_S = 60.0
 
 
 class WarmUp:
-    """`url`: of the WebSocket; the request goes to `warmup_dash` beside it. `for_s`: 0 for never."""
+    """Sends the requests that keep a service warm.
+
+    `url`: of the WebSocket; the request goes to `warmup_dash` beside it. `for_s`: how long after a dictation; 0: never.
+    """
 
     def __init__(self, transport: Transport, url: str, for_s: float) -> None:
         parts = urlsplit(url)
         path = parts.path.rpartition("/")[0] + "/warmup_dash"
         self._url = urlunsplit((parts.scheme.replace("ws", "http"), parts.netloc, path, "", ""))
         self._transport = transport
-        self._for_s = for_s if parts.scheme in ("ws", "wss") else 0.0  # what is on this machine is warm
+        self._for_s = for_s if parts.scheme in ("ws", "wss") else 0.0  # a service on this machine is warm
         self._until = 0.0
         self._task: asyncio.Task[None] | None = None
 
