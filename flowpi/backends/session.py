@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 class Session:
     """Drives the client's side of one utterance over one stream. Call `run` or `open`, once.
 
-    Two tasks share the stream. When it ends, only the receiver reports that: a frame with the service's reason may still
-    wait to be read when the sender meets the end of the connection.
+    Two tasks share the stream. When it ends, only the receiver reports that: a frame with the service's reason may
+    still wait to be read when the sender meets the end of the connection.
     """
 
     def __init__(

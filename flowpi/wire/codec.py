@@ -15,13 +15,13 @@ from flowpi.core.text import printable
 Frame = str | bytes
 
 MAX_FRAME_BYTES = 256 * 1024
-"""What a client takes from a backend in one frame; a text of six minutes of speech is under 10 KB."""
+"""The longest frame that a client accepts; the text of six minutes of speech is under 10 KB."""
 
 MAX_ITEMS = 16 * 1024
-"""Bound on the entries of one MessagePack array or map: it can announce 2**32 entries in five bytes."""
+"""The bound on the entries of one MessagePack array or map, which can announce 2**32 entries in five bytes."""
 
 MAX_ENTRIES = 64 * 1024
-"""Bound on those of a whole message: each may be a container of one byte on the wire, and of 64 in memory."""
+"""The bound on the entries of a whole message: each may be a container of one byte on the wire and 64 in memory."""
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Encoding(enum.Enum):
 class DecodeError(Exception):
     """A frame is not a message of the dialect. `str()` names the field in at most 200 characters, all printable.
 
-    It quotes no value, but for a tag that does not exist.
+    It quotes no value except a tag that does not exist.
     """
 
 
@@ -61,7 +61,7 @@ def decode(frame: Frame, as_type: type[T] | Any) -> T | Any:
         )
         return msgspec.convert(plain, as_type, builtin_types=(bytes,))
     except msgspec.ValidationError as error:
-        # The tag that it quotes is as long as the peer likes, and what the peer likes.
+        # The tag that it quotes is chosen by the peer: any text of any length.
         raise DecodeError(printable(str(error))) from None
     except (msgspec.DecodeError, ValueError, RecursionError, msgpack.UnpackException) as error:
         # msgpack's own errors derive from ValueError; so do a lone surrogate and an integer of a million digits.
@@ -70,7 +70,7 @@ def decode(frame: Frame, as_type: type[T] | Any) -> T | Any:
 
 
 class _Count:
-    """Of the entries of all arrays and maps of a message, while they are read."""
+    """Counts the entries of all arrays and maps of a message while they are read."""
 
     def __init__(self) -> None:
         self._entries = 0

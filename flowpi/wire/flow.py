@@ -15,8 +15,8 @@ Theory of operation. One connection carries one utterance:
 Positions and totals count packets. All packets of a session have the same duration; the client pads the last one
 with silence. A text replaces the one before.
 
-The pages of the service contradict each other. Lenient, a role takes every form that has one meaning
-(`flow_lenient.py`); `strict` takes the current documented form alone.
+The pages of the service contradict each other. A lenient role accepts every form that has one meaning
+(`flow_lenient.py`); a strict one only the form that is documented now.
 """
 
 import enum
@@ -81,9 +81,7 @@ class FlowClientState(enum.Enum):
 
 
 class FlowClient:
-    """The client's side of one utterance.
-
-    Call `open`, then `append` and `commit` once `SessionReady` was returned; hand over every frame and the close.
+    """The client's side of one utterance: see `roles.ClientRole`.
 
     Args:
         strict: for tests of servers: every departure from the documented form is a `ProtocolError` that names rule
@@ -113,7 +111,7 @@ class FlowClient:
         self.strict = strict
         self.state = FlowClientState.NEW
         self.position = 0
-        """Packets sent so far."""
+        """The number of packets sent so far."""
         self._answered = False
         self._commit_received = False
         self._last: PartialText | None = None
@@ -121,7 +119,7 @@ class FlowClient:
 
     @property
     def headers(self) -> dict[str, str]:
-        """For the upgrade request: W0 chooses the encoding by an HTTP header of this name."""
+        """The headers of the upgrade request: an HTTP header chooses the encoding (W0)."""
         return {"Encoding": self.encoding.value}
 
     def open(self) -> list[ClientEvent]:
@@ -145,16 +143,16 @@ class FlowClient:
         self.position += len(packets)
 
     def commit(self, tail: bytes = b"") -> None:
-        """Send what is left, its last packet padded with silence, and close the audio."""
+        """Send the rest, its last packet padded with silence, and end the audio."""
         if tail:
             self.append(tail + bytes(-len(tail) % self.packet_bytes))
         assert self.state is FlowClientState.STREAMING
         self._outbox.append(encode(Commit(self.position), self.encoding))
         self.state = FlowClientState.COMMITTED
-        self._last = None  # a text of less than all is no text
+        self._last = None  # a text of less than all of the audio does not count
 
     def receive(self, frame: Frame) -> list[ClientEvent]:
-        """Take one frame of the server.
+        """Read one frame of the server.
 
         Raises:
             AnsweredInText: the first answer to MessagePack is a text frame.
@@ -186,11 +184,11 @@ class FlowClient:
                 return [Notice("answer with an unknown status")]
 
     def receive_close(self, code: int | None, reason: str = "") -> list[ClientEvent]:
-        """The connection is closed. After a normal close a text that came after the commit counts as the final one,
-        unconfirmed (W0's own example of a final says `final: false`).
+        """End: the connection is closed. After a normal close, a text that came after the commit counts as final but
+        unconfirmed, because W0's own example of a final text has `final: false`.
 
         Raises:
-            ClosedError: there is no text to take.
+            ClosedError: no text came that may count.
         """
         if self.state is FlowClientState.DONE:
             return []
@@ -212,7 +210,7 @@ class FlowClient:
 
     def _learn(self, event: str | None) -> list[ClientEvent]:
         match event:
-            case "session_started":  # observed: one service calls "auth" so
+            case "session_started":  # observed: the name of "auth" at one service
                 return self._ready()
             case "commit_received":
                 if self._commit_received or self.state is not FlowClientState.COMMITTED:
@@ -230,7 +228,7 @@ class FlowClient:
             self._last = PartialText(body.text, language)
             return [self._last]
         if self.state is not FlowClientState.COMMITTED:
-            # Before the commit no text is final, whatever it says: the rest of the speech would be lost.
+            # Before the commit no text is final, whatever the server calls it: the rest of the speech would be lost.
             self._departs("text.final: before the commit")
             return [PartialText(body.text, language)]
         if not self._commit_received:
@@ -245,7 +243,7 @@ class FlowClient:
 
 
 def _subtags(language: list[str]) -> list[str]:
-    """`en-US` and `EN` are `en` to the service (W4); each once, best first."""
+    """Return the languages as the service knows them, each once, best first: `en-US` and `EN` are `en` (W4)."""
     return list(dict.fromkeys(tag.replace("_", "-").partition("-")[0].lower() for tag in language))
 
 
@@ -255,20 +253,20 @@ def _subtags(language: list[str]) -> list[str]:
 class FlowServerState(enum.Enum):
     NEW = "new"
     ASKED = "asked"
-    """The auth came; it is not answered."""
+    """The auth came, and is not answered yet."""
     OPEN = "open"
     COMMITTED = "committed"
     FAILED = "failed"
-    """What still comes is passed over."""
+    """Further frames are ignored."""
 
 
 class FlowServer:
-    """The server's side of one utterance: `roles.Server`. Lenient, it may hear audio before it said `accept`.
+    """The server's side of one utterance: see `roles.ServerRole`. A lenient one accepts audio before `accept`.
 
     Args:
-        encoding: what the client asked for by its header; None where it has none, and then it is answered in the
-            encoding of its first frame.
-        strict: only the documented form. Every departure from it is an error that names rule and field.
+        encoding: the one that the client asked for by its header. If None, the client is answered in the encoding of
+            its first frame.
+        strict: accept only the documented form. Every departure from it is an error that names rule and field.
     """
 
     def __init__(self, *, encoding: Encoding | None = None, strict: bool = False) -> None:
@@ -276,16 +274,16 @@ class FlowServer:
         self.strict = strict
         self.state = FlowServerState.NEW
         self.position = 0
-        """Packets received so far."""
+        """The number of packets received so far."""
         self._by_first_frame = encoding is None and not strict
         self._packet_s: float | None = None
         self._hashes = array("q")
-        """Of each packet, to know one that is sent again."""
+        """The hash of each packet, to recognise one that is sent again."""
         self._outbox: list[Frame] = []
 
     @staticmethod
     def encoding_for(header: str | None) -> Encoding | None:
-        """What the client asked for by its `Encoding` header, in any case; None where it says nothing that we know."""
+        """Return the encoding of a client's `Encoding` header, in upper or lower case, or None if it is unknown."""
         try:
             return Encoding((header or "").strip().lower())
         except ValueError:
@@ -295,10 +293,10 @@ class FlowServer:
         return []
 
     def receive(self, frame: Frame) -> list[ServerEvent]:
-        """Take one frame of the client.
+        """Read one frame of the client.
 
         Raises:
-            Departure: see there.
+            ClientProtocolError: the client left the dialect.
         """
         if self.state is FlowServerState.FAILED:
             return []
@@ -333,11 +331,11 @@ class FlowServer:
         self._send(Text(TextBody(text, language), self.position, final=False))
 
     def final(self, text: str, language: str) -> None:
-        """The end: send what is due, then close with 1000."""
+        """Send the final text. Then send the frames that are left and close with 1000."""
         self._send(Text(TextBody(text, language), self.position, final=True))
 
     def fail(self, reason: str) -> None:
-        """The end: send what is due, then close."""
+        """Refuse. Then send the frames that are left and close."""
         self.state = FlowServerState.FAILED
         self._send(Error(error=reason, message=reason))
 

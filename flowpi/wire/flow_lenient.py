@@ -1,8 +1,8 @@
-"""Flow's messages in the forms that others give them, read into what the roles of `flow.py` work with.
+"""Flow's messages in the forms that other programs send, read into what the roles of `flow.py` work with.
 
-The pages of the service contradict each other, and clients took their pick: the lenient reading takes every form that
-has one meaning. The strict one takes the current documented form alone, so that two ends of the same hand do not agree
-on the same mistake.
+The pages of the service contradict each other, and each client follows one of them: the lenient reading accepts every
+form that has one meaning. The strict reading accepts only the form that is documented now, so that our client and our
+server cannot agree on a common mistake.
 """
 
 from typing import Any, TypeVar
@@ -31,12 +31,12 @@ from flowpi.wire.roles import ClientProtocolError, SessionRequested
 T = TypeVar("T")
 
 PCM_NAMES = ("wav", "pcm", "raw", "linear16")
-"""How the names begin that clients may have for int16 PCM (the first observed, the others assumed). Anything else is
-refused: a compressed sound that is taken for PCM is noise."""
+"""The beginnings of names that clients use for int16 PCM (the first observed, the others assumed). Anything else is
+refused: compressed sound, read as PCM, is noise."""
 
 
 class AppendedAudio(Struct):
-    """What an append carries. `duration_s`: of one packet; None where that does not matter."""
+    """The audio of an append. `duration_s`: of one packet; None if it does not matter."""
 
     position: int
     packets: list[bytes]
@@ -45,17 +45,16 @@ class AppendedAudio(Struct):
 
 
 class CommittedTotal(Struct):
-    """What a commit says."""
+    """The total of a commit."""
 
     packets: int
 
 
 def read(frame: Frame) -> SessionRequested | AppendedAudio | CommittedTotal | None:
-    """A message in any form that a client may have taken from some edition of the pages; None for one of a type that
-    nobody knows.
+    """Read a message in any form that some edition of the pages has. Return None if its type is unknown.
 
     Raises:
-        Departure: it is no message, or there is no telling what it means.
+        ClientProtocolError: it is no message, or it has more than one meaning.
     """
     message = _decode(frame, dict[str, Any])
     match message.get("type"):
@@ -72,10 +71,10 @@ def read(frame: Frame) -> SessionRequested | AppendedAudio | CommittedTotal | No
 
 
 def read_strictly(frame: Frame, encoding: Encoding) -> SessionRequested | AppendedAudio | CommittedTotal:
-    """A message in the documented form.
+    """Read a message in the documented form.
 
     Raises:
-        Departure: it is in another.
+        ClientProtocolError: it is in another form.
     """
     try:
         message: ClientMessage = decode(frame, ClientMessage)
@@ -173,7 +172,7 @@ def _decode(frame: Frame, as_type: type[T]) -> T:
 
 
 def _convert(name: str, message: dict[str, Any], as_type: type[T]) -> T:
-    """A `bytes` is base64 text or `bin`, whatever the encoding."""
+    """Convert a message whose `bytes` may be base64 text or `bin`, whatever the encoding."""
     try:
         return msgspec.convert(message, as_type)
     except msgspec.ValidationError as error:
@@ -181,7 +180,7 @@ def _convert(name: str, message: dict[str, Any], as_type: type[T]) -> T:
 
 
 def _departure(name: str, error: Exception) -> ClientProtocolError:
-    """`what - at `$.path`` of msgspec, as `name.path: what`."""
+    """Return an error of msgspec (`what - at `$.path``) as `name.path: what`."""
     what, _, path = str(error).partition(" - at `$")
     return ClientProtocolError(f"{name}{path.rstrip('`')}: {what}"[:200])
 
@@ -190,7 +189,7 @@ def _departure(name: str, error: Exception) -> ClientProtocolError:
 
 
 def read_answer(frame: Frame) -> tuple[AnyFlowServerMessage, AnyBody | None]:
-    """An answer in any form, and what a text says.
+    """Read an answer in any form. Return it, and its body if it is a text.
 
     Raises:
         DecodeError: it is no answer.
@@ -205,7 +204,7 @@ def read_answer(frame: Frame) -> tuple[AnyFlowServerMessage, AnyBody | None]:
 
 
 def check_answer(frame: Frame, encoding: Encoding) -> None:
-    """Raises DecodeError: the answer is not in the documented form. Errors have none."""
+    """Check that an answer is in the documented form; errors have none. Raises DecodeError if it is not."""
     if isinstance(frame, str) is (encoding is Encoding.MSGPACK):
         raise DecodeError(f"frame: a session in {encoding.value} has no such frame")
     if decode(frame, AnyFlowServerMessage).status != "error":
@@ -213,13 +212,13 @@ def check_answer(frame: Frame, encoding: Encoding) -> None:
 
 
 def event_of(message: AnyFlowServerMessage) -> str | None:
-    """What an info tells."""
+    """Return the event that an info reports, or None."""
     event = message.message.get("event") if isinstance(message.message, dict) else message.message
     return event if isinstance(event, str) else None
 
 
 def reason_of(message: AnyFlowServerMessage) -> str:
-    """The first reason in words, from wherever it stands; at most 200 characters, with no control characters."""
+    """Return the first reason in words, wherever it stands: at most 200 characters, without control characters."""
     for place in (message.error, message.message, message.detail, message.body):
         words = place
         if isinstance(place, dict):

@@ -1,8 +1,7 @@
 """The messages of Wispr Flow's WebSocket dialect, as they stand on the wire.
 
 Sources: "W0" and "W1" are the older and the current edition of the vendor's page `websocket_api`; "observed" marks
-what only third-party clients show (`docs/protocols.md` lists all). What they mean, and in which order they
-come: `flow.py`.
+what only third-party clients show (`docs/protocols.md` lists all). For their meaning and order see `flow.py`.
 """
 
 from typing import Annotated, Any, Literal
@@ -13,18 +12,18 @@ from flowpi.core.hints import Hints
 
 
 class _Part(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Absent is what was not given."""
+    """A member that was not given is absent."""
 
 
 class App(_Part, frozen=True):
-    """W0, W4. Where the text will go."""
+    """W0, W4. The application that will receive the text."""
 
     name: str | None = None
     type: Literal["email", "ai", "other"] | None = None
 
 
 class TextboxContents(_Part, frozen=True):
-    """W0, W4. What stands around the cursor; drives casing and spacing."""
+    """W0, W4. The text around the cursor; it helps with casing and spacing."""
 
     before_text: str | None = None
     selected_text: str | None = None
@@ -125,7 +124,7 @@ ClientMessage = Auth | Append | Commit
 
 
 class AnyAuth(Struct):
-    """What clients send (observed): a language by itself, or with a region; any context."""
+    """What clients send (observed): a language alone or with a region, and any context."""
 
     access_token: str | None = None
     language: list[str] | str | None = None
@@ -141,7 +140,7 @@ class AnyAudioPackets(Struct):
 
 
 class AnyAppend(Struct):
-    """W0 knows two forms: `audio_packets`, and in a table `audio`, a packet by itself."""
+    """W0 has two forms: `audio_packets`, and in a table `audio`, a single packet."""
 
     position: int
     audio_packets: AnyAudioPackets | None = None
@@ -185,7 +184,7 @@ class Text(Struct, tag_field="status", tag="text", forbid_unknown_fields=True):
 
 
 class Error(Struct, tag_field="status", tag="error", forbid_unknown_fields=True):
-    """W0 says that it ends the session, and not where the reason stands; clients read both (observed)."""
+    """W0: it ends the session. Where the reason stands is not documented; clients read both members (observed)."""
 
     error: str
     message: str
@@ -202,7 +201,7 @@ class AnyBody(Struct):
 
 
 class AnyFlowServerMessage(Struct):
-    """Every member in which a server may answer. What `message` and `body` hold depends on the status."""
+    """Every member that an answer may have. What `message` and `body` hold depends on the status."""
 
     status: str
     final: Any = None

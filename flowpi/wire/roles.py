@@ -1,7 +1,7 @@
-"""What the dialects have in common: two roles, and what each tells whoever drives it.
+"""What the dialects have in common: two roles, and the events that each returns to its driver.
 
-A role is one end of one connection, which carries one utterance. Its driver hands it each frame (`receive`), does
-what the returned events say, and sends what `data_to_send` holds. No role knows a socket or a clock.
+A role is one end of one connection, which carries one utterance. Its driver passes it each frame (`receive`), acts on
+the returned events, and sends the frames of `data_to_send`. A role has no socket and no clock.
 """
 
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from msgspec import Struct
 from flowpi.wire.codec import Frame
 
 NORMAL_CLOSES = (1000, 1005)
-"""Close codes (RFC 6455) by which a peer says that it is done: with this code, or with none."""
+"""The close codes (RFC 6455) of a peer that is done: 1000, or a close frame without a code."""
 
 # The client role.
 
@@ -28,7 +28,7 @@ class PartialText(Struct, frozen=True):
 
 
 class FinalText(Struct, frozen=True):
-    """The text. `confirmed` is false if the server closed after the end of the audio without saying that it is all."""
+    """The text. `confirmed` is false if the server closed after the end of the audio without calling the text final."""
 
     text: str
     language: str | None
@@ -36,7 +36,7 @@ class FinalText(Struct, frozen=True):
 
 
 class Notice(Struct, frozen=True):
-    """Something to log, with no bearing on the session. `what` quotes nothing of the peer's."""
+    """Something to log that does not affect the session. `what` quotes nothing that the peer sent."""
 
     what: str
 
@@ -47,35 +47,35 @@ ClientEvent = SessionReady | PartialText | FinalText | Notice
 class ClientRole(Protocol):
     """The client's side of one utterance.
 
-    Call `open`, then `append` and `commit` once `SessionReady` was returned; hand over every frame and the close.
+    Call `open`, then `append` and `commit` once `SessionReady` was returned; pass every frame and the close.
 
     Attributes:
-        packet_bytes: what `append` takes is a multiple of it; int16 mono 16 kHz.
+        packet_bytes: the size of a packet; `append` accepts multiples of it, int16 mono 16 kHz.
     """
 
     packet_bytes: int
 
     def open(self) -> list[ClientEvent]:
-        """The connection is there."""
+        """Begin: the connection is open."""
 
     def append(self, pcm: bytes) -> None:
         """Send whole packets."""
 
     def commit(self, tail: bytes = b"") -> None:
-        """Send what is left, its last packet padded with silence, and end the audio."""
+        """Send the rest, its last packet padded with silence, and end the audio."""
 
     def receive(self, frame: Frame) -> list[ClientEvent]:
-        """Take one frame of the server.
+        """Read one frame of the server.
 
         Raises:
             BackendError: no text will come of this session.
         """
 
     def receive_close(self, code: int | None, reason: str = "") -> list[ClientEvent]:
-        """The connection is closed; `code` is None where it broke.
+        """End: the connection is closed. `code` is None if it broke.
 
         Raises:
-            ClosedError: there is no text to take.
+            ClosedError: no text came that may count.
         """
 
     def data_to_send(self) -> list[Frame]: ...
@@ -99,7 +99,7 @@ class AudioReceived(Struct, frozen=True):
 
 
 class AudioCommitted(Struct, frozen=True):
-    """All of the audio is here: answer with `final` or `fail`."""
+    """All of the audio has come: answer with `final` or `fail`."""
 
 
 ServerEvent = SessionRequested | AudioReceived | AudioCommitted
@@ -109,7 +109,7 @@ class ClientProtocolError(Exception):
     """The client left the dialect. `str()` names the rule and the field; the session is over.
 
     Attributes:
-        close_code: what to close with (RFC 6455).
+        close_code: the code to close the connection with (RFC 6455).
     """
 
     def __init__(self, problem: str, close_code: int = 1002) -> None:
@@ -120,29 +120,29 @@ class ClientProtocolError(Exception):
 class ServerRole(Protocol):
     """The server's side of one utterance.
 
-    After a `ClientProtocolError`, send what `data_to_send` holds (the error is in it) and close with its code.
+    After a `ClientProtocolError`, send the frames of `data_to_send` (the error is in them) and close with its code.
     """
 
     def open(self) -> list[ServerEvent]:
-        """The connection is there."""
+        """Begin: the connection is open."""
 
     def receive(self, frame: Frame) -> list[ServerEvent]:
-        """Take one frame of the client.
+        """Read one frame of the client.
 
         Raises:
-            Departure: see there.
+            ClientProtocolError: the client left the dialect.
         """
 
     def accept(self) -> None:
-        """The session that was requested is open."""
+        """Open the session that was requested."""
 
     def partial(self, text: str, language: str) -> None:
-        """`text`: the whole text so far."""
+        """Send a partial text. `text`: the whole text so far."""
 
     def final(self, text: str, language: str) -> None:
-        """The end: send what is due, then close with 1000."""
+        """Send the final text. Then send the frames that are left and close with 1000."""
 
     def fail(self, reason: str) -> None:
-        """The end: send what is due, then close."""
+        """Refuse. Then send the frames that are left and close."""
 
     def data_to_send(self) -> list[Frame]: ...

@@ -14,8 +14,8 @@ is named in the upgrade, so audio may flow at once:
 A transcript belongs to a segment, its `transcript_id`. A later one replaces the earlier of the same segment, until one
 is final. The text is the segments in the order in which they first came, joined by a space.
 
-The pages of the service leave much open (K0 to K10 in `suki_messages.py`). The lenient roles take every reading of
-them; `strict` takes the documented one alone, so that two ends of the same hand do not agree on the same mistake.
+The pages of the service leave much open (K0 to K10 in `suki_messages.py`). The lenient roles accept every reading of
+them; the strict ones only the documented reading, so that our client and our server cannot agree on a common mistake.
 """
 
 import enum
@@ -58,7 +58,7 @@ from flowpi.wire.suki_messages import (
 )
 
 CHUNK_BYTES = RATE_HZ // 10 * FRAME_BYTES
-"""K7: 100 ms, the only size that the pages know."""
+"""K7: 100 ms, the only size in the pages."""
 
 MAX_SEGMENTS = 4096
 """One every 0.1 s for seven minutes. Without a bound a server could fill the memory, and every frame costs a walk over
@@ -71,7 +71,7 @@ class SukiClientState(enum.Enum):
     NEW = "new"
     STREAMING = "streaming"
     ENDED = "ended"
-    """The end of the audio is sent."""
+    """The end of the audio was sent."""
     DONE = "done"
 
 
@@ -81,10 +81,10 @@ class _Segment(msgspec.Struct):
 
 
 class SukiClient:
-    """The client's side of one utterance: `roles.Client`.
+    """The client's side of one utterance: see `roles.ClientRole`.
 
-    No word is lost: what the server showed and did not take back by a later transcript of the same segment stands in
-    the text, in its place, even if it never became final.
+    No word is lost: what the server showed, and did not replace by a later transcript of the same segment, is in the
+    text at its place, even if it never became final.
 
     Args:
         language: the one that the session was made for; the language of every text.
@@ -107,7 +107,7 @@ class SukiClient:
         self._language = language
         self._audio = AudioAsDataMessage if audio_key == "data" else AudioMessage
         self._segments: dict[str | int, _Segment] = {}
-        """In the order of arrival. Those without an id have a number."""
+        """The segments in the order of arrival. Those without an id have a number."""
         self._outbox: list[Frame] = []
 
     def open(self) -> list[ClientEvent]:
@@ -123,18 +123,18 @@ class SukiClient:
             self._outbox.append(encode(self._audio(pcm[at : at + CHUNK_BYTES]), Encoding.JSON))
 
     def commit(self, tail: bytes = b"") -> None:
-        """Send what is left, its last chunk padded with silence, and AUDIO_END."""
+        """Send the rest, its last chunk padded with silence, and AUDIO_END."""
         self.append(tail + bytes(-len(tail) % CHUNK_BYTES))
         self._outbox.append(encode(EventMessage(), Encoding.JSON))
         self.state = SukiClientState.ENDED
 
     def receive(self, frame: Frame) -> list[ClientEvent]:
-        """Take one frame of the server.
+        """Read one frame of the server.
 
         Raises:
             RefusedError: the server ended the session with an error.
-            ClosedError: it says that the transcript is complete, although the audio is not: the rest of the speech
-                would be lost, so there is no text of this connection.
+            ClosedError: the server called the transcript complete before the audio was: the rest of the speech would
+                be lost, so this connection has no text.
             ProtocolError: the frame is no message of the dialect.
         """
         if isinstance(frame, bytes):
@@ -154,7 +154,7 @@ class SukiClient:
             case None:
                 return [Notice("a frame with no transcript")]
             case Transcript(text, is_final, transcript_id):
-                # What stands beside a nested transcript counts where it has no such member itself.
+                # A member beside a nested transcript counts if the transcript itself does not have it.
                 is_final = message.is_final if is_final is None else is_final
                 return self._take(text, is_final, transcript_id or message.transcript_id)
             case str(text):
@@ -163,11 +163,11 @@ class SukiClient:
                 assert_never(message.transcript)
 
     def receive_close(self, code: int | None, reason: str = "") -> list[ClientEvent]:
-        """The connection is closed. After a normal close without EOF the text so far counts, unconfirmed, if any of it
-        is final: the server had heard to the end of something.
+        """End: the connection is closed. After a normal close without EOF the text so far counts, unconfirmed, if any
+        part of it is final: then the server had heard some speech to its end.
 
         Raises:
-            ClosedError: there is no text to take.
+            ClosedError: no text came that may count.
         """
         if self.state is SukiClientState.DONE:
             return []
@@ -208,7 +208,7 @@ class SukiClient:
         return [FinalText(self._text(), self._language)]
 
     def _without_id(self) -> int:
-        """Of the segment that a transcript without an id belongs to: one ends with its final (assumed)."""
+        """Return the number of the segment of a transcript without an id: a final one ends its segment (assumed)."""
         return sum(isinstance(key, int) and segment.final for key, segment in self._segments.items())
 
     def _text(self) -> str:
@@ -220,7 +220,7 @@ class SukiClient:
         return Notice(rule)
 
     def _check_form(self, frame: str) -> None:
-        """Of a frame that could be read: whether it is in the documented form. Errors have none."""
+        """Check that a frame that could be read is in the documented form. Errors have none."""
         message: dict[str, Any] = msgspec.json.decode(frame)
         if message.get("error") is not None:
             return
@@ -239,9 +239,9 @@ class SukiClient:
 
 
 def _reason(message: AnySukiServerMessage) -> str:
-    """Code and words of an error, wherever they stand; at most 200 characters, with no control characters.
+    """Return code and words of an error, wherever they stand: at most 200 characters, without control characters.
 
-    The older form of grpc-gateway writes `grpc_code` (assumed).
+    The older form of grpc-gateway has `grpc_code` (assumed).
     """
     error = message.error if message.error is not None else {"code": message.code, "message": message.message}
     if not isinstance(error, dict):
@@ -256,11 +256,12 @@ def _reason(message: AnySukiServerMessage) -> str:
 
 
 class SukiServer:
-    """The server's side of one utterance: `roles.Server`. `accept` sends nothing: the upgrade said it.
+    """The server's side of one utterance: see `roles.ServerRole`. `accept` sends nothing: the upgrade was the answer.
 
     Args:
-        transcript_id: of the one segment that all of the text is; a ULID that no other stream had.
-        strict: only the documented form, and chunks of exactly 100 ms, the last one too: the pages know no other.
+        transcript_id: of the one segment that holds all of the text; a ULID that no other stream had.
+        strict: accept only the documented form, and chunks of exactly 100 ms, the last one too: the pages have no
+            other.
         flat: answer in the other reading of the form (see `suki_messages.py`).
     """
 
@@ -272,14 +273,14 @@ class SukiServer:
         self._outbox: list[Frame] = []
 
     def open(self) -> list[ServerEvent]:
-        """The token came with the upgrade; whoever drives this has looked at it."""
+        """Begin: the connection is open. The token came with the upgrade, and the driver has checked it."""
         return [SessionRequested(None, ["en"], {})]
 
     def receive(self, frame: Frame) -> list[ServerEvent]:
-        """Take one frame of the client.
+        """Read one frame of the client.
 
         Raises:
-            Departure: see there.
+            ClientProtocolError: the client left the dialect.
         """
         try:
             if isinstance(frame, bytes):
@@ -302,12 +303,12 @@ class SukiServer:
         self._send_transcript(Transcript(text, False, self._transcript_id))
 
     def final(self, text: str, language: str) -> None:
-        """The end: send what is due, then close with 1000."""
+        """Send the final text. Then send the frames that are left and close with 1000."""
         self._send_transcript(Transcript(text, True, self._transcript_id))
         self._send_transcript(Transcript(END_OF_TRANSCRIPT))
 
     def fail(self, reason: str) -> None:
-        """The end: send what is due, then close."""
+        """Refuse. Then send the frames that are left and close."""
         self._send_error(GrpcCode.UNKNOWN, reason)
 
     def data_to_send(self) -> list[Frame]:
@@ -354,10 +355,10 @@ class SukiServer:
 
 
 def _read(frame: str) -> ClientMessage:
-    """A message in any form that a client may have taken from some edition of the pages.
+    """Read a message in any form that some edition of the pages has.
 
     Raises:
-        Departure: it is none of them.
+        ClientProtocolError: it is in none of these forms.
     """
     try:
         message = decode(frame, AnySukiClientMessage)

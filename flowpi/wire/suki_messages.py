@@ -18,7 +18,7 @@ END_OF_TRANSCRIPT = "EOF"
 """K0: the text of the frame after the last one."""
 
 AMBIENT_END = b"EOF"
-"""K7: what a client of the other socket, /ws/stream, sends as its last chunk; three bytes are no PCM."""
+"""K7: the last chunk of a client of the other socket, /ws/stream; three bytes are no PCM."""
 
 # Messages of the client: text frames of JSON, one object a frame (K0, K1).
 
@@ -36,7 +36,7 @@ class AudioAsDataMessage(Struct, tag_field="type", tag="AUDIO", forbid_unknown_f
 
 
 class EventMessage(Struct, tag_field="type", tag="EVENT", forbid_unknown_fields=True):
-    """K0, K2. AUDIO_END is the only one documented for dictation; /ws/stream knows more."""
+    """K0, K2. AUDIO_END is the only one documented for dictation; /ws/stream has more."""
 
     event: str = AUDIO_END
 
@@ -63,7 +63,7 @@ class AnySukiClientMessage(Struct):
 
 
 class Transcript(Struct, omit_defaults=True):
-    """K0 names the members; finals may have `words` and speakers besides. It is a frame by itself in the flat form."""
+    """K0 names the members; final ones may also have `words` and speakers. In the flat form it is a frame by itself."""
 
     transcript: str
     is_final: bool | None = None
@@ -71,13 +71,13 @@ class Transcript(Struct, omit_defaults=True):
 
 
 class TranscriptFrame(Struct):
-    """The nested form: that of the example of the end in K0, `{"transcript": {"transcript": "EOF"}}`."""
+    """The nested form, as in K0's example of the end: `{"transcript": {"transcript": "EOF"}}`."""
 
     transcript: Transcript
 
 
 class GrpcCode(enum.IntEnum):
-    """What the service's errors are numbered by (gRPC). K0 names only the ninth."""
+    """The numbers of the service's errors (gRPC). K0 names only the ninth."""
 
     CANCELLED = 1
     UNKNOWN = 2
@@ -107,7 +107,7 @@ HTTP_STATUS = {
     GrpcCode.UNAVAILABLE: 503,
     GrpcCode.UNAUTHENTICATED: 401,
 }
-"""How grpc-gateway maps them; 500 for what is not here. That the service uses it is assumed."""
+"""The HTTP statuses that grpc-gateway gives them; 500 for any other. That the service uses it is assumed."""
 
 
 class Status(Struct):
@@ -124,7 +124,7 @@ class ErrorFrame(Struct):
 
 
 class AnySukiServerMessage(Struct):
-    """Every member in which a server may answer: nested, flat, and what grpc-gateway wraps around either (assumed)."""
+    """Every member that an answer may have: nested, flat, and what grpc-gateway wraps around either (assumed)."""
 
     transcript: Transcript | str | None = None
     is_final: bool | None = None
@@ -143,7 +143,7 @@ Word = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._~+=-]{1,8192}\Z")]
 
 
 class Login(Struct, omit_defaults=True):
-    """K8: POST /api/v1/auth/login. `provider_id`: of Single Auth Token partners only."""
+    """K8: POST /api/v1/auth/login. `provider_id`: for Single Auth Token partners only."""
 
     partner_id: str
     partner_token: str
@@ -157,7 +157,7 @@ class LoggedIn(Struct):
 
 
 class AudioConfig(Struct):
-    """K4: these are the defaults, and the only values that the page knows."""
+    """K4: these are the defaults, and the only values on the page."""
 
     audio_encoding: str = "LINEAR16"
     audio_language: str = "en-US"
@@ -182,7 +182,7 @@ class SessionEnded(Struct):
 
 
 class Refusal(Exception):
-    """What the server answers a REST call or an upgrade with. `str()` is the message."""
+    """An answer that refuses a REST call or an upgrade. `str()` is the message."""
 
     def __init__(self, code: GrpcCode, message: str) -> None:
         super().__init__(message)

@@ -1,11 +1,11 @@
-"""The sessions of a server that speaks Suki's dialect: who made each, and what it may do now.
+"""The sessions of a server that speaks Suki's dialect: which partner made each one, and its state.
 
 Theory of operation (K0, K1, K4, K5):
 
     create -> READY --open--> RUNNING --drop--> IDLE --open--> RUNNING ...        end, from each of them -> COMPLETED
 
-A session takes one stream at a time. The service's own pages leave open how long it stays RUNNING after a stream
-broke; here it is IDLE at once. No clock: `now` is seconds that never go back.
+A session accepts one stream at a time. The service's own pages do not say how long it stays RUNNING after a stream
+broke; here it is IDLE at once. There is no clock: `now` is seconds that never go back.
 """
 
 import enum
@@ -16,7 +16,7 @@ from flowpi.wire.suki_messages import AudioConfig, CreateSession, GrpcCode, Refu
 
 MAX_SESSIONS = 1000
 FORGET_S = 3600.0
-"""A session that no stream used for so long is forgotten: as long as a token lasts (K8)."""
+"""How long a session without a stream is remembered: as long as a token lasts (K8)."""
 
 
 class SukiSessionState(enum.Enum):
@@ -29,7 +29,7 @@ class SukiSessionState(enum.Enum):
 
 
 class Partner(Struct, frozen=True):
-    """Who made a session: to others it does not exist."""
+    """The maker of a session; for other partners the session does not exist."""
 
     partner_id: str
     provider_id: str | None = None
@@ -48,13 +48,13 @@ class SukiSessions:
         self._max_sessions = max_sessions
         self._forget_s = forget_s
         self._sessions: dict[str, _Session] = {}
-        """The one used longest ago comes first."""
+        """The sessions by id; the one used longest ago comes first."""
 
     def __len__(self) -> int:
         return len(self._sessions)
 
     def state(self, session_id: str) -> SukiSessionState | None:
-        """None where there is no such session."""
+        """Return the state of a session, or None if there is no such session."""
         session = self._sessions.get(session_id)
         return session.state if session else None
 
@@ -81,7 +81,7 @@ class SukiSessions:
         return session_id
 
     def open(self, owner: Partner, session_id: str, now: float) -> None:
-        """A stream begins. `drop` must follow, however it ends.
+        """Begin a stream in a session. `drop` must follow, however the stream ends.
 
         Raises:
             Refusal: there is no such session (5), or it is not READY or IDLE (9).
@@ -96,12 +96,12 @@ class SukiSessions:
         self._move(session_id, SukiSessionState.RUNNING, now)
 
     def drop(self, session_id: str, now: float) -> None:
-        """Its stream is over, with a text or without. Harmless if there is no such stream."""
+        """End the stream of a session, with a text or without. Harmless if there is no such stream."""
         if self.state(session_id) is SukiSessionState.RUNNING:
             self._move(session_id, SukiSessionState.IDLE, now)
 
     def end(self, owner: Partner, session_id: str, now: float) -> None:
-        """It takes no more streams; one that runs goes on to its text.
+        """End a session: it accepts no more streams; a stream that runs goes on to its text.
 
         Raises:
             Refusal: there is no such session (5), or it has ended before (9).
@@ -122,7 +122,7 @@ class SukiSessions:
         self._sessions[session_id] = _Session(session.owner, state, now)
 
     def _forget(self, now: float) -> None:
-        """Those that nobody has used for long."""
+        """Forget the sessions that no stream has used for long."""
         for session_id, session in list(self._sessions.items()):
             if now - session.used_at < self._forget_s:
                 break
