@@ -125,7 +125,7 @@ class BackendChain:
 
     async def close(self) -> None:
         """End what `start` began, and wait for connections that are still being closed."""
-        await self._end_probing()
+        await self._end_probing()  # first: a probe must not open what is being closed
         for backend in self.backends:
             await backend.close()
 

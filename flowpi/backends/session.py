@@ -81,6 +81,7 @@ class Session:
         try:
             # The receiver ends with the text or an error, which ends the sender too; the sender ends with the commit.
             await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_COMPLETED)
+            # Both may have ended in the same turn of the loop: the service's answer counts before our failure to send.
             if receiving.done():
                 return receiving.result()
             sending.result()

@@ -94,6 +94,7 @@ class SukiBackend:
         return as_it_is_now(self._settings.partner_token)
 
     async def close(self) -> None:
+        # In this order: a session goes back once its stream is closed, and the end of a session needs the key.
         await self._transport.close()
         await asyncio.gather(*self._closing)
         await self.sessions.close()

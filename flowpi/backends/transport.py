@@ -46,7 +46,7 @@ class Transport:
         `url_key`, `secret_key`: the keys below the backend that hold its URL and its secret, for messages.
         """
         self.name = name
-        self._way = Endpoint(
+        self._endpoint = Endpoint(
             name, f"backends.{name}.{url_key}", f"backends.{name}" + (f".{secret_key}" if secret_key else "")
         )
         self.patience = patience
@@ -74,19 +74,21 @@ class Transport:
             return await connect_websocket(url, headers=headers, unix=unix, tls=tls, patience=self.patience)
         except InvalidStatus as error:
             response = error.response
-            raise self._way.http_error(response.status_code, response.headers, bytes(response.body or b"")) from None
+            raise self._endpoint.http_error(
+                response.status_code, response.headers, bytes(response.body or b"")
+            ) from None
         except (InvalidProxyStatus, InvalidProxy, ProxyError) as error:
-            raise self._way.refused_by_proxy(error) from None
+            raise self._endpoint.refused_by_proxy(error) from None
         except ImportError as error:
-            raise self._way.no_socks(error) from None
+            raise self._endpoint.no_socks(error) from None
         except UnicodeError:
-            raise self._way.no_name() from None
+            raise self._endpoint.no_name() from None
         except (InvalidHandshake, WebSocketException) as error:
             if isinstance(error.__cause__, EOFError):  # no answer at all: the connection broke in the upgrade
                 raise ClosedError(None) from None
-            raise self._way.no_web_server("WebSocket", "wss") from None
+            raise self._endpoint.no_web_server("WebSocket", "wss") from None
         except (TimeoutError, OSError) as error:
-            raise self._way.not_reached(error, unix=bool(unix)) from None
+            raise self._endpoint.not_reached(error, unix=bool(unix)) from None
 
     async def request(
         self,
@@ -113,7 +115,7 @@ class Transport:
             async with asyncio.timeout(within_s):
                 return await asyncio.to_thread(self._request, *ask, opened)
         except TimeoutError as error:
-            raise self._way.not_reached(error) from None
+            raise self._endpoint.not_reached(error) from None
         finally:
             # If the server sends a byte now and then, the thread would wait for days: end its connection.
             for connection in opened:
@@ -149,14 +151,14 @@ class Transport:
                     content = error.read(MAX_ANSWER_BYTES)
                 except (OSError, HTTPException):  # the connection broke in the middle of the explanation
                     content = b""
-                raise self._way.http_error(error.code, error.headers, content) from None
+                raise self._endpoint.http_error(error.code, error.headers, content) from None
         except URLError as error:
             reason = error.reason if isinstance(error.reason, OSError) else OSError(str(error.reason))
-            raise self._way.not_reached(reason) from None
+            raise self._endpoint.not_reached(reason) from None
         except OSError as error:
-            raise self._way.not_reached(error) from None
+            raise self._endpoint.not_reached(error) from None
         except (HTTPException, ValueError):
-            raise self._way.no_web_server("web", "https") from None
+            raise self._endpoint.no_web_server("web", "https") from None
         if len(content) > MAX_ANSWER_BYTES:
             raise ProtocolError(f"backend {self.name!r} answered with more than {MAX_ANSWER_BYTES} bytes")
         return json_or_text(content)
@@ -176,7 +178,7 @@ class Transport:
             try:
                 self._tls = await asyncio.to_thread(_read_certificates, self._ca_file)
             except OSError as error:
-                raise self._way.no_authority(error) from None
+                raise self._endpoint.no_authority(error) from None
         return self._tls
 
 
