@@ -8,6 +8,7 @@ import pytest
 
 from tests.rig.appliance import Appliance
 from tests.rig.microphone import Microphone
+from tests.spool.absent_disk import AbsentDisk
 
 
 @pytest.fixture
@@ -56,14 +57,12 @@ def test_what_the_disk_held_is_delivered_when_it_comes_back(appliance: Appliance
     client.wait("state", lambda state: state["spooled"] == 1)
     assert appliance.daemon
     appliance.daemon.end()
-    hidden = appliance.spool.rename(appliance.directory / "hidden")
-    appliance.spool.touch()
+    disk = AbsentDisk(appliance.spool)
     appliance.serve("echo")
     appliance.start()
     client = appliance.connect().subscribe("state", "transcript/final")
     client.wait("state", lambda state: "spool" in codes(state))
-    appliance.spool.unlink()
-    hidden.rename(appliance.spool)
+    disk.comes_back()
     final = client.wait("transcript/final")
     assert (final["id"], final["late"]) == (utterance, True)
     client.wait("state", lambda state: not codes(state))

@@ -32,6 +32,7 @@ from tests.backends.fake_backend import (
     works,
 )
 from tests.sound import beginning, echo, noise, spoken, ulid
+from tests.spool.absent_disk import AbsentDisk
 from tests.waiting import PATIENCE_S, ticks, until
 
 SOUND = noise(1.234)
@@ -563,15 +564,12 @@ class TestWhatNoBackendTakes:
 
 class TestADiskThatWorksAgain:
     async def test_what_it_did_not_take_is_written_then(self, harness: DeliveryHarness) -> None:
-        away = harness.directory.with_name("away")
         async with harness.life(make_backend("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
-            harness.directory.rename(away)
-            harness.directory.touch()
+            disk = AbsentDisk(harness.directory)
             speak(delivery, ulid(1))
             await harness.audience.until(lambda: "deferred" in harness.audience.of(ulid(1)))
             await until(lambda: any(event[0] == "spool failed" for event in harness.audience.said))
-            harness.directory.unlink()
-            away.rename(harness.directory)
+            disk.comes_back()
             speak(delivery, ulid(2))
             await until(lambda: harness.files() == [ulid(1), ulid(2)])
         loaded = harness.spool.load(PartId(ulid(1)))
@@ -579,15 +577,12 @@ class TestADiskThatWorksAgain:
         assert loaded.read(0, loaded.length) == SOUND
 
     async def test_or_at_the_stop(self, harness: DeliveryHarness) -> None:
-        away = harness.directory.with_name("away")
         async with harness.life(make_backend("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
-            harness.directory.rename(away)
-            harness.directory.touch()
+            disk = AbsentDisk(harness.directory)
             speak(delivery, ulid(1))
             await harness.audience.until(lambda: "deferred" in harness.audience.of(ulid(1)))
             await until(lambda: any(event[0] == "spool failed" for event in harness.audience.said))
-            harness.directory.unlink()
-            away.rename(harness.directory)
+            disk.comes_back()
         assert harness.files() == [ulid(1)]
 
 
@@ -783,17 +778,14 @@ class TestParking:
 
 class TestMemory:
     async def test_what_the_disk_did_not_take_is_written_again_by_itself(self, harness: DeliveryHarness) -> None:
-        away = harness.directory.with_name("away")
         async with harness.life(make_backend("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
-            harness.directory.rename(away)
-            harness.directory.touch()
+            disk = AbsentDisk(harness.directory)
             speak(delivery)
             await harness.audience.until(lambda: any(told[0] == "spool failed" for told in harness.audience.said))
             await harness.audience.until(lambda: delivery.spooled)
             assert delivery.waiting()[0].in_memory
             assert not delivery.memory_full
-            harness.directory.unlink()
-            away.rename(harness.directory)
+            disk.comes_back()
             await harness.audience.hears("spool works")
             assert not delivery.waiting()[0].in_memory
             assert harness.files() == [ulid(1)]

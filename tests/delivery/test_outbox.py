@@ -9,6 +9,7 @@ from flowpi.audio.utterance import PartId
 from tests.backends.fake_backend import FakeBackend
 from tests.delivery.test_delivery import DeliveryHarness, make_backend, speak
 from tests.sound import noise, ulid
+from tests.spool.absent_disk import AbsentDisk
 from tests.waiting import until
 
 SOUND = noise(1.234)
@@ -79,8 +80,7 @@ class TestMemory:
     ) -> None:
         monkeypatch.setattr("flowpi.delivery.outbox.MAX_MEMORY_BYTES", 2 * len(SOUND))
         async with harness.life(make_backend("ws://127.0.0.1:1/ws"), pause_s=3600) as delivery:
-            harness.directory.rename(harness.directory.with_name("away"))
-            harness.directory.touch()
+            AbsentDisk(harness.directory)
             speak(delivery, ulid(1))
             assert not delivery.memory_full
             speak(delivery, ulid(2))

@@ -37,7 +37,7 @@ def installed(suite: str, which: Callable[[str], Path] = package) -> list[Path]:
 def _install_running(root: Path, file: Path, place: Path) -> None:
     with Container([root], place / "work") as container:
         container.put(file, "/root/flowpi.deb")
-        container.sh("dpkg --install /root/flowpi.deb && rm /root/flowpi.deb && systemctl stop 'flowpi*' && sync", 120)
+        container.sh("dpkg --install /root/flowpi.deb && rm /root/flowpi.deb && systemctl stop 'flowpi*' && sync")
     container.changes.rename(place / "changes")
     store.remove(place / "work")
 

@@ -186,16 +186,21 @@ class TestSyncFails:
         assert holds(spool, SOUND)
 
 
+async def ends_without_a_file(utterance: Utterance, keeping: "asyncio.Task[None]") -> None:
+    """The utterance ends, and its writer finds that its file is gone. It may be kept anew."""
+    utterance.finish(0.0)
+    with pytest.raises(SpoolError, match="deleted while it was written"):
+        await keeping
+    assert utterance.durable is not None
+    assert utterance.durable.result() is False
+    utterance.durable = None
+
+
 class TestTakenAwayWhileItIsWritten:
     async def test_the_file(self, spool: Spool) -> None:
         utterance, keeping = await growing(spool)
         (spool.directory / FILE).unlink()
-        utterance.finish(0.0)
-        with pytest.raises(SpoolError, match="deleted while it was written"):
-            await keeping
-        assert utterance.durable is not None
-        assert utterance.durable.result() is False
-        utterance.durable = None
+        await ends_without_a_file(utterance, keeping)
         await spool.keep(utterance)
         assert holds(spool, SOUND)
 
@@ -219,12 +224,7 @@ class TestTakenAwayWhileItIsWritten:
         spool.directory.rename(spool.directory.with_name("away"))
         if replaced:
             spool.directory.mkdir()
-        utterance.finish(0.0)
-        with pytest.raises(SpoolError, match="deleted while it was written"):
-            await keeping
-        assert utterance.durable is not None
-        assert utterance.durable.result() is False
-        utterance.durable = None
+        await ends_without_a_file(utterance, keeping)
         await spool.keep(utterance)
         assert files(spool) == [FILE]
         assert holds(spool, SOUND)
@@ -236,9 +236,7 @@ class TestTakenAwayWhileItIsWritten:
         utterance, keeping = await growing(spool, NEW)
         spool.directory.rename(away)
         shutil.copytree(away, spool.directory)
-        utterance.finish(0.0)
-        with pytest.raises(SpoolError, match="deleted while it was written"):
-            await keeping
+        await ends_without_a_file(utterance, keeping)
         assert holds(spool, SOUND[:3200])
 
 

@@ -13,6 +13,7 @@ from flowpi.spool.folder import Folder
 from tests.backends.fake_backend import FakeBackend
 from tests.delivery.test_delivery import DeliveryHarness, make_backend, speak
 from tests.sound import noise, ulid
+from tests.spool.absent_disk import AbsentDisk
 from tests.waiting import ticks, until
 
 SOUND = noise(1.234)
@@ -40,20 +41,6 @@ class Stuck:
         """Put the file back, but not during an attempt to delete it, which would find nothing for a moment."""
         self._file.rmdir()
         self._aside.rename(self._file)
-
-
-class Gone:
-    """A disk that accepts nothing, because a file replaces the spool."""
-
-    def __init__(self, harness: DeliveryHarness) -> None:
-        self._directory = harness.directory
-        self._away = harness.directory.with_name("away")
-        self._directory.rename(self._away)
-        self._directory.touch()
-
-    def back(self) -> None:
-        self._directory.unlink()
-        self._away.rename(self._directory)
 
 
 class Probes:
@@ -84,20 +71,20 @@ class TestStop:
         self, harness: DeliveryHarness, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with harness.life(make_backend(NOBODY), pause_s=3600) as delivery:
-            disk = Gone(harness)
+            disk = AbsentDisk(harness.directory)
             speak(delivery)
             await harness.audience.until(lambda: failed(harness))
         assert harness.audience.of(ulid(1))[-1] == "lost"
         (line,) = [record.message for record in caplog.records if record.levelno == logging.ERROR][-1:]
         assert line.startswith(f"lost at the stop: {ulid(1)}, 1.2 s")
-        disk.back()
+        disk.comes_back()
 
     async def test_what_the_disk_takes_at_last_is_not_lost(self, harness: DeliveryHarness) -> None:
         async with harness.life(make_backend(NOBODY), pause_s=3600, rewrite_s=3600) as delivery:
-            disk = Gone(harness)
+            disk = AbsentDisk(harness.directory)
             speak(delivery)
             await harness.audience.until(lambda: failed(harness))
-            disk.back()
+            disk.comes_back()
         assert harness.files() == [ulid(1)]
         assert "lost" not in harness.audience.of(ulid(1))
 
@@ -178,7 +165,7 @@ class TestProbe:
     ) -> None:
         caplog.set_level(logging.DEBUG)
         async with harness.life(make_backend(NOBODY), pause_s=3600) as delivery:
-            disk = Gone(harness)
+            disk = AbsentDisk(harness.directory)
             speak(delivery)
             await harness.audience.until(lambda: failed(harness))
             delivery.drop(PartId(ulid(1)))
@@ -186,7 +173,7 @@ class TestProbe:
                 await harness.spool.probe()
             await until(lambda: caplog.text.count("cannot be deleted") >= 3)
             assert ("spool works",) not in harness.audience.said
-            disk.back()
+            disk.comes_back()
             await harness.audience.hears("spool works")
             assert [path.name for path in harness.directory.iterdir()] == []
 

@@ -12,13 +12,14 @@ from flowpi.core.errors import SpoolError
 from flowpi.spool.spool import Spool
 from flowpi.spool.writer import SpoolWriter
 from tests.sound import beginning, noise, spoken, ulid
+from tests.spool.absent_disk import AbsentDisk
 from tests.waiting import PATIENCE_S, ticks, until
 
 SOUND = noise(0.5)
 
 
 class Disk:
-    """A spool that a file can replace, and the audience of its writer."""
+    """A spool, and the audience of its writer."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -33,14 +34,6 @@ class Disk:
 
     def lost(self, part: PartId, reason: str) -> None:
         pass
-
-    def breaks(self) -> None:
-        self.directory.rename(self.directory.with_name("away"))
-        self.directory.touch()
-
-    def is_mended(self) -> None:
-        self.directory.unlink()
-        self.directory.with_name("away").rename(self.directory)
 
     def files(self) -> list[str]:
         return sorted(path.stem for path in self.directory.glob("*.utt"))
@@ -65,7 +58,7 @@ def disk(tmp_path: Path) -> Disk:
 async def test_what_still_grows_is_written_when_it_has_ended(disk: Disk) -> None:
     """A rewrite begins a new file with the first byte: so it happens once, and not at each attempt."""
     async with disk.keeper(rewrite_s=0.0) as keeper:
-        disk.breaks()
+        absent = AbsentDisk(disk.directory)
         utterance, part = beginning(ulid(1)), PartId(ulid(1))
         keeper.keep(utterance)
         utterance.append(SOUND)
@@ -73,7 +66,7 @@ async def test_what_still_grows_is_written_when_it_has_ended(disk: Disk) -> None
         refused = utterance.durable
         assert refused is not None
         assert refused.result() is False
-        disk.is_mended()
+        absent.comes_back()
         utterance.append(SOUND)
         await ticks(200)
         other = spoken(SOUND, ulid(2))
@@ -94,18 +87,19 @@ async def test_what_still_grows_is_written_when_it_has_ended(disk: Disk) -> None
         assert kept.read(0, kept.length) == SOUND + SOUND
 
 
-async def refuse(disk: Disk, keeper: SpoolWriter, *numbers: int) -> None:
-    disk.breaks()
+async def refuse(disk: Disk, keeper: SpoolWriter, *numbers: int) -> AbsentDisk:
+    absent = AbsentDisk(disk.directory)
     for number in numbers:
         keeper.keep(spoken(SOUND, ulid(number)))
     await until(lambda: all(keeper.in_memory(PartId(ulid(number))) for number in numbers))
+    return absent
 
 
 async def test_when_one_is_taken_all_are_written_at_once(disk: Disk) -> None:
     async with disk.keeper(rewrite_s=3600) as keeper:
-        await refuse(disk, keeper, 1, 2, 3)
+        absent = await refuse(disk, keeper, 1, 2, 3)
         assert keeper.memory_bytes == 3 * len(SOUND)
-        disk.is_mended()
+        absent.comes_back()
         keeper.keep(spoken(SOUND, ulid(4)))
         await until(lambda: len(disk.files()) == 4 and not keeper.memory_bytes)
 
@@ -113,7 +107,7 @@ async def test_when_one_is_taken_all_are_written_at_once(disk: Disk) -> None:
 async def test_while_nothing_is_taken_each_is_tried_in_its_turn(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the cause lies in one utterance, the others do not wait for it."""
     async with disk.keeper(rewrite_s=0.05) as keeper:
-        await refuse(disk, keeper, 1, 2, 3)
+        absent = await refuse(disk, keeper, 1, 2, 3)
         tried: list[str] = []
         really_keep = keeper.keep
 
@@ -125,14 +119,14 @@ async def test_while_nothing_is_taken_each_is_tried_in_its_turn(disk: Disk, monk
         await until(lambda: len(tried) >= 7)
         monkeypatch.undo()
         assert set(tried[:3]) == {ulid(1), ulid(2), ulid(3)}
-        disk.is_mended()
+        absent.comes_back()
         await until(lambda: len(disk.files()) == 3)
 
 
 async def test_at_the_end_it_is_tried_once_more(disk: Disk) -> None:
     async with disk.keeper(rewrite_s=3600) as keeper:
-        await refuse(disk, keeper, 1, 2)
-        disk.is_mended()
+        absent = await refuse(disk, keeper, 1, 2)
+        absent.comes_back()
         async with asyncio.timeout(PATIENCE_S):
             await keeper.close()
         assert disk.files() == [ulid(1), ulid(2)]
@@ -141,10 +135,10 @@ async def test_at_the_end_it_is_tried_once_more(disk: Disk) -> None:
 @pytest.mark.parametrize("give_up", [False, True])
 async def test_what_is_put_away_is_not_written_again(disk: Disk, give_up: bool) -> None:
     async with disk.keeper(rewrite_s=3600) as keeper:
-        await refuse(disk, keeper, 1, 2)
+        absent = await refuse(disk, keeper, 1, 2)
         keeper.remove(PartId(ulid(1)), give_up=give_up)
         await until(lambda: not keeper.in_memory(PartId(ulid(1))))
-        disk.is_mended()
+        absent.comes_back()
         keeper.keep(spoken(SOUND, ulid(3)))
         await until(lambda: not keeper.memory_bytes)
         assert disk.files() == [ulid(2), ulid(3)]

@@ -64,7 +64,7 @@ def examine(container: Container, options: str = "", who: str = "") -> Seen:
 def follow(container: Container, hint: str, who: str = "root") -> None:
     """Run the command in the hint, up to an alternative, or the commands that the hint quotes."""
     commands = re.findall(r"`(sudo [^`]+)`", hint) or [hint.split(", or ")[0]]
-    container.run(AS_A_PERSON + f"USER={who}; cd /root\n" + "\n".join(commands), 180)
+    container.run(AS_A_PERSON + f"USER={who}; cd /root\n" + "\n".join(commands))
 
 
 @pytest.fixture

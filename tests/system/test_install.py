@@ -64,7 +64,7 @@ def with_wheels(usable: None, tmp_path: Path) -> Iterator[Container]:
 def types(container: Container, line: str, answer: str = "") -> str:
     """What a line says to a person who has just logged in, and who gives this answer when asked."""
     shell = shlex.join(["runuser", "--login", "person", "--command", f"cd flowpi && {line}"])
-    return container.sh(f"printf '{answer}' | {shell}", 300)
+    return container.sh(f"printf '{answer}' | {shell}")
 
 
 def running(container: Container) -> list[str]:

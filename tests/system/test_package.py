@@ -28,9 +28,7 @@ def listing(container: Container) -> dict[str, str]:
     pruned = " -o ".join(f"-path ./{path}" for path in ELSEWHERE)
     script = f"cd /; find . -xdev \\( {pruned} \\) -prune -o -printf '%P|%y %m %u:%g %l\\n'"
     lines = dict(line.split("|", 1) for line in container.sh(script).splitlines() if "|" in line)
-    hashes = container.sh(
-        f"cd /; find . -xdev \\( {pruned} \\) -prune -o -type f -print0 | xargs -0 md5sum --zero", 120
-    )
+    hashes = container.sh(f"cd /; find . -xdev \\( {pruned} \\) -prune -o -type f -print0 | xargs -0 md5sum --zero")
     for line in filter(None, hashes.split("\0")):
         digest, _, path = line.partition("  ./")
         lines[path] += digest
@@ -66,7 +64,7 @@ def test_removal_keeps_what_is_the_owners(installed: Container, deb: Path) -> No
     assert installed.sh("cat /var/lib/flowpi/kept") == "kept\n"
     assert installed.sh("systemctl is-active flowpi flowpi-asr").split() == ["active", "active"]
     # Also what a broken upgrade left can be purged.
-    installed.sh(f"{DPKG} --unpack /root/flowpi.deb && {DPKG} --purge flowpi", 120)
+    installed.sh(f"{DPKG} --unpack /root/flowpi.deb && {DPKG} --purge flowpi")
     assert installed.run("getent passwd flowpi; systemctl is-active flowpi").out == "inactive\n"
 
 
@@ -84,7 +82,7 @@ def test_an_upgrade_keeps_the_dictation_that_it_meets(earlier: Container, spoken
     earlier.sh("flowpi record start && sleep 2")
     state = json.loads(earlier.sh("flowpi status --json"))["state"]
     assert state["state"] == "recording"
-    earlier.sh(f"{DPKG} --install /root/flowpi.deb", 120)
+    earlier.sh(f"{DPKG} --install /root/flowpi.deb")
     assert earlier.sh("systemctl is-active flowpi flowpi-asr").split() == ["active", "active"]
     assert earlier.sh("dpkg-query --show --showformat='${Version}' flowpi") != "0.0.1"
     texts = [json.loads(line) for line in earlier.until(FINAL).splitlines()]
@@ -99,7 +97,7 @@ def test_an_upgrade_keeps_a_changed_configuration_and_asks_nothing(earlier: Cont
     before = earlier.sh(f"cat {default}")
     assert before == earlier.sh("cat /etc/flowpi/flowpi.yaml")
     earlier.sh("echo 'device_id: mine' > /etc/flowpi/flowpi.yaml")
-    said = earlier.sh("dpkg --install /root/flowpi.deb < /dev/null", 120)
+    said = earlier.sh("dpkg --install /root/flowpi.deb < /dev/null")
     assert "onfiguration file" not in said
     assert before != earlier.sh(f"cat {default}")
     assert earlier.sh("cat /etc/flowpi/flowpi.yaml") == "device_id: mine\n"
