@@ -1,6 +1,6 @@
 """The daemon, put together: which parts there are, in which order they start, and in which order they stop.
 
-    socket, spool, transcripts -> conductor, delivery, capture -> READY -> what is slow to import -> button, LED
+    spool, transcripts -> conductor -> socket -> microphone -> READY -> LED, button -> slow imports -> sinks, deliveries
 
 Everything runs on one event loop. SIGTERM and SIGINT stop it within 5 s with all audio kept; SIGHUP reads the
 configuration again, and a bad one changes nothing.

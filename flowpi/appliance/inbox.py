@@ -1,6 +1,6 @@
 """The inbox of the appliance: its parts post events and faults, and one handler works them off in order.
 
-The inbox is made first and every part receives it, so no part needs the conductor, which is made last.
+The inbox is made before all parts that report something, so none of them needs the conductor, which is made later.
 """
 
 import asyncio
