@@ -187,12 +187,12 @@ class TestBusy:
         ],
     )
     async def test_each_way_to_say_it(self, refusal: tuple[int, str]) -> None:
-        async with serving(service := FakeSuki(), HASTY) as backend:
+        async with serving(service := FakeSuki(), Patience(connect_s=0.7)) as backend:
             service.refusal = refusal
-            with pytest.raises(LinkError, match=r"took no stream within 0\.4 s: its sessions are busy") as caught:
+            with pytest.raises(LinkError, match=r"took no stream within 0\.7 s: its sessions are busy") as caught:
                 await transcribe(backend)
             assert verdict(caught.value) is Verdict.RETRY_LATER
-            assert service.upgrades == 2  # at once, and after 0.25 s
+            assert service.upgrades == 2  # at once and after 0.25 s; the third would come after 0.75 s
 
     async def test_a_frame_says_it(self) -> None:
         async with serving(service := FakeSuki([refuses_in_a_frame, works])) as backend:
