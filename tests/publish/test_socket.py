@@ -17,7 +17,8 @@ from flowpi import __version__
 from flowpi.core.errors import AlreadyRunning, CannotCreateError
 from flowpi.publish.hub import Hub
 from flowpi.publish.messages import Problem, Request
-from flowpi.publish.socket import MAX_FILTERS, MAX_LINE_BYTES, MAX_QUEUE_BYTES, MAX_REQUESTS, LocalSocket
+from flowpi.publish.socket import LocalSocket
+from flowpi.publish.socket_client import MAX_FILTERS, MAX_LINE_BYTES, MAX_QUEUE_BYTES, MAX_REQUESTS
 from tests.waiting import PATIENCE_S, ticks, until
 
 HELLO = {"hello": {"flowpi": __version__, "protocol": 1, "device_id": "desk"}}
@@ -106,7 +107,7 @@ async def clients(harness: SocketHarness) -> AsyncIterator["Clients"]:
         client.writer.close()
         with contextlib.suppress(OSError):
             await client.writer.wait_closed()
-    await until(lambda: not harness.socket._clients)
+    await until(lambda: not harness.socket.clients)
     await ticks()
 
 
@@ -231,7 +232,7 @@ class TestCommands:
         client.send({"command": "record"})
         await until(lambda: harness.commands)
         client.writer.close()
-        await until(lambda: not harness.socket._clients)
+        await until(lambda: not harness.socket.clients)
 
 
 class TestRubbish:
@@ -348,11 +349,11 @@ class TestSlowClients:
     async def test_who_asks_and_does_not_read_leaves_nothing_behind(
         self, harness: SocketHarness, client: Client
     ) -> None:
-        harness.hub.publish("state", "x" * 30_000)
+        harness.hub.publish("state", "x" * 200_000)
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        for _ in range(100):
-            client.send({"subscribe": ["#"]})
-        await until(lambda: not harness.socket._clients)
+        for one in ("#", "+", "state", "state/#", "+/#"):
+            client.send({"subscribe": [one]})
+        await until(lambda: not harness.socket.clients)
         assert not harness.listeners
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
         assert (await client.read_all())[-1]["error"]["code"] == "too_slow"
@@ -444,7 +445,7 @@ class TestWhoMayConnect:
             harness.socket = harness.another_socket(self.GROUP)
             await harness.socket.open()
             yield harness
-            await until(lambda: not harness.socket._clients)
+            await until(lambda: not harness.socket.clients)
             await harness.socket.close()
 
     async def visit(self, harness: SocketHarness, gid: int) -> str:
@@ -477,5 +478,5 @@ class TestWhoMayConnect:
         await harness.socket.open()
         client = await Client.connect(harness.path)
         client.writer.close()
-        await until(lambda: not harness.socket._clients)
+        await until(lambda: not harness.socket.clients)
         await harness.socket.close()
