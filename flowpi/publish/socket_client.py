@@ -155,6 +155,8 @@ class SocketClient(asyncio.BufferedProtocol):
         self._said_all = False
         self._gone: select.epoll | None = None
         self._writable = True
+        self._stalled = False
+        """Whether lines wait for the client to read."""
         self._queue: deque[bytes] = deque()
         self._queued = 0
         self._newest: dict[str, bytes] = {}
@@ -195,11 +197,14 @@ class SocketClient(asyncio.BufferedProtocol):
             self._shared.turns.add(self)
 
     def work_off(self) -> bool:
-        """Execute some of the lines that were read. Return whether more are left."""
+        """Execute some of the lines that were read. Return whether more are left that can be executed now."""
+        if not self._writable:  # what a client asks for waits until it has read the answers to what it asked before
+            self._stalled = True
+            return False
         at = 0
         for _ in range(LINES_A_TURN):
             end = self._buffer.find(b"\n", at)
-            if end < 0 or end - at > MAX_LINE_BYTES or self._transport is None:
+            if end < 0 or end - at > MAX_LINE_BYTES or self._transport is None or not self._writable:
                 break
             line = bytes(self._buffer[at:end])
             at = end + 1
@@ -239,28 +244,36 @@ class SocketClient(asyncio.BufferedProtocol):
         try:
             request = msgspec.json.decode(line, type=Request)
         except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-            self._send({"error": Problem("bad_request", f"not a request: {str(error)[:200]}")})
+            self._refuse("bad_request", f"not a request: {str(error)[:200]}", _request_of(line))
             return
-        if not isinstance(request.subscribe, msgspec.UnsetType):
-            self._subscribe(request.subscribe)
+        if request.request is not None and len(msgspec.json.encode(request.request)) > MAX_REQUEST_BYTES:
+            self._refuse("bad_request", f"request is longer than {MAX_REQUEST_BYTES} bytes")
+        elif not isinstance(request.subscribe, msgspec.UnsetType):
+            if isinstance(request.command, msgspec.UnsetType):
+                self._subscribe(request.subscribe, request.request)
+            else:
+                self._refuse("bad_request", "a line has a subscribe or a command, not both", request.request)
         elif len(self._requests) >= MAX_REQUESTS:
             self.drop("too_many_requests", f"{MAX_REQUESTS} are not answered yet")
-        elif request.request is not None and len(msgspec.json.encode(request.request)) > MAX_REQUEST_BYTES:
-            self._send({"error": Problem("bad_request", f"request is longer than {MAX_REQUEST_BYTES} bytes")})
         else:
             task = asyncio.create_task(self._answer(request), name="request")
             self._requests.add(task)
             task.add_done_callback(self._answered)
 
-    def _subscribe(self, filters: list[str]) -> None:
+    def _refuse(self, code: str, message: str, request: Any = None) -> None:
+        """Send what is wrong with a line, as the response to its `request` if it has one."""
+        error = {"error": Problem(code, message)}
+        self._send(error if request is None else {"response": request, "ok": False, **error})
+
+    def _subscribe(self, filters: list[str], request: Any) -> None:
         """Add filters to those of the client, or send it what is wrong with them."""
         for one in filters:
             if problem := filter_error(one):
-                self._send({"error": Problem("bad_filter", f"{one[:100]!r}: {problem}")})
+                self._refuse("bad_filter", f"{one[:100]!r}: {problem}", request)
                 return
         known = self._subscription.filters if self._subscription else ()
         if len({*known, *filters}) > MAX_FILTERS:
-            self._send({"error": Problem("bad_filter", f"a client has at most {MAX_FILTERS} filters")})
+            self._refuse("bad_filter", f"a client has at most {MAX_FILTERS} filters", request)
             return
         self._send({"subscribed": filters})
         if self._subscription is None:
@@ -319,12 +332,19 @@ class SocketClient(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self._writable = True
         while self._writable and self._queue and self._transport is not None:
-            line = self._queue.popleft()
-            self._queued -= len(line)
-            self._shared.queues.remove(self, len(line))
-            self._transport.write(line)
+            lines = [self._queue.popleft()]
+            size = len(lines[0])
+            while self._queue and size + len(self._queue[0]) <= SEND_BUFFER_BYTES:  # few large writes, not many small
+                lines.append(self._queue.popleft())
+                size += len(lines[-1])
+            self._queued -= size
+            self._shared.queues.remove(self, size)
+            self._transport.write(b"".join(lines))
         while self._writable and self._newest and self._transport is not None:
             self._transport.write(self._newest.pop(next(iter(self._newest))))
+        if self._writable and self._stalled:
+            self._stalled = False
+            self._shared.turns.add(self)
 
     def _flush(self, transport: asyncio.Transport) -> None:
         """Hand over all that waits: nothing is queued any more after it. It still counts until the connection ends."""
@@ -372,3 +392,18 @@ class SocketClient(asyncio.BufferedProtocol):
         if self._subscription is not None:
             self._subscription.close()
             self._subscription = None
+
+
+class _Named(Struct):
+    """What of a bad line may still be understood."""
+
+    request: Any = None
+
+
+def _request_of(line: bytes) -> Any:
+    """Return the `request` of a line that is no request, or None if there is none that may be copied."""
+    try:
+        request = msgspec.json.decode(line, type=_Named).request
+        return request if len(msgspec.json.encode(request)) <= MAX_REQUEST_BYTES else None
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return None

@@ -91,6 +91,15 @@ class Client:
         assert await self.ask({"subscribe": list(filters)}) == {"subscribed": list(filters)}
 
 
+def pause(client: Client) -> None:
+    """Let a client read nothing until `resume`."""
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+
+def resume(client: Client) -> None:
+    client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+
+
 @pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[SocketHarness]:
     harness = SocketHarness(tmp_path / "flowpi.sock")
@@ -331,7 +340,7 @@ class TestSlowClients:
         self, harness: SocketHarness, client: Client, clients: Clients
     ) -> None:
         await client.subscribe("#")
-        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        pause(client)
         other = await clients.connect()
         await other.subscribe("#")
         text = "x" * 1000
@@ -339,7 +348,7 @@ class TestSlowClients:
             harness.hub.publish("transcript/final", {"number": number, "text": text})
             assert (await other.read())["payload"]["number"] == number
         assert harness.listeners == 1
-        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        resume(client)
         heard = await client.read_all()
         message = f"more than {MAX_QUEUE_BYTES} bytes are waiting for you"
         assert heard[-1] == {"error": {"code": "too_slow", "message": message}}
@@ -349,13 +358,19 @@ class TestSlowClients:
     async def test_who_asks_and_does_not_read_leaves_nothing_behind(
         self, harness: SocketHarness, client: Client
     ) -> None:
+        """Its further lines wait, and it is dropped once too many messages do."""
         harness.hub.publish("state", "x" * 200_000)
-        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        for one in ("#", "+", "state", "state/#", "+/#"):
-            client.send({"subscribe": [one]})
-        await until(lambda: not harness.socket.clients)
+        pause(client)
+        for _ in range(100):
+            client.send({"subscribe": ["#"]}, {"command": "record"})
+        await until(lambda: harness.listeners)
+        await ticks()
+        assert harness.commands == []
+        while harness.socket.clients:
+            harness.hub.publish("state", "x" * 200_000)
+            await asyncio.sleep(0)
         assert not harness.listeners
-        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        resume(client)
         assert (await client.read_all())[-1]["error"]["code"] == "too_slow"
 
 
