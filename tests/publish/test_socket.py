@@ -15,6 +15,7 @@ import pytest
 
 from flowpi import __version__
 from flowpi.core.errors import AlreadyRunning, CannotCreateError
+from flowpi.publish import socket as local_socket
 from flowpi.publish.hub import Hub
 from flowpi.publish.messages import Problem, Request
 from flowpi.publish.socket import LocalSocket
@@ -486,6 +487,15 @@ class TestWhoMayConnect:
         if os.geteuid() == 0:
             assert visited.path.stat().st_gid == 1
         assert json.loads(await self.visit(visited, 1)) == HELLO
+
+    async def test_a_user_has_a_share_of_the_places(
+        self, visited: SocketHarness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It does not bind root and the daemon's user."""
+        monkeypatch.setattr(local_socket, "MAX_CLIENTS_A_USER", 0)
+        expected = {"error": {"code": "too_many_clients", "message": "0 of your user are connected"}}
+        answer = await self.visit(visited, 1)
+        assert answer == self.expected(json.dumps(expected, separators=(",", ":")) + "\n")
 
     async def test_a_group_that_does_not_exist_is_nobody(self, tmp_path: Path) -> None:
         harness = SocketHarness(tmp_path / "flowpi.sock")

@@ -110,7 +110,8 @@ class TestQueues:
                 await asyncio.sleep(0)
             assert harness.socket.clients == 3
             resume(slow[0])
-            assert (await slow[0].read_all())[-1]["error"]["code"] == "too_slow"
+            error = {"code": "too_slow", "message": "more than 200000 bytes are waiting for all clients"}
+            assert (await slow[0].read_all())[-1]["error"] == error
 
     async def test_who_reads_late_gets_all_in_order(self, harness: SocketHarness) -> None:
         async with connected(harness) as slow:
