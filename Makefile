@@ -96,7 +96,9 @@ lock:
 # compiled (-g0). pip may not use its cache of what it built: that may come from another Python 3.x.
 DEB := build/deb
 DEB_PIP := $(DEB)/tools/bin/python -m pip --quiet --disable-pip-version-check --no-cache-dir
-deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
+# Asked for once: a commit in the middle of a build must not change the time in the rest of it.
+EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
+deb: export SOURCE_DATE_EPOCH = $(EPOCH)
 deb:
 	$(call need,$(DEB_PACKAGES))
 	@rm -rf $(DEB)
