@@ -2,11 +2,12 @@
 #
 #   make demo    the main job: a human recording through the whole pipeline, no hardware, no account
 #   make test    all tests            make check   format, lint, types, import layers
-#   make test-long   every promise of docs/reliability.md as often as it says, and its table anew: about an hour
+#   make test-long   every promise of docs/reliability.md as often as it says, its table anew, and `make mutants`
 #   make test-rig    the appliance as users have it: containers with systemd, and a machine with a kernel of its own
 #   make rig     what test-rig needs, from the package registries; in ~/.cache/flowpi-rig, which can be deleted
 #   make bench   measure              make format  rewrite the files as `make check` wants them
 #   make deb     the package for the Debian of this machine, in dist/; make check-deb: the same, checked by lintian
+#   make lock    pin what the package is made of; make mutants: break flowpi in many ways, and see each found by a test
 #   make fuzz    search for frames that break a role of a protocol: RUNS=250000 for each of the four
 
 SHELL := /bin/bash
@@ -32,9 +33,9 @@ RIG_PACKAGES := dosfstools e2fsprogs git mmdebstrap mount mtools pocketsphinx-te
 	systemd-container util-linux
 BENCH_PACKAGES := $(BUILD_PACKAGES) alsa-utils socat
 
-.PHONY: help demo test test-long test-rig rig check bench fuzz deb check-deb format clean
+.PHONY: help demo test test-long mutants test-rig rig check bench fuzz lock deb check-deb format clean
 help:
-	@sed -n '1,10s/^# \{0,1\}//p' Makefile
+	@sed -n '1,11s/^# \{0,1\}//p' Makefile
 
 demo: $(VENV)/local.stamp
 	$(BIN)/flowpi demo $(WAV)
@@ -44,6 +45,11 @@ test: $(VENV)/dev.stamp $(VENV)/node.stamp
 
 test-long: $(VENV)/dev.stamp $(VENV)/node.stamp
 	$(BIN)/python -m tests.reliability --numprocesses 4 --dist worksteal $(ARGS)
+	$(if $(ARGS),,$(BIN)/python -m tests.mutants)
+
+# Each breakage in tests/mutants/mutants.toml, found by the tests that belong to it.
+mutants: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 # Debian roots, containers and mounts need root. Files that root writes here would be in the user's way. The `make` in a
 # container gets none of this one's jobs. Builds run at a lower priority than the tests beside them.
@@ -73,10 +79,26 @@ RUNS ?= 250000
 fuzz: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.fuzz --runs $(RUNS) --seed 0 --keep .cache/fuzz $(ARGS)
 
-# Built in a copy, because dpkg adds files. The time in the package is that of the last commit. pip has its own cache
-# here: what another Python 3.x built from sources looks the same to pip, but contains the paths of that Python.
+# What the package is made of, with the hash of each file that the package registry has of it: for every processor and
+# both releases of Debian in one lock, because the versions are the same but for what a line says about its Python.
+# `make lock` adds and removes what pyproject.toml asks for; `make lock ARGS=--upgrade` takes the newest versions.
+UV := build/lock/bin/uv
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command 'make lock' $(ARGS)
+lock:
+	$(call need,$(BUILD_PACKAGES))
+	[ -x $(UV) ] || { $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv; }
+	$(LOCK) --extra local --extra keyboard --group package pyproject.toml --output-file debian/requirements.lock
+	$(LOCK) --group package-tools --output-file debian/tools.lock
+
+# Built in a copy, because dpkg adds files. The time in the package is that of the last commit. The same commit gives the
+# same bytes: what is downloaded is locked, nothing is built with what is not, and no object has the path where it was
+# compiled (-g0). pip may not use its cache of what it built: that may come from another Python 3.x.
 DEB := build/deb
-deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
+DEB_PIP := $(DEB)/tools/bin/python -m pip --quiet --disable-pip-version-check --no-cache-dir
+# Asked for once: a commit in the middle of a build must not change the time in the rest of it.
+EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || date +%s))
+deb: export SOURCE_DATE_EPOCH = $(EPOCH)
 deb:
 	$(call need,$(DEB_PACKAGES))
 	@rm -rf $(DEB)
@@ -84,12 +106,17 @@ deb:
 	tar --create --exclude=__pycache__ config debian flowpi systemd pyproject.toml README.md CHANGELOG.md LICENSE | \
 		tar --extract --directory=$(DEB)/flowpi
 	/usr/bin/python3 -m venv $(DEB)/tools
-	PYPI=1 $(DEB)/tools/bin/python -m pip wheel --quiet --disable-pip-version-check --cache-dir .cache/deb --use-pep517 \
-		--wheel-dir $(DEB)/flowpi/wheels './$(DEB)/flowpi[local,keyboard]' 'lgpio>=0.2.2'
+	$(DEB_PIP) install --require-hashes --requirement debian/tools.lock
+	PYPI=1 CFLAGS=-g0 $(DEB_PIP) wheel --require-hashes --no-deps --no-build-isolation --wheel-dir $(DEB)/flowpi/wheels \
+		--requirement debian/requirements.lock
+	$(DEB_PIP) wheel --no-deps --no-build-isolation --wheel-dir $(DEB)/flowpi/wheels ./$(DEB)/flowpi
 	cd $(DEB)/flowpi && debian/make-changelog > debian/changelog
 	cd $(DEB)/flowpi && PIP="$(CURDIR)/$(DEB)/tools/bin/python -m pip" dpkg-buildpackage --build=binary --no-sign
-	cp $(DEB)/*.deb dist/
-	@ls -lh dist/*.deb
+	for file in $(DEB)/*.deb; do \
+		$(DEB)/tools/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --mc-type application \
+			--output-file "$${file%.deb}.cdx.json" $(DEB)/flowpi/debian/flowpi/opt/flowpi/bin/python3; done
+	cp $(DEB)/*.deb $(DEB)/*.cdx.json dist/
+	@ls -lh dist
 
 check-deb: deb
 	$(call need,lintian)

@@ -6,6 +6,7 @@ It uses a plain blocking socket: commands start in a tenth of a second because t
 import contextlib
 import json
 import socket
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -51,10 +52,13 @@ class DaemonConnection:
     def __init__(self, config: Config) -> None:
         self._path = find_socket(config)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(ANSWER_TIMEOUT_S)
+        # No timeout of Python's for the connection: it makes the socket non-blocking, and then a crowd that connects at
+        # the same time has this client refused (EAGAIN), where it should wait for its turn.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(ANSWER_TIMEOUT_S), 0))
         self._lines = self._socket.makefile("rb")
         try:
             self._socket.connect(str(self._path))
+            self._socket.settimeout(ANSWER_TIMEOUT_S)
             self.hello = self._read_hello()
         except PermissionError:
             self.close()

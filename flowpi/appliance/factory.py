@@ -12,7 +12,8 @@ from flowpi.host import paths
 from flowpi.publish.files import Transcripts
 from flowpi.publish.hub import Hub
 from flowpi.publish.publisher import Publisher
-from flowpi.publish.socket import Command, LocalSocket
+from flowpi.publish.socket import LocalSocket
+from flowpi.publish.socket_client import Command
 from flowpi.spool.spool import Spool
 
 ENDING_S = 5.0

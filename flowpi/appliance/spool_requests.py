@@ -16,6 +16,9 @@ from flowpi.spool.listing import SpoolEntry
 from flowpi.spool.quarantine import is_delivered
 from flowpi.spool.spool import Spool
 
+LISTINGS = 2
+"""The most listings at once: each needs a thread, which the disk and the backends need as well."""
+
 
 class SpoolRequests:
     """The requests to a running daemon."""
@@ -29,12 +32,14 @@ class SpoolRequests:
         self._delivery = delivery
         self._utterances = utterances
         self._announcer = announcer
+        self._listing = asyncio.Semaphore(LISTINGS)
 
     async def find(self) -> list[Spooled]:
         """Return all that has no text, oldest first, and what is in quarantine behind it. Raises SpoolError."""
         speaking = {utterance.part_id for utterance in self._utterances.growing()}
         # On a thread: thousands of files take their time, and somebody may be speaking.
-        return await asyncio.to_thread(self._listed, self._delivery.waiting(), speaking)
+        async with self._listing:
+            return await asyncio.to_thread(self._listed, self._delivery.waiting(), speaking)
 
     def _listed(self, known: Sequence[Waiting], speaking: set[PartId]) -> list[Spooled]:
         found = {entry.name: spooled(entry) for entry in self._spool.entries()}

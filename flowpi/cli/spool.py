@@ -102,6 +102,8 @@ def _drop(config: Config, names: Sequence[str]) -> int:
 def spool_export(config: Config, names: Sequence[str], to: Path) -> int:
     """Write each utterance as a WAV to the directory `to` and print its path. The spool keeps them.
 
+    The sound is private, so the files are for the caller alone: under sudo for the user who called that.
+
     Returns:
         The exit code: 0, or that of the first utterance that could not be exported, because a file is in the way or
         there is no sound of it.
@@ -123,7 +125,7 @@ def spool_export(config: Config, names: Sequence[str], to: Path) -> int:
                 raise NoInputError(
                     f"the disk does not have {one.name}", "it is in the daemon's memory: free some space"
                 )
-            spool.export(file_of(one), path)
+            spool.export(file_of(one), path, _caller())
             print(path)
         except FlowpiError as error:  # the others are exported all the same
             print(f"flowpi: {error}", file=sys.stderr)
@@ -131,6 +133,14 @@ def spool_export(config: Config, names: Sequence[str], to: Path) -> int:
     if not chosen:
         print(f"nothing waits in {directory}", file=sys.stderr)
     return code
+
+
+def _caller() -> tuple[int, int] | None:
+    """Return the user and the group of whoever called sudo, or None if this is not sudo's root."""
+    try:
+        return (int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])) if os.geteuid() == 0 else None
+    except (KeyError, ValueError):
+        return None
 
 
 def _ask(config: Config, action: str, names: Sequence[str] = ()) -> int | None:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import stat
+from itertools import takewhile
 from pathlib import Path
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -35,19 +36,30 @@ def is_same(handle: int, path: Path) -> bool:
 
 
 def make_folder(path: Path) -> None:
-    """Make a directory durably if it is missing. Raises OSError; it is removed again then."""
-    if not path.is_dir():
-        path.mkdir(mode=0o700, parents=True)
-        try:
-            parent = os.open(path.parent, FOLDER)
+    """Make a directory durably if it is missing, and its parents, all for this user alone.
+
+    Raises:
+        OSError: what was made is removed again.
+    """
+    if path.is_dir():
+        return
+    missing = [path, *takewhile(lambda folder: not folder.exists(), path.parents)]
+    made: list[Path] = []
+    try:
+        for folder in reversed(missing):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            made.append(folder)
+            # Before anything is put into it: a power cut that takes its name away takes all that is in it.
+            parent = os.open(folder.parent, FOLDER)
             try:
                 os.fsync(parent)
             finally:
                 os.close(parent)
-        except OSError:
+    except OSError:
+        for folder in reversed(made):
             with contextlib.suppress(OSError):
-                path.rmdir()
-            raise
+                folder.rmdir()
+        raise
 
 
 def write_and_delete(name: str, directory: int, content: bytes) -> None:

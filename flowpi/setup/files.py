@@ -27,6 +27,9 @@ FOLDERS = {
 }
 NAMES = {".sysusers": "flowpi.conf", ".tmpfiles": "flowpi.conf", ".rules": "60-flowpi.rules"}
 
+SINCE = {b"RestartMode": 254}
+"""The version of systemd from which on it knows a key; an older one warns about it, and does without."""
+
 MARK = "# `flowpi setup` ({}) replaces and deletes this file as long as it is unchanged: sha256 {}\n"
 MARKED = re.compile(rb"# `flowpi setup` \(.*\) .*: sha256 ([0-9a-f]{64})\n")
 
@@ -47,18 +50,29 @@ def place(name: str) -> str:
     return f"{FOLDERS[suffix]}/{NAMES.get(suffix, name)}"
 
 
-def installed(shipped: Mapping[str, bytes], environment: str, libraries: str) -> dict[str, bytes]:
-    """Return the content of the files to install by path, adapted to the folder that flowpi is in.
+def without_newer(unit: bytes, systemd: int | None) -> bytes:
+    """Return a unit without the keys that this version of systemd does not know; None: no version is known."""
+    for key, since in SINCE.items():
+        if systemd is not None and systemd < since:
+            unit = re.sub(rb"(?m)^%b=.*\n" % key, b"", unit)
+    return unit
+
+
+def installed(
+    shipped: Mapping[str, bytes], environment: str, libraries: str, systemd: int | None = None
+) -> dict[str, bytes]:
+    """Return the content of the files to install by path, adapted to the machine.
 
     Args:
         shipped: the content of the shipped files by name.
         environment: the folder with bin/flowpi.
         libraries: the folder with the libraries of its Python, which the units must allow too.
+        systemd: as for `without_newer`.
     """
     files = dict[str, bytes]()
     for name, content in shipped.items():
         if name.endswith(".service"):
-            content = content.replace(HOME.encode(), environment.encode())
+            content = without_newer(content, systemd).replace(HOME.encode(), environment.encode())
             if f"-{libraries}".encode() not in re.split(rb"[\s=]", content):
                 content = re.sub(rb"(?m)^((?:Exec|BindReadOnly)Paths=)", rb"\1-%b " % libraries.encode(), content)
         files[place(name)] = MARK.format(__version__, hashlib.sha256(content).hexdigest()).encode() + content

@@ -35,6 +35,7 @@ class Machine(msgspec.Struct, frozen=True):
         model: whether the recogniser's model is in the environment.
         udev: whether udev runs on this machine.
         catalog: whether the journal has a catalogue of messages.
+        systemd: the version of systemd, or None if it is not known.
     """
 
     root: str
@@ -48,6 +49,7 @@ class Machine(msgspec.Struct, frozen=True):
     model: bool = True
     udev: bool = False
     catalog: bool = False
+    systemd: int | None = None
 
 
 def owned_by_package(root: str) -> bool:
@@ -97,6 +99,7 @@ def look(root: str, paths: Iterable[str]) -> Machine:
         model=any(Path(root + environment).glob("lib/python3*/site-packages/moonshine_voice/assets/*/*.ort")),
         udev=not root and os.path.exists("/run/udev/control"),
         catalog=os.path.exists(root + "/var/lib/systemd/catalog/database"),
+        systemd=systemd_version(root),
     )
 
 
@@ -187,3 +190,14 @@ def _user(root: str) -> int | None:
     except OSError:
         return None
     return int(found[1]) if found else None
+
+
+def systemd_version(root: str) -> int | None:
+    """Return the version of systemd by the name of its library, as nothing in an image can be run, or None."""
+    libraries = [
+        library.name
+        for folder in ("usr/lib/systemd", "usr/lib/*/systemd")  # the second on Debian
+        for library in Path(root or "/").glob(f"{folder}/libsystemd-shared-[0-9]*.so")
+    ]
+    versions = [int(found[1]) for name in libraries if (found := re.match(r"libsystemd-shared-(\d+)", name))]
+    return max(versions, default=None)

@@ -33,7 +33,7 @@ def install(here: Machine, shipped: Mapping[str, bytes], config: bytes) -> list[
             "the user flowpi is a person's, and the services need one of this name",
             "rename it, as another user: sudo usermod --login NAME --home /home/NAME --move-home flowpi, and groupmod",
         )
-    files = installed(shipped, here.environment, here.libraries)
+    files = installed(shipped, here.environment, here.libraries, here.systemd)
     if not here.model and place(RECOGNISER) not in here.files:
         files.pop(place(RECOGNISER))
     steps, changed = list[Step](), False

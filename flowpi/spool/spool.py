@@ -14,6 +14,7 @@ Writing and syncing is done on a thread of the spool's own; the loop never waits
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,7 +27,7 @@ from flowpi.host.folders import write_and_delete
 from flowpi.spool import file_format
 from flowpi.spool.directory import KEPT
 from flowpi.spool.errors import NO_FILE, hint_for, unusable
-from flowpi.spool.file import SpoolFile, write_whole
+from flowpi.spool.file import MAKE, SpoolFile, write_whole
 from flowpi.spool.file_format import MAX_PIECE_BYTES, Ending, NewerVersion
 from flowpi.spool.folder import Folder
 from flowpi.spool.listing import SpoolEntry
@@ -235,8 +236,12 @@ class Spool:
         """Set the largest size of the spool. Nothing is deleted for it until something new is written."""
         self._folder.limit(max_bytes)
 
-    def export(self, name: str, to: Path) -> Utterance:
+    def export(self, name: str, to: Path, owner: tuple[int, int] | None = None) -> Utterance:
         """Write what can be read of an entry as a WAV. The entry may be growing, damaged, renamed or in quarantine.
+
+        Args:
+            to: the file to make. Only its owner can read it, as in the spool.
+            owner: the numbers of its user and group, if they are not those of this process.
 
         Returns:
             The utterance, with `partial` and `damaged` set as they apply.
@@ -264,7 +269,9 @@ class Spool:
         if utterance is None or not utterance.length:
             raise DataError(f"{name!r} has no sound that can be read", see)
         try:
-            with open(to, "xb") as wav:
+            with open(os.open(to, MAKE, 0o600), "wb") as wav:
+                if owner is not None:
+                    os.fchown(wav.fileno(), *owner)
                 for piece in _wav(utterance):
                     wav.write(piece)
         except OSError as error:

@@ -26,6 +26,7 @@ from flowpi.spool.spool import Spool
 from tests.audio.listening import missing, samples, wait_until
 from tests.rig.appliance import Appliance, stopped
 from tests.rig.microphone import Microphone
+from tests.sound import noise
 from tests.speech import Recording, librivox, two_cities, word_error_rate
 
 DEMO_WAV = Path(__file__).parents[2] / "flowpi" / "data" / "demo.wav"
@@ -307,6 +308,27 @@ def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(make: Make, t
     assert final["duration_s"] >= released_at - pressed_at + 0.9
 
 
+def test_a_reload_waits_for_the_end_of_what_is_said(make: Make, tmp_path: Path) -> None:
+    file = tmp_path / "flowpi.yaml"
+    file.write_text("audio: {device: clock}\n")
+    appliance = make()
+    appliance.serve("echo")
+    daemon = appliance.start("--config", str(file))
+    client = appliance.connect().subscribe("transcript/final", "state")
+    pressed_at = time.monotonic()
+    assert client.record("start")["ok"]
+    file.write_text("audio: {device: absent}\n")
+    daemon.notices.clear()
+    daemon.send(signal.SIGHUP)
+    daemon.notice("RELOADING=1")
+    wait_until(time.monotonic() + 1.0)
+    released_at = time.monotonic()
+    assert client.record("stop")["recorded"]
+    assert client.wait("transcript/final")["duration_s"] >= released_at - pressed_at
+    daemon.notice("READY=1")
+    client.wait("state", lambda state: [fault["code"] for fault in state["faults"]] == ["microphone"])
+
+
 def test_a_reload_mends_a_wrong_device(make: Make, tmp_path: Path) -> None:
     file = tmp_path / "flowpi.yaml"
     file.write_text("audio: {device: absent}\n")
@@ -441,12 +463,14 @@ async def test_what_got_out_before_a_crash_is_not_published_again(make: Make) ->
     daemon.end(signal.SIGKILL)
     spool = Spool(appliance.spool)  # as if the crash had come before the audio was deleted
     spool.open()
-    await spool.keep(Utterance(About(final["id"], 0.0), pcm=bytes(32_000), complete=True))
+    await spool.keep(Utterance(About(final["id"], 0.0), pcm=noise(1.0), complete=True))
     spool.close()
     assert appliance.spooled() == [final["id"]]
     appliance.start()
     appliance.kept_nothing()
     assert appliance.transcripts() == [final]
+    stats = appliance.connect().subscribe("stats").wait("stats")
+    assert (stats["delivered"], stats["failed"]) == (0, 0)
 
 
 def test_a_thousand_clients_do_not_use_up_the_files(make: Make) -> None:

@@ -205,12 +205,13 @@ class TestRequests:
                 await request(f"https://localhost:{port}/token")
         assert ear.heard == b""
 
-    async def test_a_redirect_is_not_followed(self) -> None:
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    async def test_a_redirect_is_not_followed(self, status: int) -> None:
         stranger = Ear()
         async with stranger.open() as there:
-            answer = f"HTTP/1.1 307 Temporary\r\nLocation: http://localhost:{there}/\r\nContent-Length: 0\r\n\r\n"
+            answer = f"HTTP/1.1 {status} Elsewhere\r\nLocation: http://localhost:{there}/\r\nContent-Length: 0\r\n\r\n"
             async with Ear(answer.encode()).open() as port:
-                with pytest.raises(HttpError, match="HTTP 307"):
+                with pytest.raises(HttpError, match=f"HTTP {status}"):
                     await request(f"http://localhost:{port}/token")
         assert stranger.connections == 0
 

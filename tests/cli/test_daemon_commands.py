@@ -14,6 +14,7 @@ from flowpi.cli.listen import DEFAULT_FILTERS, listen
 from flowpi.cli.main import main
 from flowpi.cli.record import record
 from flowpi.cli.status import status
+from flowpi.client import DaemonConnection
 from flowpi.config.schema import Config, PublishSettings, SocketSettings
 from flowpi.core.errors import (
     DaemonUnavailable,
@@ -279,3 +280,33 @@ def test_the_command_line_ends_with_the_exit_code(daemon: Start, capsys: pytest.
     path = one.config.publish.socket.path
     assert main(["record", "start", "-o", f"publish.socket.path={path}"]) == 66
     assert capsys.readouterr().err == "flowpi: no sound from 'default'\n"
+
+
+def test_a_command_waits_while_a_crowd_connects(tmp_path: Path) -> None:
+    path = tmp_path / "flowpi.sock"
+    with socket.socket(socket.AF_UNIX) as door, contextlib.ExitStack() as stack:
+        door.bind(str(path))
+        door.listen(0)
+        crowd = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                one = stack.enter_context(socket.socket(socket.AF_UNIX))
+                one.setblocking(False)
+                one.connect(str(path))
+                crowd += 1
+        config = Config(publish=PublishSettings(socket=SocketSettings(path=str(path))))
+        greeted: list[Any] = []
+
+        def connect() -> None:
+            with DaemonConnection(config) as daemon:
+                greeted.append(daemon.hello)
+
+        client = threading.Thread(target=connect)
+        client.start()
+        client.join(0.5)  # one that is refused ends at once
+        assert client.is_alive()
+        for _ in range(crowd + 1):
+            end, _ = door.accept()
+            stack.enter_context(end).sendall(json.dumps(HELLO).encode() + b"\n")
+        client.join()
+    assert greeted == [HELLO["hello"]]

@@ -1,10 +1,12 @@
+import errno
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from flowpi.host.folders import replace_file
+from flowpi.host.folders import make_folder, replace_file
+from tests.rig.calls import recorded
 from tests.rig.trace import traced
 
 
@@ -60,6 +62,36 @@ def test_content_then_name_then_directory_each_synced(tmp_path: Path) -> None:
         ("rename", str(directory)),
         ("fsync", str(directory)),
     ]
+
+
+def test_each_new_folder_is_synced_in_its_parent_before_the_next_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = os.umask(0)
+    try:
+        with monkeypatch.context() as disk:
+            calls = recorded(disk)
+            make_folder(tmp_path / "one" / "two")
+            make_folder(tmp_path / "one" / "two")
+    finally:
+        os.umask(old)
+    assert calls == ["make one", f"sync {tmp_path.name}", "make two", "sync one"]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "one", tmp_path / "one" / "two")] == [0o700] * 2
+
+
+@pytest.mark.parametrize("failing", ["sync one", "make two"])
+def test_a_folder_that_is_not_durable_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def fail(call: str) -> None:
+        if call == failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as disk:
+        recorded(disk, fail)
+        with pytest.raises(OSError, match="Input/output"):
+            make_folder(tmp_path / "one" / "two")
+    assert list(tmp_path.iterdir()) == []
 
 
 if __name__ == "__main__":

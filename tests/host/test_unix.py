@@ -34,6 +34,28 @@ def test_the_group_that_was_asked_for(path: Path) -> None:
         assert path.stat().st_gid == group
 
 
+def test_it_is_closed_to_others_until_its_group_is_right(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before: list[int] = []
+    change_group, change_mode = os.chown, Path.chmod
+
+    def chown(name: Path, user: int, group: int) -> None:
+        before.append(stat.S_IMODE(os.stat(name).st_mode))
+        change_group(name, user, group)
+
+    def chmod(name: Path, mode: int) -> None:
+        before.append(stat.S_IMODE(os.stat(name).st_mode))
+        change_mode(name, mode)
+
+    monkeypatch.setattr(os, "chown", chown)
+    monkeypatch.setattr(Path, "chmod", chmod)
+    old = os.umask(0)
+    try:
+        listen_unix(path, os.getegid()).close()
+    finally:
+        os.umask(old)
+    assert before == [0o600, 0o600]
+
+
 def test_the_umask_is_as_before(listener: socket.socket) -> None:
     before = os.umask(0o22)
     os.umask(before)

@@ -106,3 +106,17 @@ async def test_where_the_name_cannot_be_synced_nothing_is_written(
     assert calls == ["sync transcripts"]
     await transcripts.append(final(1), NOON)
     assert len(lines(transcripts)) == 1
+
+
+async def test_what_counts_after_a_crash_is_synced_before(
+    transcripts: Transcripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller of `ids` deletes the audio of what is returned."""
+    await transcripts.append(final(1), NOON)
+    with monkeypatch.context() as disk:
+        calls = recorded(disk)
+        assert len(transcripts.ids()) == 1
+    assert calls == [f"sync {FILE}"]
+    with monkeypatch.context() as disk:
+        recorded(disk, fail_to_sync)
+        assert transcripts.ids() == set()

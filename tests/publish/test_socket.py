@@ -15,9 +15,11 @@ import pytest
 
 from flowpi import __version__
 from flowpi.core.errors import AlreadyRunning, CannotCreateError
+from flowpi.publish import socket as local_socket
 from flowpi.publish.hub import Hub
 from flowpi.publish.messages import Problem, Request
-from flowpi.publish.socket import MAX_FILTERS, MAX_LINE_BYTES, MAX_QUEUE_BYTES, MAX_REQUESTS, LocalSocket
+from flowpi.publish.socket import LocalSocket
+from flowpi.publish.socket_client import MAX_FILTERS, MAX_LINE_BYTES, MAX_QUEUE_BYTES, MAX_REQUESTS
 from tests.waiting import PATIENCE_S, ticks, until
 
 HELLO = {"hello": {"flowpi": __version__, "protocol": 1, "device_id": "desk"}}
@@ -90,6 +92,15 @@ class Client:
         assert await self.ask({"subscribe": list(filters)}) == {"subscribed": list(filters)}
 
 
+def pause(client: Client) -> None:
+    """Let a client read nothing until `resume`."""
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+
+def resume(client: Client) -> None:
+    client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+
+
 @pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[SocketHarness]:
     harness = SocketHarness(tmp_path / "flowpi.sock")
@@ -106,7 +117,7 @@ async def clients(harness: SocketHarness) -> AsyncIterator["Clients"]:
         client.writer.close()
         with contextlib.suppress(OSError):
             await client.writer.wait_closed()
-    await until(lambda: not harness.socket._clients)
+    await until(lambda: not harness.socket.clients)
     await ticks()
 
 
@@ -231,7 +242,7 @@ class TestCommands:
         client.send({"command": "record"})
         await until(lambda: harness.commands)
         client.writer.close()
-        await until(lambda: not harness.socket._clients)
+        await until(lambda: not harness.socket.clients)
 
 
 class TestRubbish:
@@ -330,7 +341,7 @@ class TestSlowClients:
         self, harness: SocketHarness, client: Client, clients: Clients
     ) -> None:
         await client.subscribe("#")
-        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        pause(client)
         other = await clients.connect()
         await other.subscribe("#")
         text = "x" * 1000
@@ -338,7 +349,7 @@ class TestSlowClients:
             harness.hub.publish("transcript/final", {"number": number, "text": text})
             assert (await other.read())["payload"]["number"] == number
         assert harness.listeners == 1
-        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        resume(client)
         heard = await client.read_all()
         message = f"more than {MAX_QUEUE_BYTES} bytes are waiting for you"
         assert heard[-1] == {"error": {"code": "too_slow", "message": message}}
@@ -348,13 +359,19 @@ class TestSlowClients:
     async def test_who_asks_and_does_not_read_leaves_nothing_behind(
         self, harness: SocketHarness, client: Client
     ) -> None:
-        harness.hub.publish("state", "x" * 30_000)
-        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        """Its further lines wait, and it is dropped once too many messages do."""
+        harness.hub.publish("state", "x" * 200_000)
+        pause(client)
         for _ in range(100):
-            client.send({"subscribe": ["#"]})
-        await until(lambda: not harness.socket._clients)
+            client.send({"subscribe": ["#"]}, {"command": "record"})
+        await until(lambda: harness.listeners)
+        await ticks()
+        assert harness.commands == []
+        while harness.socket.clients:
+            harness.hub.publish("state", "x" * 200_000)
+            await asyncio.sleep(0)
         assert not harness.listeners
-        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        resume(client)
         assert (await client.read_all())[-1]["error"]["code"] == "too_slow"
 
 
@@ -444,7 +461,7 @@ class TestWhoMayConnect:
             harness.socket = harness.another_socket(self.GROUP)
             await harness.socket.open()
             yield harness
-            await until(lambda: not harness.socket._clients)
+            await until(lambda: not harness.socket.clients)
             await harness.socket.close()
 
     async def visit(self, harness: SocketHarness, gid: int) -> str:
@@ -471,11 +488,20 @@ class TestWhoMayConnect:
             assert visited.path.stat().st_gid == 1
         assert json.loads(await self.visit(visited, 1)) == HELLO
 
+    async def test_a_user_has_a_share_of_the_places(
+        self, visited: SocketHarness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It does not bind root and the daemon's user."""
+        monkeypatch.setattr(local_socket, "MAX_CLIENTS_A_USER", 0)
+        expected = {"error": {"code": "too_many_clients", "message": "0 of your user are connected"}}
+        answer = await self.visit(visited, 1)
+        assert answer == self.expected(json.dumps(expected, separators=(",", ":")) + "\n")
+
     async def test_a_group_that_does_not_exist_is_nobody(self, tmp_path: Path) -> None:
         harness = SocketHarness(tmp_path / "flowpi.sock")
         harness.socket = harness.another_socket("flowpi-no-such-group")
         await harness.socket.open()
         client = await Client.connect(harness.path)
         client.writer.close()
-        await until(lambda: not harness.socket._clients)
+        await until(lambda: not harness.socket.clients)
         await harness.socket.close()

@@ -42,8 +42,7 @@ async def main(place: Path, number: int, follow: bool) -> None:
     spool = Spool(home, sync_s=0.1)
     spool.open()
     for folder in ("quarantine", "kept"):
-        if chance.random() < 0.5:
-            (home / folder).symlink_to(secret)
+        (home / folder).symlink_to(secret)
     written = kept = 0
     pcm = noise(0.1)
     for n in range(number):

@@ -26,8 +26,8 @@ class Socket:
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(str(path))  # blocking: a full queue of the daemon makes it wait
         self._socket.settimeout(PATIENCE_S)
-        self._socket.connect(str(path))
         self._lines = self._socket.makefile("rb")
         self._unread: list[dict[str, Any]] = []
         """The messages that arrived before the answer to a command."""

@@ -8,7 +8,7 @@ import pytest
 from flowpi.core.errors import UsageError
 from flowpi.setup import files, plan
 from flowpi.setup.files import installed, is_ours
-from flowpi.setup.machine import COMMAND, CONFIG, Machine, look
+from flowpi.setup.machine import COMMAND, CONFIG, Machine, look, systemd_version
 from flowpi.setup.steps import Delete, DeleteFolder, Link, RunProgram, Say, Step, Write
 
 SHIPPED = {
@@ -63,6 +63,30 @@ def test_the_files_are_there_before_the_user_that_they_name_and_this_before_what
         "systemctl enable flowpi-first.service flowpi-asr.service flowpi.service",
         "systemctl restart flowpi-first.service flowpi-asr.service flowpi.service",
     ]
+
+
+@pytest.mark.parametrize(("systemd", "is_known"), [(252, False), (253, False), (254, True), (257, True), (None, True)])
+def test_a_key_that_systemd_does_not_know_is_left_out(systemd: int | None, is_known: bool) -> None:
+    unit = (files.SHIPPED / "systemd/flowpi.service").read_bytes()
+    found = plan.install(msgspec.structs.replace(EMPTY, systemd=systemd), {"flowpi.service": unit}, b"")
+    content = written(found)[UNIT]
+    assert (b"\nRestartMode=direct\n" in content) is is_known
+    assert is_ours(content)
+    assert content.count(b"\n") == unit.count(b"\n") + is_known
+
+
+@pytest.mark.parametrize(
+    ("library", "version"),
+    [
+        ("usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-252.so", 252),
+        ("usr/lib/systemd/libsystemd-shared-255.4-1.fc40.so", 255),
+        ("usr/lib/systemd/systemd", None),
+    ],
+)
+def test_the_version_of_systemd_is_that_of_its_library(tmp_path: Path, library: str, version: int | None) -> None:
+    (tmp_path / library).parent.mkdir(parents=True)
+    (tmp_path / library).touch()
+    assert systemd_version(str(tmp_path)) == version
 
 
 def test_devices_that_are_there_get_their_group_before_the_services_start() -> None:

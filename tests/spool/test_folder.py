@@ -1,6 +1,7 @@
 """What lies in the spool besides the utterances that wait: its size, its age, `kept/` and the quarantine."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import wave
@@ -13,7 +14,7 @@ from flowpi.audio.utterance import PartId
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, DataError, SpoolError
 from flowpi.core.retention import DAY_S
 from flowpi.spool.listing import SpoolEntry
-from flowpi.spool.spool import Spool
+from flowpi.spool.spool import AudioNotKept, Spool
 from tests.sound import beginning, noise, spoken, ulid
 from tests.waiting import until
 
@@ -414,3 +415,17 @@ class TestKeptAudio:
         with pytest.raises(SpoolError, match=f"the audio of {ONE} is not kept \\(Not a directory\\)"):
             await spool.remove(ONE, keep_audio=True)
         assert names(spool.directory) == ["kept"]
+
+
+@pytest.mark.parametrize("folder", ["kept", "quarantine"])
+async def test_a_folder_that_is_a_link_leads_nowhere(make: Make, tmp_path: Path, folder: str) -> None:
+    spool = make()
+    (tmp_path / "elsewhere").mkdir()
+    (spool.directory / folder).symlink_to(tmp_path / "elsewhere")
+    await spool.keep(spoken(SOUND, ONE.utterance))
+    await spool.keep(spoken(SOUND, TWO.utterance))
+    (spool.directory / f"{TWO}.utt").write_bytes(b"rubbish")
+    with contextlib.suppress(AudioNotKept):
+        await spool.remove(ONE, keep_audio=True)
+    assert spool.load(TWO) is None
+    assert names(tmp_path / "elsewhere") == []

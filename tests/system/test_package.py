@@ -50,6 +50,10 @@ def test_nothing_is_left_behind(bare: Container) -> None:
     assert bare.sh("find /var/lib/systemd /run /tmp /var/cache -name '*flowpi*'") == ""
 
 
+def test_systemd_knows_each_line_of_the_units(installed: Container) -> None:
+    assert installed.sh("systemd-analyze verify /lib/systemd/system/flowpi*.service 2>&1") == ""
+
+
 def test_removal_keeps_what_is_the_owners(installed: Container, deb: Path) -> None:
     installed.put(deb, "/root/flowpi.deb")
     installed.until("systemctl is-active flowpi && systemctl is-active flowpi-asr")
