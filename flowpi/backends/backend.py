@@ -66,5 +66,8 @@ class Backend(Protocol):
         It is the key, or the secret that a key is fetched with. A refused key is tried again once it changes.
         """
 
+    def forgive(self) -> None:
+        """Use a key again that was refused: the user wants another attempt."""
+
     async def close(self) -> None:
         """End what `start` began, and wait for connections that are still being closed."""

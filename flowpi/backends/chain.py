@@ -113,9 +113,14 @@ class BackendChain:
                 self._idle.set()
 
     def end_rests(self) -> None:
-        """Allow every backend to be asked at once, as the user wants; except for a pause that a service asked for."""
+        """Allow every backend to be asked at once, as the user wants, also with a key that was refused.
+
+        A pause that a service asked for is still kept.
+        """
         for health in self._health.values():
             health.end_rest()
+        for backend in self.backends:
+            backend.forgive()
 
     async def retire(self) -> None:
         """Close once the rounds that have begun are over. No new round may begin."""
@@ -160,7 +165,11 @@ class BackendChain:
     ) -> tuple[FinalText, str, Timings]:
         async def transcribe() -> tuple[FinalText, Timings]:
             timings = Timings()  # of this connection alone
-            text = await backend.transcribe(utterance, lambda partial: on_partial(partial, backend.name), timings)
+            try:
+                text = await backend.transcribe(utterance, lambda partial: on_partial(partial, backend.name), timings)
+            except BackendError as error:
+                error.before_audio = timings.audio_at is None
+                raise
             return text, timings
 
         text, timings = await self._contact(backend, transcribe, utterance.id)

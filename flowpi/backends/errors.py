@@ -216,6 +216,8 @@ def _detail(body: bytes) -> tuple[str, int | None]:
         if isinstance(answer, dict):
             code = answer["code"] if isinstance(answer.get("code"), int) else code
             answer = next((answer[name] for name in ("detail", "message", "error") if answer.get(name)), None)
+        if isinstance(answer, list) and answer:  # of what is wrong with a request: {"loc", "msg", ...} (A, FastAPI)
+            answer = answer[0].get("msg") if isinstance(answer[0], dict) else answer[0]
     if not isinstance(answer, str) or answer.lstrip()[:1] == "<":  # a page for a browser
         return "", code
     return printable(answer).strip(), code

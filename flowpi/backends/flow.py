@@ -88,6 +88,9 @@ class FlowBackend:
         settings = self._settings
         return as_it_is_now(settings.token.api_key if settings.token else settings.client_key or settings.api_key)
 
+    def forgive(self) -> None:
+        self._key.forgive()
+
     async def close(self) -> None:
         await self._key.close()
         await self._warm_up.close()

@@ -9,6 +9,8 @@ from flowpi.wire.roles import FinalText
 class Timings(Struct):
     """The monotonic seconds at which things happened in an attempt; None until they do."""
 
+    audio_at: float | None = None
+    """When the sending of audio began."""
     first_packet_at: float | None = None
     committed_at: float | None = None
     final_at: float | None = None

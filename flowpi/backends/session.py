@@ -108,12 +108,14 @@ class Session:
                 break
             pcm = pcm[: len(pcm) - len(pcm) % packet]
             client.append(pcm)
+            self._timings.audio_at = self._timings.audio_at or self._loop.time()
             await self._flush()
             if self._timings.first_packet_at is None:
                 self._timings.first_packet_at = self._loop.time()
             sent += len(pcm)
             wanted = append_bytes
         client.commit(pcm)
+        self._timings.audio_at = self._timings.audio_at or self._loop.time()
         await self._flush()
         self._timings.committed_at = self._loop.time()
         if self._timings.first_packet_at is None:

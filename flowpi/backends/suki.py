@@ -93,6 +93,9 @@ class SukiBackend:
     def user_key(self) -> str | None:
         return as_it_is_now(self._settings.partner_token)
 
+    def forgive(self) -> None:
+        self._key.forgive()
+
     async def close(self) -> None:
         # In this order: a session goes back once its stream is closed, and the end of a session needs the key.
         await self._transport.close()

@@ -59,6 +59,9 @@ class Key(Protocol):
     async def refused(self, key: str | None) -> bool:
         """Report that the service refused a key. Return whether there is another one to try now."""
 
+    def forgive(self) -> None:
+        """Let a key that was refused be used again: the user asks for it, and may have changed something there."""
+
     def start(self) -> None:
         """Prepare for the first `get`, in the background."""
 
@@ -82,6 +85,9 @@ class NoKey:
     async def refused(self, key: str | None) -> bool:
         self._rests_until = asyncio.get_running_loop().time() + REST_S
         return False
+
+    def forgive(self) -> None:
+        self._rests_until = 0.0
 
     def start(self) -> None: ...
 
@@ -115,6 +121,9 @@ class SecretKey:
             return resolve(self._name, self._secret) != key
         except CredentialError:
             return False
+
+    def forgive(self) -> None:
+        self._refused = None
 
     def start(self) -> None: ...
 
@@ -186,6 +195,9 @@ class FetchedKey:
         except BackendError as error:
             log.debug("no new key for %r: %s", self._name, error, extra=fields(backend=self._name))
             return False
+
+    def forgive(self) -> None:
+        self._rests_until = 0.0
 
     def start(self) -> None:
         if self._renewing is None:

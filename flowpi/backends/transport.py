@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from flowpi.backends.errors import Endpoint, json_or_text
 from flowpi.backends.patience import Patience
+from flowpi.backends.proxies import bypasses_proxy
 from flowpi.backends.stream import Stream
 from flowpi.backends.websocket import connect_websocket
 from flowpi.core.errors import ClosedError, ProtocolError
@@ -143,7 +144,8 @@ class Transport:
             data = b"" if body is None else json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
         try:
-            with _opener(context, opened).open(Request(url, data, headers, method=method), timeout=within_s) as answer:
+            opener = _opener(urlsplit(url).hostname or "", context, opened)
+            with opener.open(Request(url, data, headers, method=method), timeout=within_s) as answer:
                 content = answer.read(MAX_ANSWER_BYTES + 1)
         except HTTPError as error:
             with error:
@@ -192,10 +194,10 @@ def _read_certificates(ca_file: str | None) -> "ssl.SSLContext":
     return context
 
 
-def _opener(context: "ssl.SSLContext | None", opened: list[socket.socket]) -> "OpenerDirector":
+def _opener(host: str, context: "ssl.SSLContext | None", opened: list[socket.socket]) -> "OpenerDirector":
     """Return an opener that follows no redirect and adds its sockets to `opened`. `context`: for https."""
     from http.client import HTTPConnection, HTTPSConnection
-    from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
+    from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
     class NoRedirect(HTTPRedirectHandler):
         def redirect_request(self, *_: Any) -> None:
@@ -217,4 +219,6 @@ def _opener(context: "ssl.SSLContext | None", opened: list[socket.socket]) -> "O
         def https_open(self, request: Request) -> Any:
             return self.do_open(noting(HTTPSConnection), request, context=context)
 
-    return build_opener(NoRedirect, Plain, *([Secure(context=context)] if context else []))
+    secure = [Secure(context=context)] if context else []
+    direct = [ProxyHandler({})] if bypasses_proxy(host) else []
+    return build_opener(NoRedirect, Plain, *secure, *direct)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flowpi.backends.patience import Patience
+from flowpi.backends.proxies import bypasses_proxy
 from flowpi.backends.stream import StreamClosed
 from flowpi.core.errors import ProtocolError
 from flowpi.wire.codec import MAX_FRAME_BYTES, Frame
@@ -34,6 +35,8 @@ text is under 10 KB; the 256 KiB that asyncio reads at once would hold the loop 
 
 HAPPY_EYEBALLS_S = 0.25
 """RFC 8305: how long one address has before the next is tried beside it."""
+
+HTTP_1_0, HTTP_1_1 = b"HTTP/1.0 ", b"HTTP/1.1 "
 
 _silent = logging.getLogger("flowpi.websockets")
 # At DEBUG the library logs what is said: URLs with keys, keys, and the words of a dictation.
@@ -104,8 +107,12 @@ async def connect_websocket(
     }
     if unix:
         options |= {"unix": True, "path": unix}
-    elif not _is_address(urlsplit(url).hostname or ""):
-        options["happy_eyeballs_delay"] = HAPPY_EYEBALLS_S
+    else:
+        host = urlsplit(url).hostname or ""
+        if not _is_address(host):
+            options["happy_eyeballs_delay"] = HAPPY_EYEBALLS_S
+        if bypasses_proxy(host):
+            options["proxy"] = None
     if tls is not None:
         options["ssl"] = tls
     return WebSocketStream(await _connector()(url, **options), patience.close_s)
@@ -139,12 +146,28 @@ def _connector() -> "Callable[..., connect]":
     from websockets.asyncio.client import ClientConnection, connect
 
     class WatchedConnection(ClientConnection):
+        _beginning: bytes | None = b""
+        """What came so far, as long as it may be the beginning of an answer in HTTP/1.0."""
+
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             raw: socket.socket = transport.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
             if raw.family != socket.AF_UNIX:  # through a proxy it holds for the way to that
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
             super().connection_made(transport)
+
+        def data_received(self, data: bytes) -> None:
+            """Read an answer in HTTP/1.0 as one in 1.1, which the library demands: status, `Retry-After` and the words
+            of a proxy or a load balancer mean the same."""
+            if self._beginning is not None:
+                data = self._beginning + data
+                if len(data) < len(HTTP_1_0) and HTTP_1_0.startswith(data):
+                    self._beginning = data
+                    return
+                self._beginning = None
+                if data.startswith(HTTP_1_0):
+                    data = HTTP_1_1 + data.removeprefix(HTTP_1_0)
+            super().data_received(data)
 
     class Connect(connect):
         def process_redirect(self, exc: Exception) -> Exception:

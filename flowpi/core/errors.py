@@ -104,9 +104,11 @@ class BackendError(UnavailableError):
 
     Attributes:
         healed: whether the cause has been removed since, by another key or another encoding: try again at once.
+        before_audio: whether the attempt failed before any audio was sent, so that the utterance cannot be the cause.
     """
 
     healed = False
+    before_audio = False
 
 
 class CredentialError(BackendError):

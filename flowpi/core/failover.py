@@ -66,6 +66,14 @@ def verdict(error: BackendError) -> Verdict:
         return Verdict.RETRY_NOW
     if concerns_key(error):
         return Verdict.STOP_AND_TELL
+    found = _verdict(error)
+    # A server that does not even open a session is out of order, or something on the way to it is. It may work again by
+    # itself; the utterance has nothing to do with it.
+    return Verdict.RETRY_LATER if found is Verdict.OTHER_BACKEND and error.before_audio else found
+
+
+def _verdict(error: BackendError) -> Verdict:
+    """Return what to do by the kind of the error alone."""
     match error:
         case CredentialError(temporary=temporary):
             return Verdict.RETRY_LATER if temporary else Verdict.STOP_AND_TELL
@@ -111,6 +119,8 @@ def concerns_utterance(error: BackendError) -> bool:
 
     It does not lie there if a network, a key or a server is missing, and what waits for these keeps its order.
     """
+    if error.before_audio:
+        return False
     match error:
         case NoText() | RefusedError() | ProtocolError():
             return True

@@ -5,6 +5,7 @@ MessagePack. A frame is `str` for a WebSocket text frame and `bytes` for a binar
 """
 
 import enum
+import json
 from typing import Any, TypeVar
 
 import msgpack
@@ -52,7 +53,7 @@ def decode(frame: Frame, as_type: type[T] | Any) -> T | Any:
     """
     try:
         if isinstance(frame, str):
-            if frame.count("[") + frame.count("{") + frame.count(",") > MAX_ENTRIES:
+            if _entries(frame) > MAX_ENTRIES:
                 raise DecodeError(f"more than {MAX_ENTRIES} entries")
             return msgspec.json.decode(frame, type=as_type)
         count = _Count().add
@@ -67,6 +68,62 @@ def decode(frame: Frame, as_type: type[T] | Any) -> T | Any:
         # msgpack's own errors derive from ValueError; so do a lone surrogate and an integer of a million digits.
         what = "JSON" if isinstance(frame, str) else "MessagePack"
         raise DecodeError(f"not {what} ({type(error).__name__})") from None
+
+
+def decode_tolerantly(frame: Frame, as_type: type[T] | Any) -> T | Any:
+    """Read one frame as `decode` does, or else as far as it can be read.
+
+    Python's servers write NaN, which JSON has not; a text that was cut in the middle of a letter holds half a surrogate
+    pair or broken UTF-8; MessagePack has types that nobody needs. None of these is a reason to lose a text: a broken
+    letter becomes U+FFFD, an unknown type None.
+
+    Raises:
+        DecodeError: what `as_type` needs is not there.
+    """
+    try:
+        return decode(frame, as_type)
+    except DecodeError:
+        if isinstance(frame, str) and _entries(frame) > MAX_ENTRIES:
+            raise
+        try:
+            return msgspec.convert(_plain(frame), as_type, builtin_types=(bytes,), strict=True)
+        except (msgspec.ValidationError, ValueError, RecursionError, msgpack.UnpackException):
+            pass
+        raise
+
+
+def _entries(frame: str) -> int:
+    """Return how many entries a JSON text may have at most, without reading it."""
+    return frame.count("[") + frame.count("{") + frame.count(",")
+
+
+def _plain(frame: Frame) -> Any:
+    """Read a frame without types. Raises ValueError and its kind, RecursionError or UnpackException."""
+    if isinstance(frame, str):
+        return _mended(json.loads(frame))
+    count = _Count().add
+    return msgpack.unpackb(
+        frame,
+        max_array_len=MAX_ITEMS,
+        max_map_len=MAX_ITEMS,
+        unicode_errors="replace",
+        ext_hook=lambda code, data: None,
+        list_hook=count,
+        object_hook=count,
+    )
+
+
+def _mended(value: Any) -> Any:
+    """Return plain JSON with U+FFFD for each half of a surrogate pair."""
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case list():
+            return [_mended(each) for each in value]
+        case dict():
+            return {_mended(name): _mended(each) for name, each in value.items()}
+        case _:
+            return value
 
 
 class _Count:

@@ -56,6 +56,7 @@ from flowpi.wire.flow_messages import (
     TextBody,
 )
 from flowpi.wire.roles import (
+    MAX_UNREADABLE,
     NORMAL_CLOSES,
     AudioCommitted,
     AudioReceived,
@@ -114,6 +115,7 @@ class FlowClient:
         """The number of packets sent so far."""
         self._answered = False
         self._commit_received = False
+        self._unreadable = 0
         self._last: PartialText | None = None
         self._outbox: list[Frame] = []
 
@@ -157,7 +159,7 @@ class FlowClient:
         Raises:
             AnsweredInText: the first answer to MessagePack is a text frame.
             RefusedError: the server ended the session with an error.
-            ProtocolError: the frame is no message of the dialect.
+            ProtocolError: the frame is no message of the dialect, before auth or for the `MAX_UNREADABLE`th time.
         """
         if self.encoding is Encoding.MSGPACK and not self._answered and isinstance(frame, str):
             raise AnsweredInText("the server answers MessagePack in JSON")
@@ -167,7 +169,7 @@ class FlowClient:
             if self.strict:
                 check_answer(frame, self.encoding)
         except DecodeError as error:
-            raise ProtocolError(f"the server sent no Flow message ({error})") from None
+            return [self._unread(f"the server sent no Flow message ({error})")]
         if self.state is FlowClientState.DONE:
             return [self._departs("message: after the end")]
         if body is not None:
@@ -240,6 +242,13 @@ class FlowClient:
         if self.strict:
             raise ProtocolError(f"the server left the dialect: {rule}")
         return Notice(rule)
+
+    def _unread(self, what: str) -> Notice:
+        """Pass over a frame that cannot be read: the final text may still come. Only so many, and none before auth."""
+        self._unreadable += 1
+        if self.strict or self.state is FlowClientState.AUTHENTICATING or self._unreadable > MAX_UNREADABLE:
+            raise ProtocolError(what)
+        return Notice("a message that cannot be read")
 
 
 def _subtags(language: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ from msgspec import Struct, UnsetType
 from flowpi.core.text import printable
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.wav import HEADER_BYTES, WavError, wav_header, wav_payload
-from flowpi.wire.codec import MAX_ITEMS, DecodeError, Encoding, Frame, decode
+from flowpi.wire.codec import MAX_ITEMS, DecodeError, Encoding, Frame, decode, decode_tolerantly
 from flowpi.wire.flow_messages import (
     AnyAppend,
     AnyAuth,
@@ -131,22 +131,24 @@ def _audio_strictly(append: Append, encoding: Encoding) -> AppendedAudio:
     if not 0 < audio.packet_duration < 3600:  # NaN too
         raise ClientProtocolError("append.audio_packets.packet_duration: seconds of one packet")
     pcm_bytes = round(audio.packet_duration * RATE_HZ) * FRAME_BYTES
-    header = wav_header(pcm_bytes)
+    headers = set()
     for number, packet in enumerate(audio.packets):
         where = f"append.audio_packets.packets[{number}]"
         try:
-            has_header = len(wav_payload(packet)) == len(packet) - HEADER_BYTES
+            header_bytes = len(packet) - len(wav_payload(packet))
         except WavError as error:
             raise ClientProtocolError(f"{where}: {error}") from None
-        if not has_header:
-            raise ClientProtocolError(f"{where}: a WAV with a header of {HEADER_BYTES} bytes")
-        if len(packet) != HEADER_BYTES + pcm_bytes:
+        headers.add(header_bytes)
+        # Bare PCM, although its name is "wav" (W8), or with the shortest header (W0).
+        if headers not in ({0}, {HEADER_BYTES}):
+            raise ClientProtocolError(f"{where}: bare PCM, or a header of {HEADER_BYTES} bytes, in all packets alike")
+        if len(packet) != header_bytes + pcm_bytes:
             raise ClientProtocolError(
-                f"{where}: {len(packet) - HEADER_BYTES} bytes of PCM; packet_duration makes it {pcm_bytes}"
+                f"{where}: {len(packet) - header_bytes} bytes of PCM; packet_duration makes it {pcm_bytes}"
             )
-        if not packet.startswith(header):
+        if header_bytes and not packet.startswith(wav_header(pcm_bytes)):
             raise ClientProtocolError(f"{where}: its header tells another length, or rate")
-    pcm = b"".join(packet[HEADER_BYTES:] for packet in audio.packets)
+    pcm = b"".join(packet[header_bytes:] for packet in audio.packets)
     return AppendedAudio(append.position, audio.packets, pcm, audio.packet_duration)
 
 
@@ -194,7 +196,7 @@ def read_answer(frame: Frame) -> tuple[AnyFlowServerMessage, AnyBody | None]:
     Raises:
         DecodeError: it is no answer.
     """
-    message: AnyFlowServerMessage = decode(frame, AnyFlowServerMessage)
+    message: AnyFlowServerMessage = decode_tolerantly(frame, AnyFlowServerMessage)
     if message.status != "text":
         return message, None
     try:

@@ -13,6 +13,9 @@ from flowpi.wire.codec import Frame
 NORMAL_CLOSES = (1000, 1005)
 """The close codes (RFC 6455) of a peer that is done: 1000, or a close frame without a code."""
 
+MAX_UNREADABLE = 100
+"""How many frames of a server that cannot be read are passed over in one session: a hundred interim texts."""
+
 # The client role.
 
 

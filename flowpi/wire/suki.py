@@ -26,7 +26,7 @@ import msgspec
 from flowpi.core.errors import ClosedError, ProtocolError, RefusedError
 from flowpi.core.text import printable
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
-from flowpi.wire.codec import MAX_FRAME_BYTES, DecodeError, Encoding, Frame, decode, encode
+from flowpi.wire.codec import MAX_FRAME_BYTES, DecodeError, Encoding, Frame, decode, decode_tolerantly, encode
 from flowpi.wire.roles import (
     NORMAL_CLOSES,
     AudioCommitted,
@@ -140,8 +140,9 @@ class SukiClient:
         if isinstance(frame, bytes):
             raise ProtocolError("the server sent a binary frame where the dialect is JSON in text frames")
         try:
-            message = decode(frame, AnySukiServerMessage)
+            message = decode_tolerantly(frame, AnySukiServerMessage)
         except DecodeError as error:
+            # Each message may hold a segment of the text that comes only once: none may be passed over.
             raise ProtocolError(f"the server sent no Suki message ({error})") from None
         if self.strict:
             self._check_form(frame)

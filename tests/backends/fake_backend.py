@@ -22,7 +22,7 @@ from flowpi.config.backends.flow import FlowSettings
 from flowpi.config.secret import Secret
 from flowpi.wire.codec import Encoding
 from flowpi.wire.flow import FlowServer
-from flowpi.wire.roles import AudioCommitted, AudioReceived, ServerEvent, SessionRequested
+from flowpi.wire.roles import MAX_UNREADABLE, AudioCommitted, AudioReceived, ServerEvent, SessionRequested
 from tests.backends.levers import SLOW_S, Mood
 from tests.sound import echo
 
@@ -142,8 +142,10 @@ async def refuses(call: Call) -> None:
 
 
 async def talks_rubbish(call: Call) -> None:
+    """More of it than is passed over."""
     await call.authenticate()
-    await call.socket.send('{"text": ' if call.encoding is Encoding.JSON else b"\xc1")
+    for _ in range(MAX_UNREADABLE + 1):
+        await call.socket.send('{"text": ' if call.encoding is Encoding.JSON else b"\xc1")
     await call.socket.wait_closed()
 
 

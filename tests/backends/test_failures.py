@@ -137,10 +137,11 @@ async def test_the_next_backend_has_its_turn_and_the_owner_is_told_of_the_first(
 
 
 class Refusing:
-    """A backend that ends every attempt with the same error, until `works`."""
+    """A backend that ends every attempt with the same error, until `works`. `hears`: after some audio, or before."""
 
-    def __init__(self, error: Callable[[], BackendError]) -> None:
+    def __init__(self, error: Callable[[], BackendError], *, hears: bool = True) -> None:
         self.name = "cloud"
+        self.hears = hears
         self.works = False
         self.attempts: list[float] = []
         self._error = error
@@ -152,12 +153,15 @@ class Refusing:
     ) -> FinalText:
         self.attempts.append(asyncio.get_running_loop().time())
         await asyncio.sleep(0.01)
+        timings.audio_at = asyncio.get_running_loop().time() if self.hears else None
         if not self.works:
             raise self._error()
         await utterance.wait_complete()
         return FinalText(echo(utterance.read(0, utterance.length)), "en")
 
     async def probe(self) -> None: ...
+
+    def forgive(self) -> None: ...
 
     def user_key(self) -> None: ...
 
@@ -201,10 +205,15 @@ ERRORS: list[Callable[[], BackendError]] = [
 ]
 
 
+@pytest.mark.parametrize("hears", [True, False], ids=["after_audio", "before_audio"])
 @pytest.mark.parametrize("make_error", ERRORS, ids=lambda make_error: repr(make_error()))
-def test_a_backend_that_never_works_is_asked_ten_times_a_minute_at_most(make_error: Callable[[], BackendError]) -> None:
+def test_a_backend_that_never_works_is_asked_ten_times_a_minute_at_most(
+    make_error: Callable[[], BackendError], hears: bool
+) -> None:
+    """An utterance of which no audio was sent is never parked: it comes as soon as the backend works."""
+
     async def main() -> None:
-        backend = Refusing(make_error)
+        backend = Refusing(make_error, hears=hears)
         audience = Listener(Path())
         delivery = Delivery(BackendChain([backend]), Memory(), audience)
         delivery.start([])
@@ -219,7 +228,7 @@ def test_a_backend_that_never_works_is_asked_ten_times_a_minute_at_most(make_err
         assert worst <= 10, backend.attempts
         assert delivery.spooled == 1
         (waiting,) = delivery.waiting()
-        assert waiting.parked == condemns_utterance(make_error())
+        assert waiting.parked == (hears and condemns_utterance(make_error()))
         if waiting.parked:
             assert "parked" in audience.of(ulid(1))
             delivery.retry()

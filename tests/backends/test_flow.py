@@ -232,6 +232,29 @@ async def test_the_upgrade_is_refused(status: int, message: str) -> None:
     assert caught.value.status == status
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("200 OK", "HTTP 200: check backends.house.url, and whether this network wants a login first"),
+        ("302 Found\r\nLocation: http://hotel.example/", "HTTP 302: check backends.house.url, and whether this"),
+        ("401 Unauthorized", "HTTP 401: check the key of backends.house"),
+        ("429 Too Many Requests\r\nRetry-After: 7", "HTTP 429: the service asks to wait"),
+        ("503 Service Unavailable", "HTTP 503"),
+        ("511 Network Authentication Required", "HTTP 511"),
+    ],
+    ids=lambda value: str(value)[:3],
+)
+async def test_http_1_0_means_what_1_1_means(version: str, answer: str, message: str) -> None:
+    """A load balancer's own error page, or an old proxy on the way."""
+    reply = f"HTTP/{version} {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+    async with dumb_server(reply) as port:
+        with pytest.raises(HttpError) as caught:
+            await transcribe(make_backend(f"ws://127.0.0.1:{port}/ws"), spoken(SOUND))
+    assert str(caught.value).startswith(f"backend 'house' answered {message}")
+    assert caught.value.retry_after_s == (7.0 if "Retry-After" in answer else None)
+
+
 async def test_nobody_listens(tmp_path: Path, unused_tcp_port: int) -> None:
     with pytest.raises(
         LinkError, match=r"^backend 'house' is not reached .*: check the network, and backends.house.url$"

@@ -1,12 +1,14 @@
 """Proxies from the environment, for WebSockets and for the requests that get keys."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from flowpi.backends.patience import Patience
+from flowpi.backends.proxies import bypasses_proxy
 from flowpi.backends.result import Timings
 from flowpi.backends.transport import Transport
 from flowpi.core.errors import NotReached
@@ -37,8 +39,8 @@ class Proxy:
         if self._status:
             writer.write(f"HTTP/1.1 {self._status} No\r\nContent-Length: 0\r\n\r\n".encode())
         else:
-            host, _, port = target.removeprefix("http://").partition("/")[0].partition(":")
-            far_reader, far_writer = await asyncio.open_connection(host, int(port))
+            _, _, port = target.removeprefix("http://").partition("/")[0].partition(":")
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", int(port))  # whatever its name
             if method == "CONNECT":
                 writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
             else:
@@ -62,15 +64,20 @@ def no_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def far(url: str) -> str:
+    """Return the URL of a service of this machine as that of one elsewhere, which only the proxy reaches."""
+    return url.replace("127.0.0.1", "service.example")
+
+
 async def test_a_dictation_goes_through(monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = Proxy()
     async with FakeBackend() as service, proxy.open() as url:
         monkeypatch.setenv("https_proxy", url)
         port = service.port
-        backend = make_backend(service.url)
+        backend = make_backend(far(service.url))
         assert (await backend.transcribe(spoken(SOUND), lambda partial: None, Timings())).text == echo(SOUND)
         await backend.close()
-    assert proxy.asked == [f"CONNECT 127.0.0.1:{port}"]
+    assert proxy.asked == [f"CONNECT service.example:{port}"]
 
 
 async def test_one_that_is_not_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,25 +85,51 @@ async def test_one_that_is_not_let_through(monkeypatch: pytest.MonkeyPatch) -> N
     async with FakeBackend() as service, proxy.open() as url:
         monkeypatch.setenv("https_proxy", url)
         with pytest.raises(NotReached, match=r"the proxy does not let it through.*: check http_proxy, https_proxy"):
-            await make_backend(service.url).transcribe(spoken(SOUND), lambda partial: None, Timings())
+            await make_backend(far(service.url)).transcribe(spoken(SOUND), lambda partial: None, Timings())
         assert service.calls == []
 
 
-async def test_what_is_excepted_goes_straight(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "here.localhost"])
+async def test_loopback_goes_straight(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Somebody who sets a proxy for the cloud does not mean the recogniser on this machine, nor a tunnel."""
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, *_, **__: loopback(port))
     proxy = Proxy()
-    async with FakeBackend() as service, proxy.open() as url:
+    async with FakeBackend() as service, Desk() as desk, proxy.open() as url:
         monkeypatch.setenv("https_proxy", url)
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        backend = make_backend(service.url)
+        monkeypatch.setenv("http_proxy", url)
+        backend = make_backend(service.url.replace("127.0.0.1", name))
         assert (await backend.transcribe(spoken(SOUND), lambda partial: None, Timings())).text == echo(SOUND)
         await backend.close()
+        assert await Transport("cloud", Patience()).request("GET", desk.replace("127.0.0.1", name))
     assert proxy.asked == []
+
+
+def loopback(port: int) -> list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int]]]:
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "host", "direct"),
+    [
+        ("", "192.168.1.5", False),
+        ("192.168.0.0/16", "192.168.1.5", True),
+        ("10.0.0.0/8, 192.168.1.0/24,x.example", "192.168.1.5", True),
+        ("10.0.0.0/8", "192.168.1.5", False),
+        ("fd00::/8", "fd00::1", True),
+        ("192.168.1.5", "192.168.1.5", True),
+        ("192.168.0.0/16", "pi.example", False),
+        ("", "::1", True),
+    ],
+)
+def test_networks_in_no_proxy(monkeypatch: pytest.MonkeyPatch, no_proxy: str, host: str, direct: bool) -> None:
+    monkeypatch.setenv("no_proxy", no_proxy)
+    assert bypasses_proxy(host) is direct
 
 
 async def test_a_request_goes_through(monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = Proxy()
     async with Desk() as desk, proxy.open() as url:
         monkeypatch.setenv("http_proxy", url)
-        answer = await Transport("cloud", Patience()).request("GET", desk)
+        answer = await Transport("cloud", Patience()).request("GET", far(desk))
     assert answer == {"access_token": "jwt", "expires_in": 60}
-    assert proxy.asked == [f"GET {desk}"]
+    assert proxy.asked == [f"GET {far(desk)}"]

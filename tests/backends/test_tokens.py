@@ -10,7 +10,16 @@ import pytest
 from aiohttp import web
 
 from flowpi.backends.patience import Patience
-from flowpi.backends.tokens import AHEAD_MAX_S, FORGET_REFUSAL_S, Fetched, FetchedKey, SecretKey, fetch_token
+from flowpi.backends.tokens import (
+    AHEAD_MAX_S,
+    FORGET_REFUSAL_S,
+    Fetched,
+    FetchedKey,
+    Key,
+    NoKey,
+    SecretKey,
+    fetch_token,
+)
 from flowpi.backends.transport import Transport
 from flowpi.config.backends.flow import TokenSettings
 from flowpi.config.secret import Secret
@@ -160,6 +169,17 @@ class TestSecretKey:
         file.write_text("new")
         assert await key.get() == "new"
 
+    @pytest.mark.parametrize("make", [lambda: SecretKey("cloud", Secret("literal", "key")), lambda: NoKey("cloud")])
+    async def test_it_is_sent_again_when_the_user_asks_for_it(self, make: Callable[[], Key]) -> None:
+        """The mistake may have been the service's, and is corrected there."""
+        key = make()
+        sent = await key.get()
+        assert not await key.refused(sent)
+        with pytest.raises(CredentialError):
+            await key.get()
+        key.forgive()
+        assert await key.get() == sent
+
     async def test_one_that_was_changed_meanwhile(self, tmp_path: Path) -> None:
         file = tmp_path / "key"
         file.write_text("old")
@@ -267,6 +287,16 @@ class TestFetchToken:
                 await fetch(TokenSettings(url=url, api_key=Secret("literal", ORG_KEY)))
         assert "HTTP 401" in str(caught.value)
         assert ORG_KEY not in str(caught.value) + caught.value.detail
+
+    async def test_the_reason_may_be_a_list(self) -> None:
+        """FastAPI's answer to a request that does not validate."""
+        desk = Desk()
+        detail = [{"loc": ["body", "client_id"], "msg": "field required", "type": "missing"}]
+        desk.answer = lambda: web.json_response({"detail": detail}, status=422)
+        async with desk as url:
+            with pytest.raises(HttpError) as caught:
+                await fetch(TokenSettings(url=url, api_key=Secret("literal", ORG_KEY)))
+        assert caught.value.detail == "field required"
 
     @pytest.mark.parametrize(
         ("command", "expected"),

@@ -193,3 +193,20 @@ def test_the_wait_doubles_is_spread_and_has_an_end() -> None:
 )
 def test_it_is_the_network_only_where_no_backend_was_reached(errors: list[BackendError], expected: bool) -> None:
     assert without_network(errors) is expected
+
+
+@pytest.mark.parametrize(
+    "error", [ProtocolError("x"), RefusedError("x"), ClosedError(1007), HttpError("x", status=422)]
+)
+def test_what_fails_before_any_audio_is_not_the_utterances_fault(error: BackendError) -> None:
+    assert condemns_utterance(error)
+    error.before_audio = True
+    assert not condemns_utterance(error)
+    assert not concerns_utterance(error)
+    assert verdict(error) is Verdict.RETRY_LATER
+
+
+def test_a_key_is_the_users_to_change_before_audio_as_well() -> None:
+    error = HttpError("x", status=401)
+    error.before_audio = True
+    assert verdict(error) is Verdict.STOP_AND_TELL

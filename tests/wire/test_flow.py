@@ -28,6 +28,7 @@ from flowpi.wire.flow_messages import (
     TextBody,
 )
 from flowpi.wire.roles import (
+    MAX_UNREADABLE,
     AudioCommitted,
     AudioReceived,
     ClientProtocolError,
@@ -108,6 +109,10 @@ def streaming(encoding: Encoding = Encoding.JSON, **of_client: Any) -> Ends:
     pair.server.accept()
     pair.to_client()
     return pair
+
+
+def packed(message: Any) -> bytes:
+    return bytes(msgpack.packb(message))
 
 
 def append(
@@ -316,10 +321,36 @@ class TestClient:
         with pytest.raises(LinkError):
             client.receive_close(1000)
 
-    @pytest.mark.parametrize("frame", ["garbage", "{}", "null", '{"status": 7}'])
+    @pytest.mark.parametrize("frame", ["garbage", "{}", "null", '{"status": 7}', '{"status": "text", "body": {}}'])
     def test_no_message(self, frame: str) -> None:
+        """Before auth it is no Flow server. After that, each text holds the whole one so far: the next may be good."""
+        client = FlowClient(encoding=Encoding.JSON)
+        client.open()
         with pytest.raises(ProtocolError, match=r"^the server sent no Flow message "):
-            streaming().client.receive(frame)
+            client.receive(frame)
+        client = streaming().client
+        for _ in range(MAX_UNREADABLE):
+            assert client.receive(frame) == [Notice("a message that cannot be read")]
+        with pytest.raises(ProtocolError, match=r"^the server sent no Flow message "):
+            client.receive(frame)
+
+    @pytest.mark.parametrize(
+        ("frame", "text"),
+        [
+            (r'{"status": "text", "body": {"text": "a \ud83d"}}', "a \ufffd"),
+            (r'{"status": "text", "body": {"text": "\ud83d\ude00"}}', "\U0001f600"),
+            ('{"status": "text", "confidence": NaN, "body": {"text": "a"}, "position": NaN}', "a"),
+            (packed({"status": "text", "body": {"text": "a"}, "at": msgpack.Timestamp(1)}), "a"),
+            (packed({"status": "text", "body": {"text": "a"}, "at": msgpack.ExtType(5, b"x" * 100)}), "a"),
+            (packed({"status": "text", "body": {"text": "a?"}}).replace(b"?", b"\xff"), "a\ufffd"),
+        ],
+    )
+    def test_a_text_is_read_as_far_as_it_can_be(self, frame: Frame, text: str) -> None:
+        client = streaming(Encoding.JSON if isinstance(frame, str) else Encoding.MSGPACK).client
+        assert client.receive(frame) == [PartialText(text, None)]
+        client.commit()
+        client.receive(frame)
+        assert client.receive_close(1000) == [FinalText(text, None, confirmed=False)]
 
     @pytest.mark.parametrize(
         ("answer", "reason"),

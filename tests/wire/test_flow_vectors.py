@@ -70,11 +70,7 @@ CLIENT: list[tuple[str, list[Any] | str, str | None]] = [
     ),
     ("auth-properties", [SessionRequested(None, [], {})], "^auth: .* unknown field `properties`$"),
     ("append-alone", [AudioReceived(ONE)], "^append: .* unknown field `audio`$"),
-    (
-        "append-pcm",
-        [AudioReceived(ONE + ONE)],
-        r"^append\.audio_packets\.packets\[0\]: a WAV with a header of 44 bytes$",
-    ),
+    ("append-pcm", [AudioReceived(ONE + ONE)], None),
     ("append-without-volumes", [AudioReceived(ONE)], r"^append\.audio_packets: .* missing required field `volumes`$"),
     ("append-volumes-missing-one", r"^append\.audio_packets\.volumes: one number for each", r"^append\.audio_packets"),
     (

@@ -59,7 +59,7 @@ class FlowSettings(Struct, frozen=True, forbid_unknown_fields=True, tag="flow", 
     packet_ms: Annotated[int, setting("duration of every packet", ge=10, le=1000)] = 100
     # 5 s are 160 KB of PCM and 213 KB as base64, so one append fits in a frame of 256 KiB.
     append_ms: Annotated[int, setting("how much audio goes at once, in whole packets", ge=10, le=5000)] = 1000
-    audio: Annotated[Literal["wav", "pcm"], setting("`wav`: a header on each packet, or `pcm`")] = "wav"
+    audio: Annotated[Literal["wav", "pcm"], setting("`pcm`, or `wav`: a header on each packet")] = "pcm"
     warm_up_s: Annotated[
         int, setting("keep the service warm for so long after a dictation; 0: not", ge=0, le=86_400)
     ] = 0
