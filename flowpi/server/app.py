@@ -19,7 +19,7 @@ from aiohttp import web
 from flowpi.core.errors import UsageError
 from flowpi.server.acceptor import Acceptor, Seat, connection_limit
 from flowpi.server.auth import Authenticator
-from flowpi.server.connection import CLOSE_S, IDLE_S, MAX_UTTERANCE_S, Workers
+from flowpi.server.connection import CLOSE_S, IDLE_S, MAX_UTTERANCE_S
 from flowpi.server.connections import Connections
 from flowpi.server.engines import Engine, load_engine
 from flowpi.server.flow import FlowEndpoints
@@ -27,6 +27,7 @@ from flowpi.server.http import REQUEST_S, HttpConnection
 from flowpi.server.listeners import Listener, TcpAddress, parse_address
 from flowpi.server.middleware import MAX_BODY_BYTES, Middleware
 from flowpi.server.suki import SukiEndpoints
+from flowpi.server.workers import Workers
 
 if TYPE_CHECKING:
     import ssl
@@ -75,18 +76,19 @@ class Server:
         self._workers = Workers()
         numbers = itertools.count(1)
 
-        def door(keys: Authenticator) -> _Door:
+        def door(keys: Authenticator, *, local: bool) -> _Door:
             connections = Connections(
                 engine,
                 self._workers,
                 numbers,
+                local=local,
                 max_sessions=max_sessions,
                 idle_s=idle_s,
                 max_utterance_s=max_utterance_s,
             )
             return _Door(keys, connections, strict=strict)
 
-        self._local, self._remote = door(Authenticator()), door(access)
+        self._local, self._remote = door(Authenticator(), local=True), door(access, local=False)
 
     @property
     def urls(self) -> list[str]:

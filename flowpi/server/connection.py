@@ -1,7 +1,6 @@
 """One client on one connection: frames in, audio to a recogniser on worker threads, texts out.
 
-The worker threads form two small pools, so that a final text never queues behind the interim texts of other clients;
-interim work runs at a lower priority (nice). No code of an engine ever runs on the event loop.
+A client that is ahead of real time waits for those that speak: see `flowpi.server.workers`.
 
 A client that sends faster than its audio is recognised is not read while over a minute of audio waits; TCP slows it
 down. While the final text is made the client is still read, so that pings are answered and a disconnect is noticed.
@@ -10,11 +9,8 @@ down. While the final text is made the client is still read, so that pings are a
 import asyncio
 import contextlib
 import logging
-import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from aiohttp import WSMessage, WSMsgType, web
 
@@ -22,7 +18,8 @@ from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.engines import Engine
 from flowpi.server.frames import FrameGate
 from flowpi.server.strangers import log as strangers
-from flowpi.server.transcription import Transcription
+from flowpi.server.transcription import SLICE_BYTES, Transcription
+from flowpi.server.workers import Effort, Lane, Result, Workers
 from flowpi.wire.roles import (
     AudioCommitted,
     AudioReceived,
@@ -32,15 +29,16 @@ from flowpi.wire.roles import (
     SessionRequested,
 )
 
-Result = TypeVar("Result")
-
 Authorize = Callable[[str | None], str | None]
 """Takes the key of the first message, if any; returns what is wrong with it, or None."""
 
 log = logging.getLogger(__name__)
 
 MAX_WAITING_BYTES = 60 * RATE_HZ * FRAME_BYTES
-INTERIM_NICENESS = 5
+
+AHEAD_S = 3.0
+"""A client that has sent this much more audio than time has passed since its session began does not speak but sends a
+recording. What is said while the connection is made comes at once, too."""
 
 MAX_UTTERANCE_S = 3600.0
 """Our own limit; the services document six minutes as safe."""
@@ -63,30 +61,6 @@ class Limits(NamedTuple):
     max_utterance_s: float = MAX_UTTERANCE_S
 
 
-class Workers:
-    """The thread pools that engines run on, one for interim and one for final texts."""
-
-    def __init__(self) -> None:
-        count = os.cpu_count() or 1
-        self._interim = ThreadPoolExecutor(count, "interim", initializer=_yield_to_finals)
-        self._final = ThreadPoolExecutor(count, "final")
-
-    async def interim(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._interim, work)
-
-    async def final(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._final, work)
-
-    def close(self) -> None:
-        """Cancel the queued work; the work in progress ends by itself."""
-        self._interim.shutdown(wait=False, cancel_futures=True)
-        self._final.shutdown(wait=False, cancel_futures=True)
-
-
-def _yield_to_finals() -> None:
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), INTERIM_NICENESS)  # on Linux: this thread only
-
-
 class Connection:
     """One client on one connection.
 
@@ -98,6 +72,7 @@ class Connection:
         authorize: checks the key in the first message.
         admit: gives the client that has shown its key a place; returns what prevents that, or None.
         limits: the limits of the session.
+        local: whether the client is on a Unix socket.
     """
 
     def __init__(
@@ -112,6 +87,7 @@ class Connection:
         admit: Callable[[], str | None],
         *,
         limits: Limits,
+        local: bool,
     ) -> None:
         self._number = number
         self._socket = socket
@@ -122,7 +98,8 @@ class Connection:
         self._authorize = authorize
         self._admit = admit
         self._limits = limits
-        self._began_s = asyncio.get_running_loop().time()
+        self._local = local
+        self._opened_s = self._began_s = asyncio.get_running_loop().time()
         self._deadline_s = self._began_s + min(limits.idle_s, FIRST_S)
         self._transcription: Transcription | None = None
         self._audio_waits = asyncio.Event()
@@ -130,6 +107,7 @@ class Connection:
         self._interim: asyncio.Task[None] | None = None
         self._conclusion: asyncio.Task[str] | None = None
         self._outcome = "client left"
+        self._effort = Effort(workers.turns)
 
     async def run(self) -> None:
         """Serve the client from the first frame until the connection is closed."""
@@ -171,8 +149,10 @@ class Connection:
                     self._outcome = f"refused ({self._gate.problem})"
                 return
             try:
-                events = self._dialect.receive(message.data)
+                with self._effort.spend():
+                    events = self._dialect.receive(message.data)
                 await self._handle(events)
+                await self._effort.rest()
             except ClientProtocolError as departure:
                 self._outcome = f"refused ({departure})"
                 await self._close(departure.close_code)
@@ -225,6 +205,7 @@ class Connection:
             return
         self._transcription = Transcription(self._engine, asked)
         self._interim = asyncio.create_task(self._send_interim_texts(self._transcription), name="interim texts")
+        self._opened_s = asyncio.get_running_loop().time()
         self._progress()
         self._dialect.accept()
 
@@ -239,14 +220,27 @@ class Connection:
             return
         transcription.add(pcm)
         self._audio_waits.set()
-        while transcription.waiting_bytes > MAX_WAITING_BYTES and self._interim and not self._interim.done():
+        await self._work_off(MAX_WAITING_BYTES)
+
+    async def _work_off(self, limit: int) -> None:
+        """Wait until no more than `limit` bytes of audio wait."""
+        while self._open_transcription.waiting_bytes > limit and self._interim and not self._interim.done():
             self._audio_taken.clear()
             await self._audio_taken.wait()
 
     async def _conclude(self) -> str:
-        # First, so that no interim text is sent after the final one.
+        await self._work_off(SLICE_BYTES)  # slice by slice, so that others have their turn
+        # Before the final text, so that no interim text is sent after it.
         await self._end_interim()
-        return await self._workers.final(self._open_transcription.conclude)
+        return await self._work(self._open_transcription.conclude)
+
+    async def _work(self, work: Callable[[], Result]) -> Result:
+        """Run `work` of the engine in the lane that is due to the client."""
+        time_s = asyncio.get_running_loop().time() - self._opened_s
+        lane = Lane.INTERIM if self._conclusion is None else Lane.FINAL
+        if self._open_transcription.heard_s - time_s > AHEAD_S:
+            lane = Lane.AHEAD
+        return await self._workers.run(lane, work, local=self._local)
 
     async def _send_final_text(self) -> None:
         assert self._conclusion is not None
@@ -266,9 +260,11 @@ class Connection:
             while True:
                 await self._audio_waits.wait()
                 self._audio_waits.clear()
-                text = await self._workers.interim(transcription.advance)
+                text = await self._work(transcription.advance)
                 self._audio_taken.set()
-                if text is not None:
+                if transcription.waiting_bytes:
+                    self._audio_waits.set()
+                if text is not None and self._conclusion is None:
                     self._dialect.partial(text, self._engine.language)
                     await self._flush()
         except ConnectionError:

@@ -11,10 +11,11 @@ from typing import cast
 
 from aiohttp import web
 
-from flowpi.server.connection import CLOSE_S, IDLE_S, MAX_UTTERANCE_S, Authorize, Connection, Limits, Workers
+from flowpi.server.connection import CLOSE_S, IDLE_S, MAX_UTTERANCE_S, Authorize, Connection, Limits
 from flowpi.server.engines import Engine
 from flowpi.server.frames import MAX_MESSAGE_BYTES, ByteBudget, FrameGate
 from flowpi.server.http import SERVER, HttpConnection
+from flowpi.server.workers import Workers
 from flowpi.wire.roles import ServerRole
 
 MAX_KEYLESS = 16
@@ -30,6 +31,7 @@ class Connections:
         engine: the loaded recogniser.
         workers: what the sessions of all doors run on.
         numbers: the numbers of the sessions in the log.
+        local: whether the door is that of the Unix sockets.
         max_sessions: the limit of sessions that have shown a key.
         idle_s, max_utterance_s: see `Connection`.
     """
@@ -40,6 +42,7 @@ class Connections:
         workers: Workers,
         numbers: Iterator[int],
         *,
+        local: bool,
         max_sessions: int,
         idle_s: float = IDLE_S,
         max_utterance_s: float = MAX_UTTERANCE_S,
@@ -47,6 +50,7 @@ class Connections:
         self._engine = engine
         self._workers = workers
         self._numbers = numbers
+        self._local = local
         self._max_sessions = max_sessions
         self._limits = Limits(idle_s, max_utterance_s)
         self._budget = ByteBudget()
@@ -113,7 +117,16 @@ class Connections:
 
         number = next(self._numbers)
         session = Connection(
-            number, socket, gate, dialect, self._engine, self._workers, authorize, admit, limits=self._limits
+            number,
+            socket,
+            gate,
+            dialect,
+            self._engine,
+            self._workers,
+            authorize,
+            admit,
+            limits=self._limits,
+            local=self._local,
         )
         if known:
             self._known.add(session)
