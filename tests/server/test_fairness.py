@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -94,9 +94,7 @@ async def test_a_recording_is_worked_off_in_slices(seconds: int) -> None:
     assert engine.longest_s <= transcription.SLICE_BYTES / FRAME_BYTES / RATE_HZ
 
 
-async def test_a_crowd_at_full_speed_delays_a_final_text_by_a_factor_of_two_at_most(
-    record_property: Callable[[str, object], None],
-) -> None:
+async def test_a_crowd_at_full_speed_delays_a_final_text_by_a_factor_of_two_at_most() -> None:
     """The engine needs 0.4 s for a second of audio, as on a slow Pi: eight clients at full speed have work for ages."""
     pcm = noise(3)
     async with Server(["127.0.0.1:0"], Costly(0.4)) as server, asyncio.timeout(2 * PATIENCE_S):
@@ -108,9 +106,7 @@ async def test_a_crowd_at_full_speed_delays_a_final_text_by_a_factor_of_two_at_m
         for task in crowd:
             task.cancel()
         await asyncio.wait(crowd)
-    record_property("alone_s", alone_s)
-    record_property("crowded_s", crowded_s)
-    assert crowded_s <= 2 * alone_s
+    assert crowded_s <= 2 * alone_s, f"{crowded_s:.3f} s, alone {alone_s:.3f} s"
 
 
 @pytest.fixture
@@ -133,9 +129,7 @@ def crowd(recogniser: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.long
-async def test_so_it_is_with_the_real_recogniser(
-    recogniser: str, crowd: subprocess.Popen[bytes], record_property: Callable[[str, object], None]
-) -> None:
+async def test_so_it_is_with_the_real_recogniser(recogniser: str, crowd: subprocess.Popen[bytes]) -> None:
     """Pairs, so that whatever else the machine does weighs on both sides."""
     pcm = two_cities().part(0.7, 7.7)
     alone, crowded = list[float](), list[float]()
@@ -146,6 +140,5 @@ async def test_so_it_is_with_the_real_recogniser(
         crowd.send_signal(signal.SIGSTOP)
         await asyncio.sleep(3.0)  # what the crowd has sent is worked off
         alone.append(await dictate(recogniser, pcm, pace_s=1.0))
-    record_property("alone_s", alone)
-    record_property("crowded_s", crowded)
+    print(f"alone {alone}, with the crowd {crowded}")
     assert statistics.median(crowded) <= 2 * statistics.median(alone)
