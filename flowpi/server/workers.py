@@ -142,7 +142,7 @@ class Effort:
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
-        self._began_s = time.monotonic()
+        self._began_s = asyncio.get_running_loop().time()
         self._spent_s = 0.0
         self._owed_s = 0.0
 
@@ -159,7 +159,7 @@ class Effort:
 
     async def rest(self) -> None:
         """Let others go first if this client has used more than its free share."""
-        free_s = FREE_S + FREE_SHARE * (time.monotonic() - self._began_s)
+        free_s = FREE_S + FREE_SHARE * (asyncio.get_running_loop().time() - self._began_s)
         if self._spent_s <= free_s:
             self._owed_s = 0.0
         elif self._owed_s >= MIN_REST_S:

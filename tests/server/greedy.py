@@ -17,7 +17,9 @@ async def dictate(url: str, pcm: bytes, *, pace_s: float = 0.0) -> float:
     """Dictate in appends of a second, one each `pace_s`; return the seconds from the commit to the final text."""
     loop = asyncio.get_running_loop()
     client = FlowClient()
-    async with websockets.connect(f"{url}/api/v1/dash/ws", additional_headers=client.headers) as link:
+    async with websockets.connect(
+        f"{url}/api/v1/dash/ws", additional_headers=client.headers, open_timeout=None, ping_interval=None
+    ) as link:
 
         async def flush() -> None:
             for frame in client.data_to_send():

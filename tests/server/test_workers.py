@@ -119,7 +119,7 @@ class TestTurns:
     async def test_one_that_keeps_the_loop_busy_rests(self, jumping_clock: JumpingLoop) -> None:
         effort = Effort(Turns())
         with effort.spend():
-            sum(range(5_000_000))
+            sum(range(10_000_000))
         await effort.rest()
         assert jumping_clock.time() > 0.1
         before = jumping_clock.time()
