@@ -209,7 +209,10 @@ class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     strict: Annotated[bool, setting("true: refuse what the documented protocol does not allow", applied="server")] = (
         False
     )
-    max_sessions: Annotated[int, setting("one more is turned away", applied="server", ge=1, le=1000)] = 16
+    max_sessions: Annotated[
+        int,
+        setting("on HOST:PORT, and as many on Unix sockets; one more is turned away", applied="server", ge=1, le=1000),
+    ] = 16
     api_keys: Annotated[
         tuple[Secret, ...],
         setting(

@@ -1,12 +1,13 @@
 """The transcription server: the endpoints of both services in front of one engine, on every listen address.
 
-Theory of operation. `Middleware` sees every request first, `Authenticator` checks the keys, `FlowEndpoints` and
-`SukiEndpoints` parse requests and authenticate the client, `Connections` runs a dictation from upgrade to close. One
-connection is one utterance: a `Connection` passes frames to a dialect without I/O and audio to a `Transcription`,
-whose work runs on `Workers`.
+Theory of operation. `Acceptor` accepts connections, `Middleware` sees every request first, `Authenticator` checks the
+keys, `FlowEndpoints` and `SukiEndpoints` parse requests and authenticate the client, `Connections` runs a dictation
+from upgrade to close. One connection is one utterance: a `Connection` passes frames, which `FrameGate` has checked, to
+a dialect without I/O and audio to a `Transcription`, whose work runs on `Workers`.
 """
 
 import asyncio
+import itertools
 import logging
 import socket
 from collections.abc import Callable, Sequence
@@ -16,21 +17,17 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from flowpi.core.errors import UsageError
+from flowpi.server.acceptor import Acceptor, Seat, connection_limit
 from flowpi.server.auth import Authenticator
 from flowpi.server.connection import CLOSE_S, IDLE_S, MAX_UTTERANCE_S
 from flowpi.server.connections import Connections
 from flowpi.server.engines import Engine, load_engine
 from flowpi.server.flow import FlowEndpoints
+from flowpi.server.http import REQUEST_S, HttpConnection
 from flowpi.server.listeners import Listener, TcpAddress, parse_address
-from flowpi.server.middleware import (
-    KEEP_ALIVE_S,
-    MAX_BODY_BYTES,
-    MAX_HEADERS,
-    MAX_LINE_BYTES,
-    REQUEST_S,
-    Middleware,
-)
+from flowpi.server.middleware import MAX_BODY_BYTES, Middleware
 from flowpi.server.suki import SukiEndpoints
+from flowpi.server.workers import Workers
 
 if TYPE_CHECKING:
     import ssl
@@ -53,7 +50,8 @@ class Server:
             Clients on a Unix socket need no key.
         tls: the TLS context of HOST:PORT; None: plain text. Unix sockets are always plain text.
         strict: accept only the documented form of the dialects.
-        max_sessions: the limit of open sessions; further clients are answered with HTTP 503.
+        max_sessions: the limit of open sessions on HOST:PORT, and again on Unix sockets; further clients are answered
+            with HTTP 503.
         idle_s: the time after which a client that sends no message is disconnected.
         max_utterance_s: the limit of audio in one session.
     """
@@ -75,9 +73,22 @@ class Server:
         self._addresses = [parse_address(text) for text in listen]
         self._tls = tls
         self._listeners: list[Listener] = []
-        self._accepting: list[asyncio.Server] = []
-        self._sockets = Connections(engine, max_sessions=max_sessions, idle_s=idle_s, max_utterance_s=max_utterance_s)
-        self._local, self._remote = (_Door(keys, self._sockets, strict=strict) for keys in (Authenticator(), access))
+        self._workers = Workers()
+        numbers = itertools.count(1)
+
+        def door(keys: Authenticator, *, local: bool) -> _Door:
+            connections = Connections(
+                engine,
+                self._workers,
+                numbers,
+                local=local,
+                max_sessions=max_sessions,
+                idle_s=idle_s,
+                max_utterance_s=max_utterance_s,
+            )
+            return _Door(keys, connections, strict=strict)
+
+        self._local, self._remote = door(Authenticator(), local=True), door(access, local=False)
 
     @property
     def urls(self) -> list[str]:
@@ -87,7 +98,7 @@ class Server:
     @property
     def sessions(self) -> int:
         """The number of open sessions."""
-        return len(self._sockets)
+        return len(self._local.connections) + len(self._remote.connections)
 
     async def __aenter__(self) -> "Server":
         """Open the listeners and accept clients.
@@ -99,9 +110,10 @@ class Server:
             for address in self._addresses:
                 self._listeners.append(Listener(address, secure=self._tls is not None))
             for door in (self._local, self._remote):
-                await door.runner.setup()
+                await door.open()
             for listener in self._listeners:
-                await self._accept(listener)
+                door = self._local if listener.socket.family is socket.AF_UNIX else self._remote
+                door.listen(listener.socket, self._tls if listener.secure else None)
         except BaseException:
             await self._close()
             raise
@@ -112,53 +124,54 @@ class Server:
     ) -> None:
         await self._close()
 
-    async def _accept(self, listener: Listener) -> None:
-        door = self._local if listener.socket.family is socket.AF_UNIX else self._remote
-        http = door.runner.server
-        assert http is not None
-
-        def connection() -> asyncio.Protocol:
-            protocol: web.RequestHandler = http()
-            door.guard.expect_request(protocol)
-            return protocol
-
-        tls = self._tls if listener.secure else None
-        server = await asyncio.get_running_loop().create_server(
-            connection, sock=listener.socket, ssl=tls, ssl_handshake_timeout=REQUEST_S if tls else None
-        )
-        self._accepting.append(server)
-
     async def _close(self) -> None:
         # Stop accepting before the sessions end, so that none begins meanwhile; the workers last, as sessions use them.
-        for server in self._accepting:
-            server.close()
+        doors = self._local, self._remote
+        for door in doors:
+            door.stop_accepting()
         for listener in self._listeners:
             listener.close()
-        await self._sockets.close()
-        for door in (self._local, self._remote):
-            await door.runner.cleanup()
-            door.guard.close()
-        self._sockets.close_workers()
+        await asyncio.gather(*(door.connections.close() for door in doors))
+        for door in doors:
+            await door.close()
+        self._workers.close()
 
 
 class _Door:
-    """The HTTP application for clients that need the same keys: one for TCP, one for Unix sockets."""
+    """The HTTP application for clients that need the same keys: one for TCP, one for Unix sockets.
 
-    def __init__(self, access: Authenticator, sockets: Connections, *, strict: bool) -> None:
-        self.guard = Middleware(is_open=access.is_open)
-        app = web.Application(middlewares=[self.guard.middleware], client_max_size=MAX_BODY_BYTES)
+    Each door has connections and sessions of its own, so that a crowd at one does not keep clients from the other.
+    """
+
+    def __init__(self, access: Authenticator, connections: Connections, *, strict: bool) -> None:
+        self.connections = connections
+        guard = Middleware(is_open=access.is_open)
+        app = web.Application(middlewares=[guard.middleware], client_max_size=MAX_BODY_BYTES)
         for endpoints in (FlowEndpoints, SukiEndpoints):
-            app.add_routes(endpoints(access, sockets, strict=strict).routes())
-        self.runner = web.AppRunner(
-            app,
-            access_log=None,  # it would log the keys in the query
-            shutdown_timeout=CLOSE_S,
-            keepalive_timeout=KEEP_ALIVE_S,
-            lingering_time=CLOSE_S,
-            max_line_size=MAX_LINE_BYTES,
-            max_field_size=MAX_LINE_BYTES,
-            max_headers=MAX_HEADERS,
-        )
+            app.add_routes(endpoints(access, connections, strict=strict).routes())
+        self._runner = web.AppRunner(app, shutdown_timeout=CLOSE_S)
+        self._acceptor: Acceptor | None = None
+
+    async def open(self) -> None:
+        await self._runner.setup()
+        http = self._runner.server
+        assert http is not None
+
+        def connection(seat: Seat) -> HttpConnection:
+            return HttpConnection(http, seat)
+
+        self._acceptor = Acceptor(connection, limit=connection_limit(), handshake_s=REQUEST_S, shutdown_s=CLOSE_S)
+
+    def listen(self, listener: socket.socket, tls: "ssl.SSLContext | None") -> None:
+        assert self._acceptor is not None
+        self._acceptor.listen(listener, tls)
+
+    def stop_accepting(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.close()
+
+    async def close(self) -> None:
+        await self._runner.cleanup()
 
 
 def check_addresses(listen: Sequence[str], access: Authenticator) -> None:

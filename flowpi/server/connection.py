@@ -1,7 +1,6 @@
 """One client on one connection: frames in, audio to a recogniser on worker threads, texts out.
 
-The worker threads form two small pools, so that a final text never queues behind the interim texts of other clients;
-interim work runs at a lower priority (nice). No code of an engine ever runs on the event loop.
+A client that is ahead of real time waits for those that speak: see `flowpi.server.workers`.
 
 A client that sends faster than its audio is recognised is not read while over a minute of audio waits; TCP slows it
 down. While the final text is made the client is still read, so that pings are answered and a disconnect is noticed.
@@ -10,17 +9,17 @@ down. While the final text is made the client is still read, so that pings are a
 import asyncio
 import contextlib
 import logging
-import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from aiohttp import WSMessage, WSMsgType, web
 
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.engines import Engine
-from flowpi.server.transcription import Transcription
+from flowpi.server.frames import FrameGate
+from flowpi.server.strangers import log as strangers
+from flowpi.server.transcription import SLICE_BYTES, Transcription
+from flowpi.server.workers import Effort, Lane, Result, Workers
 from flowpi.wire.roles import (
     AudioCommitted,
     AudioReceived,
@@ -30,52 +29,36 @@ from flowpi.wire.roles import (
     SessionRequested,
 )
 
-Result = TypeVar("Result")
-
 Authorize = Callable[[str | None], str | None]
 """Takes the key of the first message, if any; returns what is wrong with it, or None."""
 
 log = logging.getLogger(__name__)
 
 MAX_WAITING_BYTES = 60 * RATE_HZ * FRAME_BYTES
-INTERIM_NICENESS = 5
+
+AHEAD_S = 3.0
+"""A client that has sent this much more audio than time has passed since its session began does not speak but sends a
+recording. What is said while the connection is made comes at once, too."""
 
 MAX_UTTERANCE_S = 3600.0
 """Our own limit; the services document six minutes as safe."""
 
 IDLE_S = 60.0
-"""The time after which a client that sends no message is disconnected, even if it sends pings."""
+"""The time after which a client that sends nothing of a dictation is disconnected, even if it sends pings, or messages
+of a type that its dialect passes over."""
 
 CLOSE_S = 2.0
 """The time limit for a client to read the pending frames, and again to answer a close."""
 
-
 FIRST_S = 10.0
-"""The time limit for a new client to open a session, with a key if one is required."""
+"""The time limit for a new client to open a session, with a key if one is required, however often it speaks before."""
 
 
-class Workers:
-    """The thread pools that engines run on, one for interim and one for final texts."""
+class Limits(NamedTuple):
+    """The limits of a session: see `IDLE_S` and `MAX_UTTERANCE_S`."""
 
-    def __init__(self) -> None:
-        count = os.cpu_count() or 1
-        self._interim = ThreadPoolExecutor(count, "interim", initializer=_yield_to_finals)
-        self._final = ThreadPoolExecutor(count, "final")
-
-    async def interim(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._interim, work)
-
-    async def final(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._final, work)
-
-    def close(self) -> None:
-        """Cancel the queued work; the work in progress ends by itself."""
-        self._interim.shutdown(wait=False, cancel_futures=True)
-        self._final.shutdown(wait=False, cancel_futures=True)
-
-
-def _yield_to_finals() -> None:
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), INTERIM_NICENESS)  # on Linux: this thread only
+    idle_s: float = IDLE_S
+    max_utterance_s: float = MAX_UTTERANCE_S
 
 
 class Connection:
@@ -84,41 +67,50 @@ class Connection:
     Args:
         number: the number of the session in the log.
         socket: the WebSocket, prepared before `run`.
+        gate: what the frames pass before they are read.
         dialect: the protocol of the client's service.
         authorize: checks the key in the first message.
-        idle_s, max_utterance_s: see `IDLE_S` and `MAX_UTTERANCE_S`.
+        admit: gives the client that has shown its key a place; returns what prevents that, or None.
+        limits: the limits of the session.
+        local: whether the client is on a Unix socket.
     """
 
     def __init__(
         self,
         number: int,
         socket: web.WebSocketResponse,
+        gate: FrameGate,
         dialect: ServerRole,
         engine: Engine,
         workers: Workers,
         authorize: Authorize,
+        admit: Callable[[], str | None],
         *,
-        idle_s: float = IDLE_S,
-        max_utterance_s: float = MAX_UTTERANCE_S,
+        limits: Limits,
+        local: bool,
     ) -> None:
         self._number = number
         self._socket = socket
+        self._gate = gate
         self._dialect = dialect
         self._engine = engine
         self._workers = workers
         self._authorize = authorize
-        self._idle_s = idle_s
-        self._max_utterance_s = max_utterance_s
+        self._admit = admit
+        self._limits = limits
+        self._local = local
+        self._opened_s = self._began_s = asyncio.get_running_loop().time()
+        self._deadline_s = self._began_s + min(limits.idle_s, FIRST_S)
         self._transcription: Transcription | None = None
         self._audio_waits = asyncio.Event()
         self._audio_taken = asyncio.Event()
         self._interim: asyncio.Task[None] | None = None
         self._conclusion: asyncio.Task[str] | None = None
         self._outcome = "client left"
+        self._effort = Effort(workers.turns)
 
     async def run(self) -> None:
         """Serve the client from the first frame until the connection is closed."""
-        began_s = asyncio.get_running_loop().time()
         try:
             await self._receive()
         except TimeoutError:
@@ -131,9 +123,12 @@ class Connection:
             # The conclusion first: once the interim task has ended it would start the final text.
             await self._end(self._conclusion)
             await self._end_interim()
-            heard_s = self._transcription.heard_s if self._transcription else 0.0
-            lasted_s = asyncio.get_running_loop().time() - began_s
-            log.info("session %d: %s, %.1f s of audio in %.1f s", self._number, self._outcome, heard_s, lasted_s)
+            lasted_s = asyncio.get_running_loop().time() - self._began_s
+            if self._transcription is None:
+                strangers.info("session %d: %s in %.1f s, before it was open", self._number, self._outcome, lasted_s)
+            else:
+                heard_s = self._transcription.heard_s
+                log.info("session %d: %s, %.1f s of audio in %.1f s", self._number, self._outcome, heard_s, lasted_s)
 
     async def dismiss(self) -> None:
         """Close the connection with code 1001, because the server stops."""
@@ -150,12 +145,22 @@ class Connection:
                 await self._send_final_text()
                 return
             if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                if self._gate.problem is not None:
+                    self._outcome = f"refused ({self._gate.problem})"
                 return
             try:
-                await self._handle(self._dialect.receive(message.data))
+                with self._effort.spend():
+                    events = self._dialect.receive(message.data)
+                await self._handle(events)
+                await self._effort.rest()
             except ClientProtocolError as departure:
                 self._outcome = f"refused ({departure})"
                 await self._close(departure.close_code)
+                continue
+            finally:
+                self._gate.finish_message()
+            if events and self._transcription is not None:
+                self._progress()
 
     async def _next_message(self) -> WSMessage | None:
         """Return the next message of the client, or None once the final text is ready.
@@ -163,7 +168,7 @@ class Connection:
         Pings are answered but are no messages. There is no idle limit for a client that waits for its final text.
         """
         if self._conclusion is None:
-            async with asyncio.timeout(self._idle_s if self._transcription else min(self._idle_s, FIRST_S)):
+            async with asyncio.timeout_at(self._deadline_s):
                 return await self._socket.receive()
         receiving = asyncio.create_task(self._socket.receive(), name="receive")
         try:
@@ -191,29 +196,51 @@ class Connection:
         if problem := self._authorize(request.access_token):
             await self._fail(problem, 1008)
             return
+        if problem := self._admit():
+            await self._fail(problem, 1013)
+            return
         asked = [tag.replace("_", "-").partition("-")[0].lower() for tag in request.language]
         if asked and self._engine.language not in asked:
             await self._fail(f"language: this server understands {self._engine.language}", 1008)
             return
         self._transcription = Transcription(self._engine, asked)
         self._interim = asyncio.create_task(self._send_interim_texts(self._transcription), name="interim texts")
+        self._opened_s = asyncio.get_running_loop().time()
+        self._progress()
         self._dialect.accept()
+
+    def _progress(self) -> None:
+        """Give the client of an open session another `idle_s`."""
+        self._deadline_s = asyncio.get_running_loop().time() + self._limits.idle_s
 
     async def _hear(self, pcm: bytes) -> None:
         transcription = self._open_transcription
-        if transcription.heard_s + len(pcm) / FRAME_BYTES / RATE_HZ > self._max_utterance_s:
-            await self._fail(f"audio: more than {self._max_utterance_s:g} s in one utterance", 1008)
+        if transcription.heard_s + len(pcm) / FRAME_BYTES / RATE_HZ > self._limits.max_utterance_s:
+            await self._fail(f"audio: more than {self._limits.max_utterance_s:g} s in one utterance", 1008)
             return
         transcription.add(pcm)
         self._audio_waits.set()
-        while transcription.waiting_bytes > MAX_WAITING_BYTES and self._interim and not self._interim.done():
+        await self._work_off(MAX_WAITING_BYTES)
+
+    async def _work_off(self, limit: int) -> None:
+        """Wait until no more than `limit` bytes of audio wait."""
+        while self._open_transcription.waiting_bytes > limit and self._interim and not self._interim.done():
             self._audio_taken.clear()
             await self._audio_taken.wait()
 
     async def _conclude(self) -> str:
-        # First, so that no interim text is sent after the final one.
+        await self._work_off(SLICE_BYTES)  # slice by slice, so that others have their turn
+        # Before the final text, so that no interim text is sent after it.
         await self._end_interim()
-        return await self._workers.final(self._open_transcription.conclude)
+        return await self._work(self._open_transcription.conclude)
+
+    async def _work(self, work: Callable[[], Result]) -> Result:
+        """Run `work` of the engine in the lane that is due to the client."""
+        time_s = asyncio.get_running_loop().time() - self._opened_s
+        lane = Lane.INTERIM if self._conclusion is None else Lane.FINAL
+        if self._open_transcription.heard_s - time_s > AHEAD_S:
+            lane = Lane.AHEAD
+        return await self._workers.run(lane, work, local=self._local)
 
     async def _send_final_text(self) -> None:
         assert self._conclusion is not None
@@ -233,9 +260,11 @@ class Connection:
             while True:
                 await self._audio_waits.wait()
                 self._audio_waits.clear()
-                text = await self._workers.interim(transcription.advance)
+                text = await self._work(transcription.advance)
                 self._audio_taken.set()
-                if text is not None:
+                if transcription.waiting_bytes:
+                    self._audio_waits.set()
+                if text is not None and self._conclusion is None:
                     self._dialect.partial(text, self._engine.language)
                     await self._flush()
         except ConnectionError:

@@ -67,7 +67,8 @@ class FlowEndpoints:
         encoding = request.headers.get("Encoding")
         if self._strict and encoding is not None and encoding not in ENCODINGS:
             raise FlowRefusal(400, "Encoding: json or msgpack")
-        if why := self._sockets.why_full:
+        known = key is not None or self._access.is_open
+        if why := self._sockets.why_full(request, known=known):
             raise FlowRefusal(503, why)
 
         def authorize(access_token: str | None) -> str | None:
@@ -78,7 +79,7 @@ class FlowEndpoints:
             return problem and f"access_token: {problem}"
 
         dialect = FlowServer(encoding=FlowServer.encoding_for(encoding), strict=self._strict)
-        return await self._sockets.run(request, dialect, authorize)
+        return await self._sockets.run(request, dialect, authorize, known=known)
 
     def _key_of(self, request: web.Request, parameter: str) -> str | None:
         """Return the key in the request without its prefix, or None if the request has no key.

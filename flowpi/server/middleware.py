@@ -13,12 +13,16 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
+from typing import cast
 from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError
 
 from flowpi.config.addresses import is_loopback
+from flowpi.server.http import REQUEST_S, HttpConnection
+from flowpi.server.strangers import log as strangers
 from flowpi.wire.suki_messages import GrpcCode, Refusal, Status
 
 log = logging.getLogger(__name__)
@@ -28,13 +32,8 @@ for name in ("aiohttp.server", "aiohttp.web", "aiohttp.websocket"):
     logging.getLogger(name).disabled = True
 
 MAX_BODY_BYTES = 64 * 1024
-MAX_LINE_BYTES = 8190
-"""The limit of the request line, which includes the key in its query, and of each header."""
-MAX_HEADERS = 100
-REQUEST_S = 10.0
-"""The time limit from the connection, TLS included, to the request, and again for the body of the request."""
-KEEP_ALIVE_S = 75.0
-"""The keep-alive time: longer than the 60 s for which clients keep a connection (W7)."""
+ENCODINGS = "", "identity", "gzip", "deflate"
+"""The encodings of a body that can be read (RFC 9110, 8.4)."""
 
 SUKI_PATHS = "/api/v1/auth/", "/api/v1/transcription/", "/ws/transcribe"
 
@@ -43,6 +42,14 @@ PREFLIGHT = {
     "Access-Control-Allow-Headers": "authorization, content-type, sdp_suki_token, sdp_provider_id",
     "Access-Control-Max-Age": "600",
 }
+
+
+class BodyRefusal(Exception):
+    """An error answer for a body that cannot be read, of either service; `str()` says what is wrong with it."""
+
+    def __init__(self, http_status: int, problem: str) -> None:
+        super().__init__(problem)
+        self.http_status = http_status
 
 
 class FlowRefusal(Exception):
@@ -62,17 +69,22 @@ async def read_body(request: web.Request) -> bytes:
     """Return the body of the request.
 
     Raises:
+        BodyRefusal: the body is not encoded as its header says, or its encoding is not supported.
         web.HTTPException: the body is too large, or was not complete in time.
     """
+    if request.headers.get("Content-Encoding", "").strip().lower() not in ENCODINGS:
+        raise BodyRefusal(415, "Content-Encoding: gzip or deflate")
     try:
         async with asyncio.timeout(REQUEST_S):
             return await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
+    except (web.RequestPayloadError, ContentEncodingError):
+        raise BodyRefusal(400, "body: not what Content-Encoding or Transfer-Encoding says") from None
 
 
 class Middleware:
-    """The origin check, the time limit to the first request, and the error answers.
+    """The origin check and the error answers.
 
     Args:
         is_open: whether the server accepts any key.
@@ -80,51 +92,26 @@ class Middleware:
 
     def __init__(self, *, is_open: bool) -> None:
         self._is_open = is_open
-        self._told_at = float("-inf")
-        self._silent: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
-
-    def expect_request(self, connection: web.RequestHandler) -> None:
-        """Close the new connection unless a request follows in time."""
-        timer = asyncio.get_running_loop().call_later(REQUEST_S, self._turn_out, connection)
-        self._silent[connection] = timer
-
-    def close(self) -> None:
-        for timer in self._silent.values():
-            timer.cancel()
-        self._silent.clear()
-
-    def _turn_out(self, connection: web.RequestHandler) -> None:
-        del self._silent[connection]
-        connection.force_close()
 
     @web.middleware
     async def middleware(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if timer := self._silent.pop(request.protocol, None):
-            timer.cancel()
+        cast(HttpConnection, request.protocol).begin_request()
         origin = request.headers.get("Origin")
         if origin is not None and not self._lets_in(origin):
-            self._tell(request, 403)
+            _tell(request, 403)
             return _refused(request, 403, "Origin: this server takes no requests of pages from elsewhere")
         if origin is not None and _is_preflight(request):
             response: web.StreamResponse = web.Response(status=204, headers=PREFLIGHT)
         else:
             response = await _answer(request, handler)
         if response.status >= 400 and not response.prepared:
-            self._tell(request, response.status)
+            _tell(request, response.status)
         if origin is not None and not response.prepared:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"
         return response
-
-    def _tell(self, request: web.Request, status: int) -> None:
-        """Log a refusal at INFO at most once a second, and without the path and query, which may hold anything."""
-        now = asyncio.get_running_loop().time()
-        resource = request.match_info.route.resource
-        level = logging.INFO if now - self._told_at >= 1.0 else logging.DEBUG
-        self._told_at = now
-        log.log(level, "refused a client: HTTP %d for %s", status, resource.canonical if resource else "another path")
 
     def _lets_in(self, origin: str) -> bool:
         if not self._is_open:
@@ -133,6 +120,12 @@ class Middleware:
             return is_loopback(urlsplit(origin).hostname or "")
         except ValueError:
             return False
+
+
+def _tell(request: web.Request, status: int) -> None:
+    """Log a refusal, without the path and query, which may hold anything."""
+    resource = request.match_info.route.resource
+    strangers.info("refused a client: HTTP %d for %s", status, resource.canonical if resource else "another path")
 
 
 def _is_preflight(request: web.Request) -> bool:
@@ -146,6 +139,8 @@ async def _answer(
     try:
         return await handler(request)
     except FlowRefusal as refusal:
+        return _refused(request, refusal.http_status, str(refusal))
+    except BodyRefusal as refusal:
         return _refused(request, refusal.http_status, str(refusal))
     except Refusal as refusal:
         return json_response(refusal.status, refusal.http_status)

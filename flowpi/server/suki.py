@@ -83,7 +83,7 @@ class SukiEndpoints:
         owner = self._owner(request, token)
         if session_id is None:
             raise Refusal(GrpcCode.INVALID_ARGUMENT, f"{SESSION_HEADER}: is missing")
-        if why := self._sockets.why_full:
+        if why := self._sockets.why_full(request):
             raise Refusal(GrpcCode.UNAVAILABLE, why)
         self._sessions.open(owner, session_id, _now())
         try:

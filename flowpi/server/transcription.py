@@ -1,8 +1,8 @@
 """One utterance between the loop, which receives its audio, and the worker threads, where its recogniser runs.
 
-The loop calls `add` and `hurry`; workers call `advance` and `conclude`, in any order and number: each call consumes all
-the waiting audio, and `advance` does nothing once `conclude` has begun. So the loop can request the final text without
-waiting for interim work.
+The loop calls `add` and `hurry`; workers call `advance` and `conclude`, in any order and number: `advance` consumes a
+slice of the waiting audio, `conclude` all of it, and `advance` does nothing once `conclude` has begun. So the loop can
+request the final text without waiting for interim work.
 """
 
 import threading
@@ -11,6 +11,9 @@ from collections.abc import Sequence
 
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.engines import Engine, Recognition
+
+SLICE_BYTES = 5 * RATE_HZ * FRAME_BYTES
+"""The most that `advance` consumes: a second of work on the slowest machine that keeps up with speech."""
 
 
 class Transcription:
@@ -21,7 +24,7 @@ class Transcription:
         self._language = language
         self._recognition: Recognition | None = None
         self._worker = threading.Lock()  # held by the worker that uses the recognition
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[memoryview] = deque()
         self._added_bytes = 0  # written by the loop only
         self._taken_bytes = 0  # written by workers only
         self._hurried = False
@@ -38,7 +41,7 @@ class Transcription:
 
     def add(self, pcm: bytes) -> None:
         """Add audio of the utterance: int16 little-endian mono 16 kHz."""
-        self._waiting.append(pcm)
+        self._waiting.append(memoryview(pcm))
         self._added_bytes += len(pcm)
 
     def hurry(self) -> None:
@@ -48,19 +51,19 @@ class Transcription:
             self._recognition.hurry()
 
     def advance(self) -> str | None:
-        """Recognise the waiting audio; return the whole text so far if it should be shown again, else None.
+        """Recognise a slice of the waiting audio; return the whole text so far if it should be shown again, else None.
 
-        May need seconds: call it on a worker.
+        May need a second: call it on a worker.
         """
         with self._worker:
-            return None if self._concluded else self._begun().feed(self._take())
+            return None if self._concluded else self._begun().feed(self._take(SLICE_BYTES))
 
     def conclude(self) -> str:
         """Recognise the waiting audio, end, and return the whole text. Call it on a worker, once, after `hurry`."""
         with self._worker:
             self._concluded = True
             recognition = self._begun()
-            recognition.feed(self._take())
+            recognition.feed(self._take(self.waiting_bytes))
             return recognition.finish()
 
     def _begun(self) -> Recognition:
@@ -70,8 +73,15 @@ class Transcription:
                 self._recognition.hurry()
         return self._recognition
 
-    def _take(self) -> bytes:
-        pieces = [self._waiting.popleft() for _ in range(len(self._waiting))]
+    def _take(self, limit: int) -> bytes:
+        pieces = list[memoryview]()
+        while limit and self._waiting:
+            piece = self._waiting.popleft()
+            if len(piece) > limit:
+                self._waiting.appendleft(piece[limit:])
+                piece = piece[:limit]
+            pieces.append(piece)
+            limit -= len(piece)
         pcm = b"".join(pieces)
         self._taken_bytes += len(pcm)
         return pcm

@@ -29,7 +29,7 @@ from flowpi.core.errors import AnsweredInText, ClosedError, ProtocolError, Refus
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.level import rms
 from flowpi.dsp.wav import wav_header
-from flowpi.wire.codec import DecodeError, Encoding, Frame, encode
+from flowpi.wire.codec import MAX_ITEMS, DecodeError, Encoding, Frame, encode
 from flowpi.wire.flow_lenient import (
     AppendedAudio,
     CommittedTotal,
@@ -258,6 +258,10 @@ def _subtags(language: list[str]) -> list[str]:
 
 # The server role.
 
+MAX_KNOWN_PACKETS = 2 * MAX_ITEMS
+"""The limit of packets that are known when they are sent again: 256 KB. An hour of packets of a sample would be 460 MB;
+this many are an hour of packets of 0.1 s."""
+
 
 class FlowServerState(enum.Enum):
     NEW = "new"
@@ -287,7 +291,7 @@ class FlowServer:
         self._by_first_frame = encoding is None and not strict
         self._packet_s: float | None = None
         self._hashes = array("q")
-        """The hash of each packet, to recognise one that is sent again."""
+        """The hashes of the latest packets, to recognise one that is sent again."""
         self._outbox: list[Frame] = []
 
     @staticmethod
@@ -364,7 +368,8 @@ class FlowServer:
             raise ClientProtocolError("append: after the commit")
         hashes = array("q", map(hash, audio.packets))
         if audio.position != self.position:
-            again = self._hashes[audio.position : audio.position + len(hashes)] if audio.position >= 0 else None
+            first = audio.position - (self.position - len(self._hashes))
+            again = self._hashes[first : first + len(hashes)] if first >= 0 else None
             if again != hashes or self.strict:
                 raise ClientProtocolError(f"append.position: {audio.position}, expected {self.position}")
             return []
@@ -372,6 +377,7 @@ class FlowServer:
             raise ClientProtocolError("append.audio_packets.packet_duration: differs from the first message's")
         self._packet_s = audio.duration_s
         self._hashes += hashes
+        del self._hashes[:-MAX_KNOWN_PACKETS]
         self.position += len(hashes)
         return [AudioReceived(audio.pcm)] if audio.pcm else []
 

@@ -6,15 +6,21 @@ Theory of operation (K0, K1, K4, K5):
 
 A session accepts one stream at a time. The service's own pages do not say how long it stays RUNNING after a stream
 broke; here it is IDLE at once. There is no clock: `now` is seconds that never go back.
+
+The number of sessions is limited. A new one beyond the limit replaces an ended one, or else the oldest unused one of
+the partner with the most sessions: so no partner can keep others out, and what a partner creates without using it
+costs only that partner.
 """
 
 import enum
+from collections import Counter
 
 from msgspec import Struct
 
 from flowpi.wire.suki_messages import AudioConfig, CreateSession, GrpcCode, Refusal
 
 MAX_SESSIONS = 1000
+"""The limit for all partners together: some 300 KB."""
 FORGET_S = 3600.0
 """How long a session without a stream is remembered: as long as a token lasts (K8)."""
 
@@ -62,7 +68,7 @@ class SukiSessions:
         """Make a session and return its id: the client's, or else `fresh_id`, a UUID that was never used.
 
         Raises:
-            Refusal: its audio is not what K4 allows (3), the id exists (6), or there are too many sessions (8).
+            Refusal: its audio is not what K4 allows (3), the id exists (6), or a stream runs in every session (8).
         """
         audio, only = request.audio_config or AudioConfig(), AudioConfig()
         for name in AudioConfig.__struct_fields__:
@@ -72,9 +78,8 @@ class SukiSessions:
         session_id = request.transcription_session_id or fresh_id
         if session_id in self._sessions:
             raise Refusal(GrpcCode.ALREADY_EXISTS, "transcription_session_id: there is such a session")
-        if len(self._sessions) >= self._max_sessions:  # the oldest one that has ended makes room
-            ended = (each for each, session in self._sessions.items() if session.state is SukiSessionState.COMPLETED)
-            self._sessions.pop(next(ended, ""), None)
+        if len(self._sessions) >= self._max_sessions:
+            self._sessions.pop(self._replaceable(owner), None)
         if len(self._sessions) >= self._max_sessions:
             raise Refusal(GrpcCode.RESOURCE_EXHAUSTED, f"all {self._max_sessions} sessions are in use: end some")
         self._sessions[session_id] = _Session(owner, SukiSessionState.READY, now)
@@ -110,6 +115,22 @@ class SukiSessions:
         if self._find(owner, session_id).state is SukiSessionState.COMPLETED:
             raise Refusal(GrpcCode.FAILED_PRECONDITION, "transcript session has ended before")
         self._move(session_id, SukiSessionState.COMPLETED, now)
+
+    def _replaceable(self, owner: Partner) -> str:
+        """Return the id of the session that a new one of `owner` replaces, or "" if a stream runs in every session."""
+        # By partner, not by provider: a partner chooses the provider ids of its logins.
+        counts = Counter(session.owner.partner_id for session in self._sessions.values())
+        counts[owner.partner_id] += 1  # the new one: of partners with equally many, the one that asks gives way
+        ranks = {SukiSessionState.COMPLETED: 0, SukiSessionState.READY: 1, SukiSessionState.IDLE: 2}
+
+        def order(item: tuple[str, _Session]) -> tuple[int, int, int]:
+            _, session = item
+            ended = session.state is SukiSessionState.COMPLETED
+            return not ended, 0 if ended else -counts[session.owner.partner_id], ranks[session.state]
+
+        idle = (item for item in self._sessions.items() if item[1].state is not SukiSessionState.RUNNING)
+        session_id, _ = min(idle, key=order, default=("", None))  # of equals the first, which was used longest ago
+        return session_id
 
     def _find(self, owner: Partner, session_id: str) -> _Session:
         session = self._sessions.get(session_id)

@@ -236,12 +236,13 @@ class TestRefusals:
 
     async def test_seventeenth_session(self, echo: Server) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            for _ in range(16):
-                await stack.enter_async_context(connected(echo.urls[0]))
-            with pytest.raises(websockets.InvalidStatus) as caught:
-                await stack.enter_async_context(connected(echo.urls[1]))
-            assert caught.value.response.status_code == 503
-            assert json.loads(caught.value.response.body or b"") == {"detail": "all 16 sessions are in use"}
+            for url in echo.urls:  # each door has sixteen places of its own
+                for _ in range(16):
+                    await stack.enter_async_context(connected(url))
+                with pytest.raises(websockets.InvalidStatus) as caught:
+                    await stack.enter_async_context(connected(url))
+                assert caught.value.response.status_code == 503
+                assert json.loads(caught.value.response.body or b"") == {"detail": "all 16 sessions are in use"}
         await free(echo)
         async with connected(echo.urls[1]) as link:
             assert (await dictate(link, FlowClient(encoding=Encoding.JSON), PCM))[-1].text == echo_of(PCM)

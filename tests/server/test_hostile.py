@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 import pytest
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect, unix_connect
 
 from flowpi.wire.codec import Encoding
 from flowpi.wire.flow import FlowClient
@@ -17,6 +18,7 @@ from flowpi.wire.roles import FinalText
 from tests.backends.hostile import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, bomb, for_ever
 from tests.backends.hostile import frame as any_frame
 from tests.rig.appliance import Process
+from tests.server.calling import quiet
 from tests.sound import echo, noise
 
 TIMES = 3
@@ -24,6 +26,7 @@ TIMES = 3
 MEMORY_MB = 48
 """The largest frame that the server takes is 8 MB, and it is there up to four times: pieces, whole, text, message."""
 PATIENCE_S = 10.0
+KEY = "canary-of-the-victim"
 SOUND = noise(1)
 
 frame = partial(any_frame, mask=True)
@@ -88,11 +91,21 @@ KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
 
 
 class Victim:
-    """A `flowpi serve` in a process of its own."""
+    """A `flowpi serve` in a process of its own, on TCP and on a Unix socket.
 
-    def __init__(self, directory: Path) -> None:
-        listen = ["--listen", "127.0.0.1:0", "--set", "server.engine=echo"]
-        self._process = Process(["-m", "flowpi", "serve", *listen], directory, {})
+    Args:
+        keys: clients on TCP need `KEY`.
+        files: the limit of open file descriptors.
+    """
+
+    def __init__(self, directory: Path, *, keys: bool = False, files: int | None = None) -> None:
+        self.unix = directory / "asr.sock"
+        listen = ["--listen", "127.0.0.1:0", "--listen", f"unix:{self.unix}", "--set", "server.engine=echo"]
+        locked = ["--set", "server.api_keys=[{env: FLOWPI_TEST_KEY}]"] if keys else []
+        environment = {"FLOWPI_TEST_KEY": KEY}
+        self._process = Process(["-m", "flowpi", "serve", *listen, *locked], directory, environment)
+        if files is not None:
+            resource.prlimit(self._process.process.pid, resource.RLIMIT_NOFILE, (files, files))
         self._process.notice("READY=1")
         match = re.search(r"ws://127\.0\.0\.1:(\d+)", self._process.log.read_text())
         assert match
@@ -118,10 +131,22 @@ class Victim:
                 while connection.recv(65_536):
                     pass
 
+    def local_text(self) -> str:
+        """Return the text that a well-behaved client on the Unix socket gets."""
+        return self._text(unix_connect(str(self.unix), "ws://x/api/v1/dash/ws", open_timeout=PATIENCE_S, logger=quiet))
+
     def text(self) -> str:
         """Return the text that a well-behaved client gets."""
+        url = f"ws://127.0.0.1:{self.port}/api/v1/dash/ws?api_key=Bearer%20{KEY}"
+        return self._text(connect(url, open_timeout=PATIENCE_S, logger=quiet))
+
+    def lines(self) -> int:
+        """Return the number of lines in the log."""
+        return len(self._process.log.read_text().splitlines())
+
+    def _text(self, connection: ClientConnection) -> str:
         client = FlowClient(encoding=Encoding.JSON)
-        with connect(f"ws://127.0.0.1:{self.port}/api/v1/dash/ws", open_timeout=PATIENCE_S) as link:
+        with connection as link:
             client.open()
             for message in client.data_to_send():
                 link.send(message)
@@ -155,3 +180,40 @@ def test_a_server_stands_it_and_hears_the_next_client(victim: Victim, kind: str)
         victim.suffer(kind)
     assert victim.text() == echo(SOUND)
     assert victim.memory_mb("VmHWM") - before_mb <= MEMORY_MB
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[Victim]:
+    victim = Victim(tmp_path, keys=True, files=256)
+    assert victim.text() == victim.local_text() == echo(SOUND)
+    yield victim
+    victim.close()
+
+
+def test_sixteen_large_frames_without_a_key_cost_little(locked: Victim) -> None:
+    locked.forget_peak()
+    before_mb = locked.memory_mb("VmRSS")
+    large = frame(TEXT, b'{"type": "auth", "context": {"a": "' + b"a" * (8 << 20))
+    with contextlib.ExitStack() as stack:
+        for _ in range(16):
+            link = stack.enter_context(socket.create_connection(("127.0.0.1", locked.port)))
+            link.settimeout(PATIENCE_S)
+            with contextlib.suppress(ConnectionError):
+                link.sendall(JSON)
+                link.sendall(large)
+    assert locked.text() == locked.local_text() == echo(SOUND)
+    cost_mb = locked.memory_mb("VmHWM") - before_mb
+    assert cost_mb < 8
+
+
+def test_a_crowd_that_only_connects_keeps_nobody_out(locked: Victim) -> None:
+    before = locked.lines()
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            for _ in range(300):
+                stack.enter_context(socket.create_connection(("127.0.0.1", locked.port)))
+            for _ in range(10):
+                assert locked.local_text() == echo(SOUND)
+            assert locked.text() == echo(SOUND)
+    lines = locked.lines() - before
+    assert lines - 33 < 20  # 33 dictations, each with its line

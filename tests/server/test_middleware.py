@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+import flowpi.server.http
 from flowpi.server import middleware
 from flowpi.server.app import Server
 from tests.server.calling import (
@@ -156,7 +157,7 @@ class TestLimits:
         assert status in (400, 431)
 
     async def test_no_request(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(middleware, "REQUEST_S", 0.01)
+        monkeypatch.setattr(flowpi.server.http, "REQUEST_S", 0.01)
         async with serving() as server:
             for begun in (b"", b"GET /"):
                 reader, writer = await asyncio.open_connection("127.0.0.1", int(server.urls[0].rpartition(":")[2]))

@@ -1,5 +1,7 @@
 """The server's certificate: the TLS that it offers, and the errors for files that cannot be used."""
 
+import asyncio
+import contextlib
 import ssl
 import subprocess
 from pathlib import Path
@@ -10,10 +12,12 @@ import websockets
 from flowpi.cli.main import main
 from flowpi.config.schema import TlsSettings
 from flowpi.core.errors import ConfigError
+from flowpi.server import app
 from flowpi.server.app import Server
 from flowpi.server.engines import EchoEngine
 from flowpi.server.tls import load_tls
 from tests.server.calling import CHUNK, DASH, ORG_KEY, connect, dictate_flow, echo_of, locked, quiet
+from tests.waiting import PATIENCE_S
 
 
 def openssl(*arguments: str | Path) -> None:
@@ -67,6 +71,16 @@ async def test_plain_http_to_it_ends_the_connection(pem: Path) -> None:
     async with Server(["localhost:0"], EchoEngine(), tls=load_tls(tls(pem))) as server:
         with pytest.raises(websockets.InvalidMessage):
             await websockets.connect(f"{server.urls[0].replace('wss', 'ws')}{DASH}/ws")
+
+
+async def test_a_client_that_never_speaks_tls_is_disconnected(pem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "REQUEST_S", 0.2)
+    async with Server(["localhost:0"], EchoEngine(), tls=load_tls(tls(pem))) as server, asyncio.timeout(PATIENCE_S):
+        address = server.urls[0].removeprefix("wss://").rpartition(":")
+        reader, writer = await asyncio.open_connection(address[0], int(address[2]))
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
 
 
 def test_none_is_none() -> None:

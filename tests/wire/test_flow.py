@@ -448,3 +448,20 @@ class TestServer:
     )
     def test_language(self, language: str, read: list[str]) -> None:
         assert FlowServer().receive(f'{{"type": "auth"{language}}}') == [SessionRequested(None, read, {})]
+
+
+def test_only_the_latest_packets_are_known_when_they_come_again() -> None:
+    """An hour of packets of one sample is bounded in memory; what a client repeats is always of late."""
+
+    def append(position: int, packets: list[bytes]) -> Frame:
+        return encode(Append(position, AudioPackets(packets, [0.0] * len(packets), 0.1, "binary")), Encoding.MSGPACK)
+
+    server = FlowServer(encoding=Encoding.MSGPACK)
+    server.receive(encode(Auth(), Encoding.MSGPACK))
+    server.accept()
+    many = [bytes([number % 250, number // 250 % 250]) for number in range(16_000)]
+    for round_ in range(4):
+        assert server.receive(append(16_000 * round_, many)) == [AudioReceived(b"".join(many))]
+    assert server.receive(append(32_000, many[:5])) == []
+    with pytest.raises(ClientProtocolError, match=r"append\.position: 0, expected 64000"):
+        server.receive(append(0, many[:5]))

@@ -103,10 +103,20 @@ def test_other_audio(audio: AudioConfig, problem: str) -> None:
     assert refusal(SukiSessions().create, CLINIC, request, "one", 0.0) == (GrpcCode.INVALID_ARGUMENT, 400, problem)
 
 
+def made(sessions: SukiSessions, *ids: str, owner: Partner = CLINIC) -> None:
+    for each in ids:
+        sessions.create(owner, CreateSession(), each, 0.0)
+
+
+def kept(sessions: SukiSessions, *ids: str) -> list[str]:
+    return [each for each in ids if sessions.state(each) is not None]
+
+
 def test_there_is_an_end_to_their_number() -> None:
     sessions = SukiSessions(max_sessions=2)
-    sessions.create(CLINIC, CreateSession(), "one", 0.0)
-    sessions.create(CLINIC, CreateSession(), "two", 1.0)
+    made(sessions, "one", "two")
+    for each in ("one", "two"):
+        sessions.open(CLINIC, each, 1.0)
     assert refusal(sessions.create, CLINIC, CreateSession(), "three", 2.0) == (
         GrpcCode.RESOURCE_EXHAUSTED,
         429,
@@ -115,10 +125,43 @@ def test_there_is_an_end_to_their_number() -> None:
     sessions.end(CLINIC, "two", 3.0)
     sessions.create(CLINIC, CreateSession(), "three", 4.0)
     assert [sessions.state(each) for each in ("one", "two", "three")] == [
-        SukiSessionState.READY,
+        SukiSessionState.RUNNING,
         None,
         SukiSessionState.READY,
     ]
+
+
+def test_a_partner_with_all_sessions_keeps_nobody_out() -> None:
+    sessions = SukiSessions(max_sessions=4)
+    made(sessions, "a1", "a2", "a3", "a4")
+    made(sessions, "b1", "b2", owner=Partner("beta"))
+    assert kept(sessions, "a1", "a2", "a3", "a4", "b1", "b2") == ["a3", "a4", "b1", "b2"]
+    made(sessions, *(f"flood {number}" for number in range(100)))
+    assert kept(sessions, "b1", "b2") == ["b1", "b2"]
+
+
+def test_a_partner_under_many_provider_ids_is_one() -> None:
+    sessions = SukiSessions(max_sessions=4)
+    made(sessions, "b1", "b2", owner=Partner("beta", "ada"))
+    for number in range(100):
+        made(sessions, f"flood {number}", owner=Partner("acme", str(number)))
+    assert kept(sessions, "b1", "b2") == ["b1", "b2"]
+
+
+def test_room_is_made_by_the_ended_then_the_new_then_the_used_but_never_by_the_running() -> None:
+    sessions = SukiSessions(max_sessions=4)
+    made(sessions, "running", "used", "new", "ended")
+    for each in ("running", "used"):
+        sessions.open(CLINIC, each, 1.0)
+    sessions.drop("used", 2.0)
+    sessions.end(CLINIC, "ended", 3.0)
+    order: list[str] = []
+    for each in ("b1", "b2", "b3"):
+        before = kept(sessions, "running", "used", "new", "ended")
+        made(sessions, each, owner=Partner("beta"))
+        sessions.open(Partner("beta"), each, 4.0)
+        order += set(before) - set(kept(sessions, *before))
+    assert order == ["ended", "new", "used"]
 
 
 def test_what_nobody_uses_is_forgotten() -> None:
@@ -188,12 +231,13 @@ class Model(RuleBasedStateMachine):
         session = str(uuid.UUID(int=self.made))
         self.forget()
         full = len(self.known) >= self.max_sessions
-        ended = [each for each, (_, state, _) in self.known.items() if state is SukiSessionState.COMPLETED]
+        states = SukiSessionState.COMPLETED, SukiSessionState.READY, SukiSessionState.IDLE  # all have one partner
+        replaced = [each for wanted in states for each, (_, state, _) in self.known.items() if state is wanted]
         request = CreateSession(session) if chosen else CreateSession()
-        expected = GrpcCode.RESOURCE_EXHAUSTED if full and not ended else None
+        expected = GrpcCode.RESOURCE_EXHAUSTED if full and not replaced else None
         if self.check(expected, self.sessions.create, owner, request, session, self.now):
             if full:
-                del self.known[ended[0]]
+                del self.known[replaced[0]]
             self.move(session, SukiSessionState.READY, owner)
         return session
 
