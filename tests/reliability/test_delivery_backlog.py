@@ -110,7 +110,7 @@ async def test_who_speaks_meanwhile_does_not_wait(
     texts = [part for part, _ in busy.lines() if part in set(backlog)]
     assert texts == backlog
     without, beside = (statistics.median(waits_ms[harness]) for harness in (idle, busy))
-    assert beside < without + 100
+    assert beside < 2 * without + 100  # a busy machine slows both; behind the backlog it would be many seconds
     measured(
         backlog=count,
         dictations=dictations,

@@ -91,7 +91,9 @@ def test_killed_at_any_moment_nothing_acknowledged_is_lost_or_said_twice(
         lives = make()
         for number in chain:
             daemon = lives.start() if number % 2 else lives.spawn()  # a kill during the start counts, too
-            death = threading.Timer(chance.uniform(0.0, 0.8), daemon.process.kill)
+            # On a busy machine a start alone takes longer than all of a life on an idle one.
+            longest_s = max([0.8, *(3 * start_s for start_s in lives.starts_s)])
+            death = threading.Timer(chance.uniform(0.0, longest_s), daemon.process.kill)
             death.start()
             lives.speak_until_death(daemon)
             death.join()

@@ -25,6 +25,9 @@ PATIENCE_S = 300.0
 """The time limit of every wait."""
 
 BUTTON_PIN, LED_PIN = 17, 27
+BOOT_S = 900.0
+"""The time limit of the first boot: an emulated computer that shares two cores with a whole test run is slow."""
+
 DISKS = ("system", "data", "boot")
 
 BOOT = "console=ttyS0 quiet root=/dev/vda rw mitigations=off nokaslr audit=0 systemd.show_status=0 tsc=reliable"
@@ -85,7 +88,7 @@ class Machine:
             self._socket = socket.socket(socket.AF_UNIX)
             self._socket.connect(str(self._work / "channel"))
             self._unread = b""
-            self.sh("true")
+            self.sh("true", BOOT_S)
         except BaseException:
             self.power_cut()
             raise
