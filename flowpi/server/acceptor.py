@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flowpi.server.strangers import log
+from flowpi.server.untrusted import log
 
 if TYPE_CHECKING:
     import ssl

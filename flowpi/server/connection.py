@@ -17,8 +17,8 @@ from aiohttp import WSMessage, WSMsgType, web
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server.engines import Engine
 from flowpi.server.frames import FrameGate
-from flowpi.server.strangers import log as strangers
 from flowpi.server.transcription import SLICE_BYTES, Transcription
+from flowpi.server.untrusted import log as untrusted
 from flowpi.server.workers import Effort, Lane, Result, Workers
 from flowpi.wire.roles import (
     AudioCommitted,
@@ -125,7 +125,7 @@ class Connection:
             await self._end_interim()
             lasted_s = asyncio.get_running_loop().time() - self._began_s
             if self._transcription is None:
-                strangers.info("session %d: %s in %.1f s, before it was open", self._number, self._outcome, lasted_s)
+                untrusted.info("session %d: %s in %.1f s, before it was open", self._number, self._outcome, lasted_s)
             else:
                 heard_s = self._transcription.heard_s
                 log.info("session %d: %s, %.1f s of audio in %.1f s", self._number, self._outcome, heard_s, lasted_s)

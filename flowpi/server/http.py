@@ -9,7 +9,7 @@ from aiohttp import web
 from flowpi.server.acceptor import Seat
 from flowpi.server.connection import CLOSE_S
 from flowpi.server.frames import FrameGate
-from flowpi.server.strangers import log
+from flowpi.server.untrusted import log
 
 MAX_LINE_BYTES = 8190
 """The limit of the request line, which includes the key in its query, and of each header."""

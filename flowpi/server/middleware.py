@@ -22,7 +22,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 
 from flowpi.config.addresses import is_loopback
 from flowpi.server.http import REQUEST_S, HttpConnection
-from flowpi.server.strangers import log as strangers
+from flowpi.server.untrusted import log as untrusted
 from flowpi.wire.suki_messages import GrpcCode, Refusal, Status
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class Middleware:
 def _tell(request: web.Request, status: int) -> None:
     """Log a refusal, without the path and query, which may hold anything."""
     resource = request.match_info.route.resource
-    strangers.info("refused a client: HTTP %d for %s", status, resource.canonical if resource else "another path")
+    untrusted.info("refused a client: HTTP %d for %s", status, resource.canonical if resource else "another path")
 
 
 def _is_preflight(request: web.Request) -> bool:

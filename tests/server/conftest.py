@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from flowpi.host.log_limit import LogLimit
-from flowpi.server import strangers
+from flowpi.server import untrusted
 from flowpi.server.app import Server
 from tests.server.calling import Clock, locked, serving
 
@@ -13,7 +13,7 @@ from tests.server.calling import Clock, locked, serving
 @pytest.fixture(autouse=True)
 def fresh_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget the lines of the test before, which would be counted among those of this one."""
-    monkeypatch.setattr(strangers.log, "filters", [LogLimit()])
+    monkeypatch.setattr(untrusted.log, "filters", [LogLimit()])
 
 
 @pytest.fixture

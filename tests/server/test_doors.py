@@ -276,7 +276,7 @@ class TestAnswers:
             assert (await raw(server, head.encode() + body)).startswith(b"HTTP/1.1 200")
 
 
-async def test_what_strangers_cause_is_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_untrusted_clients_cause_is_few_lines(caplog: pytest.LogCaptureFixture) -> None:
     """At most one line a second of each kind; the others are counted."""
     caplog.set_level(logging.INFO, "flowpi")
     began_s = asyncio.get_running_loop().time()
