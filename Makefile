@@ -48,7 +48,7 @@ test-long: $(VENV)/dev.stamp $(VENV)/node.stamp
 	$(if $(ARGS),,$(BIN)/python -m tests.mutants)
 
 # Each breakage in tests/mutants/mutants.toml, found by the tests that belong to it.
-mutants: $(VENV)/dev.stamp
+mutants: $(VENV)/dev.stamp | test-packages
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 # Debian roots, containers and mounts need root. Files that root writes here would be in the user's way. The `make` in a
@@ -91,9 +91,10 @@ lock:
 	$(LOCK) --extra local --extra keyboard --group package pyproject.toml --output-file debian/requirements.lock
 	$(LOCK) --group package-tools --output-file debian/tools.lock
 
-# Built in a copy, because dpkg adds files. The time in the package is that of the last commit. The same commit gives the
-# same bytes: what is downloaded is locked, nothing is built with what is not, and no object has the path where it was
-# compiled (-g0). pip may not use its cache of what it built: that may come from another Python 3.x.
+# Built in a copy, because dpkg adds files. The same commit gives the same bytes: what is downloaded is locked, nothing
+# is built with what is not, no object has the path where it was compiled (-g0), and the copies are newer than the
+# commit, so that dpkg gives them its time. pip may not use its cache of what it built: that may come from another
+# Python 3.x.
 DEB := build/deb
 DEB_PIP := $(DEB)/tools/bin/python -m pip --quiet --disable-pip-version-check --no-cache-dir
 # Asked for once: a commit in the middle of a build must not change the time in the rest of it.
@@ -104,7 +105,7 @@ deb:
 	@rm -rf $(DEB)
 	@mkdir -p $(DEB)/flowpi/wheels dist
 	tar --create --exclude=__pycache__ config debian flowpi systemd pyproject.toml README.md CHANGELOG.md LICENSE | \
-		tar --extract --directory=$(DEB)/flowpi
+		tar --extract --touch --directory=$(DEB)/flowpi
 	/usr/bin/python3 -m venv $(DEB)/tools
 	$(DEB_PIP) install --require-hashes --requirement debian/tools.lock
 	PYPI=1 CFLAGS=-g0 $(DEB_PIP) wheel --require-hashes --no-deps --no-build-isolation --wheel-dir $(DEB)/flowpi/wheels \

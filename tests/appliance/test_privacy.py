@@ -4,6 +4,7 @@ The umask is the usual 022, so nothing here is private by luck. A file of a kind
 """
 
 import asyncio
+import grp
 import os
 import stat
 from collections.abc import Iterator
@@ -38,8 +39,11 @@ DAEMONS = {
     "out/*.wav": 0o600,
 }
 
+SERVICES = {entry.gr_gid for entry in grp.getgrall() if entry.gr_name == "flowpi"}
+"""The group of the services, on a machine that has it."""
+
 FIRST_BOOTS = {
-    "flowpi.yaml": 0o644,  # without secrets; 0640 where there is the group `flowpi`
+    "flowpi.yaml": 0o640 if SERVICES else 0o644,  # without secrets
     "credentials": 0o700,
     "credentials/*": 0o600,
     "credentials-asr": 0o700,
@@ -64,7 +68,8 @@ def found(directory: Path, table: dict[str, int]) -> set[str]:
         status = path.lstat()
         mode = stat.S_IMODE(status.st_mode)
         assert mode == table[row], f"{name} has the mode {mode:o}"
-        assert (status.st_uid, status.st_gid) == (os.geteuid(), os.getegid())
+        assert status.st_uid == os.geteuid()
+        assert status.st_gid in {os.getegid(), *SERVICES}
         rows.add(row)
     return rows
 

@@ -30,7 +30,7 @@ from msgspec import Struct
 TREE = Path(__file__).parents[2]
 LIST = Path(__file__).with_name("mutants.toml")
 
-LIMIT_S = 600
+LIMIT_S = 300
 """How long the tests of one mutant may run. Most need seconds."""
 
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".cache", "__pycache__", "build", "dist", "node_modules")
