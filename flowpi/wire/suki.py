@@ -140,7 +140,7 @@ class SukiClient:
         if isinstance(frame, bytes):
             raise ProtocolError("the server sent a binary frame where the dialect is JSON in text frames")
         try:
-            message = decode_tolerantly(frame, AnySukiServerMessage)
+            message = (decode if self.strict else decode_tolerantly)(frame, AnySukiServerMessage)
         except DecodeError as error:
             # Each message may hold a segment of the text that comes only once: none may be passed over.
             raise ProtocolError(f"the server sent no Suki message ({error})") from None
