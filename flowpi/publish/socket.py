@@ -24,7 +24,8 @@ from flowpi.host.log_limit import LogLimit
 from flowpi.host.unix import BACKLOG, listen_unix
 from flowpi.publish.hub import Hub
 from flowpi.publish.messages import Problem
-from flowpi.publish.socket_client import Command, QueueBudget, Shared, SocketClient, Turns
+from flowpi.publish.shares import ClientTurns, QueueBudget
+from flowpi.publish.socket_client import Command, Shared, SocketClient
 
 log = logging.getLogger(__name__)
 log.addFilter(LogLimit())
@@ -55,7 +56,7 @@ class LocalSocket:
         self.path = path
         self._group = _group_id(group)
         hello = {"flowpi": flowpi.__version__, "protocol": PROTOCOL, "device_id": device_id}
-        self._shared = Shared(hub, command, hello, Turns(), QueueBudget(), set())
+        self._shared = Shared(hub, command, hello, ClientTurns(), QueueBudget(), set())
         self._users: Counter[int] = Counter()
         self._server: asyncio.Server | None = None
         self._watch: FolderWatch | None = None

@@ -2,9 +2,9 @@
 
 Two things are shared among all clients, because a thousand of them may connect:
 
-- `Turns` shares the event loop. What a client sends is read in small pieces, and not read on before its lines are
-  worked off; all clients together have `TURN_S` of each turn of the loop. A flood makes its sender wait, and never the
-  microphone.
+- `ClientTurns` shares the event loop. What a client sends is read in small pieces, and not read on before its lines are
+  worked off; all clients together have `shares.TURN_S` of each turn of the loop. A flood makes its sender wait, and
+  never the microphone.
 - `QueueBudget` shares the memory for messages that a client has not read yet.
 """
 
@@ -25,23 +25,15 @@ from flowpi.core.topics import filter_error
 from flowpi.host.log_limit import LogLimit
 from flowpi.publish.hub import Hub, Message, Subscription
 from flowpi.publish.messages import Problem, Request
+from flowpi.publish.shares import ClientTurns, QueueBudget
 
 log = logging.getLogger(__name__)
 log.addFilter(LogLimit())
 
 MAX_LINE_BYTES = 64 * 1024
 MAX_QUEUE_BYTES = 256 * 1024
-MAX_QUEUES_BYTES = 32 << 20
-"""All queues together: an eighth of the memory that the unit allows."""
-
 SEND_BUFFER_BYTES = 64 * 1024
 """What the kernel may hold for a client, which the unit pays for as well; it doubles this."""
-
-READ_BYTES = 16 * 1024
-"""The most that is read from a client at once."""
-
-TURN_S = 0.002
-"""How long all clients together may hold up the loop before timers and other sockets have their turn."""
 
 LINES_A_TURN = 4
 """The most lines of one client before the next client has its turn."""
@@ -65,58 +57,6 @@ Command = Callable[[Request], Awaitable[dict[str, Any] | Problem]]
 """Executes a command. Returns the members of the response, or what is wrong with it."""
 
 
-class Turns:
-    """Gives clients their turns, one after the other, for `TURN_S` in each turn of the loop."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._waiting: deque[SocketClient] = deque()
-        self.buffer = memoryview(bytearray(READ_BYTES))
-        """What is being read: one for all, since it is emptied before the next client is read."""
-
-    def add(self, client: "SocketClient") -> None:
-        """Let a client work off its lines."""
-        self._waiting.append(client)
-        if len(self._waiting) == 1:
-            self._loop.call_soon(self._run)
-
-    def _run(self) -> None:
-        end = self._loop.time() + TURN_S
-        while self._waiting:
-            client = self._waiting.popleft()
-            if client.work_off():
-                self._waiting.append(client)
-            if self._loop.time() >= end:
-                break
-        if self._waiting:
-            self._loop.call_soon(self._run)  # after the timers that are due by then, and what other sockets sent
-
-
-class QueueBudget:
-    """Counts what waits for all clients."""
-
-    def __init__(self) -> None:
-        self._queued: dict[SocketClient, int] = {}
-        self._total = 0
-
-    def add(self, client: "SocketClient", size: int) -> None:
-        """Count bytes for a client. The one with the longest queue is dropped if there are too many."""
-        self._queued[client] = self._queued.get(client, 0) + size
-        self._total += size
-        if self._total > MAX_QUEUES_BYTES:
-            fullest = max(self._queued, key=lambda one: (one.is_connected, self._queued[one]))
-            fullest.forget_queue()  # or the memory would be held for `DROP_S` more, and the next one be dropped as well
-            fullest.drop("too_slow", f"more than {MAX_QUEUES_BYTES} bytes are waiting for all clients")
-
-    def remove(self, client: "SocketClient", size: int | None = None) -> None:
-        """Count bytes no more; None for all of a client."""
-        size = self._queued.get(client, 0) if size is None else size
-        self._total -= size
-        left = self._queued.pop(client, 0) - size
-        if left > 0:
-            self._queued[client] = left
-
-
 class Shared(Struct):
     """What all clients of a socket have in common.
 
@@ -128,7 +68,7 @@ class Shared(Struct):
     hub: Hub
     command: Command
     hello: dict[str, Any]
-    turns: Turns
+    turns: ClientTurns
     queues: QueueBudget
     clients: "set[SocketClient]"
 

@@ -86,7 +86,6 @@ class Connections:
         """Answer the upgrade and serve the session to its end. The caller has checked `why_full`.
 
         Args:
-            dialect: the protocol of the client's service.
             authorize: checks the key in the first message.
             known: whether the client has shown a key, or needs none.
             protocol: the sub-protocol to answer with.
@@ -94,14 +93,7 @@ class Connections:
         Raises:
             web.HTTPBadRequest: the request is no upgrade to a WebSocket.
         """
-        socket = web.WebSocketResponse(
-            timeout=CLOSE_S,
-            compress=False,  # PCM does not compress, and a small frame could unpack into a gigabyte
-            max_msg_size=MAX_MESSAGE_BYTES + 1,  # the parser refuses what is as large; `FrameGate` what is larger
-        )
-        socket.headers["Server"] = SERVER
-        if protocol is not None:
-            socket.headers["Sec-WebSocket-Protocol"] = protocol
+        socket = _web_socket(protocol)
         http = cast(HttpConnection, request.protocol)
         http.gate = gate = FrameGate(self._budget, known=known)
 
@@ -115,9 +107,8 @@ class Connections:
                 http.seat.keep()
             return None
 
-        number = next(self._numbers)
         session = Connection(
-            number,
+            next(self._numbers),
             socket,
             gate,
             dialect,
@@ -148,3 +139,16 @@ class Connections:
         """End every session with code 1001 (going away), within a few seconds."""
         if sessions := [*self._known, *self._keyless]:
             await asyncio.wait([asyncio.create_task(session.dismiss()) for session in sessions])
+
+
+def _web_socket(protocol: str | None) -> web.WebSocketResponse:
+    """Return the answer to an upgrade. `protocol`: the sub-protocol to answer with."""
+    socket = web.WebSocketResponse(
+        timeout=CLOSE_S,
+        compress=False,  # PCM does not compress, and a small frame could unpack into a gigabyte
+        max_msg_size=MAX_MESSAGE_BYTES + 1,  # the parser refuses what is as large; `FrameGate` what is larger
+    )
+    socket.headers["Server"] = SERVER
+    if protocol is not None:
+        socket.headers["Sec-WebSocket-Protocol"] = protocol
+    return socket

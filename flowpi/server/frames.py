@@ -30,7 +30,7 @@ CONTROL = 0x8
 """The first opcode of control frames, which have at most 125 bytes and are not part of a message."""
 
 
-class Parser(Protocol):
+class FrameParser(Protocol):
     """What aiohttp asks of the parser behind an upgraded connection."""
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]: ...
@@ -76,14 +76,14 @@ class FrameGate:
         self.problem: str | None = None
         self._budget = budget
         self._known = known
-        self._parser: Parser | None = None
+        self._parser: FrameParser | None = None
         self._begun = b""  # a part of a header
         self._payload_left = 0
         self._message_bytes = 0  # of the message that is arriving
         self._borrowed = 0
         self._waiting: deque[int] = deque()  # what was borrowed for each message that has arrived
 
-    def watch(self, parser: Parser) -> "FrameGate":
+    def watch(self, parser: FrameParser) -> "FrameGate":
         """Set the parser that receives what passes."""
         self._parser = parser
         return self

@@ -15,8 +15,8 @@ Theory of operation. One connection carries one utterance:
 Positions and totals count packets. All packets of a session have the same duration; the client pads the last one
 with silence. A text replaces the one before.
 
-The pages of the service contradict each other. A lenient role accepts every form that has one meaning
-(`flow_lenient.py`); a strict one only the form that is documented now.
+The pages of the service contradict each other. A lenient role accepts every form that has one meaning; a strict one
+only the forms that are documented now (`flow_lenient.py`).
 """
 
 import enum
@@ -111,8 +111,7 @@ class FlowClient:
         )
         self.strict = strict
         self.state = FlowClientState.NEW
-        self.position = 0
-        """The number of packets sent so far."""
+        self.position = 0  # the number of packets sent so far
         self._answered = False
         self._commit_received = False
         self._unreadable = 0
@@ -244,11 +243,11 @@ class FlowClient:
         return Notice(rule)
 
     def _unread(self, what: str) -> Notice:
-        """Pass over a frame that cannot be read: the final text may still come. Only so many, and none before auth."""
+        """Pass over an unreadable frame, for the final text may still come; only so many, and none before auth."""
         self._unreadable += 1
-        if self.strict or self.state is FlowClientState.AUTHENTICATING or self._unreadable > MAX_UNREADABLE:
-            raise ProtocolError(what)
-        return Notice("a message that cannot be read")
+        if not self.strict and self.state is not FlowClientState.AUTHENTICATING and self._unreadable <= MAX_UNREADABLE:
+            return Notice("a message that cannot be read")
+        raise ProtocolError(what)
 
 
 def _subtags(language: list[str]) -> list[str]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from flowpi.publish import shares, socket_client
 from flowpi.publish import socket as local_socket
-from flowpi.publish import socket_client
 from flowpi.publish.socket_client import LINES_A_TURN, MAX_REQUEST_BYTES
 from tests.publish.test_socket import Client, SocketHarness, pause, resume
 from tests.waiting import ticks, until
@@ -56,7 +56,7 @@ class TestTurns:
         self, harness: SocketHarness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """With no time at all for clients, one of them has its turn, and then the rest of the loop."""
-        monkeypatch.setattr(socket_client, "TURN_S", 0.0)
+        monkeypatch.setattr(shares, "TURN_S", 0.0)
         handled: list[bytes] = []
         receive = socket_client.SocketClient._receive
 
@@ -98,7 +98,7 @@ class TestQueues:
 
     async def test_one_bound_for_all(self, harness: SocketHarness, monkeypatch: pytest.MonkeyPatch) -> None:
         """The one with the longest queue is dropped, and the others go on."""
-        monkeypatch.setattr(socket_client, "MAX_QUEUES_BYTES", 200_000)
+        monkeypatch.setattr(shares, "MAX_QUEUES_BYTES", 200_000)
         async with contextlib.AsyncExitStack() as stack:
             slow = [await stack.enter_async_context(connected(harness)) for _ in range(4)]
             for number, client in enumerate(slow):
