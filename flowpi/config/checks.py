@@ -34,12 +34,13 @@ Place = tuple[str, int | None]
 """The file, or what replaces one, such as `--set`, and the number of the line, 1 for the first."""
 
 
-NOT_YET: dict[str, dict[str, object]] = {
-    "mqtt": {"url": None, "username": None, "password": None, "discovery": True},
-    "command": {"run": None, "timeout_s": 30},
-    "keyboard": {"kind": "none", "layout": "us"},
+NOT_YET: dict[str, tuple[str, object, set[str]]] = {
+    "mqtt": ("url", None, {"url", "username", "password", "discovery"}),
+    "command": ("run", None, {"run", "timeout_s"}),
+    "keyboard": ("kind", "none", {"kind", "layout"}),
 }
-"""The sections of `publish` in the reference file of version 0.1.0, switched off: files made from it still load."""
+"""The sections of `publish` that version 0.1.0 had without using them: the key that asks for something, its value that
+asks for nothing, and all keys. A file of that version with such a section switched off still loads."""
 
 
 def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
@@ -66,7 +67,7 @@ def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
         tree = with_board(tree, board)
     if isinstance(publish := tree.get("publish"), dict):
         for name in NOT_YET.keys() & publish:
-            if not _is_off(publish[name], NOT_YET[name]):
+            if not _is_off(publish[name], *NOT_YET[name]):
                 raise error(("publish", name), "is not in this version of flowpi", "take it out")
         tree = {**tree, "publish": {name: value for name, value in publish.items() if name not in NOT_YET}}
     try:
@@ -78,9 +79,11 @@ def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
     return config
 
 
-def _is_off(section: object, off: dict[str, object]) -> bool:
-    """Return whether a section asks for nothing: it is empty, or says no more than `off`."""
-    return section is None or (isinstance(section, dict) and section.items() <= off.items())
+def _is_off(section: object, switch: str, off: object, known: set[str]) -> bool:
+    """Return whether a section asks for nothing, whatever it says of how."""
+    if section is None:
+        return True
+    return isinstance(section, dict) and section.keys() <= known and section.get(switch, off) == off
 
 
 def _decode(kind: type, value: object) -> object:

@@ -72,6 +72,17 @@ class Cursor:
         self._news = asyncio.Event()
         transcripts.follow(self)
 
+    async def open(self) -> None:
+        """Note where the sink begins, if that is not known yet, so that every text from now on waits for it.
+
+        Raises:
+            SinkError: the position cannot be read or written.
+        """
+        try:
+            await self._transcripts.between_lines(self._read_position)
+        except OSError as error:
+            raise SinkError(f"{str(self._path)!r} cannot be used ({error.strerror or error})") from error
+
     async def next(self) -> Final:
         """Wait for the first text that the sink does not have. Cancelling loses nothing.
 
@@ -124,10 +135,15 @@ class Cursor:
 
     # On the thread of the transcripts.
 
-    def _find(self) -> _Found | None:
-        """Return the first text behind the position, from the oldest file on. Raises OSError."""
+    def _read_position(self) -> None:
+        """Raises OSError."""
         if self._marks is None:
             self._marks = self._load()
+
+    def _find(self) -> _Found | None:
+        """Return the first text behind the position, from the oldest file on. Raises OSError."""
+        self._read_position()
+        assert self._marks is not None
         if self._rewritten != self._transcripts.rewritten:
             self._rewritten = self._transcripts.rewritten
             self._places.clear()

@@ -160,6 +160,10 @@ class _Feeder:
         self._lost = asyncio.get_running_loop().create_future()
         feeding: asyncio.Future[None] = self._lost
         try:
+            # The position before the sink: one that cannot be opened at its very first start would miss the texts of
+            # the time until it can.
+            if self._cursor is not None:
+                await self._cursor.open()
             async with asyncio.timeout(PATIENCE_S):
                 await self._sink.open()
             if not self._refused:

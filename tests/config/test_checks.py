@@ -305,10 +305,21 @@ def test_a_file_made_from_the_reference_of_0_1_0_still_loads(file: Path) -> None
     assert load(str(file)) == Config()
     file.write_text("publish:\n  mqtt:\n  command: {}\n")
     assert load(str(file)) == Config()
+    file.write_text(
+        "publish: {mqtt: {username: a, discovery: false}, command: {timeout_s: 5}, keyboard: {layout: de}}\n"
+    )
+    assert load(str(file)) == Config()
 
 
 @pytest.mark.parametrize(
-    "section", ["mqtt: {url: 'mqtt://h'}", "mqtt: {password: x}", "command: {run: [tee]}", "keyboard: 3"]
+    "section",
+    [
+        "mqtt: {url: 'mqtt://h'}",
+        "mqtt: {port: 1}",
+        "command: {run: [tee]}",
+        "keyboard: 3",
+        "keyboard: {kind: gadget}",
+    ],
 )
 def test_what_such_a_section_asks_for_is_not_ignored(file: Path, section: str) -> None:
     name = section.partition(":")[0]

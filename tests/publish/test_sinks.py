@@ -154,11 +154,14 @@ async def test_each_text_once_and_in_order(harness: Harness, make: MakeSink) -> 
     assert sink.got == [3, 2, 4, 5]
 
 
-async def test_opened_late(harness: Harness, make: MakeSink) -> None:
-    await harness.begin(make)
+@pytest.mark.parametrize("first", [False, True], ids=["known", "first_start"])
+async def test_opened_late(harness: Harness, make: MakeSink, first: bool) -> None:
+    if not first:
+        await harness.begin(make)
     sink = make()
     sink.refuses_open = True
     async with harness.run(sink=sink):
+        await until(lambda: sink.calls)
         await harness.say(1, 2)
         await until(lambda: sink.calls.count("open") > 2)
         assert harness.faults == {"sink.sink": "nobody is there: start it"}
