@@ -24,6 +24,12 @@ MAX_ITEMS = 16 * 1024
 MAX_ENTRIES = 64 * 1024
 """The bound on the entries of a whole message: each may be a container of one byte on the wire and 64 in memory."""
 
+MAX_TOLERATED_BYTES = 16 * 1024
+"""The longest frame that is read a second time: more than a text needs."""
+
+MAX_TOLERATED_ENTRIES = 256
+"""The bound on the entries of such a frame. More than that is an attack, which would hold the loop."""
+
 T = TypeVar("T")
 
 
@@ -83,11 +89,11 @@ def decode_tolerantly(frame: Frame, as_type: type[T] | Any) -> T | Any:
     try:
         return decode(frame, as_type)
     except DecodeError:
-        if isinstance(frame, str) and _entries(frame) > MAX_ENTRIES:
+        if len(frame) > MAX_TOLERATED_BYTES or (isinstance(frame, str) and _entries(frame) > MAX_TOLERATED_ENTRIES):
             raise
         try:
             return msgspec.convert(_plain(frame), as_type, builtin_types=(bytes,), strict=True)
-        except (msgspec.ValidationError, ValueError, RecursionError, msgpack.UnpackException):
+        except (msgspec.ValidationError, ValueError, RecursionError, msgpack.UnpackException, DecodeError):
             pass
         raise
 
@@ -101,7 +107,7 @@ def _plain(frame: Frame) -> Any:
     """Read a frame without types. Raises ValueError and its kind, RecursionError or UnpackException."""
     if isinstance(frame, str):
         return _mended(json.loads(frame))
-    count = _Count().add
+    count = _Count(MAX_TOLERATED_ENTRIES).add
     return msgpack.unpackb(
         frame,
         max_array_len=MAX_ITEMS,
@@ -129,11 +135,12 @@ def _mended(value: Any) -> Any:
 class _Count:
     """Counts the entries of all arrays and maps of a message while they are read."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_ENTRIES) -> None:
         self._entries = 0
+        self._most = most
 
     def add(self, container: T) -> T:
         self._entries += 1 + len(container)  # type: ignore[arg-type]
-        if self._entries > MAX_ENTRIES:
-            raise DecodeError(f"more than {MAX_ENTRIES} entries")
+        if self._entries > self._most:
+            raise DecodeError(f"more than {self._most} entries")
         return container

@@ -12,11 +12,9 @@ Theory of operation. One connection carries one utterance:
                                       <-      status info, commit_received
                                       <-      status text, final true; then it closes
 
-Positions and totals count packets. All packets of a session have the same duration; the client pads the last one
-with silence. A text replaces the one before.
+Positions and totals count packets of one duration; the last one is padded. A text replaces the one before.
 
-The pages of the service contradict each other. A lenient role accepts every form that has one meaning; a strict one
-only the forms that are documented now (`flow_lenient.py`).
+The pages of the service contradict each other: a lenient role accepts what has one meaning, a strict one what they say.
 """
 
 import enum
@@ -57,6 +55,7 @@ from flowpi.wire.flow_messages import (
 )
 from flowpi.wire.roles import (
     MAX_UNREADABLE,
+    MAX_UNREADABLE_BYTES,
     NORMAL_CLOSES,
     AudioCommitted,
     AudioReceived,
@@ -111,10 +110,9 @@ class FlowClient:
         )
         self.strict = strict
         self.state = FlowClientState.NEW
-        self.position = 0  # the number of packets sent so far
-        self._answered = False
-        self._commit_received = False
-        self._unreadable = 0
+        self.position = 0  # packets sent so far
+        self._answered = self._commit_received = False
+        self._unreadable = self._unreadable_bytes = 0
         self._last: PartialText | None = None
         self._outbox: list[Frame] = []
 
@@ -168,7 +166,7 @@ class FlowClient:
             if self.strict:
                 check_answer(frame, self.encoding)
         except DecodeError as error:
-            return [self._unread(f"the server sent no Flow message ({error})")]
+            return [self._unread(frame, f"the server sent no Flow message ({error})")]
         if self.state is FlowClientState.DONE:
             return [self._departs("message: after the end")]
         if body is not None:
@@ -242,12 +240,14 @@ class FlowClient:
             raise ProtocolError(f"the server left the dialect: {rule}")
         return Notice(rule)
 
-    def _unread(self, what: str) -> Notice:
+    def _unread(self, frame: Frame, what: str) -> Notice:
         """Pass over an unreadable frame, for the final text may still come; only so many, and none before auth."""
         self._unreadable += 1
-        if not self.strict and self.state is not FlowClientState.AUTHENTICATING and self._unreadable <= MAX_UNREADABLE:
-            return Notice("a message that cannot be read")
-        raise ProtocolError(what)
+        self._unreadable_bytes += len(frame)
+        many = self._unreadable > MAX_UNREADABLE or self._unreadable_bytes > MAX_UNREADABLE_BYTES
+        if many or self.strict or self.state is FlowClientState.AUTHENTICATING:
+            raise ProtocolError(what)
+        return Notice("a message that cannot be read")
 
 
 def _subtags(language: list[str]) -> list[str]:

@@ -16,6 +16,9 @@ NORMAL_CLOSES = (1000, 1005)
 MAX_UNREADABLE = 100
 """How many frames of a server that cannot be read are passed over in one session: a hundred interim texts."""
 
+MAX_UNREADABLE_BYTES = 4 * 1024
+"""The bound on all of these frames together: reading them costs time."""
+
 # The client role.
 
 
