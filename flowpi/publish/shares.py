@@ -1,8 +1,14 @@
 """What the clients of the local socket share: turns of the event loop, and memory for what they have not read."""
 
 import asyncio
+import logging
 from collections import deque
 from typing import Protocol
+
+from flowpi.host.log_limit import LogLimit
+
+log = logging.getLogger(__name__)
+log.addFilter(LogLimit())
 
 MAX_QUEUES_BYTES = 32 << 20
 """All queues together: an eighth of the memory that the unit allows."""
@@ -43,7 +49,13 @@ class ClientTurns:
         end = self._loop.time() + TURN_S
         while self._waiting:
             client = self._waiting.popleft()
-            if client.work_off():
+            try:
+                more = client.work_off()
+            except Exception:  # a bug met by one client must not end the turns of all
+                log.exception("a line of a client failed")
+                client.drop("internal", "the line failed: see the journal")
+                more = False
+            if more:
                 self._waiting.append(client)
             if self._loop.time() >= end:
                 break

@@ -75,6 +75,24 @@ class TestTurns:
                 most = max(most, len(handled) - before)
         assert most == LINES_A_TURN
 
+    async def test_a_bug_met_by_one_client_ends_no_turn_of_the_others(
+        self, harness: SocketHarness, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        receive = socket_client.SocketClient._receive
+
+        def breaks(self: socket_client.SocketClient, line: bytes) -> None:
+            if line == b"break":
+                raise ZeroDivisionError
+            receive(self, line)
+
+        monkeypatch.setattr(socket_client.SocketClient, "_receive", breaks)
+        async with connected(harness) as unlucky, connected(harness) as other:
+            unlucky.send(b"break\n")
+            other.send({"command": "record"})
+            assert (await unlucky.read_all())[-1]["error"]["code"] == "internal"
+            assert (await other.read())["ok"]
+            assert (await other.ask({"command": "record"}))["ok"]
+
 
 class TestQueues:
     async def test_of_partials_only_the_newest_waits_and_costs_no_final(self, harness: SocketHarness) -> None:
