@@ -16,7 +16,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from flowpi.audio.utterance import PartId, Utterance
@@ -106,15 +106,20 @@ class Spool:
         file = SpoolFile(self._folder, utterance.about)
         try:
             written, complete = 0, False
+            writing: Future[None] | None = None
             while not complete:
                 # The file is created only when there is sound for it: right after a press, the 2 ms that this costs
                 # would delay the connection to the backend.
                 await utterance.wait(written + self._sync_bytes)
+                await asyncio.sleep(0)  # the connection first: the thread and the loop would dispute the interpreter
+                # Asked only now, when there is more to write: the end of a write need not wake the loop.
+                await _ended(writing)
                 pcm = utterance.read(written, written + max(self._sync_bytes, MAX_PIECE_BYTES))
                 frame, written = written // FRAME_BYTES, written + len(pcm)
                 complete = utterance.complete and written == utterance.length
                 end = Ending(written // FRAME_BYTES, utterance.lost_frames, utterance.partial) if complete else None
-                await loop.run_in_executor(self._thread, file.write, frame, pcm, end)
+                writing = self._thread.submit(file.write, frame, pcm, end)
+            await _ended(writing)
             # Only here: the end is synced, and the name of the file with it. `record stop` answers "recorded" by this.
             durable.set_result(True)
         except OSError as error:
@@ -298,6 +303,12 @@ class Spool:
     def expire(self, unix_s: float, monotonic_s: float) -> None:
         """Delete delivered sound that is older than `keep_days`. Meant to be called once an hour. Never raises."""
         self._folder.expire(unix_s, monotonic_s)
+
+
+async def _ended(writing: "Future[None] | None") -> None:
+    """Wait for a write, and raise what it raised."""
+    if writing is not None:
+        await asyncio.wrap_future(writing) if not writing.done() else writing.result()
 
 
 def _read(handle: int, part: PartId, *, any_id: bool = False) -> Utterance | None:
