@@ -243,7 +243,7 @@ class _Stream:
                     self.clock.frames += length
                     fresh.append(pcm)
                 elif length == 0:
-                    self.clock.drained(now)
+                    self.clock.drained(now, time.monotonic())
                     yield from self._convert(fresh)
                     return
                 else:  # -EPIPE, an overrun: read() has prepared the device again, and the next read starts it
