@@ -16,7 +16,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 from flowpi.audio.utterance import PartId, Utterance
@@ -57,6 +57,7 @@ class Spool:
         max_bytes: int | None = None,
         keep_days: int | None = None,
         on_quarantine: Callable[[PartId, str], None] = lambda part, reason: None,
+        executor: Executor | None = None,
     ) -> None:
         """
         Args:
@@ -67,11 +68,12 @@ class Spool:
             on_quarantine: called with a part and a reason when a file moves to or leaves the quarantine, on whichever
                 thread noticed it. The reason is empty if nothing is lost and only the number `quarantined` changed: a
                 part that could be read in part and is delivered was put there, or deleted by age or to make room.
+            executor: does everything in order, instead of a thread of the spool's own; `close` shuts it down.
         """
         self.directory = directory
         self._folder = Folder(directory, max_bytes=max_bytes, keep_days=keep_days, on_quarantine=on_quarantine)
         self._sync_bytes = max(LEAST_RECORD_BYTES, round(sync_s * BYTES_PER_S))
-        self._thread = ThreadPoolExecutor(1, "spool")
+        self._thread = executor or ThreadPoolExecutor(1, "spool")
         self._damaged: set[PartId] = set()
         """The parts that could not be read to their end: `remove` moves their files to quarantine and deletes none."""
 
