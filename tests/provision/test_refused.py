@@ -173,27 +173,28 @@ def test_the_command_says_it_and_ends_with_78(card: Card, capsys: pytest.Capture
     assert boot_config_status.read(card.run) is None  # another machine's configuration is nothing to this one's daemon
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "flowpi.yaml.rtf",
-        "Flowpi.YAML.yaml",
-        "flowpi-boot.yaml",
-        "flowpi-boot (1).yaml",
-        "flowpi (1).yaml",
-        "flowpi(2).yml",
-        "flowpi.yaml (1)",
-        "flow-pi.yaml",
-        "Flow Pi.yaml",
-        "flow_pi.yml",
-        "flowpi.conf",
-        "flowpi.txt",
-        "flowpi",
-        "flowpi.yaml~",
-        "Copy of flowpi.yaml",
-        "flowpi.yaml.yaml.txt",
-    ],
-)
+MEANT = [
+    "flowpi.yaml.rtf",
+    "Flowpi.YAML.yaml",
+    "flowpi-boot.yaml",
+    "flowpi-boot (1).yaml",
+    "flowpi (1).yaml",
+    "flowpi(2).yml",
+    "flowpi.yaml (1)",
+    "flow-pi.yaml",
+    "Flow Pi.yaml",
+    "flow_pi.yml",
+    "flowpi.conf",
+    "flowpi.txt",
+    "flowpi",
+    "flowpi.yaml~",
+    "Copy of flowpi.yaml",
+    "flowpi.yaml.yaml.txt",
+]
+"""Names that a user, an editor or a browser gives to the configuration."""
+
+
+@pytest.mark.parametrize("name", MEANT)
 def test_another_name_that_was_meant_is_told(card: Card, name: str) -> None:
     card.leave(GOOD, name)
     with pytest.raises(ConfigError, match=r"rename it to flowpi\.yaml"):
