@@ -41,6 +41,7 @@ class Stream(Protocol):
 
         Raises:
             StreamClosed: the connection is over, and all frames have been returned.
+            LinkLost: the same, and it was this side that ended it, because the network carries nothing.
             ProtocolError: the service broke the rules of the connection itself.
         """
 

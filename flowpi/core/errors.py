@@ -147,6 +147,18 @@ class NoText(LinkError):
     """The backend received all of the audio, and sent no text in time."""
 
 
+class LinkLost(LinkError):
+    """An open connection went dead, and was ended on this side: the backend may not even have noticed.
+
+    Attributes:
+        symptom: how that showed.
+    """
+
+    def __init__(self, symptom: str) -> None:
+        self.symptom = symptom
+        super().__init__(f"the connection went dead before the text came ({symptom})", "check the network")
+
+
 class ClosedError(LinkError):
     """The backend closed the connection before the text came.
 

@@ -20,6 +20,7 @@ from flowpi.core.errors import (
     ClosedError,
     HttpError,
     LinkError,
+    LinkLost,
     ProtocolError,
     RefusedError,
     SpoolError,
@@ -190,6 +191,7 @@ class Memory:
 
 ERRORS: list[Callable[[], BackendError]] = [
     lambda: LinkError("no answer in time"),
+    lambda: LinkLost("nothing was acknowledged for 5 s"),
     lambda: ClosedError(None),
     lambda: ClosedError(1012),
     lambda: ClosedError(1011),
