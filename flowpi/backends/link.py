@@ -1,4 +1,4 @@
-"""What the kernel knows of a connection: whether its other end is still there.
+"""What the kernel knows of a connection: whether its other end still takes what is sent, and whether it is there.
 
 `TCP_USER_TIMEOUT` cannot tell a dead link from a slow reader: it also counts the time in which the other end has no
 room for more, although the kernel there answers every probe (`tcp_probe_timer`). So the kernel is asked what was
@@ -6,8 +6,10 @@ acknowledged.
 """
 
 import asyncio
+import fcntl
 import socket
 import struct
+import termios
 
 UNACKNOWLEDGED_S = 5.0
 """With a ping every 2 s (`KEEP_ALIVE_S`) a dead link is known after 8 s at most."""
@@ -33,6 +35,13 @@ class Link:
         """The number of looks in a row that found something unacknowledged."""
         if self._socket.family != socket.AF_UNIX:  # through a proxy it holds for the way to that
             self._look_later()
+
+    def untaken_bytes(self) -> int:
+        """Return how much of what was sent the other end has not taken: acknowledged, or read from a Unix socket."""
+        if self._transport.is_closing():
+            return 0
+        (queued,) = struct.unpack("i", fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4)))
+        return self._transport.get_write_buffer_size() + int(queued)
 
     def _look_later(self) -> None:
         asyncio.get_running_loop().call_later(LOOK_S, self._look)

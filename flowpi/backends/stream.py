@@ -45,6 +45,12 @@ class Stream(Protocol):
             ProtocolError: the service broke the rules of the connection itself.
         """
 
+    def untaken_bytes(self) -> int:
+        """Return how much of what was sent the other end has not taken, in any measure that shrinks when it takes some.
+
+        A slow service takes more after a while; one that hangs does not.
+        """
+
     async def keep_alive(self) -> None:
         """Put something on the way that the other end's kernel must acknowledge, so that a dead link is noticed.
 

@@ -73,6 +73,9 @@ class WebSocketStream:
             self._raise_if_lost(closed)
             raise _stream_closed(closed) from None
 
+    def untaken_bytes(self) -> int:
+        return self._link.untaken_bytes()
+
     async def keep_alive(self) -> None:
         from websockets.exceptions import ConnectionClosed
 
