@@ -43,7 +43,7 @@ KEY_WORDS = re.compile(
 )
 WAIT_WORDS = re.compile(
     r"\b(quota|rate|limit|overload(ed)?|busy|too many|try again|temporar\w+|unavailable"
-    r"|resource_exhausted|deadline_exceeded|aborted)\b",  # gRPC's words for it
+    r"|resource_exhausted|deadline_exceeded|aborted|internal)\b",  # gRPC's words for it, or our own server's
     re.I,
 )
 
