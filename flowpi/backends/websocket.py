@@ -172,7 +172,8 @@ def _connector() -> "Callable[..., connect]":
 
         def data_received(self, data: bytes) -> None:
             """Read an answer in HTTP/1.0 as one in 1.1, which the library demands: status, `Retry-After` and the words
-            of a proxy or a load balancer mean the same."""
+            of a proxy or a load balancer mean the same. Let the library see at once that an answer is no HTTP: in
+            another protocol, such as an alert of TLS, a line may never end."""
             if self._beginning is not None:
                 data = self._beginning + data
                 if len(data) < len(HTTP_1_0) and HTTP_1_0.startswith(data):
@@ -181,6 +182,8 @@ def _connector() -> "Callable[..., connect]":
                 self._beginning = None
                 if data.startswith(HTTP_1_0):
                     data = HTTP_1_1 + data.removeprefix(HTTP_1_0)
+                elif not data.startswith(HTTP_1_0[:5]):
+                    data += b"\r\n"
             super().data_received(data)
 
     class Connect(connect):

@@ -235,16 +235,27 @@ async def dead_while_waiting() -> dict[str, Any]:
         return outcome | {"noticed_s": asyncio.get_running_loop().time() - cut_at[0]}
 
 
-def window_is_closed() -> bool:
-    """Whether the other end has no room for more: the kernel probes whether it has again, timer 4 in proc(5)."""
-    return any(row.split()[5].startswith("04:") for row in Path("/proc/self/net/tcp").read_text().splitlines()[1:])
+def connections_to(port: str | int) -> list[list[str]]:
+    """The rows of proc(5)'s `net/tcp`, column by column."""
+    rows = [row.split() for row in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+    return [row for row in rows if row[2].endswith(f":{int(port):04X}")]
+
+
+def window_is_closed(port: str | int) -> bool:
+    """Whether the server on a port has no room for more: the kernel probes whether it has again (timer 4)."""
+    return any(row[5].startswith("04:") for row in connections_to(port))
+
+
+def queued_bytes(port: str | int) -> int:
+    """How much the kernel has of what was sent to a port, and the other end has not acknowledged."""
+    return sum(int(row[4].partition(":")[0], 16) for row in connections_to(port))
 
 
 async def reader_stops_for_a_while() -> dict[str, Any]:
     cable = Cable()
     async with cable.service("serve_late") as port:
         delivering = asyncio.create_task(attempt(f"ws://{THEIRS}:{port}/ws", spoken(LONG_SOUND)))
-        await until(window_is_closed)
+        await until(lambda: window_is_closed(port))
         return await delivering
 
 
@@ -252,7 +263,7 @@ async def dead_while_the_reader_stops() -> dict[str, Any]:
     cable = Cable()
     async with cable.service("serve_never") as port:
         delivering = asyncio.create_task(attempt(f"ws://{THEIRS}:{port}/ws", spoken(LONG_SOUND)))
-        await until(window_is_closed)
+        await until(lambda: window_is_closed(port))
         cable.cut()
         cut_at = asyncio.get_running_loop().time()
         outcome = await delivering
