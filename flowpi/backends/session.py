@@ -139,7 +139,8 @@ class Session:
                 return receiving.result()
             if (now_untaken := self._stream.untaken_bytes()) <= untaken - TAKEN_BYTES:
                 untaken, self._worked_at = now_untaken, self._loop.time()
-            await self._keep_alive()
+            if not now_untaken:  # else something is on its way already, and a ping might have to wait behind it
+                await self._keep_alive()
         raise NoText(f"the backend did not send the text within {self._loop.time() - committed:.3g} s")
 
     def _begin(self) -> None:

@@ -69,6 +69,9 @@ class MemoryStream:
         return self.untaken
 
     async def keep_alive(self) -> None:
+        while self.untaken > self.room:
+            self._news.clear()
+            await self._news.wait()
         self.kept_alive.append(asyncio.get_running_loop().time())
         if self.over:
             raise StreamClosed(None)
@@ -280,6 +283,18 @@ def test_a_service_that_works_on_the_audio_gets_time_for_the_text(sign: str) -> 
         stage(lambda: scene(signs=6, think_s=115))
     with pytest.raises(NoText, match=r"^the backend did not send the text within 130 s$"):
         stage(lambda: scene(signs=50, think_s=1000))  # ten times as long as the speech, whatever it shows
+
+
+def test_no_text_in_time_although_not_even_a_ping_goes_out() -> None:
+    async def scene() -> None:
+        stream = MemoryStream(think_s=1000)
+        running = asyncio.create_task(session(stream, spoken(SOUND)).run(3200))
+        await asyncio.sleep(1)
+        stream.untaken = 1
+        with pytest.raises(NoText, match=r"^the backend did not send the text within 20\.\d s$"):
+            await running
+
+    stage(scene)
 
 
 def test_the_same_words_again_are_no_work() -> None:
