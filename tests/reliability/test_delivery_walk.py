@@ -50,7 +50,9 @@ class Moody:
     async def transcribe(
         self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
     ) -> FinalText:
-        await self.probe()
+        if self.mood != "is picky":  # it takes the audio before it refuses
+            await self.probe()
+        timings.audio_at = asyncio.get_running_loop().time()
         await utterance.wait_complete()
         await self.probe()
         return FinalText(echo(utterance.read(0, utterance.length)), "en")
