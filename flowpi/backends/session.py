@@ -139,8 +139,7 @@ class Session:
                 return receiving.result()
             if (now_untaken := self._stream.untaken_bytes()) <= untaken - TAKEN_BYTES:
                 untaken, self._worked_at = now_untaken, self._loop.time()
-            if not now_untaken:  # else something is on its way already, and a ping might have to wait behind it
-                await self._keep_alive()
+            await self._keep_alive()
         raise NoText(f"the backend did not send the text within {self._loop.time() - committed:.3g} s")
 
     def _begin(self) -> None:
@@ -174,17 +173,26 @@ class Session:
         Raises:
             LinkError: it takes nothing.
         """
-        sending = asyncio.create_task(self._stream.send(frame), name=f"send a frame of {self._utterance.id}")
+        untaken = self._stream.untaken_bytes() + len(frame)
+
+        next_check: asyncio.TimerHandle
+
+        def check() -> None:
+            nonlocal untaken, next_check
+            before, untaken = untaken, self._stream.untaken_bytes()
+            if untaken > before - TAKEN_BYTES:
+                limit.reschedule(self._loop.time())
+            else:
+                next_check = self._loop.call_later(self._patience.send_s, check)
+
+        next_check = self._loop.call_later(self._patience.send_s, check)
         try:
-            untaken = self._stream.untaken_bytes() + len(frame)
-            while not (await asyncio.wait((sending,), timeout=self._patience.send_s))[0]:
-                before, untaken = untaken, self._stream.untaken_bytes()
-                if untaken > before - TAKEN_BYTES:
-                    raise LinkError(f"the backend took no audio for {self._patience.send_s:g} s")
-            sending.result()
+            async with asyncio.timeout(None) as limit:
+                await self._stream.send(frame)
+        except TimeoutError:
+            raise LinkError(f"the backend took no audio for {self._patience.send_s:g} s") from None
         finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+            next_check.cancel()
 
     async def _receive(self) -> FinalText:
         while True:

@@ -52,7 +52,9 @@ class Stream(Protocol):
         """
 
     async def keep_alive(self) -> None:
-        """Put something on the way that the other end's kernel must acknowledge, so that a dead link is noticed.
+        """See to it that something is on its way that the other end's kernel must acknowledge, and notice a dead link.
+
+        Never waits for the service.
 
         Raises:
             StreamClosed: as `send`.

@@ -59,7 +59,8 @@ class WebSocketStream:
         from websockets.exceptions import ConnectionClosed
 
         try:
-            await self._connection.send(frame)
+            with self._link.watched():
+                await self._connection.send(frame)
         except ConnectionClosed as closed:
             raise _stream_closed(closed) from None
 
@@ -80,7 +81,9 @@ class WebSocketStream:
         from websockets.exceptions import ConnectionClosed
 
         try:
-            await self._connection.ping()  # and no pong is awaited
+            with self._link.watched():
+                if not self._link.untaken_bytes():  # else something is on its way, and a ping might wait behind it
+                    await self._connection.ping()  # and no pong is awaited
         except ConnectionClosed as closed:
             raise _stream_closed(closed) from None
 

@@ -69,9 +69,8 @@ class MemoryStream:
         return self.untaken
 
     async def keep_alive(self) -> None:
-        while self.untaken > self.room:
-            self._news.clear()
-            await self._news.wait()
+        if self.untaken:
+            return
         self.kept_alive.append(asyncio.get_running_loop().time())
         if self.over:
             raise StreamClosed(None)
