@@ -5,6 +5,7 @@ Exit codes are sysexits (`core/errors.py`); errors go to stderr as `flowpi: what
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import sys
@@ -205,6 +206,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code. Raises only SystemExit, for `--help` and `--version`."""
     verbosity = 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what the user's locale does not have; as on stderr
     try:
         arguments = parse(sys.argv[1:] if argv is None else argv)
         verbosity = arguments.verbosity

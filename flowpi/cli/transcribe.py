@@ -7,6 +7,7 @@ import time
 from flowpi.audio.utterance import About, Utterance
 from flowpi.audio.wav import read_wav
 from flowpi.backends.chain import make_backends
+from flowpi.cli.terminal import print_safely
 from flowpi.config.schema import Config
 from flowpi.core.text import printable
 from flowpi.core.ulid import UlidFactory
@@ -35,6 +36,6 @@ async def _transcribe(config: Config, parts: list[bytes]) -> None:
         for number, pcm in enumerate(parts, 1):
             utterance = Utterance(About(utterance_id, time.time(), part=number), pcm=pcm, complete=True)
             text, _, _ = await backends.text_of(utterance, lambda partial, backend: None)
-            print(printable(text.text, len(text.text)), flush=True)  # the text is untrusted
+            print_safely(printable(text.text, None))
     finally:
         await backends.close()

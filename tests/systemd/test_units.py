@@ -13,6 +13,7 @@ from flowpi.host import boot_config_status
 from flowpi.provision import apply, credentials
 from flowpi.setup.files import without_newer
 from flowpi.setup.machine import systemd_version
+from tests.provision.test_refused import MEANT
 from tests.waiting import PATIENCE_S
 
 UNITS = Path(__file__).parents[2] / "systemd"
@@ -119,7 +120,7 @@ def test_it_runs_where_there_is_something_to_do_and_only_there() -> None:
         return any(fnmatch.fnmatch(path, pattern) for pattern in patterns)
 
     for boot in apply.BOOT:
-        assert all(runs(f"{boot}/{name}") for name in (*apply.NAMES, apply.ERROR))
+        assert all(runs(f"{boot}/{name}") for name in (*apply.NAMES, apply.ERROR, *MEANT))
         assert not runs(f"{boot}/{apply.TAKEN}")
 
 
