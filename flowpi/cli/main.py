@@ -212,6 +212,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from flowpi.host.systemd import setup_logging
 
         setup_logging(verbosity, service=arguments.command in (run, serve, provision))
+        if arguments.command in (run, serve):
+            from flowpi.host.undumpable import forbid_dumps
+
+            forbid_dumps()  # before the first secret is read
         code: int = arguments.command(arguments, _config(arguments))
         sys.stdout.flush()  # here, where a broken pipe can still be handled, and not when the interpreter exits
         return code
