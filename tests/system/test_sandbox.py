@@ -169,6 +169,7 @@ ELSEWHERE = {
     "RuntimeDirectoryMode": "test_a_service_can_do_what_is_its_own_and_nothing_else",
     "StateDirectoryMode": "test_a_service_can_do_what_is_its_own_and_nothing_else",
     "RuntimeDirectoryPreserve": "test_it_stops_in_time_and_starts_with_the_system",
+    "ExecStartPre": "test_a_bad_configuration_is_not_tried_again",
 }
 """The directives that a test elsewhere covers, and its name."""
 
