@@ -89,6 +89,15 @@ def test_the_recogniser_gets_its_part_of_the_configuration_from_the_daemons_user
     assert "Environment=FLOWPI_HANDED_OVER=/run/flowpi-asr-config" in settings("flowpi-asr.service")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_no_unit_reaches_into_other_processes_or_uses_swap_without_a_bound(name: str) -> None:
+    refused = "SystemCallFilter=~@debug @keyring kcmp process_madvise process_vm_readv process_vm_writev userfaultfd"
+    assert refused in settings(name)
+    # glibc makes one heap for each thread, and keeps what each once had.
+    if name in ("flowpi.service", "flowpi-asr.service"):
+        assert {"MemorySwapMax=0", "Environment=MALLOC_ARENA_MAX=2"} <= set(settings(name))
+
+
 @pytest.mark.parametrize("name", ["flowpi.service", "flowpi-signal.service"])
 def test_the_leds_of_each_board_may_be_used(name: str) -> None:
     kinds = {board.get("led", {}).get("kind") for board in BOARDS.values()}
