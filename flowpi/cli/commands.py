@@ -37,6 +37,16 @@ def serve(arguments: argparse.Namespace, config: Config) -> int:
     return serve(config.server, Notifier())
 
 
+def hand_over(arguments: argparse.Namespace, config: Config) -> int:
+    from pathlib import Path
+
+    from flowpi.config.loading import load
+    from flowpi.server.handover import hand_over
+
+    hand_over(partial(load, arguments.config, arguments.overrides), Path(arguments.hand_over))
+    return 0
+
+
 def demo(arguments: argparse.Namespace, config: Config) -> int:
     from flowpi.cli.demo import demo
 

@@ -29,6 +29,7 @@
      +-- TryAgainError         75  the request is right, but not possible now
      +-- NoPermissionError     77  this user may not do that
      +-- ConfigError           78  file, line and key of what is wrong
+     +-- HandedOverError           an error that another process met and handed over, with its exit code
 
 What a peer did wrong while flowpi was the server is not in this tree: see `flowpi.wire`.
 
@@ -269,3 +270,9 @@ class ConfigError(FlowpiError):
         self.line = line
         self.key = key
         self.others: list[ConfigError] = []
+
+
+class HandedOverError(FlowpiError):
+    def __init__(self, message: str, hint: str, exit_code: int) -> None:
+        super().__init__(message, hint)
+        self.exit_code = exit_code
