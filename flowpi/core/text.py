@@ -1,7 +1,5 @@
 """Untrusted text, made safe for logs, files, sockets and terminals."""
 
-import json
-
 MOST = 200
 """The most characters of a peer's message in an error."""
 
@@ -19,4 +17,6 @@ def escaped(encoded: bytes) -> bytes:
     text = encoded.decode()
     if text.isprintable():  # nearly always
         return encoded
+    import json
+
     return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text).encode()
