@@ -179,6 +179,8 @@ class Daemon:
         self._conductor.started()
         self.ready.set()
         self._notifier.ready()
+        gc.freeze()  # what exists now exists until the stop: the collector need not visit it
+        gc.enable()
         log.info("ready: %s", self._socket.path, extra=fields(MessageId.STARTED))
 
     async def _serve(self) -> None:

@@ -1,4 +1,4 @@
-"""The commands as functions `command(arguments, config) -> exit code`, for the parser in `main.py`.
+"""The commands as functions `command(arguments, config) -> exit code`, for `parser.py`.
 
 Each imports what it needs when it is called: `status` does not pay for numpy, nor `run` for aiohttp.
 """

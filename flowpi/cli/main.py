@@ -4,6 +4,7 @@ Exit codes are sysexits (`core/errors.py`); errors go to stderr as `flowpi: what
 """
 
 import contextlib
+import gc
 import os
 import sys
 import traceback
@@ -36,6 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parse(sys.argv[1:] if argv is None else argv)
         verbosity = arguments.verbosity
+        if arguments.command is run:
+            # What a start imports is no garbage, and the collector would look at it a hundred times. The daemon enables
+            # it when it is ready.
+            gc.disable()
 
         from flowpi.host.systemd import setup_logging
 
@@ -60,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = f"{type(error).__name__} in {os.path.basename(where.filename)}, line {where.lineno}"
         _say(f"internal error ({what}): please report it, with what you see when you run it again with -v")
         return EXIT_INTERNAL
+    finally:
+        gc.enable()
 
 
 def _config(arguments: Arguments) -> "Config":

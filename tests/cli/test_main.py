@@ -1,5 +1,6 @@
 """The command line as a program: what it prints where, and its exit code."""
 
+import gc
 import json
 import os
 import subprocess
@@ -292,6 +293,19 @@ def test_a_reader_that_goes_away_is_no_error(action: str) -> None:
     finally:
         os.close(writer)
     assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_no_garbage_is_collected_until_the_daemon_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    collected: list[bool] = []
+
+    def run(*_: object) -> int:
+        collected.append(gc.isenabled())
+        return 0
+
+    monkeypatch.setattr("flowpi.appliance.daemon.run", run)
+    assert cli.main(["run"]) == 0
+    assert collected == [False]
+    assert gc.isenabled(), "whatever becomes of the daemon"
 
 
 @pytest.mark.parametrize("module", ["yaml", "numpy", "asyncio", "websockets", "urllib.request"])
