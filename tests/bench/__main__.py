@@ -82,7 +82,7 @@ def figures(
     yield Figure("the same of T1, bare packets", moving.t1_wire, "")
     yield Figure("wire / PCM, JSON, WAV", resting.json_wire, "", goal=1.36)
     yield Figure("wire, once a dictation", moving.once_bytes, "bytes")
-    yield Figure("start -> READY, defaults", start.defaults_ms, "ms", start.floor_ms, "imports alone", 1.3)
+    yield Figure("start -> READY, defaults", start.defaults_ms, "ms", start.floor_ms, "imports alone", 1.2)
     yield Figure("start -> READY, with settings", start.configured_ms, "ms", start.floor_ms, "imports alone")
     moments = {
         "press -> first packet": (bare.press_to_packet, relay.press_to_packet, None, 5),
