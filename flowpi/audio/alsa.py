@@ -5,6 +5,7 @@ are short nevertheless, because the last read misses up to one. The long buffer 
 """
 
 import errno
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -88,6 +89,10 @@ class AlsaSource:
     @property
     def held_s(self) -> float:
         return self._stream.held_s if self._stream else 0.0
+
+    @property
+    def buffer_s(self) -> float:
+        return self._stream.buffer_s if self._stream else math.inf
 
     def open(self, now: float) -> None:
         self.close()
@@ -210,6 +215,7 @@ class _Stream:
             self._rate_hz = rate_hz
             self._converter = Converter(rate_hz, channels, WIDTHS[form], channel)
             period_s = info["period_size"] / rate_hz
+            self.buffer_s = info["periods"] * period_s
             self.held_s = self._converter.delay_s
             self.grain_s = period_s + self.held_s
             # One read finds a full buffer and a little more. Only a sound server that catches up after a stall has
@@ -237,7 +243,7 @@ class _Stream:
                     self.clock.frames += length
                     fresh.append(pcm)
                 elif length == 0:
-                    self.clock.drained(now)
+                    self.clock.drained(now, time.monotonic())
                     yield from self._convert(fresh)
                     return
                 else:  # -EPIPE, an overrun: read() has prepared the device again, and the next read starts it

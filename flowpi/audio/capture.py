@@ -1,16 +1,15 @@
 """Reads the microphone by one timer, and hands the audio to the recordings in progress.
 
-Short periods and few wake-ups at once: the device moves sound in periods of 20 ms, but it is read only every
-`read_s` (`idle_read_s` while nobody records), and once more at each press and release, so a release loses at most one
-period. Between presses the newest audio is kept in memory: the pre-roll. Without a pre-roll the device is closed
-between presses, and nothing wakes up.
+Short periods and few wake-ups at once: the device moves sound in periods of 20 ms, but it is read only when a reader of
+the recording (the connection, the disk) waits for no more than there is, and once more at each press and release, so a
+release loses at most one period. Between presses the newest audio is kept in memory: the pre-roll. Without a pre-roll
+the device is closed between presses, and nothing wakes up.
 
 `Device` opens the microphone, and opens it again after a loss. Everything runs on the event loop, callbacks too. Times
 are those of `loop.time()`, which is `time.monotonic()`.
 """
 
 import asyncio
-import itertools
 import logging
 import math
 from collections.abc import Callable
@@ -31,6 +30,12 @@ log = logging.getLogger(__name__)
 METER_S = 0.1
 """How often the level is measured while somebody listens to it."""
 
+BRISK_S = 1.0
+"""How long after a press the microphone is read every `read_s`, because its readers are still coming."""
+
+LONGEST_READ_S = 1.0
+"""The longest time between reads while somebody records, whatever the readers wait for."""
+
 LATE_S = 1.0
 """How late a press may be handled and still get its whole pre-roll."""
 
@@ -38,8 +43,8 @@ LATE_S = 1.0
 class Timing(Struct, frozen=True):
     """The times of a capture.
 
-    `read_s`, `idle_read_s`: between reads, while somebody records and while nobody does. `preroll_s`, `postroll_s`: how
-    much sound from before the press and after the release belongs to a recording.
+    `read_s`: the shortest time between reads while somebody records. `idle_read_s`: between reads while nobody does.
+    `preroll_s`, `postroll_s`: how much sound from before the press and after the release belongs to a recording.
     """
 
     read_s: float = 0.1
@@ -83,9 +88,10 @@ class Capture:
         self._cue_mask = mask or CueMask()
         self._loop = asyncio.get_running_loop()
         self._recorders: list[Recorder] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._use(source, timing)
         self._metering = False
+        self._brisk_until = 0.0
         self.frames = 0
         self.gaps = 0
         self.lost_frames = 0
@@ -146,6 +152,7 @@ class Capture:
             late_s = max(0.0, self._loop.time() - at)
             recorder.hear(self._ring.newest(math.ceil((self._timing.preroll_s + late_s) * RATE_HZ)))
         self._recorders.append(recorder)
+        self._brisk_until = self._loop.time() + BRISK_S
         self._schedule()
 
     def continue_in(self, entry: Log, following: Log, until: float, on_next: Callable[[], None]) -> None:
@@ -238,12 +245,30 @@ class Capture:
         self._rest()
 
     def _schedule(self) -> None:
+        """Plan the next read, once the readers that the last one has woken wait for more."""
         self._cancel_timer()
-        hurried = self._recorders or self._device.refusal is not None
-        pause = self._timing.read_s if hurried else self._timing.idle_read_s
+        self._timer = self._loop.call_soon(self._set_timer)
+
+    def _set_timer(self) -> None:
+        now = self._loop.time()
+        if self._recorders:
+            pause = self._recording_pause_s(now)
+        else:
+            pause = self._timing.idle_read_s if self._device.refusal is None else self._timing.read_s
         if self._metering:
             pause = min(pause, METER_S)
-        self._timer = self._loop.call_at(self._source.due(self._loop.time() + pause), self._tick)
+        # A short buffer, such as dsnoop's, is read while it is half full.
+        self._timer = self._loop.call_at(self._source.due(now + min(pause, self._source.buffer_s / 2)), self._tick)
+
+    def _recording_pause_s(self, now: float) -> float:
+        """Return how long until all readers have what they wait for that would have it within one `read_s`."""
+        read_s = self._timing.read_s
+        if now < self._brisk_until:
+            return read_s
+        wanted = [wanted_s for recorder in self._recorders for wanted_s in recorder.wanted_s()]
+        together = min(wanted, default=math.inf) + read_s
+        wanted_s = max((one for one in wanted if one <= together), default=math.inf)
+        return max(read_s, min(wanted_s, LONGEST_READ_S))
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -261,15 +286,13 @@ class Capture:
         read_at = self._loop.time()
         slack_s = self._source.period_s + read_at - now
         later = sum(piece.frames if isinstance(piece, Gap) else len(piece) // FRAME_BYTES for piece in heard)
-        for is_gap, pieces in itertools.groupby(heard, lambda piece: isinstance(piece, Gap)):
-            if is_gap:
-                gap = sum(piece.frames for piece in pieces if isinstance(piece, Gap))
-                later -= gap
-                self._fill_gap(gap)
+        for piece in heard:
+            if isinstance(piece, Gap):
+                later -= piece.frames
+                self._fill_gap(piece.frames)
             else:
-                pcm = b"".join(piece for piece in pieces if not isinstance(piece, Gap))
-                later -= len(pcm) // FRAME_BYTES
-                self._pass_on(pcm, read_at - later / RATE_HZ, slack_s)
+                later -= len(piece) // FRAME_BYTES
+                self._pass_on(piece, read_at - later / RATE_HZ, slack_s)
         self._device.confirm()
         for recorder in list(self._recorders):
             if recorder.pausing:

@@ -6,12 +6,14 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from flowpi.dsp.format import BYTES_PER_S
 from flowpi.dsp.pauses import Pauses
 
 
 class Log(Protocol):
     """The log that a recording is written to: an `Utterance`."""
 
+    def wanted(self) -> list[int]: ...
     def append(self, pcm: bytes) -> None: ...
     def append_gap(self, frames: int) -> None: ...
     def finish(self, now: float, *, partial: bool = False) -> None: ...
@@ -41,6 +43,11 @@ class Recorder:
         self.following: Following | None = None
         self.pausing = False
         self._pauses = Pauses()
+
+    def wanted_s(self) -> list[float]:
+        """Return how much more sound each reader of the log waits for, and 0 for a plan that needs the next pause."""
+        planned = [] if self.following is None else [0.0]
+        return planned + [wanted / BYTES_PER_S for wanted in self.entry.wanted()]
 
     def hear(self, pcm: bytes) -> None:
         self.entry.append(pcm)

@@ -39,6 +39,10 @@ class Source(Protocol):
         """The share of `period_s` that a resampler holds back, mostly 0: sound is readable that much after `due`."""
 
     @property
+    def buffer_s(self) -> float:
+        """How much sound an open source keeps for a late reader; infinite if it never loses any."""
+
+    @property
     def has_noise(self) -> bool:
         """Whether the source always hears a little noise, as real microphones do: if so, digital silence is a fault."""
 

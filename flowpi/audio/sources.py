@@ -1,6 +1,6 @@
 """Makes the source of sound that the configuration asks for. Each kind is imported only when it is wanted."""
 
-from flowpi.audio.capture import Timing
+from flowpi.audio.capture import LONGEST_READ_S, Timing
 from flowpi.audio.source import Source
 from flowpi.config.schema import Config
 
@@ -21,7 +21,7 @@ def make_source(config: Config) -> Source:
         channel=audio.channel,
         period_ms=audio.period_ms,
         # All of `buffer_ms` is for stalls of the machine; what is buffered between two reads is added to it.
-        buffer_ms=audio.buffer_ms + max(audio.read_ms, audio.idle_read_ms),
+        buffer_ms=audio.buffer_ms + max(audio.read_ms, audio.idle_read_ms, round(LONGEST_READ_S * 1000)),
     )
 
 

@@ -1,10 +1,11 @@
 """Estimates where a stream of audio stands in real time, only from how much was read and when. Pure.
 
 Theory of operation: if a read that left nothing behind shows that a device has captured P frames at R Hz, the device
-began between now - (P + period) / R and now - P / R, because it moves whole periods. Each read bounds the beginning in
-this way, and the estimate moves only as far as the bounds push it. So it stands still while the device keeps time,
-follows a crystal that is some ppm off, and never errs by more than a period. An overrun does not begin a new stream:
-the lost frames count as passed, so the errors of several gaps do not add up.
+began between now - (P + period) / R and now - P / R, because it moves whole periods. "Now" is not one moment on a busy
+machine: the first bound holds for the begin of the read, the second for its end. Each read bounds the beginning in this
+way, and the estimate moves only as far as the bounds push it. So it stands still while the device keeps time, follows a
+crystal that is some ppm off, and never errs by more than a period. An overrun does not begin a new stream: the lost
+frames count as passed, so the errors of several gaps do not add up.
 """
 
 
@@ -23,10 +24,10 @@ class StreamClock:
         self._rate_hz = rate_hz
         self._period_s = period_s
 
-    def drained(self, now: float) -> None:
-        """Adjust the estimate: everything that was complete at `now` has been read and counted in `frames`."""
-        latest = now - self.frames / self._rate_hz
-        self._began = min(max(self._began, latest - self._period_s), latest)
+    def drained(self, began: float, ended: float) -> None:
+        """Adjust the estimate: a read between these two moments left nothing behind, and is counted in `frames`."""
+        read_s = self.frames / self._rate_hz
+        self._began = min(max(self._began, began - read_s - self._period_s), ended - read_s)
 
     def lost(self, now: float) -> int:
         """Return how many frames were lost by a device that stopped and starts again at `now`. They count as passed."""

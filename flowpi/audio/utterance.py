@@ -99,6 +99,10 @@ class Utterance:
         with memoryview(self._pcm) as view:
             return self.duration_s >= SILENT_S and is_constant(view)
 
+    def wanted(self) -> list[int]:
+        """Return how many more bytes each reader waits for."""
+        return [length - len(self._pcm) for length, _ in self._waiting]
+
     def append(self, pcm: bytes) -> None:
         assert not self.complete
         self._pcm += pcm

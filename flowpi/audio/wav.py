@@ -84,6 +84,7 @@ class WavSource:
 
     has_noise = False
     trial = None
+    buffer_s = math.inf
 
     def __init__(self, path: str | Path, period_ms: int = 20) -> None:
         self.name = str(path)

@@ -192,6 +192,9 @@ class BackendChain:
         health, loop = self._health[backend.name], asyncio.get_running_loop()
         healed = False
         while True:
+            began = None if what == PROBE else loop.time()
+            if began is not None:
+                health.begins(began)
             try:
                 return await action()
             except BackendError as error:
@@ -202,7 +205,7 @@ class BackendChain:
                     again = what != PROBE and health.may_retry(loop.time())
                 if not again:
                     error.healed = False  # another key did not help
-                self._failed(backend, what, error)
+                self._failed(backend, what, error, began)
                 if not again:
                     raise
             except Exception as error:  # a bug here must not keep other utterances from their text
@@ -210,12 +213,12 @@ class BackendChain:
                 log.exception("%s: the attempt on backend %r failed", what, name, extra=_about(what, backend))
                 raise BackendError(f"the attempt on backend {name!r} failed ({type(error).__name__})") from error
 
-    def _failed(self, backend: Backend, what: str, error: BackendError) -> None:
+    def _failed(self, backend: Backend, what: str, error: BackendError, began: float | None) -> None:
         health = self._health[backend.name]
         # Only the first failure of a streak is a warning; the caller reports that of the last backend.
         told = health.error is not None or backend is self.backends[-1]
         log.log(logging.DEBUG if told else logging.WARNING, "%s: %s", what, error, extra=_about(what, backend))
-        health.failed(error, asyncio.get_running_loop().time(), counted=what == PROBE)
+        health.failed(error, asyncio.get_running_loop().time(), began=began)
         if health.wants_key:
             self._keys[backend.name] = backend.user_key()
         if health.failing and len(self.backends) > 1 and not self._over and backend.name not in self._probing:

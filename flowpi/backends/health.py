@@ -5,6 +5,7 @@ did not. A rest forbids: a service that asked for one, or that failed again and 
 is over. Time is an argument.
 """
 
+import contextlib
 from collections import deque
 
 from flowpi.core.errors import BackendError, CredentialError, NotReached, NotResolved
@@ -35,13 +36,14 @@ class Health:
         self.failures = 0
         self._retried_at = float("-inf")
         self._contacts: deque[float] = deque(maxlen=max_failures)
-        """The times of contacts since its last text: attempts that failed, and probes."""
+        """The times when contacts since its last text began: attempts that failed or still last, and probes."""
         self._asked_until = float("-inf")
         self._rests_until = float("-inf")
 
     @property
     def rests_until(self) -> float:
-        return max(self._asked_until, self._rests_until)
+        crowded = len(self._contacts) == self._contacts.maxlen
+        return max(self._asked_until, self._rests_until, self._contacts[0] + PER_S if crowded else 0.0)
 
     @property
     def wants_key(self) -> bool:
@@ -66,18 +68,23 @@ class Health:
         recent = sum(now - at < PER_S for at in self._contacts)
         if self.rests(now) or recent * 2 >= (self._contacts.maxlen or 0):
             return False
-        self._contacted(now)
+        self._contacts.append(now)
         return True
 
-    def failed(self, error: BackendError, now: float, *, counted: bool = False) -> None:
-        """Remember a failed contact. `counted`: it was a probe, which `may_probe` has counted."""
+    def begins(self, now: float) -> None:
+        """Count a contact that is no probe: at its beginning, because that is when the other side is asked."""
+        self._contacts.append(now)
+
+    def failed(self, error: BackendError, now: float, *, began: float | None = None) -> None:
+        """Remember a failed contact. `began`: when it was counted, None for a probe."""
         self.error = error
         self.failures += 1
         self.failing = self.failing or concerns_backend(error)
         self._asked_until = max(self._asked_until, now + asked_rest_s(error))
         self._rests_until = max(self._rests_until, now + rest_s(error))
-        if not counted and not isinstance(error, CredentialError | NotReached | NotResolved):  # no contact
-            self._contacted(now)
+        if began is not None and isinstance(error, CredentialError | NotReached | NotResolved):  # no contact
+            with contextlib.suppress(ValueError):  # a text of another utterance has ended the count
+                self._contacts.remove(began)
 
     def probed(self) -> None:
         """Remember that it opened a session."""
@@ -96,8 +103,3 @@ class Health:
         """End a rest after failures, but not one that the service asked for."""
         self._contacts.clear()
         self._rests_until = float("-inf")
-
-    def _contacted(self, now: float) -> None:
-        self._contacts.append(now)
-        if len(self._contacts) == self._contacts.maxlen:
-            self._rests_until = max(self._rests_until, self._contacts[0] + PER_S)

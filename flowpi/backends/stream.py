@@ -41,7 +41,14 @@ class Stream(Protocol):
 
         Raises:
             StreamClosed: the connection is over, and all frames have been returned.
+            LinkLost: the same, and it was this side that ended it, because the network carries nothing.
             ProtocolError: the service broke the rules of the connection itself.
+        """
+
+    def untaken_bytes(self) -> int:
+        """Return how much of what was sent the other end has not taken, in any measure that shrinks when it takes some.
+
+        A slow service takes more after a while; one that hangs does not.
         """
 
     async def keep_alive(self) -> None:

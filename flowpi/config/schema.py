@@ -39,7 +39,7 @@ class AudioSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "mix"
     period_ms: Annotated[int, setting("what ALSA moves at once; at most so much is lost at the end", ge=5, le=100)] = 20
     buffer_ms: Annotated[int, setting("how long a busy Pi may look away before sound is lost", ge=100, le=5000)] = 1000
-    read_ms: Annotated[int, setting("how often to read while recording", ge=10, le=1000)] = 100
+    read_ms: Annotated[int, setting("how often to read at most while recording", ge=10, le=1000)] = 100
     idle_read_ms: Annotated[
         int, setting("how often to read while idle; not at all without `preroll_ms`", ge=10, le=2500)
     ] = 500
@@ -125,7 +125,13 @@ class DictationSettings(Struct, frozen=True, forbid_unknown_fields=True):
     )
     max_utterance_s: Annotated[int, setting("longer speech goes on in a next part", ge=5, le=3600)] = 330
     first_result_timeout_s: Annotated[
-        float, setting("how long to wait for the text after the release before the next backend is tried", ge=1, le=600)
+        float,
+        setting(
+            "how long to wait for the text after the release, or after the last sign that the backend works on it, "
+            "before the next backend is tried",
+            ge=1,
+            le=600,
+        ),
     ] = 20
 
 

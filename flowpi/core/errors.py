@@ -147,6 +147,18 @@ class NoText(LinkError):
     """The backend received all of the audio, and sent no text in time."""
 
 
+class LinkLost(LinkError):
+    """An open connection went dead, and was ended on this side: the backend may not even have noticed.
+
+    Attributes:
+        symptom: how that showed.
+    """
+
+    def __init__(self, symptom: str) -> None:
+        self.symptom = symptom
+        super().__init__(f"the connection went dead before the text came ({symptom})", "check the network")
+
+
 class ClosedError(LinkError):
     """The backend closed the connection before the text came.
 
@@ -155,11 +167,12 @@ class ClosedError(LinkError):
         reason: the reason that the backend sent; at most 200 characters, all printable.
     """
 
-    def __init__(self, code: int | None, reason: str = "") -> None:
+    def __init__(self, code: int | None, reason: str = "", hint: str = "") -> None:
         self.code = code
         self.reason = printable(reason)
         how = f"code {code}" if code is not None else "no close frame"
-        super().__init__(f"the server closed before the text came ({how}{', ' + self.reason if self.reason else ''})")
+        what = f"the server closed before the text came ({how}{', ' + self.reason if self.reason else ''})"
+        super().__init__(what, hint)
 
 
 class TlsError(BackendError):

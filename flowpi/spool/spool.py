@@ -16,7 +16,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 from flowpi.audio.utterance import PartId, Utterance
@@ -57,6 +57,7 @@ class Spool:
         max_bytes: int | None = None,
         keep_days: int | None = None,
         on_quarantine: Callable[[PartId, str], None] = lambda part, reason: None,
+        executor: Executor | None = None,
     ) -> None:
         """
         Args:
@@ -67,11 +68,12 @@ class Spool:
             on_quarantine: called with a part and a reason when a file moves to or leaves the quarantine, on whichever
                 thread noticed it. The reason is empty if nothing is lost and only the number `quarantined` changed: a
                 part that could be read in part and is delivered was put there, or deleted by age or to make room.
+            executor: does everything in order, instead of a thread of the spool's own; `close` shuts it down.
         """
         self.directory = directory
         self._folder = Folder(directory, max_bytes=max_bytes, keep_days=keep_days, on_quarantine=on_quarantine)
         self._sync_bytes = max(LEAST_RECORD_BYTES, round(sync_s * BYTES_PER_S))
-        self._thread = ThreadPoolExecutor(1, "spool")
+        self._thread = executor or ThreadPoolExecutor(1, "spool")
         self._damaged: set[PartId] = set()
         """The parts that could not be read to their end: `remove` moves their files to quarantine and deletes none."""
 
@@ -106,15 +108,20 @@ class Spool:
         file = SpoolFile(self._folder, utterance.about)
         try:
             written, complete = 0, False
+            writing: Future[None] | None = None
             while not complete:
                 # The file is created only when there is sound for it: right after a press, the 2 ms that this costs
                 # would delay the connection to the backend.
                 await utterance.wait(written + self._sync_bytes)
+                await asyncio.sleep(0)  # the connection first: the thread and the loop would dispute the interpreter
+                # Asked only now, when there is more to write: the end of a write need not wake the loop.
+                await _ended(writing)
                 pcm = utterance.read(written, written + max(self._sync_bytes, MAX_PIECE_BYTES))
                 frame, written = written // FRAME_BYTES, written + len(pcm)
                 complete = utterance.complete and written == utterance.length
                 end = Ending(written // FRAME_BYTES, utterance.lost_frames, utterance.partial) if complete else None
-                await loop.run_in_executor(self._thread, file.write, frame, pcm, end)
+                writing = self._thread.submit(file.write, frame, pcm, end)
+            await _ended(writing)
             # Only here: the end is synced, and the name of the file with it. `record stop` answers "recorded" by this.
             durable.set_result(True)
         except OSError as error:
@@ -298,6 +305,12 @@ class Spool:
     def expire(self, unix_s: float, monotonic_s: float) -> None:
         """Delete delivered sound that is older than `keep_days`. Meant to be called once an hour. Never raises."""
         self._folder.expire(unix_s, monotonic_s)
+
+
+async def _ended(writing: "Future[None] | None") -> None:
+    """Wait for a write, and raise what it raised."""
+    if writing is not None:
+        await asyncio.wrap_future(writing) if not writing.done() else writing.result()
 
 
 def _read(handle: int, part: PartId, *, any_id: bool = False) -> Utterance | None:

@@ -34,8 +34,9 @@ class FakeSource:
     has_noise = True
     trial: Callable[[], None] | None = None
 
-    def __init__(self, held_s: float = 0.0) -> None:
+    def __init__(self, held_s: float = 0.0, buffer_s: float = BUFFER_S) -> None:
         self.held_s = held_s
+        self.buffer_s = buffer_s
         self.unplugged = False
         self.stalled = False
         self.constant: int | None = None
@@ -64,7 +65,7 @@ class FakeSource:
         if self.stalled:
             return []
         complete = int((now - self._began) / PERIOD_S + SLACK_S) * round(PERIOD_S * RATE_HZ)
-        if complete - self._moved > BUFFER_S * RATE_HZ:
+        if complete - self._moved > self.buffer_s * RATE_HZ:
             lost, self._moved = complete - self._moved, complete
             return [Gap(lost)]
         ready = complete - round(self.held_s * RATE_HZ)

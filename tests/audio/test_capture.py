@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from flowpi.audio.alsa import AlsaSource
-from flowpi.audio.capture import Capture, Timing
+from flowpi.audio.capture import BRISK_S, Capture, Timing
 from flowpi.audio.device import REOPEN_S
 from flowpi.audio.device_state import STALL_S
 from flowpi.core.errors import MicrophoneError
-from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
+from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES, RATE_HZ
 from tests import clock
 from tests.audio.listening import missing
 from tests.audio.room import PERIOD_S, SLACK_S, FakeSource, Room, begins, capturing, ends, has_no_seam, numbers
@@ -106,6 +106,7 @@ class TestRolls:
         room.capture.drop(entry)
         assert entry.complete
         assert not other.complete
+        await asyncio.sleep(0)
         assert clock.timers() == 1
         length = entry.length
         await asyncio.sleep(1.0)
@@ -196,10 +197,47 @@ class TestWakeUps:
         await asyncio.sleep(60)
         assert len(room.source.reads) <= 3 * 60
 
-    async def test_recording(self, room: Room) -> None:
-        room.press()
-        await asyncio.sleep(60)
-        assert 9 * 60 <= len(room.source.reads) <= 10 * 60 + 1
+    @pytest.mark.parametrize(
+        ("read_s", "wanted_s", "reads"),
+        [
+            (0.1, (0.02,), 10),
+            (0.1, (0.1,), 10),
+            (0.1, (0.8,), 1 / 0.8),
+            (0.1, (0.5, 1.0), 2),
+            (0.1, (1.0, 0.93), 1),  # one read for two that nearly agree
+            (0.5, (0.02, 1.0), 2),
+            (0.1, (5.0,), 1),
+            (0.1, (), 1),
+        ],
+    )
+    @pytest.mark.usefixtures("jumping_clock")
+    async def test_recording_it_is_read_when_a_reader_waits_for_no_more(
+        self, read_s: float, wanted_s: tuple[float, ...], reads: float
+    ) -> None:
+        async def follow(step: int) -> None:
+            length = 0
+            while True:
+                await entry.wait(length + step)
+                length = entry.length
+
+        async with capturing(FakeSource(buffer_s=2.0), read_s=read_s) as room:
+            entry = room.press()
+            readers = [asyncio.create_task(follow(round(one * BYTES_PER_S))) for one in wanted_s]
+            await asyncio.sleep(BRISK_S)
+            before = len(room.source.reads)
+            await asyncio.sleep(60)
+            for reader in readers:
+                reader.cancel()
+            assert 0.85 * reads <= (len(room.source.reads) - before) / 60 <= 1.05 * reads
+
+    @pytest.mark.parametrize("recording", [False, True])
+    @pytest.mark.usefixtures("jumping_clock")
+    async def test_a_short_buffer_never_runs_over(self, recording: bool) -> None:
+        async with capturing(FakeSource(buffer_s=0.25)) as room:
+            if recording:
+                room.press()
+            await asyncio.sleep(60)
+            assert room.capture.gaps == 0
 
     async def test_after_a_recording_it_is_idle_again(self, room: Room) -> None:
         await room.record(1.0)
@@ -279,7 +317,7 @@ class TestLoss:
         entry = room.press()
         await asyncio.sleep(0.55)
         room.source.unplugged = True
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.6)
         assert entry.complete
         assert has_no_seam(entry)
         assert entry.partial

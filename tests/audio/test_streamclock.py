@@ -29,7 +29,7 @@ def test_a_gap_is_as_long_as_nobody_read_even_if_the_crystal_is_off(
     for pause in reads:
         now += pause
         clock.frames = device.complete(now)
-        clock.drained(now)
+        clock.drained(now, now)
     passed = (now + 5.0 - device.began) * device.rate
     before = clock.frames
     lost = clock.lost(now + 5.0)
@@ -41,7 +41,7 @@ def test_an_hour_with_a_bad_crystal_does_not_add_up() -> None:
     device, clock = Device(0.0, 200, 320), StreamClock(0.0, RATE_HZ, 0.02)
     for tenth in range(1, 36_000):
         clock.frames = device.complete(tenth / 10)
-        clock.drained(tenth / 10)
+        clock.drained(tenth / 10, tenth / 10)
     assert clock.lost(3601.0) == pytest.approx(1.1 * RATE_HZ, abs=2 * 320)
 
 
@@ -51,7 +51,7 @@ def test_gaps_do_not_add_up(stalls: list[float]) -> None:
     for stall in stalls:
         now += stall
         clock.lost(now)
-        clock.drained(now)
+        clock.drained(now, now)
     assert clock.frames == pytest.approx((now - 50.0) * RATE_HZ, abs=1)
 
 
@@ -61,10 +61,20 @@ def test_the_next_edge_is_the_first_not_before_the_moment(reads: list[float], ah
     for pause in reads:
         now += pause
         clock.frames = device.complete(now)
-        clock.drained(now)
+        clock.drained(now, now)
     edge = clock.next_edge(now + ahead)
     assert now + ahead - 1e-9 <= edge <= now + ahead + 0.02 + 1e-4
     assert device.complete(edge + 1e-4) > clock.frames
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 1.0), st.floats(0, 0.1)), min_size=1, max_size=60))
+def test_a_machine_that_stalls_in_a_read_does_not_move_the_edges(reads: list[tuple[float, float]]) -> None:
+    device, clock, now = Device(0.0, 0, 320), StreamClock(0.0, RATE_HZ, 0.02), 0.0
+    for pause, stall in reads:
+        began, now = now + pause, now + pause + stall
+        clock.frames = device.complete(now)
+        clock.drained(began, now)
+    assert device.complete(clock.next_edge(now) + 1e-4) > clock.frames
 
 
 def test_an_estimate_that_is_too_early_is_mended_by_the_reads_that_find_nothing() -> None:
@@ -74,12 +84,12 @@ def test_an_estimate_that_is_too_early_is_mended_by_the_reads_that_find_nothing(
         now = clock.next_edge(now) + 0.003
         found.append(device.complete(now) > clock.frames)
         clock.frames = device.complete(now)
-        clock.drained(now)
+        clock.drained(now, now)
     assert all(found[5:])
 
 
 def test_a_device_ahead_of_real_time_shows() -> None:
     clock = StreamClock(0.0, RATE_HZ, 0.02)
     clock.frames = 3 * RATE_HZ
-    clock.drained(1.0)
+    clock.drained(1.0, 1.0)
     assert clock.ahead_s(1.0) == pytest.approx(2.0)

@@ -90,7 +90,7 @@ class Sink:
 class Bench:
     """What all measurements share: a microphone that encodes the time, the sink, and a directory.
 
-    `environ` is for programs that record from the microphone, as ALSA device `default` or `clock`.
+    `environ` is for programs that record from the microphone, as ALSA device `default`.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -98,7 +98,7 @@ class Bench:
         (directory / "microphone").mkdir()
         self._microphone = Microphone(directory / "microphone")
         asoundrc = directory / "asound.conf"
-        asoundrc.write_text(f"<{self._microphone.config_path}>\npcm.!default clock\n")
+        asoundrc.write_text(f"<{self._microphone.config_path}>\npcm.!default steady\n")
         # Without variables that distort: PYTHONDONTWRITEBYTECODE alone would make every start compile flowpi again.
         ours = ("FLOWPI_", "NOTIFY_", "PYTHON", "WATCHDOG_")
         self.environ = {
@@ -142,9 +142,9 @@ class Bench:
                 process.kill()
 
     @contextlib.contextmanager
-    def pipe(self) -> Iterator[list[int]]:
-        """Run `arecord | socat` with a period of 20 ms, and yield the pids while it streams."""
-        record = "arecord -q -D default -t raw -f S16_LE -r 16000 -c 1 --period-time=20000 --buffer-time=1000000"
+    def pipe(self, options: str = "") -> Iterator[list[int]]:
+        """Run `arecord | socat`, with more options of arecord, and yield the pids while it streams."""
+        record = f"arecord -q -D default -t raw -f S16_LE -r 16000 -c 1 {options}"
         to = f"TCP:127.0.0.1:{self.sink.addresses.raw_port}"
         with (
             subprocess.Popen(record.split(), env=self.environ, stdout=subprocess.PIPE) as arecord,

@@ -12,19 +12,33 @@ WARM_UP_S = 3.0
 """The time that is not measured: a stream begins with the pre-roll, the connection and code that runs once."""
 
 
+SHORT_PERIODS = "--period-time=20000 --buffer-time=1000000"
+"""The options of an arecord that is as quick as flowpi at a press and a release. Its default is a period of 125 ms."""
+
+
+NAMES = ["flowpi", "eco", "t1", "pipe", "quick pipe"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one program while it streams, per second."""
+
+    cpu_ms: float
+    wake_ups: float
+
+
 @dataclass(frozen=True)
 class Streaming:
     """The medians of the rounds, with all programs running at the same time."""
 
-    flowpi_cpu_ms: float
-    """The CPU time per second of audio, as are the next two."""
-    t1_cpu_ms: float
-    pipe_cpu_ms: float
-    flowpi_cpu_range_ms: tuple[float, float]
-    flowpi_wake_ups: float
-    """The wake-ups per second, as are the next two."""
-    t1_wake_ups: float
-    pipe_wake_ups: float
+    flowpi: Cost
+    eco: Cost
+    """Of flowpi with `read_ms: 500` and no pre-roll."""
+    t1: Cost
+    pipe: Cost
+    """Of `arecord | socat` with its default period."""
+    quick_pipe: Cost
+    """The same with `SHORT_PERIODS`."""
     flowpi_rss_mb: float
     flowpi_peak_mb: float
     t1_peak_mb: float
@@ -36,51 +50,60 @@ class Streaming:
 
 
 def stream(bench: Bench, rounds: int, window_s: float) -> Streaming:
-    names = ["flowpi", "t1", "pipe"]
-    cpu: dict[str, list[float]] = {name: [] for name in names}
-    switches: dict[str, list[float]] = {name: [] for name in names}
+    costs: dict[str, list[Cost]] = {}
     rss, peak, t1_peak, wire, t1_wire = [], [], [], [], []
     once = 0
+    eco_url = f"backends.local={{kind: flow, url: '{bench.sink.addresses.flow}/eco'}}"
     for number in range(rounds):
         with contextlib.ExitStack() as stack:
+            daemons: dict[str, Daemon] = {}
             pids: dict[str, list[int]] = {}
-            for name in names[number % 3 :] + names[: number % 3]:  # each is the first to start in its turn
-                if name == "flowpi":
-                    daemon = stack.enter_context(Daemon(bench))
-                    client = Client(daemon.socket)
-                    pids[name] = [daemon.pid]
-                else:
-                    pids[name] = stack.enter_context(bench.t1() if name == "t1" else bench.pipe())
-            client.record("start")
+            for name in NAMES[number % len(NAMES) :] + NAMES[: number % len(NAMES)]:  # each is the first in its turn
+                match name:
+                    case "flowpi" | "eco":
+                        settings = (eco_url, "audio.read_ms=500", "audio.preroll_ms=0") if name == "eco" else ()
+                        daemons[name] = stack.enter_context(Daemon(bench, *settings))
+                        pids[name] = [daemons[name].pid]
+                    case "t1":
+                        pids[name] = stack.enter_context(bench.t1())
+                    case _:
+                        options = SHORT_PERIODS if name == "quick pipe" else ""
+                        pids[name] = stack.enter_context(bench.pipe(options))
+            clients = [Client(daemon.socket) for daemon in daemons.values()]
+            for client in clients:
+                client.record("start")
             time.sleep(WARM_UP_S)
-            before = {name: (cpu_s(pids[name]), wake_ups(pids[name])) for name in names}
+            before = {name: (cpu_s(pids[name]), wake_ups(pids[name])) for name in NAMES}
             began = time.monotonic()
             time.sleep(window_s)
-            after = {name: (cpu_s(pids[name]), wake_ups(pids[name])) for name in names}
+            after = {name: (cpu_s(pids[name]), wake_ups(pids[name])) for name in NAMES}
             seconds = time.monotonic() - began
-            for name in names:
-                cpu[name].append(1000 * (after[name][0] - before[name][0]) / seconds)
-                switches[name].append((after[name][1] - before[name][1]) / seconds)
-            client.record("stop")
-            resident, highest = memory_mb(daemon.pid)
+            for name in NAMES:
+                cpu, switches = (late - early for early, late in zip(before[name], after[name], strict=True))
+                costs.setdefault(name, []).append(Cost(1000 * cpu / seconds, switches / seconds))
+            for client in clients:
+                client.record("stop")
+            resident, highest = memory_mb(daemons["flowpi"].pid)
             rss.append(resident)
             peak.append(highest)
             t1_peak.append(memory_mb(pids["t1"][0])[1])
-            session = bench.sink.session()
-            assert session.path == "/flowpi"
+            sessions = {session.path: session for session in (bench.sink.session(), bench.sink.session())}
+            session = sessions["/flowpi"]
             wire.append(_wire(session))
             once = session.handshake_bytes + session.wire_bytes - round(session.pcm_bytes * wire[-1])
         session = bench.sink.session()  # that of T1, which has just been killed
         assert session.path == "/t1"
         t1_wire.append(_wire(session))
+    median = {
+        name: Cost(statistics.median(cost.cpu_ms for cost in found), statistics.median(cost.wake_ups for cost in found))
+        for name, found in costs.items()
+    }
     return Streaming(
-        flowpi_cpu_ms=statistics.median(cpu["flowpi"]),
-        t1_cpu_ms=statistics.median(cpu["t1"]),
-        pipe_cpu_ms=statistics.median(cpu["pipe"]),
-        flowpi_cpu_range_ms=(min(cpu["flowpi"]), max(cpu["flowpi"])),
-        flowpi_wake_ups=statistics.median(switches["flowpi"]),
-        t1_wake_ups=statistics.median(switches["t1"]),
-        pipe_wake_ups=statistics.median(switches["pipe"]),
+        flowpi=median["flowpi"],
+        eco=median["eco"],
+        t1=median["t1"],
+        pipe=median["pipe"],
+        quick_pipe=median["quick pipe"],
         flowpi_rss_mb=max(rss),
         flowpi_peak_mb=max(peak),
         t1_peak_mb=max(t1_peak),

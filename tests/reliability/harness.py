@@ -16,6 +16,7 @@ from flowpi.publish.files import Transcripts
 from flowpi.publish.messages import Final, rfc3339
 from flowpi.spool.spool import Spool
 from flowpi.wire.roles import FinalText, PartialText
+from tests.reliability.one_thread import AtOnce, OneThreadLoop
 
 NOW = 1_700_000_000.0
 
@@ -34,7 +35,8 @@ class ApplianceHarness:
 
     async def open(self, delivery: Callable[[Spool], Delivery]) -> tuple[Delivery, Spool]:
         """Begin a new run. It deletes what an earlier one published and had no time to delete."""
-        spool = Spool(self.spool_directory, sync_s=0.1)
+        at_once = isinstance(asyncio.get_running_loop(), OneThreadLoop)
+        spool = Spool(self.spool_directory, sync_s=0.1, executor=AtOnce() if at_once else None)
         found = spool.open()
         self._transcripts = Transcripts(self.transcripts_directory, 30)
         self._transcripts.open()
@@ -106,6 +108,8 @@ class ApplianceHarness:
 
     def deferred(self, utterance: Utterance, reason: str, *, without_network: bool) -> None:
         self.told.append(("deferred", utterance.part_id))
+
+    def deferred_again(self, part: PartId, reason: str, *, without_network: bool) -> None: ...
 
     def parked(self, part: PartId, reason: str) -> None:
         self.told.append(("parked", part))

@@ -6,11 +6,24 @@ run is the same, and between two turns there is each moment at which a write is 
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
 from tests.clock import JumpingLoop
 
 T = TypeVar("T")
+
+
+class AtOnce(Executor):
+    """Does everything before `submit` returns."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 class OneThreadLoop(JumpingLoop):

@@ -32,6 +32,7 @@ CONFIG = """\
 pcm_type.microphone {{ lib "{plugin}" }}
 pcm.live {{ type microphone {levers} fifo "{directory}/live.fifo" }}
 pcm.clock {{ type microphone {levers} clock 1 }}
+pcm.steady {{ type microphone clock 1 }}
 pcm.usb48 {{ type microphone {levers} rate 48000 channels 2 fifo "{directory}/usb48.fifo" }}
 pcm.usb48clock {{ type microphone {levers} rate 48000 channels 2 clock 1 }}
 pcm.usb48plug {{ type plug slave.pcm "usb48" }}
@@ -64,11 +65,12 @@ def build(cache: Path = CACHE) -> Path:
 
 
 class Microphone:
-    """One microphone and its levers, which affect all its devices.
+    """One microphone and its levers, which affect all its devices but one.
 
     Devices (ALSA PCM names):
         live: 16 kHz mono; it plays what `speak()` passes to it, with a little noise around it.
         clock: 16 kHz mono; each sample encodes when it was recorded (`clock` in microphone.c).
+        steady: like clock, but no lever affects it: a look at a lever is a system call, which no sound card makes.
         usb48, usb48plug: 48 kHz stereo only; it plays what `speak(..., device="usb48")` passes to it. The second has
             ALSA's own conversion on top, like `plughw:`.
         i2s: 48 kHz stereo with 32 bits only, like the small microphone boards for a Pi; it plays what is spoken.
