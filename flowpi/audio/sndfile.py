@@ -97,7 +97,10 @@ def _read_one(window: "Window", form: str, tally: Tally) -> Iterator[Raw]:
         raise UnavailableError(f"soundfile, which reads {form}, is not installed", "pip install soundfile") from error
 
     class Forward(soundfile.SoundFile):  # type: ignore[misc]
-        """A file that is read from begin to end: elsewise soundfile seeks after each read, which MP3 is harmed by."""
+        """A file that is read from beginning to end.
+
+        A seekable one is sought in after each read: that doubles the time, and fails at the end of some.
+        """
 
         def seekable(self) -> bool:
             return False

@@ -91,10 +91,10 @@ def extensible(form: int, valid_bits: int) -> bytes:
 
 
 def encoded(
-    form: str, subtype: str, rate_hz: int = RATE_HZ, signs: tuple[float, ...] = (1,), repeats: int = 1
+    form: str, subtype: str, rate_hz: int = RATE_HZ, signs: tuple[float, ...] = (1,), repeats: int = 1, gain: float = 1
 ) -> bytes:
-    """Return the reference, perhaps several times, as libsndfile writes it, with a channel for each sign."""
-    values = np.tile(samples(), repeats)
+    """Return the reference, perhaps several times or clipped, as libsndfile writes it, with a channel for each sign."""
+    values = np.tile(samples() * gain, repeats).clip(-1, 1)
     values = values if rate_hz == RATE_HZ else soxr.resample(values, RATE_HZ, rate_hz)
     out = io.BytesIO()
     soundfile.write(out, np.stack([values * sign for sign in signs], 1), rate_hz, format=form, subtype=subtype)
