@@ -1,9 +1,12 @@
-"""A loop whose time jumps to the next timer as soon as nothing else is left to do."""
+"""Loops whose time jumps: to the next timer as soon as nothing else is left to do, or as far as a test says."""
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+from tests.waiting import PATIENCE_S
 
 T = TypeVar("T")
 
@@ -32,6 +35,28 @@ class JumpingLoop(asyncio.SelectorEventLoop):
     def block(self, seconds: float) -> None:
         """Something holds the loop up for so long."""
         self._jumping.now += seconds
+
+
+class SkippingLoop(asyncio.SelectorEventLoop):
+    """Time that passes as always, for real sockets and threads, and a lever that sets it forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._skipped_s = 0.0
+
+    def time(self) -> float:
+        return super().time() + self._skipped_s
+
+    def skip(self, seconds: float) -> None:
+        """Set the time forward. Timers that became due run once the caller waits."""
+        self._skipped_s += seconds
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Let everything else run until `condition` holds, in real time, however far the time is set forward."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, "it does not come about"
+            await asyncio.sleep(0)
 
 
 def timers() -> int:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import signals
-from tests.clock import JumpingLoop
+from tests.clock import JumpingLoop, SkippingLoop
 from tests.rig.microphone import Microphone
 
 MEASURED = "FLOWPI_MEASURED"
@@ -49,8 +49,10 @@ LoopFactories = dict[str, Callable[[], asyncio.AbstractEventLoop]]
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> LoopFactories:
-    """Give a test whose fixtures include `jumping_clock` a loop on which time jumps, and any other an ordinary one."""
+    """Give a test whose fixtures include one of the clocks the loop of that clock, and any other an ordinary one."""
     assert isinstance(item, pytest.Function)
+    if "skipping_clock" in item.fixturenames:
+        return {"real time": SkippingLoop}
     if "jumping_clock" in item.fixturenames:
         return {"jumping": JumpingLoop}
     return {"real time": asyncio.new_event_loop}
@@ -61,6 +63,14 @@ async def jumping_clock() -> JumpingLoop:
     """The event loop of the test, whose time starts at 0 and jumps to the next timer."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, JumpingLoop)
+    return loop
+
+
+@pytest.fixture
+async def skipping_clock() -> SkippingLoop:
+    """The event loop of the test, whose real time the test may set forward."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, SkippingLoop)
     return loop
 
 

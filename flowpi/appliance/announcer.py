@@ -141,6 +141,11 @@ class Announcer:
             self._inbox.post(DeliveryDeferred(utterance.id))
         self._hub.publish(topics.FAILED, messages.Failed(utterance.id, utterance.about.part, reason, retry=True))
 
+    def deferred_again(self, part: PartId, reason: str, *, without_network: bool) -> None:
+        """Update the fault that stands, if any: the latest reason is the one that something can be done about."""
+        if self._inbox.has_fault(BACKEND) or self._inbox.has_fault(NETWORK):
+            self._no_text(NETWORK if without_network else BACKEND, reason)
+
     def failed(self, part: PartId, reason: str) -> None:
         """No text comes of a part unless the user does something."""
         log.warning("%s: no text: %s", part, reason, extra=fields(MessageId.FAILED, part=part))

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from flowpi.core.errors import (
     BackendError,
+    ClosedError,
     HttpError,
     LinkError,
     NotReached,
@@ -54,6 +55,7 @@ class Endpoint(Struct, frozen=True):
             402: "check the account with the service",
             404: f"check the path in {self.url_key}",
             429: "the service asks to wait",
+            **dict.fromkeys((400, 405, 410, 426, 501), f"check {self.url_key}"),
         }.get(status, "")
         if 200 <= status < 400:
             hint = f"check {self.url_key}, and whether this network wants a login first"
@@ -90,6 +92,11 @@ class Endpoint(Struct, frozen=True):
         return ProtocolError(
             f"backend {self.name!r} is no {kind} server", f"check scheme ({scheme}?), port and path of {self.url_key}"
         )
+
+    def no_answer(self) -> ClosedError:
+        """Return the error for a connection that ended before the answer to the upgrade."""
+        hint = f"if it goes on, check scheme (wss?) and port of {self.url_key}"
+        return ClosedError(None, "no answer to the upgrade", hint)
 
     def refused_by_proxy(self, error: Exception) -> NotReached:
         return NotReached(

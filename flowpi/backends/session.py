@@ -7,8 +7,7 @@ speaking, or spoke yesterday.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import assert_never
 
 from flowpi.audio.utterance import Utterance
@@ -17,9 +16,17 @@ from flowpi.backends.result import Timings
 from flowpi.backends.stream import KEEP_ALIVE_S, Stream, StreamClosed
 from flowpi.core.errors import LinkError, NoText
 from flowpi.host.logfields import fields
+from flowpi.wire.codec import Frame
 from flowpi.wire.roles import ClientRole, FinalText, Notice, PartialText, SessionReady
 
 log = logging.getLogger(__name__)
+
+TAKEN_BYTES = 16 * 1024
+"""Half a second of audio. A service that takes less within `Patience.send_s` or `final_s` does not work on it; a ping
+that is acknowledged is no sign, because the kernel does that."""
+
+SLOWEST = 10
+"""How many times as long as the speech lasted a recogniser may need if it shows all the while that it works."""
 
 
 class Session:
@@ -46,6 +53,10 @@ class Session:
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._shown = ""
+        """The latest partial text."""
+        self._worked_at = self._loop.time()
+        """When the service was last seen to work: it showed another text, or took audio after the end of it."""
 
     async def open(self) -> None:
         """Open the session, until audio may be sent, and no further.
@@ -85,12 +96,7 @@ class Session:
             if receiving.done():
                 return receiving.result()
             sending.result()
-            # Audio of yesterday is sent in a moment, but a recogniser may need as long as it lasts to hear it.
-            unheard_s = max(0.0, began + self._utterance.duration_s - self._loop.time())
-            async with _within(self._patience.final_s + unheard_s, "send the text", NoText):
-                while not (await asyncio.wait((receiving,), timeout=KEEP_ALIVE_S))[0]:
-                    await self._keep_alive()
-                return receiving.result()
+            return await self._await_text(receiving, began)
         finally:
             for task in (receiving, sending):
                 task.cancel()
@@ -121,15 +127,33 @@ class Session:
         if self._timings.first_packet_at is None:
             self._timings.first_packet_at = self._timings.committed_at
 
+    async def _await_text(self, receiving: "asyncio.Task[FinalText]", began: float) -> FinalText:
+        """Wait for the text while the service works on the audio. `began`: when the session did."""
+        committed, final_s, duration_s = self._loop.time(), self._patience.final_s, self._utterance.duration_s
+        # Audio of yesterday is sent in a moment, but a recogniser may need as long as it lasts to hear it.
+        deadline = max(committed, began + duration_s) + final_s
+        latest = deadline + SLOWEST * duration_s
+        untaken = self._stream.untaken_bytes()
+        while (left_s := min(max(deadline, self._worked_at + final_s), latest) - self._loop.time()) > 0:
+            if (await asyncio.wait((receiving,), timeout=min(KEEP_ALIVE_S, left_s)))[0]:
+                return receiving.result()
+            if (now_untaken := self._stream.untaken_bytes()) <= untaken - TAKEN_BYTES:
+                untaken, self._worked_at = now_untaken, self._loop.time()
+            await self._keep_alive()
+        raise NoText(f"the backend did not send the text within {self._loop.time() - committed:.3g} s")
+
     def _begin(self) -> None:
         """Open the client before anything is read: the first frame of a server may come together with the upgrade."""
         for event in self._client.open():
             self._handle(event)
 
     async def _open(self) -> None:
-        await self._flush()
-        async with _within(self._patience.auth_s, "open the session"):
-            await self._ready
+        try:
+            async with asyncio.timeout(self._patience.auth_s):
+                await self._flush()
+                await self._ready
+        except TimeoutError:
+            raise LinkError(f"the backend did not open the session within {self._patience.auth_s:g} s") from None
 
     async def _keep_alive(self) -> None:
         """Needed only while nothing is sent: the audio itself keeps the connection alive."""
@@ -139,10 +163,36 @@ class Session:
     async def _flush(self) -> None:
         try:
             for frame in self._client.data_to_send():
-                async with _within(self._patience.send_s, "take the audio"):
-                    await self._stream.send(frame)
+                await self._send_frame(frame)
         except StreamClosed:
             pass  # the receiver knows why
+
+    async def _send_frame(self, frame: Frame) -> None:
+        """Send a frame, however long that needs, while the service takes some of what is on the way to it.
+
+        Raises:
+            LinkError: it takes nothing.
+        """
+        untaken = self._stream.untaken_bytes() + len(frame)
+
+        next_check: asyncio.TimerHandle
+
+        def check() -> None:
+            nonlocal untaken, next_check
+            before, untaken = untaken, self._stream.untaken_bytes()
+            if untaken > before - TAKEN_BYTES:
+                limit.reschedule(self._loop.time())
+            else:
+                next_check = self._loop.call_later(self._patience.send_s, check)
+
+        next_check = self._loop.call_later(self._patience.send_s, check)
+        try:
+            async with asyncio.timeout(None) as limit:
+                await self._stream.send(frame)
+        except TimeoutError:
+            raise LinkError(f"the backend took no audio for {self._patience.send_s:g} s") from None
+        finally:
+            next_check.cancel()
 
     async def _receive(self) -> FinalText:
         while True:
@@ -161,7 +211,9 @@ class Session:
             case SessionReady():
                 if not self._ready.done():  # it may come in the moment in which the time limit ends
                     self._ready.set_result(None)
-            case PartialText():
+            case PartialText(text):
+                if text != self._shown:
+                    self._shown, self._worked_at = text, self._loop.time()
                 self._on_partial(event)
             case Notice(what):
                 log.debug("%s < %s", self._utterance.id, what, extra=fields(part=self._utterance.part_id))
@@ -169,12 +221,3 @@ class Session:
                 raise AssertionError("taken by the receiver")
             case _:
                 assert_never(event)
-
-
-@asynccontextmanager
-async def _within(seconds: float, what: str, error: type[LinkError] = LinkError) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise error(f"the backend did not {what} within {seconds:g} s") from None

@@ -41,11 +41,20 @@ class Stream(Protocol):
 
         Raises:
             StreamClosed: the connection is over, and all frames have been returned.
+            LinkLost: the same, and it was this side that ended it, because the network carries nothing.
             ProtocolError: the service broke the rules of the connection itself.
         """
 
+    def untaken_bytes(self) -> int:
+        """Return how much of what was sent the other end has not taken, in any measure that shrinks when it takes some.
+
+        A slow service takes more after a while; one that hangs does not.
+        """
+
     async def keep_alive(self) -> None:
-        """Put something on the way that the other end's kernel must acknowledge, so that a dead link is noticed.
+        """See to it that something is on its way that the other end's kernel must acknowledge, and notice a dead link.
+
+        Never waits for the service.
 
         Raises:
             StreamClosed: as `send`.

@@ -18,7 +18,7 @@ from flowpi.backends.patience import Patience
 from flowpi.backends.proxies import bypasses_proxy
 from flowpi.backends.stream import Stream
 from flowpi.backends.websocket import connect_websocket
-from flowpi.core.errors import ClosedError, ProtocolError
+from flowpi.core.errors import ProtocolError
 
 if TYPE_CHECKING:
     import ssl
@@ -86,7 +86,7 @@ class Transport:
             raise self._endpoint.no_name() from None
         except (InvalidHandshake, WebSocketException) as error:
             if isinstance(error.__cause__, EOFError):  # no answer at all: the connection broke in the upgrade
-                raise ClosedError(None) from None
+                raise self._endpoint.no_answer() from None
             raise self._endpoint.no_web_server("WebSocket", "wss") from None
         except (TimeoutError, OSError) as error:
             raise self._endpoint.not_reached(error, unix=bool(unix)) from None

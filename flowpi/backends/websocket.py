@@ -1,11 +1,12 @@
 """A WebSocket as a `Stream`.
 
 A dead link does not fail by itself: the kernel accepts a second and a half of audio and waits for a quarter of an hour.
-So something is always on its way (audio, then pings), and the kernel gives up when none of it is acknowledged. Nobody
+So something is always on its way (audio, then pings), and a `Link` gives up when none of it is acknowledged. Nobody
 waits for a pong: a server that is busy with a long text sends none, but its kernel acknowledges.
 """
 
 import asyncio
+import errno
 import ipaddress
 import logging
 import socket
@@ -14,10 +15,12 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from flowpi.backends.errors import reason_of
+from flowpi.backends.link import UNACKNOWLEDGED_S, Link
 from flowpi.backends.patience import Patience
 from flowpi.backends.proxies import bypasses_proxy
 from flowpi.backends.stream import StreamClosed
-from flowpi.core.errors import ProtocolError
+from flowpi.core.errors import LinkLost, ProtocolError
 from flowpi.wire.codec import MAX_FRAME_BYTES, Frame
 
 if TYPE_CHECKING:
@@ -26,15 +29,15 @@ if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection, connect
     from websockets.exceptions import ConnectionClosed
 
-UNACKNOWLEDGED_MS = 5000
-"""With a ping every 2 s (`KEEP_ALIVE_S`) a dead link is known after 8 s at most: the kernel rounds 5 s up to 5.7."""
-
 RECEIVE_BUFFER_BYTES = 16 * 1024
 """The kernel's, which doubles it: the most that the loop may have to parse at once. A frame can be two bytes, and a
 text is under 10 KB; the 256 KiB that asyncio reads at once would hold the loop for a second and take 40 MB."""
 
 HAPPY_EYEBALLS_S = 0.25
 """RFC 8305: how long one address has before the next is tried beside it."""
+
+GIVEN_UP = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN)
+"""What the kernel of this machine ends an open connection with; a peer that ends it leaves ECONNRESET or EPIPE."""
 
 HTTP_1_0, HTTP_1_1 = b"HTTP/1.0 ", b"HTTP/1.1 "
 
@@ -49,13 +52,15 @@ class WebSocketStream:
     def __init__(self, connection: "ClientConnection", close_s: float) -> None:
         """`close_s`: how long the goodbye may take."""
         self._connection = connection
+        self._link = Link(connection.transport)
         self._close_s = close_s
 
     async def send(self, frame: Frame) -> None:
         from websockets.exceptions import ConnectionClosed
 
         try:
-            await self._connection.send(frame)
+            with self._link.watched():
+                await self._connection.send(frame)
         except ConnectionClosed as closed:
             raise _stream_closed(closed) from None
 
@@ -66,13 +71,19 @@ class WebSocketStream:
             return await self._connection.recv()
         except ConnectionClosed as closed:
             _raise_if_ours(closed)
+            self._raise_if_lost(closed)
             raise _stream_closed(closed) from None
+
+    def untaken_bytes(self) -> int:
+        return self._link.untaken_bytes()
 
     async def keep_alive(self) -> None:
         from websockets.exceptions import ConnectionClosed
 
         try:
-            await self._connection.ping()  # and no pong is awaited
+            with self._link.watched():
+                if not self._link.untaken_bytes():  # else something is on its way, and a ping might wait behind it
+                    await self._connection.ping()  # and no pong is awaited
         except ConnectionClosed as closed:
             raise _stream_closed(closed) from None
 
@@ -85,6 +96,14 @@ class WebSocketStream:
 
     async def wait_closed(self) -> None:
         await self._connection.wait_closed()
+
+    def _raise_if_lost(self, closed: "ConnectionClosed") -> None:
+        """Raise LinkLost if this machine gave the connection up, so that it was not the server that closed it."""
+        if self._link.dead:
+            raise LinkLost(f"nothing was acknowledged for {UNACKNOWLEDGED_S:g} s") from None
+        cause = closed.__cause__
+        if isinstance(cause, OSError) and cause.errno in GIVEN_UP:
+            raise LinkLost(reason_of(cause)) from None
 
 
 async def connect_websocket(
@@ -152,13 +171,12 @@ def _connector() -> "Callable[..., connect]":
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             raw: socket.socket = transport.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-            if raw.family != socket.AF_UNIX:  # through a proxy it holds for the way to that
-                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
             super().connection_made(transport)
 
         def data_received(self, data: bytes) -> None:
             """Read an answer in HTTP/1.0 as one in 1.1, which the library demands: status, `Retry-After` and the words
-            of a proxy or a load balancer mean the same."""
+            of a proxy or a load balancer mean the same. Let the library see at once that an answer is no HTTP: in
+            another protocol, such as an alert of TLS, a line may never end."""
             if self._beginning is not None:
                 data = self._beginning + data
                 if len(data) < len(HTTP_1_0) and HTTP_1_0.startswith(data):
@@ -167,6 +185,8 @@ def _connector() -> "Callable[..., connect]":
                 self._beginning = None
                 if data.startswith(HTTP_1_0):
                     data = HTTP_1_1 + data.removeprefix(HTTP_1_0)
+                elif not data.startswith(HTTP_1_0[:5]):
+                    data += b"\r\n"
             super().data_received(data)
 
     class Connect(connect):

@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
     from flowpi.config.loading import config_path, load, warnings
     from flowpi.host.systemd import Notifier
 
-    for warning in warnings(config, config_path(arguments.config)):
+    for warning in warnings(config, config_path(arguments.config), arguments.overrides):
         logging.getLogger(__name__).warning(warning)
     return run(config, Notifier(), lambda: load(arguments.config, arguments.overrides))
 
@@ -32,9 +32,19 @@ def serve(arguments: argparse.Namespace, config: Config) -> int:
     from flowpi.host.systemd import Notifier
     from flowpi.server.service import serve
 
-    for warning in warnings(config, config_path(arguments.config)):
+    for warning in warnings(config, config_path(arguments.config), arguments.overrides):
         logging.getLogger(__name__).warning(warning)
     return serve(config.server, Notifier())
+
+
+def hand_over(arguments: argparse.Namespace, config: Config) -> int:
+    from pathlib import Path
+
+    from flowpi.config.loading import load
+    from flowpi.server.handover import hand_over
+
+    hand_over(partial(load, arguments.config, arguments.overrides), Path(arguments.hand_over))
+    return 0
 
 
 def demo(arguments: argparse.Namespace, config: Config) -> int:
@@ -142,7 +152,7 @@ def config_check(arguments: argparse.Namespace, config: Config) -> int:
 
     make_backends(config)  # a configuration with which the daemon would not start must not pass here
     path = config_path(arguments.config)
-    for warning in warnings(config, path):
+    for warning in warnings(config, path, arguments.overrides):
         print(f"flowpi: warning: {warning}", file=sys.stderr)
     print(f"{path or 'built-in defaults'}: ok")
     return 0

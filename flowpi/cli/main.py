@@ -5,6 +5,7 @@ Exit codes are sysexits (`core/errors.py`); errors go to stderr as `flowpi: what
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from flowpi.cli.commands import (
     config_show,
     demo,
     doctor,
+    hand_over,
     light,
     listen,
     provision,
@@ -86,6 +88,7 @@ def _add_services(to: Commands) -> None:
     _add(to, "run", run, "the daemon, in the foreground")
     sub = _add(to, "serve", serve, "the local transcription server")
     sub.add_argument("--listen", metavar="ADDR", action="append", default=[], help="HOST:PORT or unix:PATH; repeatable")
+    sub.add_argument("--hand-over", metavar="DIR", help="write the configuration of flowpi-asr.service, and end")
     sub = _add(to, "demo", demo, "the whole pipeline on this machine, no hardware, no account")
     source = sub.add_mutually_exclusive_group()
     source.add_argument("wav", metavar="WAV", nargs="?", help="what to speak; default: the recording that flowpi ships")
@@ -194,6 +197,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             arguments.overrides += value or []
         elif name.endswith(" verbose"):
             arguments.verbosity += value or 0
+    if getattr(arguments, "hand_over", None):
+        arguments.command, arguments.reads_config = hand_over, False  # an error is handed over, too
     # These options are settings with a shorter name. As overrides they are checked like any other.
     if getattr(arguments, "listen", None):
         arguments.overrides.append(f"server.listen={json.dumps(arguments.listen)}")
@@ -205,13 +210,19 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code. Raises only SystemExit, for `--help` and `--version`."""
     verbosity = 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what the user's locale does not have; as on stderr
     try:
         arguments = parse(sys.argv[1:] if argv is None else argv)
         verbosity = arguments.verbosity
 
         from flowpi.host.systemd import setup_logging
 
-        setup_logging(verbosity, service=arguments.command in (run, serve, provision))
+        setup_logging(verbosity, service=arguments.command in (run, serve, hand_over, provision))
+        if arguments.command in (run, serve, hand_over):
+            from flowpi.host.undumpable import forbid_dumps
+
+            forbid_dumps()  # before the first secret is read
         code: int = arguments.command(arguments, _config(arguments))
         sys.stdout.flush()  # here, where a broken pipe can still be handled, and not when the interpreter exits
         return code
@@ -240,6 +251,12 @@ def _config(arguments: argparse.Namespace) -> Config:
         return Config()
     from flowpi.config.loading import load
 
+    if arguments.command is serve and not arguments.config and (directory := os.environ.get("FLOWPI_HANDED_OVER")):
+        from pathlib import Path
+
+        from flowpi.server.handover import handed_over
+
+        arguments.config = handed_over(Path(directory))
     try:
         return load(arguments.config, arguments.overrides)
     except ConfigError as error:

@@ -27,6 +27,7 @@ from flowpi.core.errors import (
     UnavailableError,
     UsageError,
 )
+from flowpi.core.text import printable
 from flowpi.host.paths import spool_directory
 from flowpi.publish.messages import Problem, Spooled
 from flowpi.spool.listing import SpoolEntry
@@ -204,7 +205,7 @@ def _why(one: Spooled) -> str:
     """Return state and reason of an utterance, without characters that a terminal would interpret."""
     where = " (in memory only)" if one.in_memory else ""
     words = f"{one.state}{where}: {one.reason}" if one.reason else f"{one.state}{where}"
-    return "".join(c if c.isprintable() else " " for c in words)
+    return printable(words, None)
 
 
 def _tell(count: int, what: str) -> int:

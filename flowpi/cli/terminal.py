@@ -2,8 +2,10 @@
 
 import sys
 
+from flowpi.core.text import printable
+
 
 def print_safely(text: str) -> None:
-    """Print a line and flush it, with control characters replaced, which dictated text may contain."""
-    sys.stdout.write("".join(c if c.isprintable() or c == "\n" else " " for c in text) + "\n")
+    """Print lines and flush them, without what a terminal would interpret, which dictated text may contain."""
+    sys.stdout.write("\n".join(printable(line, None) for line in text.split("\n")) + "\n")
     sys.stdout.flush()

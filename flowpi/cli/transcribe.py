@@ -1,6 +1,7 @@
 """`flowpi transcribe FILE`: sends a recording to the configured backends, without a daemon or a spool."""
 
 import asyncio
+import contextlib
 import os
 import sys
 import time
@@ -10,6 +11,7 @@ from flowpi.audio.cutting import Part, cut
 from flowpi.audio.sound import open_sound
 from flowpi.audio.utterance import About, Utterance
 from flowpi.backends.chain import make_backends
+from flowpi.cli.terminal import print_safely
 from flowpi.config.schema import Config
 from flowpi.core.text import printable
 from flowpi.core.ulid import UlidFactory
@@ -49,7 +51,7 @@ async def _transcribe(config: Config, parts: Iterable[Part]) -> bool:
         for number, part in enumerate(parts, 1):
             utterance = Utterance(About(utterance_id, time.time(), part=number), pcm=part.pcm, complete=True)
             text, _, _ = await backends.text_of(utterance, lambda partial, backend: None)
-            print(printable(text.text, len(text.text)), flush=True)  # the text is untrusted
+            print_safely(printable(text.text, None))
             found = found or bool(text.text.strip())
     finally:
         await backends.close()
@@ -57,4 +59,6 @@ async def _transcribe(config: Config, parts: Iterable[Part]) -> bool:
 
 
 def _say(message: str) -> None:
-    print(f"flowpi: {message}", file=sys.stderr)
+    """Print a line on stderr. That nobody reads it is no error."""
+    with contextlib.suppress(OSError):
+        print(f"flowpi: {message}", file=sys.stderr)

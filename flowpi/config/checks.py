@@ -1,10 +1,14 @@
 """The check of a configuration, with errors that name its own keys.
 
-`check` turns a plain tree into a `Config`, or raises the one error that the user should fix first. Types and ranges are
-those of the settings; rules about two keys are in `_contradictions` and in the settings of the backends.
+`check` turns a plain tree into a `Config`, or raises the error that the user should fix first, and tells the others.
+Types and ranges are those of the settings; rules about two keys are in `_contradictions` and in the settings of the
+backends.
 """
 
+import copy
 import difflib
+import itertools
+import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +22,7 @@ from flowpi.config.backends.flow import LOCAL_URL
 from flowpi.config.boards import BOARDS, with_board
 from flowpi.config.phrases import expected, plain
 from flowpi.config.schema import Config
-from flowpi.config.secret import Secret
+from flowpi.config.secret import Secret, literals
 from flowpi.core.errors import ConfigError
 
 SECRETIVE = (("backends",), ("server",))
@@ -33,6 +37,15 @@ Key = tuple[str, ...]
 Place = tuple[str, int | None]
 """The file, or what replaces one, such as `--set`, and the number of the line, 1 for the first."""
 
+
+MOST_FAULTS = 20
+"""How many errors are told at once."""
+
+SOCKET_PATH_BYTES = 107
+"""The longest path of a Unix socket that the kernel takes."""
+
+PATHS = {"path", "directory", "ca_file", "certificate"}
+"""The names of settings that are paths; `server.tls.key` is another."""
 
 NOT_YET: dict[str, tuple[str, object, set[str]]] = {
     "mqtt": ("url", None, {"url", "username", "password", "discovery"}),
@@ -51,7 +64,7 @@ def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
         place: returns where a key was set.
 
     Raises:
-        ConfigError: an unknown key, a bad value, or values that contradict each other.
+        ConfigError: an unknown key, a bad value, or values that contradict each other; `others` are more of the kind.
     """
 
     def error(key: Key, problem: str, hint: str) -> ConfigError:
@@ -70,13 +83,36 @@ def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
             if not _is_off(publish[name], *NOT_YET[name]):
                 raise error(("publish", name), "is not in this version of flowpi", "take it out")
         tree = {**tree, "publish": {name: value for name, value in publish.items() if name not in NOT_YET}}
-    try:
-        config: Config = msgspec.convert(tree, Config, dec_hook=_decode)
-    except msgspec.ValidationError as fault:
-        raise error(*_explain(str(fault), tree)) from None
-    for contradiction in _contradictions(config):
-        raise error(*contradiction)
+    faults: list[ConfigError] = []
+    config: Config | None = None
+    while config is None and len(faults) < MOST_FAULTS:
+        try:
+            config = msgspec.convert(tree, Config, dec_hook=_decode)
+        except msgspec.ValidationError as fault:
+            key, problem, hint = _explain(str(fault), tree)
+            faults.append(error(key, problem, hint))
+            if not _remove(tree := copy.deepcopy(tree), key):
+                break
+    if config is not None and not faults:  # what was removed would contradict the rest
+        wrong = itertools.chain(_contradictions(config), _as_typed(config))
+        faults = [error(*fault) for fault in itertools.islice(wrong, MOST_FAULTS)]
+    if config is None or faults:
+        faults[0].others = faults[1:]
+        raise faults[0]
     return config
+
+
+def _remove(tree: Any, key: Key) -> bool:
+    """Remove a key, or that above it if it is missing, so that the rest can be checked. Return whether that worked."""
+    *above, last = key
+    inner = _value_at(tuple(above), tree)
+    if isinstance(inner, list) and int(last) < len(inner):
+        del inner[int(last)]
+        return True
+    if isinstance(inner, dict) and last in inner:
+        del inner[last]
+        return True
+    return bool(above) and _remove(tree, tuple(above))
 
 
 def _is_off(section: object, switch: str, off: object, known: set[str]) -> bool:
@@ -145,6 +181,44 @@ def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
         yield ("server", "tls", missing), "is missing", f"server.tls.{there} needs it: name a PEM file"
 
 
+def _as_typed(config: Config) -> Iterator[tuple[Key, str, str]]:
+    """Yield key, problem and hint of every text that cannot have been meant as it stands."""
+    for setting, secret in literals(config):
+        try:
+            secret.resolve()
+        except ConfigError as error:
+            yield setting, f"cannot be used ({error.message.partition(': ')[2]})", error.hint
+    for setting, path in _paths(config):
+        if re.match(r"~|.*\$[\w{]", path):
+            yield setting, f"is {path!r}, and neither ~ nor $ is replaced here", "write the whole path, from / on"
+    sockets: list[tuple[Key, str]] = [(("publish", "socket", "path"), config.publish.socket.path or "")]
+    for index, address in enumerate(config.server.listen):
+        sockets.append((("server", "listen", str(index)), address.removeprefix("unix:")))
+    for setting, path in sockets:
+        if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
+            problem = (
+                f"is {len(os.fsencode(path))} bytes long, and the path of a socket has {SOCKET_PATH_BYTES} at most"
+            )
+            yield setting, problem, "choose a shorter one"
+    if config.audio.device != config.audio.device.strip():
+        yield ("audio", "device"), f"is {config.audio.device!r}, with a space at one end", "remove the space"
+
+
+def _paths(part: object, key: Key = ()) -> Iterator[tuple[Key, str]]:
+    """Yield every path in a configuration with its key."""
+    match part:
+        case Secret(kind="file", name=name):
+            yield key, name
+        case str() if key[-1] in PATHS or key == ("server", "tls", "key"):
+            yield key, part
+        case msgspec.Struct():
+            for name in part.__struct_fields__:
+                yield from _paths(getattr(part, name), (*key, name))
+        case dict():
+            for name, value in part.items():
+                yield from _paths(value, (*key, name))
+
+
 def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:
     """Return key, problem and hint for a ValidationError of `msgspec`, which ends in "at `$.audio.rate`"."""
     said, path = _split(fault)
@@ -158,6 +232,8 @@ def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:
                 break
     if found := re.match(r"Object contains unknown field `(.*)`", said, re.DOTALL):
         key = (*path, found[1])
+        if _value_at(key, tree) is None and "=" in found[1]:  # {device: plughw:CARD=Device,DEV=0}
+            return key, "is not a known key", "the value before it has a comma: put it in quotes"
         return key, "is not a known key", _nearest_key(key, _fields(_type_at(path, tree)))
     if found := re.match(r"Object missing required field `(.*)`", said):
         key = (*path, found[1])
@@ -267,9 +343,14 @@ def _shown(value: object, kind: inspect.Type) -> str:
 
 def _value_hint(value: object, kind: inspect.Type) -> str:
     wanted = plain(kind)
+    if isinstance(wanted, inspect.LiteralType) and value is False and "none" in wanted.values:
+        return "did you mean none?"  # `off` and `no` are false in YAML
     if isinstance(wanted, inspect.LiteralType) and isinstance(value, str):
         near = difflib.get_close_matches(value, [str(each) for each in wanted.values], n=1)
         return f"did you mean {near[0]}?" if near else ""
+    if isinstance(wanted, inspect.IntType | inspect.FloatType) and isinstance(value, str):
+        number = value.strip().lstrip("0") or value.strip()
+        return f"write {number}" if re.fullmatch(r"[1-9][0-9]*(\.[0-9]+)?", number) else ""
     if isinstance(wanted, inspect.StrType | inspect.CustomType) and isinstance(value, bool | int | float):
         return "put it in quotes, or YAML takes it for something else"
     if isinstance(wanted, inspect.VarTupleType) and isinstance(value, str):

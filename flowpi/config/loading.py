@@ -1,11 +1,9 @@
 """Reading the configuration: finding its file, parsing the YAML, applying `--set`, and showing the result.
 
-YAML stays in the form of nodes until the line of each key is noted, so that an error can name it. PyYAML is imported
-only if there is something to read: a daemon with built-in defaults starts without it.
+PyYAML is imported only if there is something to read: a daemon with built-in defaults starts without it.
 """
 
 import contextlib
-import math
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -16,19 +14,14 @@ import msgspec
 
 from flowpi.config.addresses import is_loopback
 from flowpi.config.schema import Config
-from flowpi.config.secret import Secret
+from flowpi.config.secret import literals
 from flowpi.core.errors import ConfigError, FlowpiError, NoInputError, NoPermissionError, UsageError
 
 if TYPE_CHECKING:
-    import yaml
-
     from flowpi.config.checks import Key, Place
 
 DEFAULT_PATH = "/etc/flowpi/flowpi.yaml"
 MAX_BYTES = 1024 * 1024
-MAX_NODES = 10_000
-"""The largest tree that is accepted: aliases can turn a file of ten lines into one of any size."""
-MAX_DEPTH = 20
 
 
 def load(path: str | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -94,7 +87,7 @@ def load_for_light(path: str | None = None, overrides: Sequence[str] = ()) -> tu
         wrong = error
     try:
         found = config_path(path)
-        tree = _Reader(found, {}).read(_bytes(found)) if found is not None else {}
+        tree = read_tree(_bytes(found), found) if found is not None else {}
     except FlowpiError:
         return Config(), wrong
     from flowpi.config.checks import check
@@ -116,7 +109,9 @@ def read_tree(content: bytes, file: str, places: "dict[Key, Place] | None" = Non
     Raises:
         ConfigError: it is no YAML, or too large.
     """
-    tree: dict[str, Any] = _Reader(file, {} if places is None else places).read(content)
+    from flowpi.config.yaml_reader import YamlReader
+
+    tree: dict[str, Any] = YamlReader(file, {} if places is None else places).read(content)
     return tree
 
 
@@ -135,12 +130,18 @@ def config_path(path: str | None = None) -> str | None:
     return DEFAULT_PATH
 
 
-def warnings(config: Config, path: str | None) -> Iterator[str]:
+def warnings(config: Config, path: str | None, overrides: Sequence[str] = ()) -> Iterator[str]:
     """Yield what works but should not stay so, as `what is wrong: what to do`.
 
     Args:
         path: the file of `config`, as returned by `config_path`.
+        overrides: those of `load`.
     """
+    typed = [tuple(override.partition("=")[0].strip().split(".")) for override in overrides]
+    for key, _ in literals(config):
+        if any(key[: len(one)] == one for one in typed):
+            hint = "use {file: PATH} or {env: NAME}"
+            yield f"every user of this machine can read {'.'.join(key)} in the list of processes: {hint}"
     if path is not None:
         mode = os.stat(path).st_mode
         if mode & stat.S_IWOTH:
@@ -155,27 +156,6 @@ def warnings(config: Config, path: str | None) -> Iterator[str]:
         for address in config.server.listen:
             if not address.startswith("unix:") and not is_loopback(address.rpartition(":")[0]):
                 yield f"server.listen {address} takes keys over the network in plain text: set server.tls"
-
-
-def secrets(part: object, key: "Key" = ()) -> "Iterator[tuple[Key, Secret]]":
-    """Yield every secret in a configuration with its key."""
-    match part:
-        case Secret():
-            yield key, part
-        case msgspec.Struct():
-            for name in part.__struct_fields__:
-                yield from secrets(getattr(part, name), (*key, name))
-        case dict():
-            for name, value in part.items():
-                yield from secrets(value, (*key, name))
-        case tuple():
-            for index, value in enumerate(part):
-                yield from secrets(value, (*key, str(index)))
-
-
-def literals(config: Config) -> "Iterator[tuple[Key, Secret]]":
-    """Return the secrets that are written in the configuration itself, with their keys."""
-    return ((key, secret) for key, secret in secrets(config) if secret.kind == "literal")
 
 
 def masked(config: Config) -> dict[str, Any]:
@@ -231,130 +211,14 @@ def _bytes(path: str) -> bytes:
     return content
 
 
-class _Reader:
-    """Reads one YAML document into a plain tree, and notes the place of each key."""
-
-    def __init__(self, file: str, places: "dict[Key, Place]", line: int | None = 1) -> None:
-        self._file = file
-        self._places = places
-        self._line = line  # the number of the first line, or None if the document has no lines, as in `--set`
-        self._nodes = 0
-
-    def read(self, content: bytes, key: "Key" = ()) -> Any:
-        """Return the tree of a document.
-
-        An empty document is an empty mapping, or None if `key` is not the top.
-
-        Raises:
-            ConfigError: it is no YAML, or too large, or at the top no mapping.
-        """
-        import yaml
-
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = self._at(content.count(b"\n", 0, error.start))
-            raise self._error(line, key, "is not UTF-8 text", "save it as UTF-8") from None
-        kind: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        loader = kind(text)
-        try:
-            self._refuse_depth(yaml.parse(text, Loader=kind), key)
-            node = loader.get_single_node()
-            tree = None if node is None else self._tree(loader, node, key, 0)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            problem = " ".join(filter(None, (error.context, error.problem)))
-            hint = YAML_HINT
-            if mark and "\t" in "".join(text.splitlines()[mark.line : mark.line + 1]):
-                hint = "write spaces in the place of tabs"
-            raise self._error(self._at(mark.line) if mark else None, key, f"is not YAML ({problem})", hint) from None
-        except yaml.reader.ReaderError as error:
-            line = self._at(text.count("\n", 0, error.position))
-            raise self._error(
-                line, key, "has a control character", "remove it, or write it in quotes as \\xNN"
-            ) from None
-        finally:
-            loader.dispose()
-        if not key and tree is None:
-            return {}
-        if not key and not isinstance(tree, dict):
-            raise self._error(self._places[key][1], key, "is not a mapping of keys to values", YAML_HINT)
-        return tree
-
-    def _refuse_depth(self, events: "Iterator[yaml.Event]", key: "Key") -> None:
-        """Raise ConfigError if a document is nested too deep, before it is composed.
-
-        Composing recurses in C without a limit, so that a file of 20 KB can crash it. Reading events does not.
-        """
-        import yaml
-
-        depth = 0
-        for event in events:
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > MAX_DEPTH:
-                line = self._at(event.start_mark.line) if event.start_mark else None
-                raise self._error(line, key, "is nested too deep", "a { or [ too many?")
-
-    def _tree(self, loader: "yaml.SafeLoader", node: "yaml.Node", key: "Key", depth: int) -> Any:
-        import yaml
-
-        line = self._at(node.start_mark.line)
-        self._places.setdefault(key, (self._file, line))
-        self._nodes += 1
-        if self._nodes > MAX_NODES or depth > MAX_DEPTH:
-            raise self._error(line, key[:1], "has too many values", "aliases (*name) multiply: write values out")
-        if isinstance(node, yaml.SequenceNode):
-            items = enumerate(node.value)
-            return [self._tree(loader, item, (*key, str(index)), depth + 1) for index, item in items]
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(loader, node, key, depth)
-        return self._scalar(loader, node, key, line)
-
-    def _mapping(self, loader: "yaml.SafeLoader", node: "yaml.MappingNode", key: "Key", depth: int) -> dict[str, Any]:
-        import yaml
-
-        tree: dict[str, Any] = {}
-        for name_node, value_node in node.value:
-            line = self._at(name_node.start_mark.line)
-            if not isinstance(name_node, yaml.ScalarNode):
-                raise self._error(line, key, "has a key that is not text", "a { or [ too many?")
-            name = name_node.value
-            inner = (*key, name)
-            if name in tree:
-                first = self._places[inner][1]
-                hint = "remove one" if first is None else f"it stands in line {first} too: remove one"
-                raise self._error(line, inner, "is set twice", hint)
-            self._places[inner] = (self._file, line)
-            tree[name] = self._tree(loader, value_node, inner, depth + 1)
-        return tree
-
-    def _scalar(self, loader: "yaml.SafeLoader", node: "yaml.Node", key: "Key", line: int | None) -> Any:
-        kind = node.tag.rpartition(":")[2]
-        if kind not in ("null", "bool", "int", "float"):
-            return str(node.value)  # dates, and values with tags that flowpi does not know, are text
-        try:
-            value = loader.construct_object(node)
-        except (ValueError, LookupError):
-            value = math.nan
-        if isinstance(value, float) and not math.isfinite(value):
-            raise self._error(line, key, "is not a number that flowpi can use", "write a plain number, or quote text")
-        return value
-
-    def _at(self, line: int) -> int | None:
-        return None if self._line is None else line + self._line
-
-    def _error(self, line: int | None, key: "Key", problem: str, hint: str) -> ConfigError:
-        return ConfigError(self._file, line, ".".join(key), problem, hint)
-
-
-YAML_HINT = "a key, a colon, a space, a value; keys of one section under each other"
-
-
 def _override(tree: dict[str, Any], places: "dict[Key, Place]", override: str) -> None:
+    from flowpi.config.yaml_reader import YamlReader
+
     dotted, mark, value = override.partition("=")
     key = tuple(dotted.strip().split("."))
     if not mark or not all(key):
-        shown = dotted.strip() or "--set"  # never the value: it may be a secret
+        # Never the value, which may be a secret: not even behind a colon in the place of the =.
+        shown = dotted.strip().partition(":")[0].partition(" ")[0] or "--set"
         raise UsageError(f"{shown} is not KEY=VALUE", "as in --set audio.device=plughw:CARD=Device")
     for known in [known for known in places if known[: len(key)] == key]:
         del places[known]
@@ -364,4 +228,4 @@ def _override(tree: dict[str, Any], places: "dict[Key, Place]", override: str) -
         if not isinstance(inner, dict):
             inner = tree[key[depth - 1]] = {}
         tree = inner
-    tree[key[-1]] = _Reader("--set", places, line=None).read(value.encode("utf-8", "surrogateescape"), key)
+    tree[key[-1]] = YamlReader("--set", places, line=None).read(value.encode("utf-8", "surrogateescape"), key)

@@ -134,7 +134,13 @@ class DictationSettings(Struct, frozen=True, forbid_unknown_fields=True):
     )
     max_utterance_s: Annotated[int, setting("longer speech goes on in a next part", ge=5, le=3600)] = 330
     first_result_timeout_s: Annotated[
-        float, setting("how long to wait for the text after the release before the next backend is tried", ge=1, le=600)
+        float,
+        setting(
+            "how long to wait for the text after the release, or after the last sign that the backend works on it, "
+            "before the next backend is tried",
+            ge=1,
+            le=600,
+        ),
     ] = 20
 
 

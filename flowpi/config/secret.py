@@ -1,12 +1,50 @@
 """A password or key in the configuration, or the place where it is kept."""
 
 import os
+import threading
+from collections.abc import Iterator
 from typing import Literal, final
+
+import msgspec
 
 from flowpi.core.errors import ConfigError
 
 MAX_SECRET_BYTES = 64 * 1024
 """The largest file of a secret: a token has a few KB, so a larger file is the wrong one."""
+
+
+READ_S = 1.0
+"""How long a file may take to answer; a pipe or a network drive may take for ever."""
+
+CURLY_QUOTES = "\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b"
+"""What word processors make of quotes."""
+
+_stuck: dict[str, threading.Thread] = {}
+"""The threads that still wait for a file, by its path."""
+
+
+def _content(path: str) -> bytes:
+    """Return the beginning of a file. Raises OSError or ValueError as `open` does, and TimeoutError after `READ_S`."""
+    if path in _stuck and _stuck[path].is_alive():
+        raise TimeoutError
+    done: list[bytes | Exception] = []
+
+    def read() -> None:
+        try:
+            with open(path, "rb") as file:
+                done.append(file.read(MAX_SECRET_BYTES + 1))
+        except (OSError, ValueError) as error:
+            done.append(error)
+
+    thread = _stuck[path] = threading.Thread(target=read, name="secret", daemon=True)
+    thread.start()
+    thread.join(READ_S)
+    if not done:
+        raise TimeoutError
+    del _stuck[path]
+    if isinstance(done[0], Exception):
+        raise done[0]
+    return done[0]
 
 
 @final
@@ -66,8 +104,10 @@ class Secret:
 
     def _read(self, path: str) -> str:
         try:
-            with open(path, "rb") as file:
-                content = file.read(MAX_SECRET_BYTES + 1)
+            content = _content(path)
+        except TimeoutError:
+            problem = f"{path} did not answer within {READ_S:g} s"
+            raise self._error(problem, "is it a pipe that nobody writes to, or a network drive that is away?") from None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a path"
             hint = "check that the path is right and the user of flowpi may read it"
@@ -91,6 +131,10 @@ class Secret:
             raise self._error("it is empty", "put the secret there")
         if not text.isprintable() or "\ufffd" in text:
             raise self._error("it is not one line of text", "put only the secret there")
+        if quotes := sorted(set(text) & set(CURLY_QUOTES)):
+            raise self._error(f"it has curly quotes ({' '.join(quotes)})", "no key has: write it without them")
+        if text.lower().startswith("bearer "):
+            raise self._error("it begins with the word Bearer", "write the key alone: flowpi adds that word itself")
         return text
 
     def _error(self, problem: str, hint: str) -> ConfigError:
@@ -113,3 +157,24 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash((self.kind, self.name, self._literal))
+
+
+def secrets(part: object, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Secret]]:
+    """Yield every secret in a configuration with its key."""
+    match part:
+        case Secret():
+            yield key, part
+        case msgspec.Struct():
+            for name in part.__struct_fields__:
+                yield from secrets(getattr(part, name), (*key, name))
+        case dict():
+            for name, value in part.items():
+                yield from secrets(value, (*key, name))
+        case tuple():
+            for index, value in enumerate(part):
+                yield from secrets(value, (*key, str(index)))
+
+
+def literals(config: object) -> Iterator[tuple[tuple[str, ...], Secret]]:
+    """Return the secrets that are written in the configuration itself, with their keys."""
+    return ((key, secret) for key, secret in secrets(config) if secret.kind == "literal")

@@ -29,6 +29,7 @@
      +-- TryAgainError         75  the request is right, but not possible now
      +-- NoPermissionError     77  this user may not do that
      +-- ConfigError           78  file, line and key of what is wrong
+     +-- HandedOverError           an error that another process met and handed over, with its exit code
 
 What a peer did wrong while flowpi was the server is not in this tree: see `flowpi.wire`.
 
@@ -147,6 +148,18 @@ class NoText(LinkError):
     """The backend received all of the audio, and sent no text in time."""
 
 
+class LinkLost(LinkError):
+    """An open connection went dead, and was ended on this side: the backend may not even have noticed.
+
+    Attributes:
+        symptom: how that showed.
+    """
+
+    def __init__(self, symptom: str) -> None:
+        self.symptom = symptom
+        super().__init__(f"the connection went dead before the text came ({symptom})", "check the network")
+
+
 class ClosedError(LinkError):
     """The backend closed the connection before the text came.
 
@@ -155,11 +168,12 @@ class ClosedError(LinkError):
         reason: the reason that the backend sent; at most 200 characters, all printable.
     """
 
-    def __init__(self, code: int | None, reason: str = "") -> None:
+    def __init__(self, code: int | None, reason: str = "", hint: str = "") -> None:
         self.code = code
         self.reason = printable(reason)
         how = f"code {code}" if code is not None else "no close frame"
-        super().__init__(f"the server closed before the text came ({how}{', ' + self.reason if self.reason else ''})")
+        what = f"the server closed before the text came ({how}{', ' + self.reason if self.reason else ''})"
+        super().__init__(what, hint)
 
 
 class TlsError(BackendError):
@@ -244,6 +258,7 @@ class ConfigError(FlowpiError):
         file: its path, or the origin of the value (`--set`).
         line: the number of the line, 1 for the first, or None if there is none.
         key: the key with dots, or empty for the file as a whole.
+        others: what else is wrong, as far as it can be told before this is mended.
     """
 
     exit_code = 78
@@ -254,3 +269,10 @@ class ConfigError(FlowpiError):
         self.file = file
         self.line = line
         self.key = key
+        self.others: list[ConfigError] = []
+
+
+class HandedOverError(FlowpiError):
+    def __init__(self, message: str, hint: str, exit_code: int) -> None:
+        super().__init__(message, hint)
+        self.exit_code = exit_code

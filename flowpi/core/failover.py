@@ -12,6 +12,7 @@ from flowpi.core.errors import (
     ClosedError,
     CredentialError,
     HttpError,
+    LinkLost,
     NoText,
     NotReached,
     NotResolved,
@@ -42,7 +43,7 @@ KEY_WORDS = re.compile(
 )
 WAIT_WORDS = re.compile(
     r"\b(quota|rate|limit|overload(ed)?|busy|too many|try again|temporar\w+|unavailable"
-    r"|resource_exhausted|deadline_exceeded|aborted)\b",  # gRPC's words for it
+    r"|resource_exhausted|deadline_exceeded|aborted|internal)\b",  # gRPC's words for it, or our own server's
     re.I,
 )
 
@@ -85,7 +86,7 @@ def _verdict(error: BackendError) -> Verdict:
             return Verdict.STOP_AND_TELL
         case HttpError():  # 408, 425, 429, 5xx; and 2xx and 3xx, the answers of a captive portal before the login
             return Verdict.RETRY_LATER
-        case ClosedError(code=1001 | 1012 | None):  # it shuts down, restarts, or the connection broke
+        case LinkLost() | ClosedError(code=1001 | 1012 | None):  # it shuts down, restarts, or the connection broke
             return Verdict.RETRY_NOW
         case ClosedError(code=1008):
             return Verdict.RETRY_LATER if WAIT_WORDS.search(error.reason) else Verdict.STOP_AND_TELL

@@ -2,13 +2,36 @@
 
 import json
 
+OVERRIDES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+"""The bidirectional classes of what changes the direction of other text: U+202A to U+202E, and U+2066 to U+2069."""
+
 MOST = 200
 """The most characters of a peer's message in an error."""
 
 
-def printable(text: str, most: int = MOST) -> str:
-    """Return text as one line of at most `most` characters, with a space for each that is not printable."""
-    return "".join(letter if letter.isprintable() else " " for letter in text[:most])
+def printable(text: str, most: int | None = MOST) -> str:
+    """Return text as one line of at most `most` characters that does nothing to a terminal.
+
+    Control characters and ends of lines become a space, and what overrides the direction of the text around it goes.
+    What belongs to a script stays, although Unicode does not call it printable: joiners, marks, soft hyphens, the
+    spaces of French and Japanese, tags in emoji, and characters that are newer than this Python.
+    """
+    line = text[:most]
+    return line if line.isprintable() else "".join(map(_harmless, line))
+
+
+def _harmless(letter: str) -> str:
+    from unicodedata import bidirectional, category
+
+    match category(letter):
+        case "Cc" | "Zl" | "Zp":
+            return " "
+        case "Cs":
+            return "\ufffd"
+        case "Cf" if bidirectional(letter) in OVERRIDES:
+            return ""
+        case _:
+            return letter
 
 
 def escaped(encoded: bytes) -> bytes:

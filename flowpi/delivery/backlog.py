@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from flowpi.audio.utterance import PartId, Utterance
 from flowpi.backends.result import Recognised
-from flowpi.core.errors import BackendError, NoText
+from flowpi.core.errors import BackendError, NoText, ProtocolError
 from flowpi.core.failover import concerns_utterance, condemns_utterance
 
 MAX_STRIKES = 5
@@ -140,8 +140,9 @@ class Backlog:
         Args:
             errors: the reasons, one for each backend that was asked.
             backends: the number of backends that are configured.
-            texts: the number of texts so far, of all utterances. Only if it has grown since the last attempt is a
-                missing text (`NoText`) counted as a strike: else the backend may send none to anyone.
+            texts: the number of texts so far, of all utterances. Only if it has grown since the last attempt is it
+                counted as a strike that no text came, or none that could be read: else the backend may send none to
+                anyone.
 
         Returns:
             Whether the entry is parked from now on.
@@ -152,7 +153,7 @@ class Backlog:
         entry.texts_before = texts
         if len(errors) < backends or not errors:
             return False  # a backend that was not asked may still accept it
-        if all(condemns_utterance(error) or (isinstance(error, NoText) and answers_others) for error in errors):
+        if all(_condemns(error, answers_others) for error in errors):
             return self.strike(entry)
         return False
 
@@ -168,3 +169,14 @@ class Backlog:
             if entry := self._entries.get(part):
                 entry.refusals = entry.strikes = entry.interruptions = 0
                 entry.parked = False
+
+
+def _condemns(error: BackendError, answers_others: bool) -> bool:
+    """Return whether only the utterance can explain an error of a backend that does or does not answer others."""
+    match error:
+        case NoText():
+            return answers_others
+        case ProtocolError():
+            return answers_others and condemns_utterance(error)
+        case _:
+            return condemns_utterance(error)

@@ -10,6 +10,7 @@ from flowpi.audio.utterance import PartId
 from flowpi.backends.current import CurrentBackends
 from flowpi.backends.result import Recognised
 from flowpi.core.errors import BackendError, SpoolError
+from flowpi.core.failover import without_network
 from flowpi.delivery.backlog import Backlog, Pending
 from flowpi.delivery.live import LiveParts
 from flowpi.delivery.outbox import Outbox
@@ -25,6 +26,9 @@ finish, or somebody who dictates all day would never get its text."""
 
 class LateAudience(Protocol):
     """Who is told what happens to utterances in the backlog. Called on the loop."""
+
+    def deferred_again(self, part: PartId, reason: str, *, without_network: bool) -> None:
+        """Another attempt for a part gave no text. `without_network`: no backend could even be reached."""
 
     def parked(self, part: PartId, reason: str) -> None:
         """No backend accepts a part; its audio is kept, and nothing is done about it until `Delivery.retry`."""
@@ -149,6 +153,8 @@ class LateDelivery:
         except BackendError as error:
             log.debug("%s stays in the backlog: %s", part, error, extra=fields(part=part))
             entry.reason = str(error)
+            if errors:  # else all backends rest, and nothing new is known
+                self._audience.deferred_again(part, entry.reason, without_network=without_network(errors))
             self._tell_if(self._backlog.failed(entry, errors, len(self._backends), self._backends.texts), entry)
             return False
         except SpoolError as error:

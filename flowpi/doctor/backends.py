@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 from flowpi.backends.backend import Backend
 from flowpi.backends.chain import make_backends
 from flowpi.config.backends.settings import BackendSettings
-from flowpi.config.loading import secrets
 from flowpi.config.schema import Config
-from flowpi.config.secret import Secret
+from flowpi.config.secret import Secret, secrets
 from flowpi.core.errors import (
     BackendError,
     CredentialError,

@@ -44,8 +44,11 @@ def accounts() -> Accounts:
 
 def examine(config: Config, path: str | None) -> list[Finding]:
     """Check the service and the configuration; `path` is the configuration file, or None."""
-    unit = (units.show() or {}).get("flowpi.service", {}) if units.SYSTEMD.is_dir() else {}
-    findings = service(config, unit, accounts()) if unit.get("LoadState") == "loaded" else []
+    shown = (units.show() or {}) if units.SYSTEMD.is_dir() else {}
+    loaded = {name: unit for name, unit in shown.items() if unit.get("LoadState") == "loaded"}
+    findings = service(config, loaded["flowpi.service"], accounts()) if "flowpi.service" in loaded else []
+    if "flowpi-asr.service" in loaded:
+        findings += recogniser(loaded["flowpi-asr.service"], accounts())
     for warning in warnings(config, path):
         what, hint = HINTS.split(warning, 1) if HINTS.search(warning) else (warning, "change it as the message says")
         findings.append(Finding(PART, "warning", "exposed", what, hint))
@@ -69,6 +72,22 @@ def _group_of(device: str) -> str:
         return "input"
 
 
+def recogniser(unit: dict[str, str], known: Accounts) -> list[Finding]:
+    """Check the user of flowpi-asr.service, whose properties are in `unit`."""
+    user = unit.get("User") or "root"
+    if user not in known.users:
+        return [_no_user(user)]
+    if user != "flowpi" and user in known.groups.get("flowpi", set()):
+        what = f"the recogniser's user {user!r} is in the group 'flowpi', and may read the secrets of the daemon"
+        return [Finding(PART, "warning", "exposed", what, f"sudo gpasswd -d {user} flowpi")]
+    return []
+
+
+def _no_user(user: str) -> Finding:
+    what = f"there is no user {user!r} to run the service"
+    return Finding(PART, "failure", "no_user", what, BRING_THE_USER_BACK)
+
+
 def service(config: Config, unit: dict[str, str], known: Accounts) -> list[Finding]:
     """Check the user and groups of the service.
 
@@ -79,8 +98,7 @@ def service(config: Config, unit: dict[str, str], known: Accounts) -> list[Findi
     """
     user = unit.get("User") or "root"
     if user not in known.users:
-        hint = BRING_THE_USER_BACK
-        return [Finding(PART, "failure", "no_user", f"there is no user {user!r} to run the service", hint)]
+        return [_no_user(user)]
     given = unit.get("SupplementaryGroups", "").split()
     findings = []
     for group in dict.fromkeys([*given, *needed(config)]):

@@ -16,10 +16,10 @@ from flowpi.host.paths import SYSTEM_RUNTIME, find_socket
 PART = "socket"
 
 ANOTHER_GROUP = (
-    "for unit in flowpi flowpi-asr flowpi-signal; do sudo install -d /etc/systemd/system/$unit.service.d && "
+    "for unit in flowpi flowpi-signal; do sudo install -d /etc/systemd/system/$unit.service.d && "
     "printf '[Service]\\nRuntimeDirectoryMode=0755\\nSystemCallFilter=@chown\\n' | "
     "sudo tee /etc/systemd/system/$unit.service.d/group.conf; done; "
-    "sudo usermod -aG {} flowpi && sudo systemctl daemon-reload && sudo systemctl restart flowpi flowpi-asr"
+    "sudo usermod -aG {} flowpi && sudo systemctl daemon-reload && sudo systemctl restart flowpi"
 )
 """The commands that allow the service to give its socket to another group, and that group to enter the directory."""
 

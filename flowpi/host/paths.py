@@ -14,6 +14,8 @@ from flowpi.core.errors import CannotCreateError, NoPermissionError
 
 SYSTEM_STATE = Path("/var/lib/flowpi")
 SYSTEM_RUNTIME = Path("/run/flowpi")
+RECOGNISERS_RUNTIME = Path("/run/flowpi-asr")
+"""The directory in which flowpi-asr.service makes its sockets; SYSTEM_RUNTIME has links to them."""
 SOCKET = "flowpi.sock"
 
 

@@ -23,7 +23,7 @@ def listen_unix(path: Path, group: int | None = None) -> socket.socket:
         FileExistsError: there is a file at `path` that is no socket.
         OSError: it cannot be made; EADDRINUSE if another process answers on it.
     """
-    _remove_stale(path)
+    remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         umask = os.umask(0o177)  # closed until the group is right: a chmod after the bind alone would come too late
@@ -42,8 +42,13 @@ def listen_unix(path: Path, group: int | None = None) -> socket.socket:
     return listener
 
 
-def _remove_stale(path: Path) -> None:
-    """Remove the socket file of a process that has ended. Raises what `listen_unix` raises for anything else."""
+def remove_stale(path: Path) -> None:
+    """Remove the socket file of a process that has ended.
+
+    Raises:
+        FileExistsError: there is a file at `path` that is no socket.
+        OSError: it cannot be removed; EADDRINUSE if a process answers on it.
+    """
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:

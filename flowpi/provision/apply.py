@@ -42,8 +42,8 @@ ETC = "/etc/flowpi"
 NAMES = ("flowpi.yaml", "flowpi.yaml.txt", "flowpi.yml", "flowpi.yml.txt")
 """The accepted file names, in upper or lower case. Notepad adds .txt."""
 
-MEANT = ("flowpi.y", "flowpi-boot.")
-"""Prefixes of other names that probably mean this file: such a file is reported, but not applied."""
+OTHERS = (".deb", ".gz", ".img", ".json", ".md", ".whl", ".xz", ".zip")
+"""The ends of names that hold flowpi's own name and no configuration."""
 
 CONFIG = "flowpi.yaml"
 TAKEN = "flowpi-taken.yaml"
@@ -120,7 +120,15 @@ def _names(boot: Path) -> tuple[list[str], list[str]]:
     except OSError:
         return [], []
     good = [name for name in present if name.lower() in NAMES]
-    return good, [name for name in present if name.lower().startswith(MEANT) and name not in good]
+    return good, [name for name in present if name not in good and _is_meant(boot / name)]
+
+
+def _is_meant(path: Path) -> bool:
+    """Return whether a file was probably meant to be the configuration, as the second download of a browser is."""
+    name = path.name.lower()
+    if name in (TAKEN, ERROR) or name.startswith((".", "_")) or name.endswith(OTHERS) or path.is_dir():
+        return False
+    return "flowpi" in "".join(letter for letter in name if letter.isalnum())
 
 
 def _the_one(boot: Path) -> str | None:

@@ -7,6 +7,7 @@ YAML. So the file must end with a line of three dots, YAML's own end mark; a fil
 import codecs
 import errno
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from flowpi.config.loading import literals, masked, parse, read_tree, to_yaml
+from flowpi.config.loading import masked, parse, read_tree, to_yaml
 from flowpi.config.schema import Config
-from flowpi.config.secret import MAX_SECRET_BYTES, Secret
+from flowpi.config.secret import MAX_SECRET_BYTES, Secret, literals
 from flowpi.core.errors import ConfigError
 from flowpi.host.folders import FOLDER, open_regular
 
@@ -190,6 +191,10 @@ def _text(content: bytes, name: str) -> str:
     ends = [number for number, line in enumerate(lines) if line.rstrip() == END]
     if not ends:
         last = max((number for number, line in enumerate(lines, 1) if line.strip()), default=1)
+        if like_it := re.fullmatch(r"[.\u2024\u2025\u2026\s]+", lines[last - 1].strip()):
+            problem = f"is {like_it[0]!r}, which is not the end mark"
+            hint = f"write three full stops side by side ({END}), and nothing else in that line"
+            raise ConfigError(name, last, "", problem, f"{hint}; some editors make one character of them")
         hint = f"if nothing is missing, write three dots ({END}) in a line of their own at the very end"
         raise ConfigError(name, last, "", "is the last line, and no end mark follows: the file may be cut off", hint)
     for below, words in enumerate(lines[ends[0] + 1 :], ends[0] + 2):

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowpi.config.loading import secrets
 from flowpi.config.schema import Config
+from flowpi.config.secret import secrets
 from flowpi.core.errors import ConfigError
 from flowpi.host.folders import FOLDER, make_folder, replace_file, sync_names
 from flowpi.provision.boot_file import RECOGNISER, Literal

@@ -39,6 +39,9 @@ MAX_CLIENTS_A_USER = 256
 
 CLIENTS_A_TURN = 4
 
+RECOGNISER = "flowpi-asr"
+"""The user of flowpi-asr.service. The recogniser reads what strangers send, so it must not give the daemon commands."""
+
 MAKE_AGAIN_S = 2.0
 """How often to try to make the socket again after its file or its folder was deleted."""
 
@@ -46,15 +49,19 @@ MAKE_AGAIN_S = 2.0
 class LocalSocket:
     """The listening socket and its clients. Made on the event loop."""
 
-    def __init__(self, hub: Hub, command: Command, *, path: Path, group: str | None, device_id: str) -> None:
+    def __init__(
+        self, hub: Hub, command: Command, *, path: Path, group: str | None, device_id: str, refused: str = RECOGNISER
+    ) -> None:
         """
         Args:
             command: called for each command of a client.
             group: the group whose members may connect, besides the daemon's user and root. If it is None or does not
                 exist, nobody else may.
+            refused: the user who may not connect, also if the group has it as a member.
         """
         self.path = path
         self._group = _group_id(group)
+        self._refused = _user_id(refused)
         hello = {"flowpi": flowpi.__version__, "protocol": PROTOCOL, "device_id": device_id}
         self._shared = Shared(hub, command, hello, ClientTurns(), QueueBudget(), set())
         self._users: Counter[int] = Counter()
@@ -152,6 +159,9 @@ class LocalSocket:
         """Return the user of a client that may stay, and count it; or why it may not."""
         _, uid, gid = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         privileged = uid in (0, os.geteuid())
+        if uid == self._refused and not privileged:
+            log.warning("the recogniser's user was refused on the socket")
+            return Problem("not_permitted", "the recogniser may not connect")
         if not privileged and not self._is_member(uid, gid):
             log.warning("a user outside the group was refused on the socket")
             return Problem("not_permitted", "only root, the daemon's user and members of its group may connect")
@@ -178,6 +188,14 @@ class LocalSocket:
             return self._group in os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
         except KeyError:
             return False
+
+
+def _user_id(user: str) -> int | None:
+    """Return the number of a user, or None if there is no such user."""
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None
 
 
 def _group_id(group: str | None) -> int | None:

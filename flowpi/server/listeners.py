@@ -3,13 +3,14 @@
 import contextlib
 import errno
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
 from flowpi.config.addresses import is_loopback
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, FlowpiError, NoPermissionError, UsageError
-from flowpi.host.unix import listen_unix
+from flowpi.host.unix import listen_unix, remove_stale
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,31 @@ def _open_tcp(address: TcpAddress) -> socket.socket:
     return listener
 
 
+def link_unix(path: Path, target: Path) -> None:
+    """Make `path` a link to a socket, in place of an earlier link or the socket of a server that has ended.
+
+    Raises:
+        AlreadyRunning: a server answers on `path`.
+        CannotCreateError, NoPermissionError: the link cannot be made.
+    """
+    with _explaining(path):
+        if path.is_symlink():
+            path.unlink()
+        else:
+            remove_stale(path)
+        path.symlink_to(target)
+
+
 def _open_unix(path: Path) -> socket.socket:
-    try:
+    with _explaining(path):
         return listen_unix(path)
+
+
+@contextlib.contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    """Raise the error of flowpi for one of the system about a Unix socket."""
+    try:
+        yield
     except FileExistsError:
         raise CannotCreateError(f"{path} exists and is no socket", "remove it, or listen elsewhere") from None
     except OSError as error:

@@ -14,6 +14,8 @@ from flowpi.setup.files import HOME
 CONFIG = "/etc/flowpi/flowpi.yaml"
 COMMAND = "/usr/local/bin/flowpi"
 PACKAGE = "/var/lib/dpkg/info/flowpi.list"
+USERS = ("flowpi", "flowpi-asr")
+"""The users of the services, see flowpi.sysusers."""
 PERSONS = 1000
 """The lowest uid of a login user: UID_MIN of Debian's login.defs(5)."""
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
@@ -29,8 +31,8 @@ class Machine(msgspec.Struct, frozen=True):
         libraries: the folder with the libraries of its Python.
         files: the content of each existing path; None for one that is no regular file.
         command: the target of the link /usr/local/bin/flowpi; empty if it is no link, None if it does not exist.
-        user: whether there is a system user flowpi, for the services.
-        person: whether there is a login user flowpi.
+        users: those of `USERS` that are there as system users.
+        persons: those of `USERS` that are there as login users.
         config: whether there is a configuration, valid or not.
         model: whether the recogniser's model is in the environment.
         udev: whether udev runs on this machine.
@@ -43,8 +45,8 @@ class Machine(msgspec.Struct, frozen=True):
     libraries: str
     files: dict[str, bytes | None] = {}
     command: str | None = None
-    user: bool = False
-    person: bool = False
+    users: tuple[str, ...] = ()
+    persons: tuple[str, ...] = ()
     config: bool = False
     model: bool = True
     udev: bool = False
@@ -86,15 +88,15 @@ def look(root: str, paths: Iterable[str]) -> Machine:
         elif os.path.lexists(there):
             files[path] = None
     command = inside(root, COMMAND)
-    user = _user(root)
+    users = _users(root)
     return Machine(
         root=root,
         environment=environment,
         libraries=libraries,
         files=files,
         command=os.readlink(command) if os.path.islink(command) else "" if os.path.lexists(command) else None,
-        user=user is not None and user < PERSONS,
-        person=user is not None and user >= PERSONS,
+        users=tuple(name for name, number in users.items() if number < PERSONS),
+        persons=tuple(name for name, number in users.items() if number >= PERSONS),
         config=_is_there(inside(root, CONFIG)),
         model=any(Path(root + environment).glob("lib/python3*/site-packages/moonshine_voice/assets/*/*.ort")),
         udev=not root and os.path.exists("/run/udev/control"),
@@ -183,13 +185,13 @@ def _is_there(path: str) -> bool:
     return True
 
 
-def _user(root: str) -> int | None:
-    """Return the uid of the user flowpi, or None if there is no such user."""
+def _users(root: str) -> dict[str, int]:
+    """Return the uid of each of `USERS` that is there."""
     try:
-        found = re.search(r"^flowpi:[^:]*:(\d+):", Path(inside(root, "/etc/passwd")).read_text(), re.M)
+        found = re.findall(r"^([^:\n]+):[^:\n]*:(\d+):", Path(inside(root, "/etc/passwd")).read_text(), re.M)
     except OSError:
-        return None
-    return int(found[1]) if found else None
+        return {}
+    return {name: int(number) for name, number in found if name in USERS}
 
 
 def systemd_version(root: str) -> int | None:

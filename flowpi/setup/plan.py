@@ -14,6 +14,9 @@ from flowpi.setup.steps import Delete, DeleteFolder, Link, RunProgram, Say, Step
 NOT_DEBIANS = ("/etc/sysusers.d", "/etc/systemd/catalog")
 """Folders that some Debian releases do not have until a file is put into them."""
 
+RUNTIME = ("/run/flowpi", "/run/flowpi-asr", "/run/flowpi-asr-config", "/run/flowpi-provision")
+"""The folders that outlive the services."""
+
 RECOGNISER = "flowpi-asr.service"
 
 
@@ -28,10 +31,10 @@ def install(here: Machine, shipped: Mapping[str, bytes], config: bytes) -> list[
     Raises:
         UsageError: the name of the services' user belongs to a login user.
     """
-    if here.person:
+    for name in here.persons:
         raise UsageError(
-            "the user flowpi is a person's, and the services need one of this name",
-            "rename it, as another user: sudo usermod --login NAME --home /home/NAME --move-home flowpi, and groupmod",
+            f"the user {name} is a person's, and the services need one of this name",
+            f"rename it, as another user: sudo usermod --login NAME --home /home/NAME --move-home {name}, and groupmod",
         )
     files = installed(shipped, here.environment, here.libraries, here.systemd)
     if not here.model and place(RECOGNISER) not in here.files:
@@ -48,10 +51,12 @@ def install(here: Machine, shipped: Mapping[str, bytes], config: bytes) -> list[
             changed = True
     if not here.config:
         steps.append(Write(CONFIG, config))
+    # The /run of an image is hidden by another one as soon as it boots.
+    without_run = ("--exclude-prefix=/run",) if here.root else ()
     # The user first: systemd-tmpfiles gives the configuration to its group.
     steps += [
         RunProgram(("systemd-sysusers", *_root(here), "flowpi.conf")),
-        RunProgram(("systemd-tmpfiles", *_root(here), "--create", "flowpi.conf")),
+        RunProgram(("systemd-tmpfiles", *_root(here), *without_run, "--create", "flowpi.conf")),
     ]
     program = f"{here.environment}/bin/flowpi"
     if here.command is None:
@@ -95,15 +100,15 @@ def remove(here: Machine, shipped: Mapping[str, bytes], *, purge: bool) -> list[
         steps.append(Delete(COMMAND))
     steps += _reload(here)
     if not here.root:
-        steps += [DeleteFolder("/run/flowpi"), DeleteFolder("/run/flowpi-provision")]
+        steps += [DeleteFolder(folder) for folder in RUNTIME]
     if purge:
         steps += [DeleteFolder("/etc/flowpi"), DeleteFolder("/var/lib/flowpi")]
-        if here.user:
-            prefix = ("--prefix", here.root) if here.root else ()
+        prefix = ("--prefix", here.root) if here.root else ()
+        for name in here.users:
             # userdel also deletes the group on a running machine, but not in an image.
             steps += [
-                RunProgram(("userdel", *prefix, "flowpi")),
-                RunProgram(("groupdel", *prefix, "flowpi"), may_fail=True),
+                RunProgram(("userdel", *prefix, name)),
+                RunProgram(("groupdel", *prefix, name), may_fail=True),
             ]
     else:
         steps.append(Say("keep /etc/flowpi and /var/lib/flowpi: `flowpi setup --remove --purge` deletes them"))

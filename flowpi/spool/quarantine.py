@@ -13,6 +13,7 @@ import os
 import stat
 
 from flowpi.audio.utterance import PartId
+from flowpi.core.text import printable
 
 SUFFIX = ".utt"
 """The suffix of the file of an utterance, in the spool and in quarantine."""
@@ -67,12 +68,12 @@ def write_reason(name: str, handle: int, reason: str) -> None:
 
 
 def read_reason(name: str, handle: int) -> str:
-    """Return why a file is in quarantine, empty if that is not known. Only printable characters, whoever wrote it."""
+    """Return why a file is in quarantine, empty if that is not known. It is `printable`, whoever wrote it."""
     try:
         found = os.getxattr(_path(name, handle), REASON, follow_symlinks=False)
     except OSError:
         return ""
-    return "".join(one if one.isprintable() else "?" for one in found.decode(errors="replace")[:MAX_REASON])
+    return printable(found.decode(errors="replace"), MAX_REASON)
 
 
 def _plain(name: str) -> str:

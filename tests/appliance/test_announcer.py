@@ -99,6 +99,22 @@ class TestWhatBecomesOfIt:
         await harness.publish(utterance, late=True)
         assert harness.faults == []
 
+    async def test_a_fault_gives_the_latest_reason(self, harness: ConductorHarness) -> None:
+        """The recogniser was not there, and is now, but has no text yet."""
+        await harness.record("start")
+        await harness.record("stop")
+        utterance = harness.delivery.begun[0]
+        part = utterance.part_id
+        harness.announcer.deferred_again(part, "of an earlier run", without_network=False)
+        assert harness.faults == []  # nobody was told that it is late: it waits from before
+        harness.announcer.deferred(utterance, "nobody listens", without_network=True)
+        harness.announcer.deferred_again(part, "no text in time", without_network=False)
+        (fault,) = harness.of("state")[-1]["faults"]
+        assert (fault["code"], fault["message"]) == ("backend", "no text in time")
+        harness.announcer.deferred_again(part, "no route", without_network=True)
+        (fault,) = harness.of("state")[-1]["faults"]
+        assert (fault["code"], fault["message"]) == ("network", "no route")
+
     async def test_what_its_owner_drops_is_neither_kept_nor_delivered(self, harness: ConductorHarness) -> None:
         await harness.record("start")
         await harness.record("stop")

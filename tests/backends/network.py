@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from flowpi.audio.utterance import Utterance
@@ -22,14 +23,18 @@ from flowpi.config.backends.flow import FlowSettings
 from flowpi.config.schema import Config, DictationSettings
 from flowpi.core.errors import BackendError
 from flowpi.core.hints import Hints
-from tests.backends.fake_backend import Call, FakeBackend
-from tests.sound import beginning, noise, spoken
-from tests.waiting import PATIENCE_S
+from tests.backends.fake_backend import Call, FakeBackend, Script
+from tests.sound import beginning, echo, noise, spoken
+from tests.waiting import PATIENCE_S, until
 
 OURS, THEIRS = "10.9.0.1", "10.9.0.2"
 OURS_6, NOBODYS_6 = "fd09::1", "fd09::9"
 NAME = "service.example"
 SOUND = noise(1.0)
+LONG_SOUND = noise(0.1) * 3000
+"""10 MB: more than the buffers of both kernels take."""
+CLOSED_S = 8.0
+"""Longer than a link may be silent."""
 
 
 def alone(scenario: str) -> dict[str, Any]:
@@ -76,9 +81,9 @@ class Cable:
         self.there(f"ip route add blackhole {OURS}/32")
 
     @contextlib.asynccontextmanager
-    async def service(self) -> AsyncIterator[str]:
+    async def service(self, scenario: str = "serve") -> AsyncIterator[str]:
         """A backend at the other end; gives its port."""
-        command = self.far(sys.executable, "-m", "tests.backends.network", "serve")
+        command = self.far(sys.executable, "-m", "tests.backends.network", scenario)
         process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
         try:
             assert process.stdout
@@ -230,6 +235,51 @@ async def dead_while_waiting() -> dict[str, Any]:
         return outcome | {"noticed_s": asyncio.get_running_loop().time() - cut_at[0]}
 
 
+def connections_to(port: str | int) -> list[list[str]]:
+    """The rows of proc(5)'s `net/tcp`, column by column."""
+    rows = [row.split() for row in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+    return [row for row in rows if row[2].endswith(f":{int(port):04X}")]
+
+
+def window_is_closed(port: str | int) -> bool:
+    """Whether the server on a port has no room for more: the kernel probes whether it has again (timer 4)."""
+    return any(row[5].startswith("04:") for row in connections_to(port))
+
+
+def queued_bytes(port: str | int) -> int:
+    """How much the kernel has of what was sent to a port, and the other end has not acknowledged."""
+    return sum(int(row[4].partition(":")[0], 16) for row in connections_to(port))
+
+
+async def reader_stops_for_a_while() -> dict[str, Any]:
+    cable = Cable()
+    async with cable.service("serve_late") as port:
+        delivering = asyncio.create_task(attempt(f"ws://{THEIRS}:{port}/ws", spoken(LONG_SOUND)))
+        await until(lambda: window_is_closed(port))
+        return await delivering
+
+
+async def dead_while_the_reader_stops() -> dict[str, Any]:
+    cable = Cable()
+    async with cable.service("serve_never") as port:
+        delivering = asyncio.create_task(attempt(f"ws://{THEIRS}:{port}/ws", spoken(LONG_SOUND)))
+        await until(lambda: window_is_closed(port))
+        cable.cut()
+        cut_at = asyncio.get_running_loop().time()
+        outcome = await delivering
+        return outcome | {"noticed_s": asyncio.get_running_loop().time() - cut_at}
+
+
+def retry_once() -> None:
+    """The kernel of this network gives a connection up after the first repetition that is not acknowledged."""
+    Path("/proc/sys/net/ipv4/tcp_retries2").write_text("1")
+
+
+async def kernel_gives_up_first() -> dict[str, Any]:
+    retry_once()
+    return await dead_while_waiting()
+
+
 async def examined(url: str) -> dict[str, Any]:
     from flowpi.doctor.backends import examine_backends
 
@@ -270,6 +320,34 @@ async def serve() -> None:
         await until_killed()
 
 
+def reads_late(stops_s: float) -> Script:
+    """It reads no more for so long once it has heard something."""
+
+    async def script(call: Call) -> None:
+        await call.authenticate()
+        await call.hear(1)
+        call.socket.transport.pause_reading()
+        await asyncio.sleep(stops_s)
+        call.socket.transport.resume_reading()
+        await call.hear()
+        await call.say(echo(call.pcm), final=True)
+        await call.socket.wait_closed()
+
+    return script
+
+
+async def serve_late() -> None:
+    async with FakeBackend([reads_late(CLOSED_S)], host=THEIRS) as service:
+        print(service.port, flush=True)
+        await until_killed()
+
+
+async def serve_never() -> None:
+    async with FakeBackend([reads_late(3600)], host=THEIRS) as service:
+        print(service.port, flush=True)
+        await until_killed()
+
+
 async def until_killed() -> None:
     await asyncio.get_running_loop().create_future()
 
@@ -285,10 +363,15 @@ SCENARIOS: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
         version_6_leads_nowhere,
         dead_while_speaking,
         dead_while_waiting,
+        dead_while_the_reader_stops,
+        reader_stops_for_a_while,
+        kernel_gives_up_first,
         doctor_no_such_name,
         doctor_mute_names,
         doctor_no_route,
         serve,
+        serve_late,
+        serve_never,
     )
 }
 

@@ -14,14 +14,11 @@ from flowpi.config.secret import Secret
 from flowpi.core.errors import (
     AnsweredInText,
     BackendError,
-    ClosedError,
     CredentialError,
-    HttpError,
     LinkError,
     ProtocolError,
     RefusedError,
 )
-from flowpi.core.failover import concerns_utterance
 from flowpi.core.hints import Hints, TargetApp
 from flowpi.server.app import Server
 from flowpi.server.engines import EchoEngine
@@ -33,7 +30,6 @@ from tests.backends.fake_backend import (
     answers_in_text,
     calls_nothing_final,
     calls_the_first_words_final,
-    dumb_server,
     hangs_up,
     hangs_up_after_auth,
     hangs_up_after_commit,
@@ -185,7 +181,7 @@ async def test_a_server_that_does_not_say_goodbye_costs_no_time() -> None:
     ("script", "kind", "message"),
     [
         (is_mute, LinkError, "the backend did not open the session within 0.2 s"),
-        (is_mute_after_auth, LinkError, r"the backend did not (take the audio|send the text) within [\d.]+ s"),
+        (is_mute_after_auth, LinkError, r"the backend (took no audio for|did not send the text within) [\d.]+ s"),
         (is_mute_after_commit, LinkError, r"the backend did not send the text within [\d.]+ s"),
         (hangs_up, LinkError, r"the server closed before the text came \(code 1000\)"),
         (hangs_up_after_auth, LinkError, r"the server closed before the text came \(code 1000\)"),
@@ -213,48 +209,6 @@ async def test_a_text_that_nobody_called_final_is_taken_after_the_commit() -> No
     assert text == FinalText(echo(SOUND), "en", confirmed=False)
 
 
-@pytest.mark.parametrize(
-    ("status", "message"),
-    [
-        (401, "backend 'house' answered HTTP 401 (no): check the key of backends.house"),
-        (403, "backend 'house' answered HTTP 403 (no): check the key of backends.house"),
-        (404, "backend 'house' answered HTTP 404 (no): check the path in backends.house.url"),
-        (429, "backend 'house' answered HTTP 429 (no): the service asks to wait"),
-        (500, "backend 'house' answered HTTP 500 (no)"),
-        (503, "backend 'house' answered HTTP 503 (no)"),
-    ],
-)
-async def test_the_upgrade_is_refused(status: int, message: str) -> None:
-    async with FakeBackend(status=status) as service:
-        with pytest.raises(HttpError) as caught:
-            await transcribe(make_backend(service.url), spoken(SOUND))
-    assert str(caught.value) == message
-    assert caught.value.status == status
-
-
-@pytest.mark.parametrize("version", ["1.0", "1.1"])
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        ("200 OK", "HTTP 200: check backends.house.url, and whether this network wants a login first"),
-        ("302 Found\r\nLocation: http://hotel.example/", "HTTP 302: check backends.house.url, and whether this"),
-        ("401 Unauthorized", "HTTP 401: check the key of backends.house"),
-        ("429 Too Many Requests\r\nRetry-After: 7", "HTTP 429: the service asks to wait"),
-        ("503 Service Unavailable", "HTTP 503"),
-        ("511 Network Authentication Required", "HTTP 511"),
-    ],
-    ids=lambda value: str(value)[:3],
-)
-async def test_http_1_0_means_what_1_1_means(version: str, answer: str, message: str) -> None:
-    """A load balancer's own error page, or an old proxy on the way."""
-    reply = f"HTTP/{version} {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
-    async with dumb_server(reply) as port:
-        with pytest.raises(HttpError) as caught:
-            await transcribe(make_backend(f"ws://127.0.0.1:{port}/ws"), spoken(SOUND))
-    assert str(caught.value).startswith(f"backend 'house' answered {message}")
-    assert caught.value.retry_after_s == (7.0 if "Retry-After" in answer else None)
-
-
 async def test_nobody_listens(tmp_path: Path, unused_tcp_port: int) -> None:
     with pytest.raises(
         LinkError, match=r"^backend 'house' is not reached .*: check the network, and backends.house.url$"
@@ -266,18 +220,6 @@ async def test_nobody_listens(tmp_path: Path, unused_tcp_port: int) -> None:
     assert str(caught.value) == message
 
 
-async def test_no_websocket_server() -> None:
-    async with dumb_server(b"220 mail.example ESMTP\r\n\r\n") as port:
-        with pytest.raises(ProtocolError, match=r"^backend 'house' is no WebSocket server: check scheme"):
-            await transcribe(make_backend(f"ws://127.0.0.1:{port}/ws"), spoken(SOUND))
-
-
-async def test_connected_and_no_answer() -> None:
-    async with dumb_server() as port:
-        with pytest.raises(LinkError, match=r"^backend 'house' is not reached \(no answer in time\)"):
-            await transcribe(make_backend(f"ws://127.0.0.1:{port}/ws", Patience(connect_s=0.2)), spoken(SOUND))
-
-
 async def test_a_link_that_takes_nothing_is_dead() -> None:
     async def reads_no_more(call: Any) -> None:
         await call.authenticate()
@@ -286,7 +228,7 @@ async def test_a_link_that_takes_nothing_is_dead() -> None:
 
     utterance = spoken(noise(0.1) * 3000)  # 10 MB: more than the kernel's buffers take
     async with FakeBackend([reads_no_more]) as service:
-        with pytest.raises(LinkError, match=r"^the backend did not take the audio within 0.2 s$"):
+        with pytest.raises(LinkError, match=r"^the backend took no audio for 0.2 s$"):
             await transcribe(make_backend(service.url, Patience(send_s=0.2)), utterance)
         service.calls[0].socket.transport.abort()
 
@@ -360,17 +302,3 @@ async def test_a_server_that_is_ready_before_it_is_asked() -> None:
 
     async with FakeBackend([is_hasty]) as service:
         assert (await transcribe(make_backend(service.url, encoding="json"), spoken(SOUND))).text == "It was."
-
-
-async def test_a_connection_that_breaks_before_any_answer_says_nothing_of_the_utterance() -> None:
-    """As on a network that goes away in the middle of the upgrade."""
-
-    async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.close()
-
-    async with await asyncio.start_server(break_off, "127.0.0.1", 0) as server:
-        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
-        with pytest.raises(ClosedError) as caught:
-            await transcribe(make_backend(url), spoken(SOUND))
-    assert not concerns_utterance(caught.value)

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from tests.backends.network import alone
+from tests.backends.network import LONG_SOUND, alone
+from tests.sound import echo
 
 UNKNOWN = "its name has no address"
 NO_SERVER = "no name server answers"
+DEAD = "the connection went dead before the text came"
 
 
 @pytest.mark.parametrize(
@@ -39,8 +41,20 @@ def test_an_address_that_leads_nowhere_costs_less_than_a_second() -> None:
     assert 0.2 < outcome["took_s"] < 1.0
 
 
-@pytest.mark.parametrize("scenario", ["dead_while_speaking", "dead_while_waiting"])
+@pytest.mark.parametrize("scenario", ["dead_while_speaking", "dead_while_waiting", "dead_while_the_reader_stops"])
 def test_a_dead_link_is_known_within_8_s(scenario: str) -> None:
     outcome: dict[str, Any] = alone(scenario)
-    assert outcome["error"] == "ClosedError"
+    assert outcome["error"] == "LinkLost"
+    assert outcome["message"] == f"{DEAD} (nothing was acknowledged for 5 s): check the network"
     assert 4.0 < outcome["noticed_s"] < 8.0
+
+
+def test_a_link_that_the_kernel_gives_up_is_not_called_closed_by_the_server() -> None:
+    outcome = alone("kernel_gives_up_first")
+    assert outcome["error"] == "LinkLost"
+    assert outcome["message"] == f"{DEAD} (connection timed out): check the network"
+
+
+def test_a_reader_that_stops_for_longer_than_that_is_alive() -> None:
+    """Its window is closed, and its kernel answers every probe of it."""
+    assert alone("reader_stops_for_a_while")["text"] == echo(LONG_SOUND)

@@ -12,7 +12,7 @@ import pytest
 from flowpi.audio.utterance import Utterance
 from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
-from flowpi.backends.session import Session
+from flowpi.backends.session import TAKEN_BYTES, Session
 from flowpi.backends.stream import KEEP_ALIVE_S, Stream, StreamClosed
 from flowpi.core.errors import ClosedError, LinkError, NoText, RefusedError
 from flowpi.wire.codec import Encoding, Frame
@@ -26,26 +26,29 @@ SOUND = noise(0.3)
 
 
 class MemoryStream:
-    """Levers: `think_s`, from the end of the audio to the text; `stuck`: `send` never returns; `over`: nothing can be
-    sent any more, though frames of before may still come; `refuse` and `cut`.
+    """Levers: `think_s`, from the end of the audio to the text; `untaken`: what the service has yet to take of what was
+    sent, of which the kernel holds `room` before `send` has to wait; `over`: nothing can be sent any more, though
+    frames of before may still come; `take`, `show`, `refuse` and `cut`.
 
     `kept_alive`: when the session asked for that.
     """
 
     def __init__(self, think_s: float = 0.0) -> None:
         self.think_s = think_s
-        self.stuck = False
+        self.untaken = self.room = 0
         self.server = FlowServer(encoding=Encoding.JSON)
         self.pcm = b""
         self.kept_alive: list[float] = []
         self.over = False
         self._frames: asyncio.Queue[Frame | StreamClosed] = asyncio.Queue()
+        self._news = asyncio.Event()
 
     async def send(self, frame: Frame) -> None:
         if self.over:
             raise StreamClosed(None)
-        if self.stuck:
-            await asyncio.Event().wait()
+        while self.untaken > self.room:
+            self._news.clear()
+            await self._news.wait()
         for event in self.server.receive(frame):
             match event:
                 case SessionRequested():
@@ -62,7 +65,12 @@ class MemoryStream:
             raise frame
         return frame
 
+    def untaken_bytes(self) -> int:
+        return self.untaken
+
     async def keep_alive(self) -> None:
+        if self.untaken:
+            return
         self.kept_alive.append(asyncio.get_running_loop().time())
         if self.over:
             raise StreamClosed(None)
@@ -70,6 +78,14 @@ class MemoryStream:
     async def close(self) -> None: ...
 
     async def wait_closed(self) -> None: ...
+
+    def take(self, count: int) -> None:
+        self.untaken -= count
+        self._news.set()
+
+    def show(self, text: str) -> None:
+        self.server.partial(text, "en")
+        self._flush()
 
     def refuse(self, reason: str) -> None:
         self.server.fail(reason)
@@ -181,12 +197,114 @@ def test_no_text_in_time() -> None:
     stage(scene)
 
 
-def test_a_stream_that_accepts_nothing() -> None:
+def test_no_text_in_time_to_one_that_was_silent_for_long() -> None:
+    """A session of yesterday's speech: the service may need as long as it lasted, and says nothing meanwhile."""
+
+    async def scene(think_s: float) -> FinalText:
+        return await session(MemoryStream(think_s), spoken(noise(1.0) * 150)).run(3200)
+
+    assert stage(lambda: scene(165)) == FinalText(echo(noise(1.0) * 150), "en")
+    with pytest.raises(NoText, match=r"^the backend did not send the text within 170 s$"):
+        stage(lambda: scene(175))
+
+
+def test_a_stream_that_does_not_even_take_the_first_frame() -> None:
     async def scene() -> None:
         stream = MemoryStream()
-        stream.stuck = True
-        with pytest.raises(LinkError, match=r"^the backend did not take the audio within 10 s$"):
+        stream.untaken = 1
+        with pytest.raises(LinkError, match=r"^the backend did not open the session within 10 s$"):
             await session(stream, spoken(SOUND)).open()
+
+    stage(scene)
+
+
+async def opened(stream: MemoryStream, untaken: int) -> "asyncio.Task[FinalText]":
+    """A session of which the service has yet to take so much."""
+    utterance = beginning()
+    running = asyncio.create_task(session(stream, utterance).run(3200))
+    await asyncio.sleep(1)
+    stream.untaken = untaken
+    utterance.append(SOUND)
+    utterance.finish(1.0)
+    return running
+
+
+@pytest.mark.parametrize("every_s", [5, 20, 29])
+def test_a_service_that_takes_audio_now_and_then_is_alive(every_s: int) -> None:
+    async def scene() -> FinalText:
+        stream = MemoryStream()
+        running = await opened(stream, 20 * TAKEN_BYTES)
+        for _ in range(20):
+            await asyncio.sleep(every_s)
+            stream.take(TAKEN_BYTES)
+        return await running
+
+    assert stage(scene) == FinalText(echo(SOUND), "en")
+
+
+@pytest.mark.parametrize("taken", [0, 1, TAKEN_BYTES - 1])
+def test_a_service_that_takes_no_audio_is_given_up(taken: int) -> None:
+    """A few bytes are none: at that rate it would be tomorrow."""
+
+    async def scene() -> None:
+        stream = MemoryStream()
+        running = await opened(stream, 20 * TAKEN_BYTES)
+        await asyncio.sleep(29)
+        stream.take(taken)
+        await asyncio.sleep(29)
+        stream.take(taken)
+        with pytest.raises(LinkError, match=r"^the backend took no audio for 30 s$"):
+            await running
+        assert asyncio.get_running_loop().time() <= 1 + 2 * 30
+
+    stage(scene)
+
+
+@pytest.mark.parametrize("sign", ["takes", "shows"])
+def test_a_service_that_works_on_the_audio_gets_time_for_the_text(sign: str) -> None:
+    """Its buffers hold all of the audio, and it is slower than speech."""
+
+    async def scene(signs: int, think_s: float) -> FinalText:
+        stream = MemoryStream(think_s)
+        stream.untaken = stream.room = signs * TAKEN_BYTES
+        running = asyncio.create_task(session(stream, spoken(noise(1.0) * 10)).run(3200))
+        for number in range(signs):
+            await asyncio.sleep(15)
+            if sign == "takes":
+                stream.take(TAKEN_BYTES)
+            else:
+                stream.show(f"it was {number}")
+        return await running
+
+    text = FinalText(echo(noise(1.0) * 10), "en")
+    assert stage(lambda: scene(signs=6, think_s=100)) == text
+    with pytest.raises(NoText, match=r"^the backend did not send the text within 11[012] s$"):
+        stage(lambda: scene(signs=6, think_s=115))
+    with pytest.raises(NoText, match=r"^the backend did not send the text within 130 s$"):
+        stage(lambda: scene(signs=50, think_s=1000))  # ten times as long as the speech, whatever it shows
+
+
+def test_no_text_in_time_although_not_even_a_ping_goes_out() -> None:
+    async def scene() -> None:
+        stream = MemoryStream(think_s=1000)
+        running = asyncio.create_task(session(stream, spoken(SOUND)).run(3200))
+        await asyncio.sleep(1)
+        stream.untaken = 1
+        with pytest.raises(NoText, match=r"^the backend did not send the text within 20\.\d s$"):
+            await running
+
+    stage(scene)
+
+
+def test_the_same_words_again_are_no_work() -> None:
+    async def scene() -> None:
+        stream = MemoryStream(think_s=1000)
+        running = asyncio.create_task(session(stream, spoken(SOUND)).run(3200))
+        while not running.done():
+            stream.show("it was")
+            await asyncio.sleep(1)
+        with pytest.raises(NoText, match=r"^the backend did not send the text within 20\.\d s$"):
+            await running
 
     stage(scene)
 

@@ -3,27 +3,34 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, serve, unix_serve
 
 from flowpi.backends.patience import Patience
+from flowpi.backends.session import TAKEN_BYTES
 from flowpi.backends.stream import Stream, StreamClosed
 from flowpi.backends.websocket import connect_websocket
 from flowpi.core.errors import ProtocolError
 from flowpi.wire.codec import MAX_FRAME_BYTES
+from tests.waiting import until
 
 Script = Callable[[ServerConnection], Awaitable[None]]
 CLOSE_S = 0.2
 
 
 @asynccontextmanager
-async def stream_to(script: Script) -> AsyncIterator[Stream]:
-    """A stream to a server whose end of it is `script`; closed afterwards."""
-    async with serve(script, "127.0.0.1", 0, max_size=None, compression=None, close_timeout=0.1) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
+async def stream_to(script: Script, path: Path | None = None) -> AsyncIterator[Stream]:
+    """A stream to a server whose end of it is `script`; closed afterwards. `path`: over a Unix socket."""
+    options: dict[str, Any] = {"max_size": None, "compression": None, "close_timeout": 0.1}
+    async with unix_serve(script, path, **options) if path else serve(script, "127.0.0.1", 0, **options) as server:
+        url, unix = "ws://localhost", str(path) if path else None
+        if path is None:
+            url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
         patience = Patience(close_s=CLOSE_S)
-        stream = await connect_websocket(f"ws://127.0.0.1:{port}", headers={}, unix=None, tls=None, patience=patience)
+        stream = await connect_websocket(url, headers={}, unix=unix, tls=None, patience=patience)
         try:
             yield stream
         finally:
@@ -97,6 +104,26 @@ async def test_a_peer_that_breaks_the_rules(frame: bytes, message: str) -> None:
     async with stream_to(breaks_the_rules) as stream:
         with pytest.raises(ProtocolError, match=rf"^{message}$"):
             await stream.receive()
+
+
+@pytest.mark.parametrize(("transport", "size"), [("tcp", 1 << 20), ("unix", 100_000)])
+async def test_what_the_peer_has_yet_to_take_shrinks_when_it_reads(tmp_path: Path, transport: str, size: int) -> None:
+    """All of `size` is in the buffers of the kernel once `send` returns, and the peer's own buffer holds less of it."""
+
+    async def reads_when_told(socket: ServerConnection) -> None:
+        socket.transport.pause_reading()
+        reads.append(socket.transport.resume_reading)
+        await socket.recv()
+        await socket.wait_closed()
+
+    reads: list[Callable[[], None]] = []
+    async with stream_to(reads_when_told, tmp_path / "asr.sock" if transport == "unix" else None) as stream:
+        await until(lambda: reads)
+        await stream.send(bytes(size))
+        assert stream.untaken_bytes() > 2 * TAKEN_BYTES  # more than the library's buffer keeps
+        reads.pop()()
+        await until(lambda: stream.untaken_bytes() == 0)
+    assert stream.untaken_bytes() == 0
 
 
 async def test_close_does_not_wait_for_a_peer_that_reads_nothing() -> None:

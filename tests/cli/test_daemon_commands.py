@@ -229,7 +229,7 @@ class TestListen:
         texts = ["Two\nlines.", "", "\x1b]0;title\x07 and \udcff", "Ende."]
         said = [message("transcript/final", {"text": text}) for text in texts]
         one, out = self.run(daemon, capsys, *said, error("shutting_down"), text_only=True)
-        assert out.splitlines() == ["Two lines.", " ]0;title  and  ", "Ende."]
+        assert out.splitlines() == ["Two lines.", " ]0;title  and \N{REPLACEMENT CHARACTER}", "Ende."]
         assert one.heard == [{"subscribe": ["transcript/final"]}]
 
 

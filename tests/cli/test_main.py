@@ -294,3 +294,19 @@ def test_a_reader_that_goes_away_is_no_error(action: str) -> None:
 def test_importing_the_command_line_is_cheap(module: str) -> None:
     program = f"import sys, flowpi.cli.main, flowpi.config.loading; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False, cwd=Path(__file__).parents[2]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "locale",
+    [
+        {"PYTHONIOENCODING": "iso-8859-1"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        {"LC_ALL": "C.UTF-8"},
+    ],
+)
+def test_what_a_locale_cannot_say_is_escaped(locale: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "flowpi", "-o", "context.user_first_name=\u0141ukasz", "config", "show"]
+    done = subprocess.run(command, env={**os.environ, **locale}, capture_output=True, timeout=PATIENCE_S)
+    assert (done.returncode, done.stderr) == (0, b"")
+    name = "\u0141ukasz".encode() if "UTF-8" in locale.get("LC_ALL", "") else b"\\u0141ukasz"
+    assert name in done.stdout

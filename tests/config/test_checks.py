@@ -66,8 +66,8 @@ CLOUD = "backends: {x: {kind: flow, url: 'wss://h/ws', "
         ("board: plain\nled: 3", "line 2: led must be a mapping, not 3"),
         (
             "led: {night: {from: 22:00}}",
-            'line 1: led.night.from must be a time of day in quotes, such as "22:00", not 1320: '
-            "put it in quotes, or YAML takes it for something else",
+            "line 1: led.night.from is 22:00, which YAML reads as 1320: "
+            "put it in quotes if it is text, or write a plain number",
         ),
         ("audio:", "line 1: audio must be a mapping, not empty: remove the line, or set a key in it"),
         ("spool: {keep_audio: maybe}", "line 1: spool.keep_audio must be true or false, not 'maybe'"),

@@ -11,9 +11,9 @@ import yaml
 from flowpi.config import loading
 from flowpi.config.backends.flow import FlowSettings, TokenSettings
 from flowpi.config.backends.suki import SukiSettings
-from flowpi.config.loading import config_path, json_schema, load, masked, secrets, to_yaml, warnings
+from flowpi.config.loading import config_path, json_schema, load, masked, to_yaml, warnings
 from flowpi.config.schema import Config, ServerSettings, TlsSettings
-from flowpi.config.secret import Secret
+from flowpi.config.secret import Secret, secrets
 from flowpi.core.errors import ConfigError, NoInputError, NoPermissionError, UsageError
 from flowpi.core.hints import Hints
 from tests.config.refusals import refused, with_examples

@@ -1,15 +1,19 @@
 """What a configuration is when it is made: secrets, and the backend that is always there."""
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from flowpi.config import secret
 from flowpi.config.backends.flow import LOCAL_URL, FlowSettings
 from flowpi.config.loading import load, masked, to_yaml
 from flowpi.config.schema import Config, ServerSettings
 from flowpi.config.secret import Secret
 from flowpi.core.errors import ConfigError
+from tests.waiting import PATIENCE_S, wait_for
 
 # The local backend
 
@@ -87,6 +91,8 @@ def test_resolve_of_what_is_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
         (b" \n", "it is empty: put the secret there"),
         (b"a\r\nHost: evil", "it is not one line of text: put only the secret there"),
         (b"\xff\xfe", "it is not one line of text: put only the secret there"),
+        (b"Bearer fl-abc", "it begins with the word Bearer: write the key alone: flowpi adds that word itself"),
+        ("\u201cfl\u201d".encode(), "it has curly quotes (\u201c \u201d): no key has: write it without them"),
         (b"a" * 70_000, "the file is too large for a secret: put only the secret into it"),
     ],
 )
@@ -95,9 +101,31 @@ def test_resolve_of_what_is_no_secret(file: Path, content: bytes, problem: str) 
     assert unresolved(Secret("file", str(file))) == f"secret {{file: {file}}}: {problem}"
 
 
-def unresolved(secret: Secret) -> str:
+def test_a_file_that_does_not_answer_is_given_up_and_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secret, "READ_S", 0.01)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    said = (
+        f"secret {{file: {pipe}}}: {pipe} did not answer within 0.01 s: "
+        "is it a pipe that nobody writes to, or a network drive that is away?"
+    )
+    threads = threading.active_count()
+    for _ in range(3):
+        assert unresolved(Secret("file", str(pipe))) == said
+    assert threading.active_count() == threads + 1
+    pipe.write_text("k3y")  # to the one that still waits
+    monkeypatch.setattr(secret, "READ_S", PATIENCE_S)
+    wait_for(lambda: threading.active_count() == threads)
+    pipe.unlink()
+    pipe.write_text("k4y")
+    assert Secret("file", str(pipe)).resolve() == "k4y"
+
+
+def unresolved(one: Secret) -> str:
     with pytest.raises(ConfigError) as caught:
-        secret.resolve()
+        one.resolve()
     return str(caught.value)
 
 

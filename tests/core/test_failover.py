@@ -9,6 +9,7 @@ from flowpi.core.errors import (
     CredentialError,
     HttpError,
     LinkError,
+    LinkLost,
     NoText,
     NotReached,
     NotResolved,
@@ -56,6 +57,7 @@ def http(status: int, retry_after_s: float | None = None) -> HttpError:
         *((http(status), LATER) for status in (200, 302, 408, 425, 429, 500, 502, 503, 504)),
         *((http(status), STOP) for status in (400, 401, 402, 403, 404, 405, 426)),
         *((http(status), OTHER) for status in (413, 415, 422)),
+        (LinkLost("x"), NOW),
         *((ClosedError(code), NOW) for code in (None, 1001, 1012)),
         *((ClosedError(code), LATER) for code in (1000, 1005, 1011, 1013, 4000, 4999)),
         *((ClosedError(code), OTHER) for code in (1002, 1003, 1007, 1009)),
@@ -113,6 +115,7 @@ def test_whether_it_is_the_key(error: BackendError, expected: bool) -> None:
     [
         (LinkError("no answer in time"), False),
         (NotReached("x"), False),
+        (LinkLost("x"), False),
         (ClosedError(None), False),
         (ClosedError(1009), True),
         (NoText("x"), True),

@@ -56,7 +56,7 @@ def test_a_later_part_waits_for_an_earlier_one_that_is_not_parked() -> None:
     assert backlog.waits_for(part(1, 4)) == part(1, 2)
     assert backlog.waits_for(part(1, 5)) == part(1, 4)
     for _ in range(MAX_STRIKES):
-        fail(backlog, part(1, 2), ProtocolError("no"))
+        fail(backlog, part(1, 2), RefusedError("no"))
     backlog.remove(part(2))
     assert turn(backlog) == part(1, 4)
 
@@ -90,10 +90,11 @@ def test_interruptions_count_in_a_row() -> None:
 @pytest.mark.parametrize(
     ("error", "parked"),
     [
-        (ProtocolError("x"), True),
+        (ProtocolError("x"), False),
         (BackendError("a bug"), True),
         (RefusedError("language: this server understands en"), True),
         (RefusedError("the quota is used up"), False),
+        (RefusedError("the server refused: internal"), False),
         (RefusedError("the token has expired"), False),
         (LinkError("no network"), False),
         (NoText("x"), False),
@@ -108,15 +109,22 @@ def test_only_what_nothing_but_the_utterance_explains_parks_it(error: BackendErr
     assert turn(backlog) == part(1)
 
 
-def test_a_backend_that_sends_texts_to_others_and_not_for_this_one() -> None:
+@pytest.mark.parametrize("error", [NoText("x"), ProtocolError("x")])
+def test_a_backend_that_sends_texts_to_others_and_not_for_this_one(error: BackendError) -> None:
     backlog = holding(part(1))
-    told = [fail(backlog, part(1), NoText("x"), texts=texts) for texts in range(MAX_STRIKES + 1)]
+    told = [fail(backlog, part(1), error, texts=texts) for texts in range(MAX_STRIKES + 1)]
     assert told == [False] * MAX_STRIKES + [True]
+
+
+def test_rubbish_before_any_audio_is_no_ones_fault_but_the_servers() -> None:
+    backlog, error = holding(part(1)), ProtocolError("x")
+    error.before_audio = True
+    assert not any(fail(backlog, part(1), error, texts=texts) for texts in range(10 * MAX_STRIKES))
 
 
 def test_one_that_was_not_asked_may_take_it() -> None:
     backlog = holding(part(1))
-    for _ in range(10 * MAX_STRIKES):
-        assert not fail(backlog, part(1), ProtocolError("x"), backends=2)
-        assert not fail(backlog, part(1), ProtocolError("x"), LinkError("x"), backends=2)
+    for texts in range(10 * MAX_STRIKES):
+        assert not fail(backlog, part(1), RefusedError("x"), backends=2)
+        assert not fail(backlog, part(1), ProtocolError("x"), LinkError("x"), backends=2, texts=texts)
         assert not fail(backlog, part(1), backends=0)

@@ -91,6 +91,10 @@ class Audience:
         self._say("deferred", utterance.id, reason)
         self.without_network = without_network
 
+    def deferred_again(self, part: PartId, reason: str, *, without_network: bool) -> None:
+        self._say("deferred again", part.utterance, reason)
+        self.without_network = without_network
+
     def parked(self, part: PartId, reason: str) -> None:
         self._say("parked", part.utterance, reason)
 
@@ -334,6 +338,17 @@ class TestBacklog:
                 speak(delivery, ulid(1))
                 await harness.audience.until(lambda: "deferred" in harness.audience.of(ulid(1)))
                 assert harness.audience.without_network is without_network
+
+    async def test_each_failure_is_told_with_its_own_reason(
+        self, harness: DeliveryHarness, unused_tcp_port: int
+    ) -> None:
+        url = f"ws://127.0.0.1:{unused_tcp_port}/ws"
+        async with harness.life(make_backend(url)) as delivery:
+            speak(delivery, ulid(1))
+            await harness.audience.until(lambda: "deferred" in harness.audience.of(ulid(1)))
+            async with FakeBackend([refuses, works], port=unused_tcp_port):
+                await harness.audience.hears("deferred again", ulid(1), "the server refused: the quota is used up")
+                await harness.audience.hears("late", ulid(1), "house")
 
     async def test_a_text_that_the_disk_does_not_take_came_over_a_network(self, harness: DeliveryHarness) -> None:
         gone = make_backend("ws://nobody.invalid/ws", "gone")

@@ -68,6 +68,17 @@ def test_what_the_service_lacks(config: Config, unit: dict[str, str], known: Acc
     assert (finding.level, finding.code, finding.hint) == ("failure", code, hint)
 
 
+def test_the_recogniser_has_a_user_that_is_not_in_the_group_of_the_daemon() -> None:
+    unit = {"LoadState": "loaded", "User": "flowpi-asr"}
+    (finding,) = permissions.recogniser(unit, KNOWN)
+    assert (finding.level, finding.code, finding.hint) == ("failure", "no_user", permissions.BRING_THE_USER_BACK)
+    users = {*KNOWN.users, "flowpi-asr"}
+    assert permissions.recogniser(unit, Accounts(users, KNOWN.groups)) == []
+    (finding,) = permissions.recogniser(unit, Accounts(users, {"flowpi": {"flowpi", "flowpi-asr"}}))
+    assert (finding.level, finding.code, finding.hint) == ("warning", "exposed", "sudo gpasswd -d flowpi-asr flowpi")
+    assert permissions.recogniser({"User": "flowpi"}, KNOWN) == [], "of an earlier version, or changed by hand"
+
+
 def test_a_pedal_may_be_of_the_services_own_group(tmp_path: Path) -> None:
     (tmp_path / "pedal").touch()
     config = Config(

@@ -9,9 +9,9 @@ import yaml
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from flowpi.config.loading import parse, secrets
+from flowpi.config.loading import parse
 from flowpi.config.schema import Config
-from flowpi.config.secret import Secret
+from flowpi.config.secret import Secret, secrets
 from flowpi.core.errors import ConfigError
 from tests.provision.card import Card
 

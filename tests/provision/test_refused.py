@@ -59,7 +59,13 @@ def test_a_file_that_is_cut_off_anywhere_changes_nothing(card: Card, before: str
     [
         (b"", "line 1: is the last line, and no end mark follows: the file may be cut off"),
         (b"led: {pin: 22}\n", "line 1: is the last line, and no end mark follows"),
-        (b"led: {pin: 22}\n....\n", "line 2: is the last line, and no end mark follows"),
+        (
+            b"led: {pin: 22}\n....\n",
+            "line 2: is '....', which is not the end mark: write three full stops side by side",
+        ),
+        (b"led: {pin: 22}\n. . .\n", "line 2: is '. . .', which is not the end mark"),
+        (b"led: {pin: 22}\n..\n", "line 2: is '..', which is not the end mark"),
+        ("led: {pin: 22}\n\u2026\n".encode(), "line 2: is '\u2026', which is not the end mark"),
         (b"...\nled: {pin: 22}\n...\n", "line 2: is below the end mark"),
         (b"led: {pin: 22}\n...\n\n# more\n", "line 4: is below the end mark"),
         (b"led:\n  pinn: 22\n...\n", "line 2: led.pinn is not a known key: did you mean led.pin?"),
@@ -167,7 +173,28 @@ def test_the_command_says_it_and_ends_with_78(card: Card, capsys: pytest.Capture
     assert boot_config_status.read(card.run) is None  # another machine's configuration is nothing to this one's daemon
 
 
-@pytest.mark.parametrize("name", ["flowpi.yaml.rtf", "Flowpi.YAML.yaml", "flowpi-boot.yaml"])
+MEANT = [
+    "flowpi.yaml.rtf",
+    "Flowpi.YAML.yaml",
+    "flowpi-boot.yaml",
+    "flowpi-boot (1).yaml",
+    "flowpi (1).yaml",
+    "flowpi(2).yml",
+    "flowpi.yaml (1)",
+    "flow-pi.yaml",
+    "Flow Pi.yaml",
+    "flow_pi.yml",
+    "flowpi.conf",
+    "flowpi.txt",
+    "flowpi",
+    "flowpi.yaml~",
+    "Copy of flowpi.yaml",
+    "flowpi.yaml.yaml.txt",
+]
+"""Names that a user, an editor or a browser gives to the configuration."""
+
+
+@pytest.mark.parametrize("name", MEANT)
 def test_another_name_that_was_meant_is_told(card: Card, name: str) -> None:
     card.leave(GOOD, name)
     with pytest.raises(ConfigError, match=r"rename it to flowpi\.yaml"):
@@ -175,6 +202,21 @@ def test_another_name_that_was_meant_is_told(card: Card, name: str) -> None:
     assert name in (card.error or "")
     card.leave(GOOD)
     assert card.provision() == 0, "beside a good one it is left alone"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["._flowpi.yaml", ".flowpi.yaml.swp", "flowpi_0.1.0_arm64.deb", "flowpi.img.xz", "flowpi-taken.yaml", "config.txt"],
+)
+def test_a_name_that_means_something_else_is_left_alone(card: Card, name: str) -> None:
+    card.leave(GOOD, name)
+    assert card.provision() == 0
+    assert card.error is None
+
+
+def test_a_folder_is_left_alone(card: Card) -> None:
+    (card.boot / "flowpi").mkdir()
+    assert card.provision() == 0
 
 
 def test_two_files_are_one_too_many(card: Card) -> None:

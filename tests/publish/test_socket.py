@@ -3,6 +3,7 @@ import contextlib
 import grp
 import json
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -36,8 +37,8 @@ class SocketHarness:
         self.go_on.set()
         self.socket = self.another_socket()
 
-    def another_socket(self, group: str | None = None) -> LocalSocket:
-        return LocalSocket(self.hub, self.command, path=self.path, group=group, device_id="desk")
+    def another_socket(self, group: str | None = None, refused: str = "nobody-here") -> LocalSocket:
+        return LocalSocket(self.hub, self.command, path=self.path, group=group, device_id="desk", refused=refused)
 
     async def command(self, request: Request) -> dict[str, Any] | Problem:
         self.commands.append(request)
@@ -487,6 +488,13 @@ class TestWhoMayConnect:
         if os.geteuid() == 0:
             assert visited.path.stat().st_gid == 1
         assert json.loads(await self.visit(visited, 1)) == HELLO
+
+    async def test_the_recogniser_may_not_even_as_a_member(self, visited: SocketHarness) -> None:
+        await visited.socket.close()
+        visited.socket = visited.another_socket(self.GROUP, refused=pwd.getpwuid(self.OTHER).pw_name)
+        await visited.socket.open()
+        refusal = {"error": {"code": "not_permitted", "message": "the recogniser may not connect"}}
+        assert await self.visit(visited, 1) == self.expected(json.dumps(refusal, separators=(",", ":")) + "\n")
 
     async def test_a_user_has_a_share_of_the_places(
         self, visited: SocketHarness, monkeypatch: pytest.MonkeyPatch

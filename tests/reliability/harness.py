@@ -109,6 +109,8 @@ class ApplianceHarness:
     def deferred(self, utterance: Utterance, reason: str, *, without_network: bool) -> None:
         self.told.append(("deferred", utterance.part_id))
 
+    def deferred_again(self, part: PartId, reason: str, *, without_network: bool) -> None: ...
+
     def parked(self, part: PartId, reason: str) -> None:
         self.told.append(("parked", part))
 

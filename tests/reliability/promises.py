@@ -26,4 +26,5 @@ PROMISES = {
     "P36": "The backlog is worked off in little memory",
     "P37": "The watchdog is fed by progress alone",
     "P39": "An SD card is written little, and not at all while nobody speaks",
+    "P40": "A recogniser at half a core gets the time that it needs, over either transport",
 }

@@ -23,22 +23,37 @@ from tests.backends.test_failures import (
     ERRORS,
     PACKETS,
     SOUND,
-    STATUSES,
     Listener,
     Memory,
     Refusing,
     closes,
-    delivered_after,
     desk_with,
     knows,
 )
-from tests.delivery.test_delivery import DeliveryHarness, speak
+from tests.delivery.test_delivery import DeliveryHarness, make_backend, speak
 from tests.sound import beginning, echo, ulid
 
 Times = Callable[[int, int], int]
 Measured = Callable[..., None]
 
 CHANCE = random.Random(21)
+STATUSES = [400, 401, 402, 403, 404, 408, 413, 429, 500, 502, 503, 504]
+
+
+async def delivered_after(harness: DeliveryHarness, service: FakeBackend, expected: Verdict) -> None:
+    """One dictation: what the owner is told, and that the text comes once."""
+    async with harness.life(make_backend(service.url)) as delivery:
+        speak(delivery, pcm=SOUND)
+        if expected is Verdict.STOP_AND_TELL:
+            await harness.audience.until(lambda: delivery.spooled)
+            assert len(harness.audience.refusals) == 1
+            attempts = len(service.calls)
+            service.status = None
+            delivery.use(BackendChain([make_backend(service.url)]))  # as a reload does, once the owner has acted
+            assert attempts <= 1
+        await harness.audience.hears("delivered", ulid(1))
+        assert harness.audience.refusals == []
+    assert [text.text for text in harness.audience.texts] == [echo(SOUND)]
 
 
 @pytest.mark.promise("P21")

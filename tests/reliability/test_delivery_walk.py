@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from flowpi.audio.utterance import About, PartId, Utterance
 from flowpi.backends.chain import BackendChain
 from flowpi.backends.result import Timings
-from flowpi.core.errors import BackendError, ClosedError, HttpError, LinkError, NoText, ProtocolError
+from flowpi.core.errors import BackendError, ClosedError, HttpError, LinkError, NoText, RefusedError
 from flowpi.delivery.delivery import Delivery
 from flowpi.spool.spool import Spool
 from flowpi.wire.roles import FinalText, PartialText
@@ -34,7 +34,7 @@ MOODS: dict[str, Callable[[], BackendError] | None] = {
     "busy": lambda: HttpError("busy", status=429, retry_after_s=5.0),
     "wants a key": lambda: HttpError("no", status=401),
     "is silent": lambda: NoText("no text"),
-    "is picky": lambda: ProtocolError("rubbish"),
+    "is picky": lambda: RefusedError("the server refused: not this"),
 }
 
 
@@ -50,7 +50,9 @@ class Moody:
     async def transcribe(
         self, utterance: Utterance, on_partial: Callable[[PartialText], None], timings: Timings
     ) -> FinalText:
-        await self.probe()
+        if self.mood != "is picky":  # it takes the audio before it refuses
+            await self.probe()
+        timings.audio_at = asyncio.get_running_loop().time()
         await utterance.wait_complete()
         await self.probe()
         return FinalText(echo(utterance.read(0, utterance.length)), "en")

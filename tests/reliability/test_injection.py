@@ -22,6 +22,7 @@ from flowpi.spool.spool import Spool
 from tests.backends.fake_backend import Call, FakeBackend
 from tests.reliability.lives import SPEECH_S, Lives
 from tests.rig.microphone import Microphone
+from tests.terminal import acting
 from tests.waiting import PATIENCE_S, until
 
 NASTY = [
@@ -96,8 +97,8 @@ class Mouth:
 
 
 def acts(data: bytes) -> set[str]:
-    """Return the characters that are neither printable nor the end of a line. The data must be UTF-8."""
-    return {letter for letter in data.decode() if letter != "\n" and not letter.isprintable()}
+    """Return the characters that do something and are not the end of a line. The data must be UTF-8."""
+    return acting(data.decode()) - {"\n"}
 
 
 @pytest.mark.promise("P16")

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from tests.rig import debian, store
 
 TREE = Path(__file__).parents[2]
+ASR = "systemd/system/flowpi-asr.service"
 MADE_OF = (
     "CHANGELOG.md",
     "LICENSE",
@@ -153,10 +155,15 @@ def _download(root: Path, place: Path) -> None:
 
 
 def older(suite: str) -> Path:
-    """Return the package as an earlier version with another default configuration, for tests of upgrades."""
+    """Return the package as an earlier version, for tests of upgrades.
+
+    It has another default configuration, and its recogniser shares the user and the directory of the daemon.
+    """
     file = package(suite)
     place = store.kept(
-        f"older-{suite}", store.key(file.parent.name, inspect.getsource(_age)), lambda place: _age(file, place)
+        f"older-{suite}",
+        store.key(file.parent.name, inspect.getsource(_age), inspect.getsource(_with_one_user)),
+        lambda place: _age(file, place),
     )
     (aged,) = place.glob("*.deb")
     return aged
@@ -170,5 +177,22 @@ def _age(file: Path, place: Path) -> None:
     control.write_text("\n".join(lines) + "\n")
     with (tree / "usr/share/flowpi/flowpi.yaml").open("a") as default:
         default.write("# of an earlier version\n")
+    _with_one_user(tree)
     debian.run(["dpkg-deb", "-Znone", "--build", tree, place / "flowpi_0.0.1.deb"])
     store.remove(tree)
+
+
+def _with_one_user(tree: Path) -> None:
+    """Give the recogniser the user and the directory that it had in version 0.1.0."""
+    (unit,) = (tree / folder for folder in ("lib", "usr/lib") if (tree / folder / ASR).exists())
+    text = (unit / ASR).read_text().replace("=flowpi-asr\n", "=flowpi\n").replace(" /run/flowpi-asr", "")
+    text = re.sub(
+        r"(?m)^(ExecStartPre|Environment=FLOWPI_HANDED_OVER|ReadWritePaths|InaccessiblePaths)\b.*\n", "", text
+    )
+    shared = (
+        "RuntimeDirectory=flowpi\nRuntimeDirectoryMode=0750\nRuntimeDirectoryPreserve=yes\nWorkingDirectory=/run/flowpi"
+    )
+    (unit / ASR).write_text(re.sub(r"(?m)^WorkingDirectory=.*$", shared, text))
+    for name in ("sysusers.d/flowpi.conf", "tmpfiles.d/flowpi.conf"):
+        lines = (tree / "usr/lib" / name).read_text().splitlines(keepends=True)
+        (tree / "usr/lib" / name).write_text("".join(line for line in lines if "flowpi-asr" not in line))

@@ -35,7 +35,9 @@ def after(steps: list[Step], here: Machine) -> Machine:
     for step in steps:
         if isinstance(step, Write) and step.path != CONFIG:
             there[step.path] = step.content
-    return msgspec.structs.replace(here, files=there, config=True, user=True, command="/opt/flowpi/bin/flowpi")
+    return msgspec.structs.replace(
+        here, files=there, config=True, users=("flowpi", "flowpi-asr"), command="/opt/flowpi/bin/flowpi"
+    )
 
 
 def written(steps: list[Step]) -> dict[str, bytes]:
@@ -172,13 +174,14 @@ def test_removing_stops_first_deletes_what_is_flowpis_and_keeps_the_data() -> No
     stop = steps.index(RunProgram(("systemctl", "stop", "flowpi*.service"), may_fail=True))
     assert stop < steps.index(Delete(UNIT)) < steps.index(RunProgram(("systemctl", "daemon-reload")))
     folders = [step.path for step in steps if isinstance(step, DeleteFolder) and not step.if_empty]
-    assert folders == ["/run/flowpi", "/run/flowpi-provision"]
+    assert folders == ["/run/flowpi", "/run/flowpi-asr", "/run/flowpi-asr-config", "/run/flowpi-provision"]
     assert any(text.startswith("keep /etc/flowpi and /var/lib/flowpi") for text in said(steps))
 
 
 def test_purging_deletes_the_data_before_its_user() -> None:
     steps = plan.remove(after(install(EMPTY), EMPTY), SHIPPED, purge=True)
-    assert steps.index(DeleteFolder("/var/lib/flowpi")) < steps.index(RunProgram(("userdel", "flowpi")))
+    for user in ("flowpi", "flowpi-asr"):
+        assert steps.index(DeleteFolder("/var/lib/flowpi")) < steps.index(RunProgram(("userdel", user)))
     assert DeleteFolder("/etc/flowpi") in steps
 
 
@@ -197,9 +200,10 @@ def test_every_file_in_systemd_is_shipped_and_has_its_place() -> None:
     assert "flowpi.service" in files.enabled(shipped)
 
 
-def test_a_person_keeps_the_name() -> None:
-    person = msgspec.structs.replace(EMPTY, person=True)
-    with pytest.raises(UsageError, match="rename it"):
+@pytest.mark.parametrize("name", ["flowpi", "flowpi-asr"])
+def test_a_person_keeps_the_name(name: str) -> None:
+    person = msgspec.structs.replace(EMPTY, persons=(name,))
+    with pytest.raises(UsageError, match=f"the user {name} is a person's.*rename it"):
         install(person)
     assert "userdel" not in " ".join(programs(plan.remove(person, SHIPPED, purge=True)))
 
@@ -208,13 +212,15 @@ def test_a_person_keeps_the_name() -> None:
 def test_a_person_is_known_by_the_number(tmp_path: Path, number: int, person: bool) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/passwd").write_text(
-        f"root:x:0:0::/root:/bin/sh\nflowpi:x:{number}:{number}::/nonexistent:/bin/sh\n"
+        f"root:x:0:0::/root:/bin/sh\nflowpi:x:{number}:{number}::/nonexistent:/bin/sh\nflowpi-asr:x:997:997::/:/bin/sh\n"
     )
     (tmp_path / "opt/flowpi/bin").mkdir(parents=True)
     (tmp_path / "opt/flowpi/bin/flowpi").touch()
     (tmp_path / "opt/flowpi/pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.11.2\n")
     found = look(str(tmp_path), [])
-    assert (found.person, found.user) == (person, not person)
+    assert (found.persons, found.users) == (
+        (("flowpi",), ("flowpi-asr",)) if person else ((), ("flowpi", "flowpi-asr"))
+    )
 
 
 def test_without_a_recogniser_there_is_no_unit_of_it() -> None:

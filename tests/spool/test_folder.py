@@ -266,7 +266,7 @@ class TestQuarantine:
         spool.close()
         assert [(one.name, one.part, one.delivered, one.reason) for one in Spool(spool.directory).entries()] == [
             (f"quarantine/{ONE}.utt", ONE, False, "not an utterance"),
-            (f"quarantine/{TWO}.utt.delivered", TWO, True, "?[2J\N{REPLACEMENT CHARACTER}" + 195 * "x"),
+            (f"quarantine/{TWO}.utt.delivered", TWO, True, " [2J\N{REPLACEMENT CHARACTER}" + 195 * "x"),
             (f"quarantine/{TWO}.utt.delivered~2", TWO, True, "damaged; what could be read of it is delivered"),
             (f"quarantine/{THREE}.utt", THREE, False, ""),
             ("quarantine/unknown", None, False, ""),

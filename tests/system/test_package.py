@@ -45,7 +45,7 @@ def test_nothing_is_left_behind(bare: Container) -> None:
     shared = {"etc/group", "etc/gshadow", "etc/.pwd.lock", "var/lib/dbus", "etc/ld.so.cache"}
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} - shared
     assert changed == set()
-    assert bare.run("getent passwd flowpi; getent group flowpi").out == ""
+    assert bare.run("getent passwd flowpi flowpi-asr; getent group flowpi flowpi-asr").out == ""
     assert "flowpi" not in bare.sh("systemctl list-unit-files --all; systemctl list-units --all --failed")
     assert bare.sh("find /var/lib/systemd /run /tmp /var/cache -name '*flowpi*'") == ""
 
@@ -69,7 +69,7 @@ def test_removal_keeps_what_is_the_owners(installed: Container, deb: Path) -> No
     assert installed.sh("systemctl is-active flowpi flowpi-asr").split() == ["active", "active"]
     # Also what a broken upgrade left can be purged.
     installed.sh(f"{DPKG} --unpack /root/flowpi.deb && {DPKG} --purge flowpi")
-    assert installed.run("getent passwd flowpi; systemctl is-active flowpi").out == "inactive\n"
+    assert installed.run("getent passwd flowpi flowpi-asr; systemctl is-active flowpi").out == "inactive\n"
 
 
 @pytest.fixture
@@ -82,6 +82,7 @@ def earlier(usable: None, suite: str, deb: Path, tmp_path: Path) -> Iterator[Con
 
 
 def test_an_upgrade_keeps_the_dictation_that_it_meets(earlier: Container, spoken: Path, sentence: Recording) -> None:
+    assert earlier.sh("stat --format='%F %U' /run/flowpi/asr.sock") == "socket flowpi\n"
     speak_from_file(earlier, spoken)
     earlier.sh("flowpi record start && sleep 2")
     state = json.loads(earlier.sh("flowpi status --json"))["state"]
@@ -93,6 +94,9 @@ def test_an_upgrade_keeps_the_dictation_that_it_meets(earlier: Container, spoken
     assert [text["id"] for text in texts] == [state["utterance"]]
     assert word_error_rate(sentence.text, texts[0]["text"]) <= 0.25
     assert json.loads(earlier.sh("flowpi status --json"))["state"]["spooled"] == 0
+    # The recogniser has a user of its own now, and is found where it was.
+    assert earlier.sh("stat --format='%F' /run/flowpi/asr.sock") == "symbolic link\n"
+    assert earlier.sh("stat --format='%U:%G %a' --dereference /run/flowpi/asr.sock") == "flowpi-asr:flowpi 660\n"
 
 
 def test_an_upgrade_keeps_a_changed_configuration_and_asks_nothing(earlier: Container) -> None:

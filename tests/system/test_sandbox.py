@@ -15,6 +15,7 @@ import pytest
 from tests.rig.container import Container
 from tests.rig.image import GUEST
 from tests.rig.machine import Machine
+from tests.system.talking import speak_from_file
 
 PROBE = "/usr/lib/flowpi-probe.py"
 
@@ -26,6 +27,26 @@ ExecStart=/usr/bin/python3 -B {probe}
 Restart=no
 StandardOutput=truncate:/root/probe.json
 """
+
+INTRUDER = "/usr/lib/flowpi-intruder.py"
+
+BY_THE_SAME_USER = {
+    "read the spool",
+    "list the spool",
+    "read the transcripts",
+    "read the configuration",
+    "read a secret of the group",
+    "read a credential",
+    "handle faults of memory",
+    "find it",
+    "find it by a handle",
+    "limit it",
+    "command it",
+    "replace its socket",
+    "ask root's services",
+    "end it",
+}
+"""What a program of the daemon's user can do outside of any sandbox: nothing with its memory and its open files."""
 
 OF_ALL = {"write /tmp", "open /dev/null", "start a hundred processes"}
 
@@ -40,7 +61,12 @@ OWN = {
         "reach a program by the network",
         "use the memory of others",  # ALSA's dsnoop shares a microphone by it
     },
-    "flowpi-asr": {*OF_ALL, "write /run/flowpi", "read what the kernel tells all", "a local socket"},
+    "flowpi-asr": {
+        *OF_ALL,
+        "write /run/flowpi-asr",
+        "read what the kernel tells all",
+        "a local socket",
+    },
     "flowpi-signal": {*OF_ALL, "write /run/flowpi", "read what the kernel tells all", "a local socket"},
     # As root, but with no capability: it owns what is root's, and may read that.
     "flowpi-provision": {
@@ -79,12 +105,17 @@ ONLY_ON_A_MACHINE = {
     "load a module",
     "load BPF",
     "change a kernel variable",
+    "take an open file of a process",
+    "keep a key in the kernel",
     "swap",
 }
 """The probes that no program can do in a container."""
 
 NOT_IN_A_CONTAINER = {"start a hundred processes"}
 """The probes that a container cannot prevent, as it lacks the control groups."""
+
+NOT_EVEN_ROOT = {"take an open file", "limit it"}
+"""What root cannot do to the daemon in a container. The second one the daemon's user can, outside of a sandbox."""
 
 NEVER = {"a socket of another machine", "load a module", "load BPF", "swap"}
 """The probes that fail even for root, as there is nothing to load, to reach or to swap."""
@@ -105,7 +136,7 @@ FENCES = {
     "ProtectHome": {"see a file in /home", "write /home"},
     "PrivateTmp": {"see a file in /tmp"},
     "PrivateMounts": {"mount for all to see"},
-    "InaccessiblePaths": {"write /dev/shm"},
+    "InaccessiblePaths": {"write /dev/shm", "ask root's services"},
     "ProtectKernelModules": {"see the modules of the kernel"},
     "ProtectHostname": {"set the host name"},
     "ProtectControlGroups": {"change a control group"},
@@ -116,7 +147,17 @@ FENCES = {
     "LockPersonality": {"another personality"},
     "MemoryDenyWriteExecute": {"map memory to write and execute", "make memory executable"},
     "SystemCallArchitectures": {"call as another architecture"},
-    "SystemCallFilter": {"start a program from memory", "trace a process", "mount a file system", "change the root"},
+    "SystemCallFilter": {
+        "start a program from memory",
+        "trace a process",
+        "mount a file system",
+        "change the root",
+        "read the memory of a process",
+        "write the memory of a process",
+        "compare two processes",
+        "handle faults of memory",
+        "choose its processor",
+    },
     "NoExecPaths": {
         "start a program that it wrote",
         "start a program of the machine",
@@ -169,6 +210,7 @@ ELSEWHERE = {
     "RuntimeDirectoryMode": "test_a_service_can_do_what_is_its_own_and_nothing_else",
     "StateDirectoryMode": "test_a_service_can_do_what_is_its_own_and_nothing_else",
     "RuntimeDirectoryPreserve": "test_it_stops_in_time_and_starts_with_the_system",
+    "ExecStartPre": "test_a_bad_configuration_is_not_tried_again",
 }
 """The directives that a test elsewhere covers, and its name."""
 
@@ -285,7 +327,8 @@ def test_each_directive_is_tried_or_said_not_to_be() -> None:
 def test_a_service_can_do_what_is_its_own_and_nothing_else(installed: Container) -> None:
     installed.put(GUEST / "probe.py", PROBE)
     prepare(installed)
-    flowpi = installed.sh("id -u flowpi; id -g flowpi").split()
+    ids = {user: installed.sh(f"id -u {user}; id -G {user}").split() for user in ("flowpi", "flowpi-asr")}
+    ids["flowpi-provision"] = ["0", ids["flowpi"][1]]
     for unit, own in OWN.items():
         found = probe(installed, unit)
         assert possible(found) == own, unit
@@ -295,10 +338,15 @@ def test_a_service_can_do_what_is_its_own_and_nothing_else(installed: Container)
         assert {found[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {"0000000000000000"}
         assert found["NoNewPrivs"] == "1"
         assert found["Seccomp"] == "2"
-        assert set(found["Uid"].split()) == {"0" if unit == "flowpi-provision" else flowpi[0]}
-        assert set(found["Gid"].split()) == {flowpi[1]}
+        uid, gid = ids.get(unit, ids["flowpi"])
+        assert set(found["Uid"].split()) == {uid}
+        assert set(found["Gid"].split()) == {gid}
+        if unit == "flowpi-asr":
+            assert found["Groups"].split() in ([], [gid])
     folders = {
         "/run/flowpi": "750 flowpi:flowpi",
+        "/run/flowpi-asr": "2750 flowpi-asr:flowpi",
+        "/run/flowpi-asr-config": "2750 flowpi:flowpi-asr",
         "/var/lib/flowpi": "700 flowpi:flowpi",
         "/run/flowpi-provision": "755 root:flowpi",
         "/etc/flowpi": "750 root:flowpi",
@@ -317,6 +365,75 @@ def test_each_directive_alone_keeps_something_out(installed: Container) -> None:
         for name, found in alone(installed, fences, unit).items():
             assert possible(found) & fences[name] == set(), name
             assert fences[name] <= possible(free), name
+
+
+class Daemon:
+    """A running daemon with a dictation in its spool, a text, and a credential."""
+
+    CONFIG = """\
+dictation: {backends: [cloud]}
+backends: {cloud: {kind: flow, url: "ws+unix:///run/nobody.sock", client_key: {credential: flowpi_cloud}}}
+"""
+
+    def __init__(self, container: Container, spoken: Path) -> None:
+        self._container = container
+        container.put(GUEST / "intruder.py", INTRUDER)
+        container.sh(
+            "install -d -m 700 /etc/flowpi/credentials; echo key > /etc/flowpi/credentials/cloud; "
+            "echo key > /etc/flowpi/house-key; chgrp flowpi /etc/flowpi/house-key; chmod 640 /etc/flowpi/house-key"
+        )
+        speak_from_file(container, spoken, self.CONFIG)
+        container.sh("flowpi record start && sleep 2 && flowpi record stop")
+        container.sh("cd /var/lib/flowpi/transcripts && echo '{}' > 2020-01-01.jsonl && chown flowpi: *.jsonl")
+        (spool,) = container.until("ls /var/lib/flowpi/spool/*.utt").split()
+        self.pid = self.now()
+        heap = container.sh(f"grep --max-count=1 heap /proc/{self.pid}/maps").partition("-")[0]
+        self._found = {
+            "pid": int(self.pid),
+            "address": int(heap, 16),
+            "spool": spool,
+            "transcripts": "/var/lib/flowpi/transcripts/2020-01-01.jsonl",
+            "credential": "/run/credentials/flowpi.service/flowpi_cloud",
+        }
+
+    def now(self) -> str:
+        return self._container.sh("systemctl show --property=MainPID --value flowpi").strip()
+
+    @property
+    def attack(self) -> list[str]:
+        return ["/usr/bin/python3", "-B", INTRUDER, json.dumps(self._found)]
+
+    def attacked_outside(self, *options: str) -> dict[str, str]:
+        """Return what succeeds without a sandbox, as root or with these options of systemd-run."""
+        run = ["systemd-run", "--quiet", "--wait", "--property=StandardOutput=truncate:/root/found.json", *options]
+        self._container.sh(shlex.join([*run, *self.attack]))
+        found: dict[str, str] = json.loads(self._container.sh("cat /root/found.json"))
+        return found
+
+
+@pytest.mark.nspawn
+def test_a_recogniser_that_was_taken_over_gets_nothing_of_the_daemons(installed: Container, spoken: Path) -> None:
+    daemon = Daemon(installed, spoken)
+    folder = "/etc/systemd/system/flowpi-asr.service.d"
+    lines = ["[Service]", "Type=oneshot", "ExecStart=", f"ExecStart={shlex.join(daemon.attack)}", "Restart=no"]
+    lines += ["StandardOutput=truncate:/root/probe.json"]
+    installed.sh(f"mkdir -p {folder}; cat > {folder}/intruder.conf <<'END'\n{chr(10).join(lines)}\nEND")
+    installed.sh("systemctl daemon-reload; systemctl restart flowpi-asr")
+    inside: dict[str, str] = json.loads(installed.sh("cat /root/probe.json"))
+    assert possible(inside) == set()
+    assert daemon.now() == daemon.pid
+    assert json.loads(installed.sh("flowpi status --json"))["state"]["spooled"] == 1
+    # The same attempts succeed where nothing prevents them.
+    outside = daemon.attacked_outside()
+    assert outside.keys() == inside.keys()
+    assert outside.keys() - possible(outside) <= NOT_EVEN_ROOT
+    installed.until(f"[ $(systemctl show --property=MainPID --value flowpi) != {daemon.pid} ]")
+
+
+@pytest.mark.nspawn
+def test_a_program_of_the_daemons_user_gets_nothing_of_its_memory(installed: Container, spoken: Path) -> None:
+    daemon = Daemon(installed, spoken)
+    assert possible(daemon.attacked_outside("--property=User=flowpi")) == BY_THE_SAME_USER
 
 
 @pytest.mark.nspawn

@@ -1,11 +1,13 @@
 """The units as an operator sees them with `systemctl` and `journalctl`, on both suites."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.rig.container import Container
+from tests.docs.documents import blocks, section
+from tests.rig.container import Container, Done
 from tests.speech import Recording, word_error_rate
 from tests.system.talking import FINAL, HEARS_FILE, put_speech, speak_from_file
 
@@ -102,6 +104,79 @@ def test_a_key_comes_as_a_credential(installed: Container, spoken: Path) -> None
     drop_in(installed, "flowpi", "LoadCredential=house-key:/etc/flowpi/house-key")
     installed.sh("systemctl restart flowpi")
     assert json.loads(installed.until(FINAL))["backend"] == "local"
+
+
+def hears(container: Container, person: str) -> Done:
+    """Have a person ask the recogniser for a text."""
+    command = "flowpi transcribe --set publish.socket.path=/nowhere --backend local /srv/spoken.wav"
+    return container.run(f"FLOWPI_CONFIG=/srv/flowpi.yaml runuser --user {person} -- {command}")
+
+
+def test_the_recogniser_is_found_after_each_restart_by_those_who_may(installed: Container, spoken: Path) -> None:
+    installed.put(spoken, "/srv/spoken.wav")
+    installed.sh("useradd --groups flowpi member; useradd stranger; touch /srv/flowpi.yaml; chmod 644 /srv/*")
+    for restarted in ("flowpi", "flowpi-asr", "flowpi flowpi-asr"):
+        installed.sh(f"systemctl restart {restarted}")
+        installed.until("systemctl is-active flowpi-asr")
+        for person in ("member", "flowpi", "root"):
+            assert hears(installed, person).code == 0, (restarted, person)
+        refused = hears(installed, "stranger")
+        assert refused.code == 69
+        assert "ermission" in refused.out
+    installed.sh("systemctl stop flowpi")
+    assert hears(installed, "member").code == 0
+    assert installed.sh("stat --format='%F %N' /run/flowpi/asr.sock").endswith("-> '/run/flowpi-asr/asr.sock'\n")
+
+
+SERVER = """\
+server:
+  listen: ["unix:/run/flowpi/asr.sock", "unix:/run/flowpi/house.sock", "127.0.0.1:8123"]
+  api_keys: [{file: /etc/flowpi/server-key}]
+  tls: {certificate: /etc/flowpi/certificate.pem, key: /etc/flowpi/private.pem}
+  engine: echo
+...
+"""
+
+CLIENT = """\
+import socket, ssl, urllib.request
+for path in ("asr", "house"):
+    socket.socket(socket.AF_UNIX).connect(f"/run/flowpi/{path}.sock")
+url = "https://127.0.0.1:8123/api/v1/dash/generate_access_token"
+trust = ssl.create_default_context(cafile="/etc/flowpi/certificate.pem")
+ask = urllib.request.Request(url, b'{"client_id": "me", "duration_secs": 60}', {"Authorization": "Bearer a-house-key"})
+ask.add_header("Content-Type", "application/json")
+print(urllib.request.urlopen(ask, context=trust).status)
+"""
+
+
+def test_a_server_for_others_has_its_key_its_certificate_and_its_sockets(installed: Container, tmp_path: Path) -> None:
+    """They are in files that the group flowpi may read, as the documents say, and the recogniser may not."""
+    command = "openssl req -x509 -days 2 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -addext"
+    files = ["-keyout", str(tmp_path / "private.pem"), "-out", str(tmp_path / "certificate.pem")]
+    subprocess.run([*command.split(), "subjectAltName=IP:127.0.0.1", *files], check=True, capture_output=True)
+    for file in ("private.pem", "certificate.pem"):
+        installed.put(tmp_path / file, f"/etc/flowpi/{file}")
+    installed.path("/etc/flowpi/server-key").write_text("a-house-key\n")
+    installed.path(CONFIG).write_text(SERVER)
+    installed.path("/root/client.py").write_text(CLIENT)
+    installed.sh("cd /etc/flowpi && chmod 640 * && chgrp flowpi *")
+    drop_in(
+        installed, "flowpi-asr", "PrivateNetwork=no\nRestrictAddressFamilies=AF_INET AF_INET6\nIPAddressAllow=localhost"
+    )
+    installed.sh("systemctl restart flowpi-asr")
+    assert installed.sh("python3 /root/client.py") == "200\n"
+
+
+def test_with_the_recogniser_here_the_daemon_needs_no_network(
+    installed: Container, spoken: Path, sentence: Recording
+) -> None:
+    alone, _ = blocks("ini", section("docs/operations.md", "What the daemon may reach"))
+    drop_in(installed, "flowpi", alone.removeprefix("[Service]\n"))
+    speak_from_file(installed, spoken)
+    installed.until("systemctl is-active flowpi-asr")
+    installed.sh("flowpi record start && sleep 4 && flowpi record stop")
+    (line,) = installed.until(FINAL).splitlines()
+    assert word_error_rate(sentence.text, json.loads(line)["text"]) <= 0.25
 
 
 BOOT = "/boot/firmware"

@@ -10,9 +10,12 @@ import pytest
 from flowpi.cli.light import NAMES as NAMES_OF_PATTERNS
 from flowpi.config.boards import BOARDS
 from flowpi.host import boot_config_status
+from flowpi.host.paths import RECOGNISERS_RUNTIME
 from flowpi.provision import apply, credentials
+from flowpi.publish.socket import RECOGNISER
 from flowpi.setup.files import without_newer
 from flowpi.setup.machine import systemd_version
+from tests.provision.test_refused import MEANT
 from tests.waiting import PATIENCE_S
 
 UNITS = Path(__file__).parents[2] / "systemd"
@@ -59,11 +62,41 @@ def settings(name: str) -> list[str]:
     return [line for line in (UNITS / name).read_text().splitlines() if line and not line.startswith("#")]
 
 
-def test_all_units_agree_on_the_directory_that_they_share() -> None:
+def test_the_daemon_and_the_signal_agree_on_the_directory_that_they_share() -> None:
     shared = ("User=", "Group=", "RuntimeDirectory", "WorkingDirectory=")
-    found = [[line for line in settings(name) if line.startswith(shared)] for name in SERVICES]
-    assert found[0] == found[1] == found[2]
-    assert "RuntimeDirectoryPreserve=yes" in found[0]
+    daemon, signal = (
+        [line for line in settings(name) if line.startswith(shared)]
+        for name in ("flowpi.service", "flowpi-signal.service")
+    )
+    assert daemon == signal
+    assert "RuntimeDirectoryPreserve=yes" in daemon
+
+
+def test_the_recogniser_shares_no_user_no_group_and_no_directory() -> None:
+    lines = settings("flowpi-asr.service")
+    assert {"User=flowpi-asr", "Group=flowpi-asr", "ReadWritePaths=/run/flowpi-asr"} <= set(lines)
+    assert not [line for line in lines if line.startswith("RuntimeDirectory")]
+    made = (UNITS / "flowpi.tmpfiles").read_text().splitlines()
+    assert {"d /run/flowpi-asr 2750 flowpi-asr flowpi -", "d /run/flowpi-asr-config 2750 flowpi flowpi-asr -"} <= set(
+        made
+    )
+    assert (Path("/run/flowpi-asr"), "flowpi-asr") == (RECOGNISERS_RUNTIME, RECOGNISER)
+
+
+def test_the_recogniser_gets_its_part_of_the_configuration_from_the_daemons_user() -> None:
+    (before,) = (line for line in settings("flowpi-asr.service") if line.startswith("ExecStartPre="))
+    assert before.startswith("ExecStartPre=+/usr/bin/setpriv --reuid=flowpi --regid=flowpi ")
+    assert before.endswith(" serve --hand-over /run/flowpi-asr-config")
+    assert "Environment=FLOWPI_HANDED_OVER=/run/flowpi-asr-config" in settings("flowpi-asr.service")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_unit_reaches_into_other_processes_or_uses_swap_without_a_bound(name: str) -> None:
+    refused = "SystemCallFilter=~@debug @keyring kcmp process_madvise process_vm_readv process_vm_writev userfaultfd"
+    assert refused in settings(name)
+    # glibc makes one heap for each thread, and keeps what each once had.
+    if name in ("flowpi.service", "flowpi-asr.service"):
+        assert {"MemorySwapMax=0", "Environment=MALLOC_ARENA_MAX=2"} <= set(settings(name))
 
 
 @pytest.mark.parametrize("name", ["flowpi.service", "flowpi-signal.service"])
@@ -119,7 +152,7 @@ def test_it_runs_where_there_is_something_to_do_and_only_there() -> None:
         return any(fnmatch.fnmatch(path, pattern) for pattern in patterns)
 
     for boot in apply.BOOT:
-        assert all(runs(f"{boot}/{name}") for name in (*apply.NAMES, apply.ERROR))
+        assert all(runs(f"{boot}/{name}") for name in (*apply.NAMES, apply.ERROR, *MEANT))
         assert not runs(f"{boot}/{apply.TAKEN}")
 
 

@@ -27,6 +27,8 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWNET = 0x10000000, 0x00020000, 0x40000000
 SYS_SYSLOG, SYS_PERSONALITY, SYS_PTRACE, SYS_INIT_MODULE, SYS_BPF = 103, 135, 101, 175, 321
+SYS_REQUEST_KEY, SYS_PROCESS_VM_READV, SYS_PROCESS_VM_WRITEV, SYS_KCMP = 249, 310, 311, 312
+SYS_USERFAULTFD, SYS_PIDFD_GETFD, UFFD_USER_MODE_ONLY = 323, 438, 1
 ADDR_NO_RANDOMIZE, PTRACE_TRACEME = 0x0040000, 0
 GETPID_OF_32_BIT = b"\xb8\x14\x00\x00\x00\xcd\x80\xc3"
 """mov eax, 20; int 0x80; ret"""
@@ -231,6 +233,32 @@ def becomes_executable() -> None:
     checked(libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(4096), 5))
 
 
+class Piece(ctypes.Structure):
+    _fields_ = (("at", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+def moves_memory(number: int) -> None:
+    """Call process_vm_readv or process_vm_writev for this process."""
+    byte = ctypes.create_string_buffer(1)
+    piece = Piece(ctypes.addressof(byte), 1)
+    one = ctypes.c_ulong(1)
+    call(number, os.getpid(), ctypes.byref(piece), one, ctypes.byref(piece), one, ctypes.c_ulong(0))
+
+
+def keeps_a_key() -> None:
+    """Look for a key; that there is none of the name is no refusal."""
+    try:
+        call(SYS_REQUEST_KEY, b"user", b"flowpi-probe", None, 0)
+    except OSError as error:
+        if error.errno not in (errno.ENOKEY, errno.ENOENT):
+            raise
+
+
+def asks_roots_services() -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect("/run/dbus/system_bus_socket")
+
+
 def real_time() -> None:
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
@@ -281,6 +309,8 @@ PROBES: dict[str, Callable[[], None]] = {
     "write /dev/shm": writes("/dev/shm"),
     "write /tmp": writes("/tmp"),
     "write /run/flowpi": writes("/run/flowpi"),
+    "write /run/flowpi-asr": writes("/run/flowpi-asr"),
+    "write /run/flowpi-asr-config": writes("/run/flowpi-asr-config"),
     "write /run/flowpi-provision": writes("/run/flowpi-provision"),
     "write /var/lib/flowpi": writes("/var/lib/flowpi"),
     "see a file in /tmp": reads("/tmp/of-another"),
@@ -332,6 +362,13 @@ PROBES: dict[str, Callable[[], None]] = {
     "real-time scheduling": in_a_child(real_time),
     "another personality": in_a_child(lambda: call(SYS_PERSONALITY, ADDR_NO_RANDOMIZE)),
     "trace a process": in_a_child(lambda: call(SYS_PTRACE, PTRACE_TRACEME, 0, 0, 0)),
+    "read the memory of a process": in_a_child(lambda: moves_memory(SYS_PROCESS_VM_READV)),
+    "write the memory of a process": in_a_child(lambda: moves_memory(SYS_PROCESS_VM_WRITEV)),
+    "compare two processes": in_a_child(lambda: call(SYS_KCMP, os.getpid(), os.getpid(), 0, 0, 0)),
+    "take an open file of a process": in_a_child(lambda: call(SYS_PIDFD_GETFD, os.pidfd_open(os.getpid()), 1, 0)),
+    "handle faults of memory": in_a_child(lambda: call(SYS_USERFAULTFD, UFFD_USER_MODE_ONLY)),
+    "keep a key in the kernel": in_a_child(keeps_a_key),
+    "choose its processor": in_a_child(lambda: os.sched_setaffinity(0, os.sched_getaffinity(0))),
     "swap": in_a_child(lambda: checked(libc.swapoff(b"/dev/null/none"))),
     "change the root": in_a_child(lambda: os.chroot("/")),
     "call as another architecture": in_a_child(calls_as_another_architecture),
@@ -349,6 +386,7 @@ PROBES: dict[str, Callable[[], None]] = {
     "a socket for raw packets": talks(socket.AF_PACKET, socket.SOCK_RAW),
     "a socket of another machine": talks(socket.AF_VSOCK, socket.SOCK_STREAM),
     "a local socket": talks(socket.AF_UNIX),
+    "ask root's services": asks_roots_services,
     "reach a program by the network": reaches_a_program,
     "use the memory of others": uses_shared_memory,
 }

@@ -1,0 +1,106 @@
+"""Hands the recogniser its part of the configuration, because its user must not read the rest.
+
+`/etc/flowpi` may hold secrets of the daemon, in `flowpi.yaml` and in files beside it, so the user of flowpi-asr.service
+cannot enter it. Before each start the unit runs `flowpi serve --hand-over DIRECTORY` as the user flowpi. This writes
+the section `server` to a directory that the recogniser reads and cannot write. The keys and the certificate that the
+section names as files are handed over with it, as these are files for the group flowpi.
+
+Clients look for the recogniser's sockets in the directory of the daemon's, where the recogniser cannot make any. So it
+is told to make them in a directory of its own, and clients find links.
+
+An error is handed over like a configuration, and the recogniser ends with it: `RestartPreventExitStatus=` counts for
+the main process of a unit only.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from flowpi.config.loading import to_yaml
+from flowpi.config.schema import Config, ServerSettings
+from flowpi.config.secret import Secret
+from flowpi.core.errors import CannotCreateError, FlowpiError, HandedOverError
+from flowpi.host.folders import replace_file
+from flowpi.host.paths import RECOGNISERS_RUNTIME, SYSTEM_RUNTIME
+from flowpi.server.listeners import UnixAddress, link_unix, parse_address
+from flowpi.server.tls import load_tls
+
+CONFIG = "flowpi.yaml"
+ERROR = "error.json"
+CERTIFICATE, KEY = "certificate.pem", "key.pem"
+
+HEAD = "# The section `server`, as `flowpi serve --hand-over` found it at the last start of flowpi-asr.\n"
+
+
+def hand_over(
+    load: Callable[[], Config],
+    directory: Path,
+    *,
+    sockets: Path = RECOGNISERS_RUNTIME,
+    links: Path = SYSTEM_RUNTIME,
+) -> None:
+    """Replace the content of `directory` by the recogniser's part of the configuration, or by what is wrong with it.
+
+    Args:
+        load: returns the configuration, or raises FlowpiError.
+        directory: its group is that of the recogniser's user.
+        sockets: the directory in which the recogniser makes its sockets.
+        links: the directory in which clients look for them.
+
+    Raises:
+        CannotCreateError: nothing can be written there.
+    """
+    try:
+        server = load().server
+        listen = [_moved(address, links, sockets) for address in server.listen]
+        files = _files(msgspec.structs.replace(server, listen=tuple(listen)), directory)
+    except FlowpiError as error:
+        files = {ERROR: msgspec.json.encode([error.message, error.hint, error.exit_code])}
+    try:
+        for old in directory.iterdir():
+            old.unlink()
+        for name, content in files.items():
+            replace_file(directory / name, content, 0o640)
+    except OSError as error:
+        hint = "sudo systemd-tmpfiles --create flowpi.conf"
+        raise CannotCreateError(f"cannot write to {directory} ({error.strerror})", hint) from error
+
+
+def handed_over(directory: Path) -> str:
+    """Return the path of the configuration that was handed over.
+
+    Raises:
+        HandedOverError: it was an error.
+    """
+    try:
+        message, hint, exit_code = msgspec.json.decode((directory / ERROR).read_bytes(), type=tuple[str, str, int])
+    except FileNotFoundError:
+        return str(directory / CONFIG)
+    raise HandedOverError(message, hint, exit_code)
+
+
+def _moved(address: str, links: Path, sockets: Path) -> str:
+    """Return an address with `sockets` in the place of `links`, where a link is made; any other address as it is."""
+    parsed = parse_address(address)
+    if not isinstance(parsed, UnixAddress) or parsed.path.parent != links:
+        return address
+    link_unix(parsed.path, sockets / parsed.path.name)
+    return f"unix:{sockets / parsed.path.name}"
+
+
+def _files(server: ServerSettings, directory: Path) -> dict[str, bytes]:
+    """Return the content of the files to hand over by name. Raises ConfigError."""
+    files = dict[str, bytes]()
+    if load_tls(server.tls) and server.tls.certificate and server.tls.key:
+        files = {CERTIFICATE: Path(server.tls.certificate).read_bytes(), KEY: Path(server.tls.key).read_bytes()}
+        tls = msgspec.structs.replace(server.tls, certificate=f"{directory}/{CERTIFICATE}", key=f"{directory}/{KEY}")
+        server = msgspec.structs.replace(server, tls=tls)
+    tree = msgspec.to_builtins(server, enc_hook=_secret)
+    return {**files, CONFIG: (HEAD + to_yaml({"server": tree})).encode()}
+
+
+def _secret(secret: Secret) -> str | dict[str, str]:
+    """Return a secret as a value of the configuration: a file's content in its place, a credential by its name."""
+    masked = secret.masked()
+    return secret.resolve() if isinstance(masked, str) or "file" in masked else masked
