@@ -16,10 +16,13 @@ PIECE_BYTES = PIECE_FRAMES * FRAME_BYTES
 
 
 class Part(Struct, frozen=True):
-    """A part of a recording: where it begins, in seconds from the beginning, and its int16 mono 16 kHz PCM."""
+    """A part of a recording: where it begins, in seconds from the beginning, and its int16 mono 16 kHz PCM.
+
+    The PCM belongs to whoever takes the part, and an `Utterance` uses it without copying.
+    """
 
     start_s: float
-    pcm: bytes
+    pcm: bytearray
 
 
 def cut(blocks: Iterable[bytes], longest_s: float) -> Iterator[Part]:
@@ -48,9 +51,11 @@ def cut(blocks: Iterable[bytes], longest_s: float) -> Iterator[Part]:
             softest = min(softest, (rms(piece), -len(part)))
             if pausing or len(part) >= longest:
                 end = len(part) if pausing else -softest[1]
-                yield Part(done / BYTES_PER_S, bytes(part[:end]))
-                done += end
                 waiting[:0] = part[end:]
+                del part[end:]
+                yield Part(done / BYTES_PER_S, part)
+                done += end
                 part, pauses, softest = bytearray(), Pauses(), (1.0, 0)
-    if part or waiting:
-        yield Part(done / BYTES_PER_S, bytes(part + waiting))
+    part += waiting
+    if part:
+        yield Part(done / BYTES_PER_S, part)

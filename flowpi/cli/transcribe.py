@@ -53,6 +53,8 @@ async def _transcribe(config: Config, parts: Iterable[Part]) -> bool:
             text, _, _ = await backends.text_of(utterance, lambda partial, backend: None)
             print_safely(printable(text.text, None))
             found = found or bool(text.text.strip())
+            # A session is part of a cycle of objects: without this, the audio of five parts waits for the collector.
+            part.pcm.clear()
     finally:
         await backends.close()
     return found

@@ -51,7 +51,7 @@ def test_without_a_pause_a_part_ends_where_the_speech_is_softest() -> None:
 
 def test_short_sound_is_one_part() -> None:
     (part,) = parts_of(two_cities().pcm, 330)
-    assert part == Part(0.0, two_cities().pcm)
+    assert part == Part(0.0, bytearray(two_cities().pcm))
     assert parts_of(b"", 330) == []
 
 

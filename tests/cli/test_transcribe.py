@@ -22,8 +22,11 @@ class Ears:
     def __init__(self, text: str) -> None:
         self.text = text
         self.parts: list[bytes] = []
+        self.utterances: list[Utterance] = []
 
     async def text_of(self, utterance: Utterance, on_partial: Callable[..., None]) -> tuple[FinalText, str, None]:
+        assert all(not utterance.length for utterance in self.utterances)  # the parts before are out of memory
+        self.utterances.append(utterance)
         self.parts.append(bytes(utterance.read(0, utterance.length)))
         return FinalText(self.text and f"{self.text} {utterance.about.part}", None), "ears", None
 
