@@ -1,10 +1,10 @@
 """Finds the audio in files of the RIFF family (WAV, RF64, BW64, RIFX), also in those that their headers describe badly.
 
-A header is written before the recording and corrected after it. After a crash, or into a pipe, it is not corrected; and
-who joins files, or streams one, writes more audio than the first header announces. libsndfile believes the first header
-and is silent about the rest. So the chunks are walked here, and whatever can only be audio is audio.
+A recorder writes the header first and corrects it at the end. After a crash, or into a pipe, it is never corrected; and
+a file that was streamed, or joined from several, has more audio than its first header announces. libsndfile believes
+the first header and ignores the rest. So the chunks are walked here, and whatever can only be audio counts as audio.
 
-Called by `sound.py`. It reads only headers: the samples are read where the runs say.
+Called by `sound.py`, which reads the samples; here only headers are read.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Reads sound files of all forms that libsndfile knows: FLAC, Ogg (Vorbis, Opus), MP3, AIFF, AU, CAF, W64 and more.
 
 `soundfile`, its binding, comes with the extra `local`; it and numpy are imported when a file is read. Called by
-`sound.py`. libsndfile reads the first of several files that were joined to one: here each is given to it by itself.
+`sound.py`. libsndfile reads only the first of several files that were joined to one, so each is given to it by itself.
 """
 
 import contextlib
@@ -14,14 +14,20 @@ from typing import Any, BinaryIO
 
 from flowpi.audio.riff import JOINED as JOINED_RIFF
 from flowpi.audio.riff import RATES_HZ, UNKNOWN_BYTES
-from flowpi.audio.scan import read_at, search_all
+from flowpi.audio.scan import LONGEST_MATCH, read_at, search_all
 from flowpi.audio.tally import Raw, Tally, Unreadable
 from flowpi.core.errors import UnavailableError
 
 READ_FRAMES = 1024
-"""How much is read at once: as much as this is lost where a file is damaged, because an error comes without sound."""
+"""How much is read at once. This much is lost where a file is damaged: an error discards what was read with it."""
 
 BLOCK_READS = 64
+ENDLESS = 1 << 40
+"""More than any file has, and less than what overflows when it is counted in samples."""
+
+UNREAD_BYTES = 4096
+"""More than the tags that usually follow the sound, and about a second of it at the lowest rates."""
+
 MOST_ERRORS = 50
 """After so many errors with no sound between them, the rest of a file counts as unreadable."""
 
@@ -53,7 +59,10 @@ def read_blocks(file: BinaryIO, size: int, form: str, tally: Tally) -> Iterator[
         tally.remarks.append("its end is missing")
     for number, (start, end) in enumerate(itertools.pairwise(bounds)):
         try:
-            yield from _read_one(Window(file, start, end), form, tally)
+            window = Window(file, start, end, endless=form == "MP3" and not _says_its_length(file, start))
+            yield from _read_one(window, form, tally)
+            if form in BEGINNINGS and window.unread > UNREAD_BYTES:
+                tally.remarks.append(f"{window.unread} bytes after its sound were not read")
         except Unreadable as error:
             if number == 0:
                 raise
@@ -81,6 +90,12 @@ def _tag_bytes(head: bytes) -> int:
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
     return 10 + sum((byte & 0x7F) << 7 * place for place, byte in enumerate(reversed(head[6:10])))
+
+
+def _says_its_length(file: BinaryIO, start: int) -> bool:
+    """Whether an MP3 begins with a frame that says how many follow."""
+    beginning = start + _tag_bytes(read_at(file, start, 10))
+    return BEGINNINGS["MP3"].match(read_at(file, beginning, LONGEST_MATCH)) is not None
 
 
 def _ends(file: BinaryIO, size: int) -> bool:
@@ -117,6 +132,8 @@ def _read_one(window: "Window", form: str, tally: Tally) -> Iterator[Raw]:
         for raw in _blocks(sound, form, soundfile.LibsndfileError):
             frames += raw.frames
             yield raw
+        if "Seems to be a truncated file" in sound.extra_info:
+            tally.remarks.append("its end is missing")
         tally.announced_s += max(_announced(sound, frames), frames) / sound.samplerate
 
 
@@ -147,12 +164,12 @@ def _announced(sound: Any, frames: int) -> float:
     for more, there in reversed(CORRECTED.findall(sound.extra_info)):
         if int(there) < int(more) < UNKNOWN_BYTES:
             return frames * int(more) / int(there)
-    return float(sound.frames) if sound.frames < 1 << 48 else 0.0
+    return float(sound.frames) if sound.frames < ENDLESS else 0.0
 
 
 @contextlib.contextmanager
 def _quiet(form: str) -> Iterator[None]:
-    """Keep the decoder of MP3 from writing on stderr, which nothing else can: what matters is told by the tally."""
+    """Redirect stderr while MP3 is decoded: its decoder prints there, and has no option that soundfile can reach."""
     if form != "MP3":
         yield
         return
@@ -167,24 +184,39 @@ def _quiet(form: str) -> Iterator[None]:
 
 
 class Window:
-    """A part of a file as a file, as soundfile asks for one."""
+    """A part of a file as a file, as soundfile asks for one.
 
-    def __init__(self, file: BinaryIO, start: int, end: int) -> None:
+    An `endless` one claims to go on for ever: libsndfile guesses the length of an MP3 that does not say it from its
+    size and its first frames, and would stop there. Where the part really ends, reading ends too.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, end: int, *, endless: bool = False) -> None:
         self._file = file
         self._start = start
         self._end = end
+        self._claimed = ENDLESS if endless else end
         self._at = start
+        self._furthest = start
+
+    @property
+    def unread(self) -> int:
+        """How many bytes were not read on the way from the beginning to the end."""
+        return self._end - self._furthest
 
     def seek(self, offset: int, whence: int = SEEK_SET) -> int:
-        self._at = offset + {SEEK_SET: self._start, SEEK_CUR: self._at, SEEK_END: self._end}[whence]
+        self._at = offset + {SEEK_SET: self._start, SEEK_CUR: self._at, SEEK_END: self._claimed}[whence]
         return self.tell()
 
     def tell(self) -> int:
         return self._at - self._start
 
-    def read(self, size: int = -1) -> bytes:
-        left = max(0, self._end - self._at)
-        data = read_at(self._file, self._at, left if size < 0 else min(size, left))
+    def read(self, size: int) -> bytes:
+        if self._at > self._end:  # a tag is looked for at the claimed end
+            data = bytes(min(size, self._claimed - self._at))
+        else:
+            data = read_at(self._file, self._at, min(size, self._end - self._at))
+            if self._at <= self._furthest:  # not a look at the end
+                self._furthest = max(self._furthest, self._at + len(data))
         self._at += len(data)
         return data
 

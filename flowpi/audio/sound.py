@@ -1,8 +1,8 @@
 """Sound files of any form, read in blocks of int16 mono 16 kHz.
 
-`open_sound` tells the form by the first bytes. The RIFF family is read by `riff.py`, all else by libsndfile
-(`sndfile.py`). Memory stays flat whatever the length. What a file announces and does not have is never passed over in
-silence: `Sound.warnings`.
+`open_sound` recognises the form by the first bytes. The RIFF family is read here, from where `riff.py` finds audio; all
+else is read by libsndfile (`sndfile.py`). Memory does not grow with the length of a file. `Sound.warnings` reports what
+a file announces but does not contain, and what it contains but could not be read.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from flowpi.audio.forms import HEAD_BYTES, STDIN_NAME, form_of, unusable
 from flowpi.audio.riff import RATES_HZ, Run, find_runs
@@ -25,6 +25,9 @@ from flowpi.dsp.pcm import Converter
 
 BLOCK_FRAMES = 65_536
 """How much is converted at once: bounds the memory that a long file needs."""
+
+HEADER_BYTES = 4096
+"""No header is longer; a file that is has something in it."""
 
 MISSING_S = 0.05
 """Less than this at the end of a file is the rounding of its codec."""
@@ -38,7 +41,7 @@ STDIN = ("-", "/dev/stdin", "/proc/self/fd/0", "/dev/fd/0")
 
 
 class Sound:
-    """An open sound file. Take its blocks once, then its warnings.
+    """An open sound file. Iterate over its blocks once, then ask for its warnings.
 
     Attributes:
         name: what the user called it.
@@ -71,25 +74,23 @@ class Sound:
         except Unreadable as error:
             raise unusable(self.name, f"holds {self._form} sound that cannot be read ({error})") from None
         if converter is None or not self._tally.read_s:
-            raise DataError(f"{self.name!r} has no audio in it", "record it again")
+            self._refuse_without_sound()
         yield converter.flush()
 
     def warnings(self) -> list[str]:
-        """Return what was announced and is not there, as sentences. Complete once all blocks were taken."""
+        """Return what is missing from the file, or could not be read, as sentences. Call it after the last block."""
         tally, found = self._tally, []
         if tally.announced_s - tally.read_s > MISSING_S:
             found.append(
                 f"{self.name!r} has {tally.read_s:.1f} of the {tally.announced_s:.1f} s that it announces: "
                 "the rest is cut off or damaged"
             )
-        return found + [f"{self.name!r} is damaged: {remark}" for remark in tally.remarks]
+        return found + [f"{self.name!r}: {remark}" for remark in tally.remarks]
 
     def _raw(self) -> Iterator[Raw]:
         if self._form == "WAV":
             runs = list(find_runs(self._file, self._size))
             if all(run.shape.coding for run in runs):
-                if not runs:
-                    self._refuse_without_runs()
                 for run in runs:
                     yield from self._decoded(run)
                 return
@@ -116,7 +117,7 @@ class Sound:
             yield Raw(shape.rate_hz, shape.channels, decode(samples, coding))
 
     def _coding(self, run: Run, coding: Coding) -> Coding:
-        """Return the coding, with the place of 24 bits in four bytes, which the samples themselves must tell."""
+        """Return the coding; for 24 bits in four bytes, decide from the samples which three of them count."""
         if coding.form != "pcm" or coding.width != 4 or run.shape.bits > 24:
             return coding
         step = BLOCK_FRAMES * run.shape.frame_bytes
@@ -126,11 +127,13 @@ class Sound:
                 return coding
         return Coding("pcm_low", coding.width, coding.big_endian)
 
-    def _refuse_without_runs(self) -> None:
-        """Raise for a WAV in which no audio was found."""
-        if b"data" in read_at(self._file, 12, 1 << 16):
-            raise DataError(f"{self.name!r} has no audio in it", "record it again")
-        raise DataError(f"{self.name!r} is cut off before its audio", "copy it again, or record it again")
+    def _refuse_without_sound(self) -> NoReturn:
+        """Raise for a file that was read and gave no sound."""
+        if self._size > HEADER_BYTES:  # it may be the only copy of something
+            raise unusable(self.name, f"announces no audio, but has {self._size} bytes")
+        if self._form == "WAV" and b"data" not in read_at(self._file, 12, HEADER_BYTES):
+            raise DataError(f"{self.name!r} is cut off before its audio", "copy it again, or record it again")
+        raise DataError(f"{self.name!r} has no audio in it", "record it again")
 
 
 @contextlib.contextmanager
@@ -139,8 +142,8 @@ def open_sound(path: str | Path, *, pipes: bool = False) -> Iterator[Sound]:
 
     Args:
         path: the file.
-        pipes: whether it may be a pipe, or "-" for the standard input. It is read to its end first, which takes as long
-            as somebody writes to it, and kept on the disk meanwhile.
+        pipes: whether a FIFO, and "-" for the standard input, are allowed. A pipe is first copied to the disk, to its
+            end, which may block for any time.
 
     Raises:
         NoInputError: there is no such file.
@@ -194,7 +197,7 @@ def _opened(path: str | Path, name: str, pipes: bool) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _kept(pipe: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """Copy a pipe to a file that is gone with the block: most forms can only be read with seeking."""
+    """Copy a pipe to a temporary file, which is deleted at the end of the block: most forms need seeking."""
     head = pipe.read(HEAD_BYTES)
     form_of(head, name)  # before an endless stream of something else fills the disk
     place = os.environ.get("TMPDIR") or (LARGE_FILES if os.access(LARGE_FILES, os.W_OK) else None)

@@ -20,7 +20,7 @@ class Raw(Struct, frozen=True):
 class Tally(Struct):
     """How much sound a file announced, how much was read from it, and what else is to be said about it.
 
-    `announced_s` counts what is read where the file does not say how long it is. Both are complete at the end only.
+    Where a file does not say how long it is, `announced_s` counts what was read. Both are complete only at the end.
     """
 
     announced_s: float = 0.0

@@ -46,8 +46,8 @@ def decode(samples: bytes, coding: Coding) -> bytes:
 def fills_four_bytes(samples: bytes, big_endian: bool = False) -> bool:
     """Return whether 24 bits in samples of four bytes use the highest one for more than a sign.
 
-    The standard wants them there. ALSA, and so `arecord -f S24_LE`, has them in the low three bytes, and says nothing
-    of it in the header. What is so quiet that both can be meant counts as ALSA's: then it is louder.
+    The standard puts the 24 bits into the high three bytes. ALSA, and so `arecord -f S24_LE`, puts them into the low
+    ones, with the same header. Sound that is quiet enough to be either counts as ALSA's, which makes it louder.
     """
     return bool((samples[0::4] if big_endian else samples[3::4]).strip(b"\0\xff"))
 

@@ -80,7 +80,7 @@ def alike(pcm: bytes, expected: bytes, least: float) -> None:
     if least == 1:
         assert abs(one - two).max() <= 1
     else:
-        assert one @ two / np.sqrt((one @ one) * (two @ two)) >= least
+        assert one @ two / max(1.0, np.sqrt((one @ one) * (two @ two))) >= least
 
 
 @given(st.binary(max_size=300))

@@ -246,6 +246,12 @@ def codings() -> Iterator[Variant]:
     yield Variant(
         "26d_ADPCM_cut_in_half", half_of(encoded("WAV", "IMA_ADPCM")), share=0.5, likeness=0.98, warning="of the 2.0 s"
     )
+    adpcm = encoded("WAV", "IMA_ADPCM", repeats=2)
+    at = adpcm.index(b"data") + 4
+    first = adpcm[:at] + struct.pack("<I", 8192) + adpcm[at + 4 :]
+    yield Variant(
+        "26e_ADPCM_with_the_size_of_its_first_block", first, share=0.5, likeness=0.98, warning="were not read"
+    )
     for rate_hz in (8_000, 11_025, 22_050, 44_100, 48_000, 96_000):
         yield Variant(f"27_{rate_hz}_Hz", encoded("WAV", "PCM_16", rate_hz), likeness=0.95)
 
@@ -268,6 +274,9 @@ def others() -> Iterator[Variant]:
     yield Variant("50b_FLAC_24_bits_48_kHz_stereo", encoded("FLAC", "PCM_24", 48_000, (1, 1)), likeness=0.99)
     yield Variant("50c_FLAC_of_a_pipe", of_unknown_length(encoded("FLAC", "PCM_16")))
     yield Variant("50d_FLAC_cut_in_half", half_of(encoded("FLAC", "PCM_16")), share=0, warning="of the 2.0 s")
+    flac = encoded("FLAC", "PCM_16")
+    short = flac[:22] + struct.pack(">I", 8000) + flac[26:]
+    yield Variant("50e_FLAC_with_more_than_it_says", short, share=0.25, warning="were not read")
     yield Variant("51_Ogg_Vorbis", encoded("OGG", "VORBIS"), likeness=0.95)
     yield Variant("51b_Ogg_Opus", encoded("OGG", "OPUS", 48_000), likeness=0.9)
     yield Variant(
@@ -286,15 +295,26 @@ def others() -> Iterator[Variant]:
     yield Variant(
         "52d_MP3_cut_in_half", half_of(encoded("MP3", "MPEG_LAYER_III")), share=0, likeness=0.95, warning="of the 2.0 s"
     )
+    dense = np.concatenate([np.random.default_rng(1).normal(0, 0.3, RATE_HZ), samples(), np.zeros(3 * RATE_HZ)])
+    bare = without_length(vbr := varying_mp3(dense))
+    yield Variant("52e_MP3_of_varying_rate_that_does_not_say_its_length", bare, times=3, share=1, likeness=-1)
+    yield Variant("52f_MP3_that_goes_on_after_its_length", vbr + bare, times=3, likeness=-1, warning="were not read")
     yield Variant("53_AIFF", encoded("AIFF", "PCM_16"))
     yield Variant("53b_AIFF_cut_in_half", half_of(encoded("AIFF", "PCM_16")), share=0.5, warning="of the 2.0 s")
     yield Variant("54_AU", encoded("AU", "PCM_16"))
     yield Variant("54b_AU_mu-law_8_kHz", encoded("AU", "ULAW", 8000), likeness=0.95)
     yield Variant("54c_AU_cut_in_half", half_of(encoded("AU", "PCM_16")), share=0.5, warning="of the 2.0 s")
+    au = encoded("AU", "PCM_16")
+    yield Variant("54d_AU_of_a_pipe", au[:8] + b"\xff" * 4 + au[12:])
+    yield Variant(
+        "54e_AU_with_the_size_of_its_first_block", au[:8] + b"\0\0\x3e\x80" + au[12:], share=0.25, warning="not read"
+    )
+    yield Variant("54f_AU_with_size_0", au[:8] + bytes(4) + au[12:], refused="announces no audio, but has.*ffmpeg")
     yield Variant("55_CAF", encoded("CAF", "PCM_16"))
     yield Variant("55b_CAF_ALAC", encoded("CAF", "ALAC_16"))
     yield Variant("56_W64", encoded("W64", "PCM_16"))
     yield Variant("57_VOC", encoded("VOC", "PCM_16"))
+    yield Variant("57b_VOC_cut_in_half", half_of(encoded("VOC", "PCM_16")), share=0.5, warning="its end is missing")
     yield Variant("58_NIST", encoded("NIST", "PCM_16"))
 
 
@@ -324,6 +344,19 @@ def refused() -> Iterator[Variant]:
 
 def half_of(data: bytes) -> bytes:
     return data[: len(data) // 2]
+
+
+def varying_mp3(values: "np.ndarray[Any, Any]") -> bytes:
+    out = io.BytesIO()
+    options = {"bitrate_mode": "VARIABLE", "compression_level": 0.7}
+    with soundfile.SoundFile(out, "w", RATE_HZ, 1, "MPEG_LAYER_III", format="MP3", **options) as file:
+        file.write(values)
+    return out.getvalue()
+
+
+def without_length(mp3: bytes) -> bytes:
+    """Return an MP3 without its first frame, which says how many follow."""
+    return mp3[mp3.index(mp3[:2], 4) :]
 
 
 def of_unknown_length(flac: bytes) -> bytes:
