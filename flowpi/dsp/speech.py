@@ -5,7 +5,7 @@ Speech and noise are told apart by their levels alone, tenth by tenth of a secon
 
 from collections.abc import Iterable, Iterator
 
-from flowpi.dsp.level import measure
+from flowpi.dsp.level import SILENCE_DBFS, measure
 from flowpi.dsp.pauses import PIECE_FRAMES
 
 PIECE_BYTES = 2 * PIECE_FRAMES
@@ -28,11 +28,14 @@ class SpeechLevel:
         self._counts = [0] * 97  # of tenths of a second, by -dBFS
 
     def feed(self, pcm: bytes) -> None:
-        """Add the next int16 mono 16 kHz PCM."""
+        """Add the next int16 mono 16 kHz PCM. Digital silence does not count."""
         pcm = self._rest + pcm
         whole = len(pcm) - len(pcm) % PIECE_BYTES
         for at in range(0, whole, PIECE_BYTES):
-            self._counts[-round(measure(pcm[at : at + PIECE_BYTES]).dbfs)] += 1
+            level = measure(pcm[at : at + PIECE_BYTES])
+            # Digital silence stands for sound that was not heard, such as a tone of our own: it is no soft noise.
+            if level.peak_dbfs > SILENCE_DBFS:
+                self._counts[-round(level.dbfs)] += 1
         self._rest = pcm[whole:]
 
     def measured(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -60,4 +63,4 @@ class SpeechLevel:
             left -= count
             if left < 0:
                 return -float(below)
-        return -96.0
+        return SILENCE_DBFS

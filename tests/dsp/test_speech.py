@@ -49,6 +49,10 @@ def test_digital_silence_and_a_click_are_no_speech() -> None:
     assert level_of(steady(-75) + reference()[:3200] + steady(-75)).is_too_quiet is None
 
 
+def test_where_a_tone_was_silenced_the_noise_is_no_speech() -> None:
+    assert level_of(bytes(BYTES_PER_S) + steady(-65)).is_too_quiet is None
+
+
 def test_less_than_a_second_says_nothing() -> None:
     assert SpeechLevel().is_too_quiet is None
     assert level_of(reference()[: BYTES_PER_S // 2]).is_too_quiet is None
