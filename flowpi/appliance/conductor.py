@@ -2,8 +2,8 @@
 
 The table of `core/appliance.py` decides, and the conductor carries out. The inbox hands over one event at a time, in
 order, including those that an effect causes. The light, the deadline and the `state` topic follow when no event is
-left, so nobody sees a state that lasted no time. `announcer.py` announces what becomes of what was said. Everything
-runs on the event loop.
+left, so nobody sees a state that lasted no time; after a press they also follow the first steps of the delivery.
+`announcer.py` announces what becomes of what was said. Everything runs on the event loop.
 """
 
 import asyncio
@@ -114,6 +114,8 @@ class Conductor:
         self._refusal: Refuse | None = None
         self._moment: Pattern | None = None
         """The pattern to show once, before the lasting one."""
+        self._just_begun = False
+        """Whether the delivery of an utterance began in this turn of the loop, and nothing has been shown since."""
         self._commands_only = True
         self._stopping = False
         self._ending: set[asyncio.Task[None]] = set()
@@ -227,6 +229,7 @@ class Conductor:
         utterance.pressed_at = at
         self._announcer.begun(utterance)
         self._delivery.begin(utterance)
+        self._just_begun = True
         self._cues.play(Cue.START)
 
     async def _sound_the_end(self, utterance: Utterance) -> None:
@@ -294,6 +297,12 @@ class Conductor:
 
     def _refresh(self) -> None:
         """Bring the light, the `state` topic and the timer in line with the state, if it is another one."""
+        if self._just_begun:
+            # After the first steps of the tasks that the delivery has just made: the connection to the backend is what
+            # takes long, so its first system calls come before the state, the light and the status.
+            self._just_begun = False
+            self._loop.call_soon(self._refresh)
+            return
         state = self._state
         shown = (state, self._delivery.spooled)
         if shown == self._shown:

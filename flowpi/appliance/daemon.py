@@ -29,7 +29,7 @@ from flowpi.appliance.storage import Storage
 from flowpi.appliance.utterances import Utterances
 from flowpi.audio.cue_mask import CueMask
 from flowpi.audio.cues import CuePlayer
-from flowpi.backends import transport
+from flowpi.backends import chain
 from flowpi.config.reload import applied
 from flowpi.config.schema import Config
 from flowpi.core import faults, topics
@@ -179,6 +179,8 @@ class Daemon:
         self._conductor.started()
         self.ready.set()
         self._notifier.ready()
+        gc.freeze()  # what exists now exists until the stop: the collector need not visit it
+        gc.enable()
         log.info("ready: %s", self._socket.path, extra=fields(MessageId.STARTED))
 
     async def _serve(self) -> None:
@@ -213,7 +215,7 @@ class Daemon:
         """Open what must not stand before READY. The button comes first: until then the LED shows the start."""
         await self._panel.open(self._conductor.edge)
         self._conductor.settled()
-        await asyncio.to_thread(transport.preload)
+        await asyncio.to_thread(chain.preload, self._config)
         await self._publisher.open()
         await self._storage.resume(self._delivery)
         self.settled.set()

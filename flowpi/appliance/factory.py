@@ -3,7 +3,7 @@
 import socket
 
 from flowpi.appliance.inbox import Inbox
-from flowpi.backends.chain import make_backends
+from flowpi.backends.chain import late_backends
 from flowpi.config.schema import Config
 from flowpi.core.appliance import Mode, Rules
 from flowpi.core.gestures import Gestures
@@ -44,7 +44,7 @@ def make_transcripts(config: Config) -> Transcripts:
 
 
 def make_delivery(config: Config, spool: Spool, transcripts: Transcripts, audience: Audience) -> Delivery:
-    return Delivery(make_backends(config), spool, audience, keep_audio=config.spool.keep_audio, probe=transcripts.probe)
+    return Delivery(late_backends(config), spool, audience, keep_audio=config.spool.keep_audio, probe=transcripts.probe)
 
 
 def make_publisher(config: Config, hub: Hub, transcripts: Transcripts, inbox: Inbox) -> Publisher:

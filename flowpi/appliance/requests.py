@@ -1,5 +1,6 @@
 """Requests of the local socket: what a client may ask for, checked and answered."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -78,6 +79,7 @@ class RequestHandler:
         if (refused := conductor.command(event, hints=hints)) is not None:
             return Problem(refused.code, refused.message)
         after = conductor.state
+        await asyncio.sleep(0)  # as for the state: the connection to the backend begins before the answer is sent
         more = {}
         if request.action in ("stop", "toggle") and isinstance(before, Recording | Finishing):
             more = {} if isinstance(after, Recording) else {"recorded": await self._recorded(before.utterance)}

@@ -1,19 +1,43 @@
-"""The commands as functions `command(arguments, config) -> exit code`, for the parser in `main.py`.
+"""The commands as functions `command(arguments, config) -> exit code`, for `parser.py`.
 
 Each imports what it needs when it is called: `status` does not pay for numpy, nor `run` for aiohttp.
 """
 
-import argparse
-import json
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
-from flowpi.config.schema import Config
 from flowpi.core.errors import UsageError
 
+if TYPE_CHECKING:
+    from flowpi.config.schema import Config
 
-def run(arguments: argparse.Namespace, config: Config) -> int:
+
+class Arguments(SimpleNamespace):
+    """What a command line says. Besides these attributes there are the command's own options.
+
+    Attributes:
+        command: the function of the command.
+        reads_config: whether the command needs a valid configuration.
+        config: the file of the configuration, if one was named.
+        overrides: settings as KEY=VALUE.
+        verbosity: the number of `-v`.
+    """
+
+    command: "Command"
+    reads_config: bool
+    config: str | None
+    overrides: list[str]
+    verbosity: int
+
+
+Command = Callable[[Arguments, "Config"], int]
+
+
+def run(arguments: Arguments, config: "Config") -> int:
     import logging
 
     from flowpi.appliance.daemon import run
@@ -25,7 +49,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
     return run(config, Notifier(), lambda: load(arguments.config, arguments.overrides))
 
 
-def serve(arguments: argparse.Namespace, config: Config) -> int:
+def serve(arguments: Arguments, config: "Config") -> int:
     import logging
 
     from flowpi.config.loading import config_path, warnings
@@ -37,7 +61,7 @@ def serve(arguments: argparse.Namespace, config: Config) -> int:
     return serve(config.server, Notifier())
 
 
-def hand_over(arguments: argparse.Namespace, config: Config) -> int:
+def hand_over(arguments: Arguments, config: "Config") -> int:
     from pathlib import Path
 
     from flowpi.config.loading import load
@@ -47,37 +71,37 @@ def hand_over(arguments: argparse.Namespace, config: Config) -> int:
     return 0
 
 
-def demo(arguments: argparse.Namespace, config: Config) -> int:
+def demo(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.demo import demo
 
     return demo(config, wav=arguments.wav, microphone=arguments.mic)
 
 
-def record(arguments: argparse.Namespace, config: Config) -> int:
+def record(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.record import record
 
     return record(config, arguments.action)
 
 
-def listen(arguments: argparse.Namespace, config: Config) -> int:
+def listen(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.listen import listen
 
     return listen(config, filters=arguments.filters, text_only=arguments.text)
 
 
-def status(arguments: argparse.Namespace, config: Config) -> int:
+def status(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.status import status
 
     return status(config, as_json=arguments.json, follow=arguments.follow)
 
 
-def transcribe(arguments: argparse.Namespace, config: Config) -> int:
+def transcribe(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.transcribe import transcribe
 
     return transcribe(config, arguments.file)
 
 
-def doctor(arguments: argparse.Namespace, config: Config) -> int:
+def doctor(arguments: Arguments, config: "Config") -> int:
     from flowpi.config.loading import config_path, load
 
     if arguments.calibrate:
@@ -91,7 +115,7 @@ def doctor(arguments: argparse.Namespace, config: Config) -> int:
     return doctor(read, path=path, as_json=arguments.json, with_person=arguments.panel)
 
 
-def provision(arguments: argparse.Namespace, config: Config) -> int:
+def provision(arguments: Arguments, config: "Config") -> int:
     from pathlib import Path
 
     from flowpi.host import boot_config_status
@@ -103,19 +127,19 @@ def provision(arguments: argparse.Namespace, config: Config) -> int:
     return apply.provision(boots, Path(arguments.etc or apply.ETC), Path(run) if run else None)
 
 
-def spool_list(arguments: argparse.Namespace, config: Config) -> int:
+def spool_list(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.spool import spool_list
 
     return spool_list(config, as_json=arguments.json)
 
 
-def spool_retry(arguments: argparse.Namespace, config: Config) -> int:
+def spool_retry(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.spool import spool_retry
 
     return spool_retry(config, arguments.ids)
 
 
-def spool_export(arguments: argparse.Namespace, config: Config) -> int:
+def spool_export(arguments: Arguments, config: "Config") -> int:
     from pathlib import Path
 
     from flowpi.cli.spool import spool_export
@@ -123,13 +147,13 @@ def spool_export(arguments: argparse.Namespace, config: Config) -> int:
     return spool_export(config, arguments.ids, Path(arguments.to))
 
 
-def spool_drop(arguments: argparse.Namespace, config: Config) -> int:
+def spool_drop(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.spool import spool_drop
 
     return spool_drop(config, arguments.ids, everything=arguments.all)
 
 
-def light(arguments: argparse.Namespace, config: Config) -> int:
+def light(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.light import NAMES, draw, show
 
     if arguments.pattern is None:
@@ -139,13 +163,13 @@ def light(arguments: argparse.Namespace, config: Config) -> int:
     return show(arguments.pattern, arguments.config, arguments.overrides)
 
 
-def setup(arguments: argparse.Namespace, config: Config) -> int:
+def setup(arguments: Arguments, config: "Config") -> int:
     from flowpi.setup.command import setup
 
     return setup(root=arguments.root, dry_run=arguments.dry_run, remove=arguments.remove, purge=arguments.purge)
 
 
-def config_check(arguments: argparse.Namespace, config: Config) -> int:
+def config_check(arguments: Arguments, config: "Config") -> int:
     """Print the warnings about a configuration that `load` has accepted."""
     from flowpi.backends.chain import make_backends
     from flowpi.config.loading import config_path, warnings
@@ -158,14 +182,16 @@ def config_check(arguments: argparse.Namespace, config: Config) -> int:
     return 0
 
 
-def config_show(arguments: argparse.Namespace, config: Config) -> int:
+def config_show(arguments: Arguments, config: "Config") -> int:
     from flowpi.config.loading import masked, to_yaml
 
     print(to_yaml(masked(config)), end="")
     return 0
 
 
-def config_schema(arguments: argparse.Namespace, config: Config) -> int:
+def config_schema(arguments: Arguments, config: "Config") -> int:
+    import json
+
     from flowpi.config.loading import json_schema
 
     print(json.dumps(json_schema(), indent=2))

@@ -1,210 +1,35 @@
-"""The command line: the parser of all commands, and how errors end.
+"""The command line: from its arguments to an exit code, and how errors end.
 
 Exit codes are sysexits (`core/errors.py`); errors go to stderr as `flowpi: what is wrong: what to do`.
 """
 
-import argparse
 import contextlib
+import gc
 import io
-import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from typing import NoReturn, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from flowpi import __version__
-from flowpi.cli.commands import (
-    config_check,
-    config_schema,
-    config_show,
-    demo,
-    doctor,
-    hand_over,
-    light,
-    listen,
-    provision,
-    record,
-    run,
-    serve,
-    setup,
-    spool_drop,
-    spool_export,
-    spool_list,
-    spool_retry,
-    status,
-    transcribe,
-)
-from flowpi.config.schema import Config
-from flowpi.core.errors import ConfigError, FlowpiError, UsageError
+from flowpi.cli.commands import Arguments, hand_over, listen, provision, record, run, serve, status
+from flowpi.core.errors import ConfigError, FlowpiError
 
-Command = Callable[[argparse.Namespace, Config], int]
+if TYPE_CHECKING:
+    from flowpi.config.schema import Config
 
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser that raises UsageError where argparse prints its usage and exits with 2."""
+def parse(argv: Sequence[str]) -> Arguments:
+    """Parse a command line. Raises UsageError if it is not valid."""
+    if list(argv) == ["run"]:  # the service at each start: argparse and all its parsers would take a tenth of the time
+        return Arguments(command=run, reads_config=True, config=None, overrides=[], verbosity=0)
+    from flowpi.cli import parser
 
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"see `{self.prog} --help`")
-
-
-Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
-
-
-def parser() -> Parser:
-    """Return the parser of all commands and options; use it through `parse`."""
-    top = Parser(prog="flowpi", description="A dictation appliance: press a button, talk, read the text.")
-    _add_common(top)
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    # In the order of the help.
-    _add_services(commands)
-    _add_clients(commands)
-    _add_spool(commands)
-    _add_checks(commands)
-    _add_installation(commands)
-    _add_config(commands)
-    return top
-
-
-def _add(to: Commands, name: str, command: Command, help: str) -> Parser:
-    """Add a command with the common options."""
-    sub = _add_group(to, name, help)
-    sub.set_defaults(command=command)
-    return sub
-
-
-def _add_group(to: Commands, name: str, help: str) -> Parser:
-    """Add a command that has only subcommands, and the common options."""
-    sub = to.add_parser(name, help=help, description=help)
-    _add_common(sub)
-    return sub
-
-
-def _add_services(to: Commands) -> None:
-    _add(to, "run", run, "the daemon, in the foreground")
-    sub = _add(to, "serve", serve, "the local transcription server")
-    sub.add_argument("--listen", metavar="ADDR", action="append", default=[], help="HOST:PORT or unix:PATH; repeatable")
-    sub.add_argument("--hand-over", metavar="DIR", help="write the configuration of flowpi-asr.service, and end")
-    sub = _add(to, "demo", demo, "the whole pipeline on this machine, no hardware, no account")
-    source = sub.add_mutually_exclusive_group()
-    source.add_argument("wav", metavar="WAV", nargs="?", help="what to speak; default: the recording that flowpi ships")
-    source.add_argument("--mic", action="store_true", help="record from the microphone, space bar as button")
-
-
-def _add_clients(to: Commands) -> None:
-    sub = _add(to, "record", record, "act as the button")
-    sub.add_argument("action", choices=["start", "stop", "toggle", "cancel"])
-    sub = _add(to, "listen", listen, "print messages as JSON lines")
-    sub.add_argument("filters", metavar="FILTER", nargs="*", help="an MQTT topic filter; default: all topics but level")
-    sub.add_argument("--text", action="store_true", help="final texts only, one a line")
-    sub = _add(to, "status", status, "what the daemon is doing")
-    sub.add_argument("--json", action="store_true", help="for a program")
-    sub.add_argument("--follow", action="store_true", help="again at every change")
-    sub = _add(to, "transcribe", transcribe, "a sound file to text on stdout, through the configured backends")
-    sub.add_argument("file", metavar="FILE", help="WAV, FLAC, Ogg, MP3 and more; - for the standard input")
-    sub.add_argument("--backend", metavar="NAME", help="this one only")
-
-
-def _add_spool(to: Commands) -> None:
-    spool = _add_group(to, "spool", "the utterances that are not delivered yet")
-    actions = spool.add_subparsers(title="actions", metavar="ACTION", required=True)
-    sub = _add(actions, "list", spool_list, "what waits, since when and why")
-    sub.add_argument("--json", action="store_true", help="for a program")
-    _add(actions, "retry", spool_retry, "try now; also what no backend took")
-    sub = _add(actions, "export", spool_export, "the sound of each as a WAV; the spool keeps it")
-    sub.add_argument("--to", metavar="DIR", default=".", help="where to; default: the present directory")
-    sub = _add(actions, "drop", spool_drop, "delete for good")
-    sub.add_argument("--all", action="store_true", help="everything that waits")
-    for name in ("retry", "export", "drop"):
-        actions.choices[name].add_argument(
-            "ids", metavar="ID", nargs="*", help="as `spool list` shows it; a bare ULID means all its parts"
-        )
-
-
-def _add_checks(to: Commands) -> None:
-    sub = _add(to, "doctor", doctor, "one finding per fault, each with what mends it")
-    sub.set_defaults(reads_config=False)  # a wrong configuration is a finding too
-    sub.add_argument("--json", action="store_true", help="for a program")
-    mode = sub.add_mutually_exclusive_group()
-    mode.add_argument("--panel", action="store_true", help="ask for a press of the button, and whether the LED flashed")
-    mode.add_argument("--calibrate", action="store_true", help="find a good level of the microphone, by speaking")
-    sub = _add(to, "light", light, "show a pattern on the LED, until Ctrl-C; with none, list them")
-    sub.add_argument("pattern", metavar="PATTERN", nargs="?")
-    sub.set_defaults(reads_config=False)  # the LED must work with a wrong configuration, too
-
-
-def _add_installation(to: Commands) -> None:
-    sub = _add(to, "setup", setup, "make a service of it on this machine, as root")
-    sub.set_defaults(reads_config=False)
-    sub.add_argument("--root", metavar="DIR", help="in the image of a machine, whose root DIR is; nothing is started")
-    sub.add_argument("--dry-run", action="store_true", help="show what it would do")
-    sub.add_argument("--remove", action="store_true", help="take it back; configuration and dictations stay")
-    sub.add_argument("--purge", action="store_true", help="with --remove: delete these too")
-    sub = _add(to, "provision", provision, "take over a configuration that was left on the boot partition")
-    sub.add_argument("--boot", metavar="DIR", help="the boot partition; default: /boot/firmware, else /boot")
-    sub.add_argument("--etc", metavar="DIR", help="where the configuration goes; default: /etc/flowpi")
-    sub.set_defaults(reads_config=False)
-
-
-def _add_config(to: Commands) -> None:
-    config = _add_group(to, "config", "look at the configuration")
-    actions = config.add_subparsers(title="actions", metavar="ACTION", required=True)
-    _add(actions, "check", config_check, "validate")
-    _add(actions, "show", config_show, "the effective tree, secrets masked")
-    _add(actions, "schema", config_schema, "JSON Schema of the file").set_defaults(reads_config=False)
-
-
-def _add_common(to: Parser) -> None:
-    """Add the options that every command has."""
-    # Each level of commands stores them under names of its own. With one name, argparse would overwrite what was given
-    # before the command by the default of the command.
-    level = to.prog
-    options = to.add_argument_group("common options")
-    options.add_argument(
-        "-c",
-        "--config",
-        dest=f"{level} config",
-        metavar="FILE",
-        help="default: $FLOWPI_CONFIG, else /etc/flowpi/flowpi.yaml if there is one",
-    )
-    options.add_argument(
-        "-o", "--set", dest=f"{level} set", metavar="KEY=VALUE", action="append", help="one setting; repeatable"
-    )
-    options.add_argument("-v", "--verbose", dest=f"{level} verbose", action="count", help="say more; twice: everything")
-    options.add_argument("--version", action="version", version=f"flowpi {__version__}")
-
-
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse a command line.
-
-    Returns:
-        The function of the command as `command`, the command's own options, and the common ones as `config`,
-        `overrides` and `verbosity`. `reads_config` is whether the command needs a valid configuration.
-
-    Raises:
-        UsageError: it is no valid command line.
-    """
-    arguments = parser().parse_args(argv, argparse.Namespace(reads_config=True))
-    arguments.config, arguments.overrides, arguments.verbosity = None, [], 0
-    for name, value in list(vars(arguments).items()):  # the outer levels come first, so the option given last wins
-        if name.endswith(" config"):
-            arguments.config = value or arguments.config
-        elif name.endswith(" set"):
-            arguments.overrides += value or []
-        elif name.endswith(" verbose"):
-            arguments.verbosity += value or 0
-    if getattr(arguments, "hand_over", None):
-        arguments.command, arguments.reads_config = hand_over, False  # an error is handed over, too
-    # These options are settings with a shorter name. As overrides they are checked like any other.
-    if getattr(arguments, "listen", None):
-        arguments.overrides.append(f"server.listen={json.dumps(arguments.listen)}")
-    if getattr(arguments, "backend", None):
-        arguments.overrides.append(f"dictation.backends={json.dumps([arguments.backend])}")
-    return arguments
+    return parser.parse(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -215,6 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parse(sys.argv[1:] if argv is None else argv)
         verbosity = arguments.verbosity
+        if arguments.command is run:
+            # What a start imports is no garbage, and the collector would look at it a hundred times. The daemon enables
+            # it when it is ready.
+            gc.disable()
 
         from flowpi.host.systemd import setup_logging
 
@@ -228,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except FlowpiError as error:
         _say(str(error))
+        for other in error.others if isinstance(error, ConfigError) else ():
+            _say(str(other))
         return error.exit_code
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -243,10 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = f"{type(error).__name__} in {os.path.basename(where.filename)}, line {where.lineno}"
         _say(f"internal error ({what}): please report it, with what you see when you run it again with -v")
         return EXIT_INTERNAL
+    finally:
+        gc.enable()
 
 
-def _config(arguments: argparse.Namespace) -> Config:
+def _config(arguments: Arguments) -> "Config":
     """Load the configuration, or return the defaults for a command that needs none. Raises ConfigError."""
+    from flowpi.config.schema import Config
+
     if not arguments.reads_config:
         return Config()
     from flowpi.config.loading import load

@@ -108,7 +108,7 @@ def _remove(tree: Any, key: Key) -> bool:
     inner = _value_at(tuple(above), tree)
     if isinstance(inner, list) and int(last) < len(inner):
         del inner[int(last)]
-        return True
+        return bool(inner) or _remove(tree, tuple(above))  # an empty list is often wrong too
     if isinstance(inner, dict) and last in inner:
         del inner[last]
         return True

@@ -35,17 +35,16 @@ common. Neither service documents its own (assumed)."""
 AT_FAULT_CLOSES = frozenset({1002, 1003, 1007, 1009, 1010})
 """The close codes for a mistake in what this side sent: sending the same again would end the same way."""
 
-KEY_WORDS = re.compile(
-    r"\b(access_token|jwt|api[ _-]?key|client[ _-]?key|credentials?|unauthori[sz]ed|unauthenticated)\b"
+KEY_WORDS = (
+    r"(?i)\b(access_token|jwt|api[ _-]?key|client[ _-]?key|credentials?|unauthori[sz]ed|unauthenticated)\b"
     r"|\b(bad|expired|invalid|missing|revoked|unknown|wrong)\b.{0,40}\btoken\b"  # "token" alone may mean one of JSON
-    r"|\btoken\b.{0,40}\b(bad|expired|invalid|missing|revoked|unknown|wrong)\b",
-    re.I,
+    r"|\btoken\b.{0,40}\b(bad|expired|invalid|missing|revoked|unknown|wrong)\b"
 )
-WAIT_WORDS = re.compile(
-    r"\b(quota|rate|limit|overload(ed)?|busy|too many|try again|temporar\w+|unavailable"
-    r"|resource_exhausted|deadline_exceeded|aborted|internal)\b",  # gRPC's words for it, or our own server's
-    re.I,
+WAIT_WORDS = (
+    r"(?i)\b(quota|rate|limit|overload(ed)?|busy|too many|try again|temporar\w+|unavailable"
+    r"|resource_exhausted|deadline_exceeded|aborted|internal)\b"  # gRPC's words for it, or our own server's
 )
+"""Patterns, compiled by `re` at the first failure and not at the start of the daemon: that takes a millisecond."""
 
 
 class Verdict(enum.Enum):
@@ -89,11 +88,11 @@ def _verdict(error: BackendError) -> Verdict:
         case LinkLost() | ClosedError(code=1001 | 1012 | None):  # it shuts down, restarts, or the connection broke
             return Verdict.RETRY_NOW
         case ClosedError(code=1008):
-            return Verdict.RETRY_LATER if WAIT_WORDS.search(error.reason) else Verdict.STOP_AND_TELL
+            return Verdict.RETRY_LATER if re.search(WAIT_WORDS, error.reason) else Verdict.STOP_AND_TELL
         case ClosedError(code=code) if code in AT_FAULT_CLOSES:
             return Verdict.OTHER_BACKEND
         case RefusedError():
-            return Verdict.RETRY_LATER if WAIT_WORDS.search(error.message) else Verdict.OTHER_BACKEND
+            return Verdict.RETRY_LATER if re.search(WAIT_WORDS, error.message) else Verdict.OTHER_BACKEND
         case ProtocolError():
             return Verdict.OTHER_BACKEND
         case _:  # not reached, not resolved, too late, or closed for reasons of its own
@@ -152,7 +151,7 @@ def without_network(errors: Iterable[BackendError]) -> bool:
 
 def _names_key(words: str) -> bool:
     """Whether a message blames the key. "Rate limit exceeded for this API key" does not: waiting is enough."""
-    return bool(KEY_WORDS.search(words)) and not WAIT_WORDS.search(words)
+    return bool(re.search(KEY_WORDS, words)) and not re.search(WAIT_WORDS, words)
 
 
 def rest_s(error: BackendError) -> float:

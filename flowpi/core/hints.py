@@ -8,7 +8,7 @@ in a file of the spool. They are older than these types, and must stay.
 from typing import Literal
 
 from msgspec import Struct, field
-from msgspec.structs import fields, replace
+from msgspec.structs import replace
 
 
 class _Hint(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -65,5 +65,5 @@ class Hints(_Hint, frozen=True):
 
     def over(self, other: "Hints") -> "Hints":
         """Return these hints, completed by `other` where they are not given."""
-        given = {hint.name: value for hint in fields(self) if (value := getattr(self, hint.name))}
+        given = {name: value for name in self.__struct_fields__ if (value := getattr(self, name))}
         return replace(other, **given)

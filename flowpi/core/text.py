@@ -1,7 +1,5 @@
 """Untrusted text, made safe for logs, files, sockets and terminals."""
 
-import json
-
 OVERRIDES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 """The bidirectional classes of what changes the direction of other text: U+202A to U+202E, and U+2066 to U+2069."""
 
@@ -42,4 +40,6 @@ def escaped(encoded: bytes) -> bytes:
     text = encoded.decode()
     if text.isprintable():  # nearly always
         return encoded
+    import json
+
     return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text).encode()

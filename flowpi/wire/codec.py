@@ -5,7 +5,6 @@ MessagePack. A frame is `str` for a WebSocket text frame and `bytes` for a binar
 """
 
 import enum
-import json
 from typing import Any, TypeVar
 
 import msgpack
@@ -106,6 +105,8 @@ def _entries(frame: str) -> int:
 def _plain(frame: Frame) -> Any:
     """Read a frame without types. Raises ValueError and its kind, RecursionError or UnpackException."""
     if isinstance(frame, str):
+        import json
+
         return _mended(json.loads(frame))
     count = _Count(MAX_TOLERATED_ENTRIES).add
     return msgpack.unpackb(

@@ -77,7 +77,8 @@ class FakeCapture:
 
 
 class FakeDelivery:
-    """`on_disk`: what an utterance is as soon as it is complete; None: not yet."""
+    """`on_disk`: what an utterance is as soon as it is complete; None: not yet. `connect`: the first step of the task
+    of a delivery."""
 
     def __init__(self) -> None:
         self.spooled = 0
@@ -87,6 +88,7 @@ class FakeDelivery:
         self.dropped: list[PartId] = []
         self.left: list[Waiting] = []
         self.memory_full = False
+        self.connect: Callable[[], None] = lambda: None
 
     def waiting(self) -> list[Waiting]:
         return self.left
@@ -98,6 +100,7 @@ class FakeDelivery:
     def begin(self, utterance: Utterance) -> None:
         utterance.durable = asyncio.get_running_loop().create_future()
         self.begun.append(utterance)
+        asyncio.get_running_loop().call_soon(self.connect)
         if self.on_disk is not None:
             utterance.durable.set_result(self.on_disk)
 

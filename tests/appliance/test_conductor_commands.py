@@ -128,6 +128,20 @@ class TestContext:
         assert utterance.about.hints.screenshot == b"\0\1\2"
 
 
+async def test_the_connection_begins_before_anybody_is_told(harness: ConductorHarness) -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    def shown() -> tuple[str, int, int]:
+        return harness.states[-1], len(harness.light), len(harness.told)
+
+    idle = shown()
+    harness.delivery.connect = lambda: seen.append(shown())
+    assert (await harness.record("start"))["state"] == "recording"
+    assert seen == [idle], "once, before the light, the state and the answer"
+    assert harness.states[-1] == "recording", "before the answer"
+    assert harness.told[-1][0] == "recording"
+
+
 async def test_quiet_waits_for_the_end_of_what_is_said(harness: ConductorHarness) -> None:
     await harness.conductor.quiet()
     harness.capture.rolling = True

@@ -1,6 +1,7 @@
 """Button, LED and tones of the daemon as a process: whatever is wrong with them, a dictation goes its way."""
 
 import asyncio
+import gc
 import logging
 import threading
 import time
@@ -173,6 +174,19 @@ async def test_a_reload_that_comes_too_soon_waits_until_the_panel_is_there(
     daemon.stop()
     await running
     assert not led.is_open
+
+
+async def test_from_ready_on_garbage_is_collected(tmp_path: Path) -> None:
+    daemon = Daemon(load(None, settings(tmp_path)))
+    gc.disable()  # as the command line does
+    running = asyncio.create_task(daemon.run())
+    try:
+        await daemon.ready.wait()
+        assert gc.isenabled()
+    finally:
+        gc.enable()
+    daemon.stop()
+    await running
 
 
 async def test_it_says_that_it_starts_until_the_button_is_there(tmp_path: Path) -> None:

@@ -97,6 +97,22 @@ class Pair:
         return name
 
 
+async def test_backends_may_be_made_when_they_are_first_used() -> None:
+    makes = 0
+
+    def make() -> list[Levers]:
+        nonlocal makes
+        makes += 1
+        return [Levers("a"), Levers("b")]
+
+    chain = BackendChain(make)
+    assert makes == 0, "before the first use"
+    text, name, _ = await chain.text_of(spoken(SOUND), lambda partial, name: None)
+    chain.start()
+    await chain.close()
+    assert (text.text, name, makes) == ("a", "a", 1)
+
+
 def stage(scene: Callable[[Pair], Coroutine[Any, Any, None]]) -> None:
     async def main() -> None:
         pair = Pair()

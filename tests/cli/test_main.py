@@ -1,6 +1,6 @@
 """The command line as a program: what it prints where, and its exit code."""
 
-import argparse
+import gc
 import json
 import os
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from flowpi import __version__
-from flowpi.cli import commands
+from flowpi.cli import commands, parser
 from flowpi.cli import main as cli
 from flowpi.config import loading
 from flowpi.config.schema import Config
@@ -119,10 +119,14 @@ def test_common_options_add_up_from_every_place() -> None:
         (["config", "schema"], commands.config_schema, {"reads_config": False}),
     ],
 )
-def test_what_is_asked(argv: list[str], command: cli.Command, options: dict[str, object]) -> None:
+def test_what_is_asked(argv: list[str], command: commands.Command, options: dict[str, object]) -> None:
     found = vars(cli.parse(argv))
     assert found["command"] is command
     assert {name: found[name] for name in options | QUIET} == QUIET | options
+
+
+def test_the_service_is_understood_without_the_parser() -> None:
+    assert cli.parse(["run"]) == parser.parse(["run"])
 
 
 @pytest.mark.parametrize(
@@ -144,14 +148,15 @@ def test_short_options_are_checked_as_settings(
 # How a command ends
 
 
-def instead(monkeypatch: pytest.MonkeyPatch, command: cli.Command) -> None:
-    monkeypatch.setattr(cli, "status", command)
+def instead(monkeypatch: pytest.MonkeyPatch, command: commands.Command) -> None:
+    for module in (cli, parser):
+        monkeypatch.setattr(module, "status", command)
 
 
 def test_the_exit_code_and_the_configuration_of_a_command(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def status(arguments: argparse.Namespace, config: Config) -> int:
+    def status(arguments: commands.Arguments, config: Config) -> int:
         return config.led.pin
 
     instead(monkeypatch, status)
@@ -161,7 +166,7 @@ def test_the_exit_code_and_the_configuration_of_a_command(
 def test_with_a_bad_configuration_the_daemon_is_asked_all_the_same(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def status(arguments: argparse.Namespace, config: Config) -> int:
+    def status(arguments: commands.Arguments, config: Config) -> int:
         return 0 if config == Config() else 1
 
     instead(monkeypatch, status)
@@ -176,7 +181,7 @@ def test_with_a_bad_configuration_the_daemon_is_asked_all_the_same(
 
 
 def test_an_error_of_ours_is_one_line(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def status(arguments: argparse.Namespace, config: Config) -> int:
+    def status(arguments: commands.Arguments, config: Config) -> int:
         raise DaemonUnavailable("no daemon on /run/flowpi/flowpi.sock", "systemctl start flowpi")
 
     instead(monkeypatch, status)
@@ -185,7 +190,7 @@ def test_an_error_of_ours_is_one_line(capfd: pytest.CaptureFixture[str], monkeyp
 
 
 def test_ctrl_c_is_quiet(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def status(arguments: argparse.Namespace, config: Config) -> int:
+    def status(arguments: commands.Arguments, config: Config) -> int:
         raise KeyboardInterrupt
 
     instead(monkeypatch, status)
@@ -195,7 +200,7 @@ def test_ctrl_c_is_quiet(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.
 def test_a_fault_of_ours_is_one_line_without_what_it_held(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def status(arguments: argparse.Namespace, config: Config) -> int:
+    def status(arguments: commands.Arguments, config: Config) -> int:
         raise ValueError("s3cret")
 
     instead(monkeypatch, status)
@@ -288,6 +293,19 @@ def test_a_reader_that_goes_away_is_no_error(action: str) -> None:
     finally:
         os.close(writer)
     assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_no_garbage_is_collected_until_the_daemon_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    collected: list[bool] = []
+
+    def run(*_: object) -> int:
+        collected.append(gc.isenabled())
+        return 0
+
+    monkeypatch.setattr("flowpi.appliance.daemon.run", run)
+    assert cli.main(["run"]) == 0
+    assert collected == [False]
+    assert gc.isenabled(), "whatever becomes of the daemon"
 
 
 @pytest.mark.parametrize("module", ["yaml", "numpy", "asyncio", "websockets", "urllib.request"])

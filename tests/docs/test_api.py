@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flowpi.cli import main as cli
+from flowpi.cli import parser as cli_parser
 from flowpi.core import errors, topics
 from flowpi.core.faults import KINDS
 from flowpi.host.logfields import MessageId
@@ -33,7 +34,7 @@ def commands(parser: argparse.ArgumentParser, above: str = "") -> Iterator[tuple
 def test_every_command_is_in_the_table_with_its_options() -> None:
     text = section(DOCUMENT, "Commands")
     table = {code(row[0])[0].split()[1]: " ".join(row) for row in rows(text) if row[0].startswith("`flowpi")}
-    known = dict(commands(cli.parser()))
+    known = dict(commands(cli_parser.parser()))
     assert set(table) == {name for name in known if " " not in name}
     for name, parser in known.items():
         command, _, action = name.partition(" ")

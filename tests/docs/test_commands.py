@@ -2,13 +2,13 @@
 
 import re
 
-from flowpi.cli import main as cli
+from flowpi.cli.parser import parser
 from tests.docs.documents import DOCUMENTS, blocks
 from tests.docs.test_api import commands
 
 
 def test_no_command_is_named_that_does_not_exist() -> None:
-    known = {name.partition(" ")[0] for name, _ in commands(cli.parser())}
+    known = {name.partition(" ")[0] for name, _ in commands(parser())}
     words = set()
     for document in DOCUMENTS:
         text = document.read_text()
