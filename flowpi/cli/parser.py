@@ -91,8 +91,8 @@ def _add_clients(to: Commands) -> None:
     sub = _add(to, "status", status, "what the daemon is doing")
     sub.add_argument("--json", action="store_true", help="for a program")
     sub.add_argument("--follow", action="store_true", help="again at every change")
-    sub = _add(to, "transcribe", transcribe, "a WAV to text on stdout, through the configured backends")
-    sub.add_argument("file", metavar="FILE")
+    sub = _add(to, "transcribe", transcribe, "a sound file to text on stdout, through the configured backends")
+    sub.add_argument("file", metavar="FILE", help="WAV, FLAC, Ogg, MP3 and more; - for the standard input")
     sub.add_argument("--backend", metavar="NAME", help="this one only")
 
 

@@ -195,7 +195,7 @@ async def floods_with_pings(call: Call) -> None:
 
 async def floods_with_texts(call: Call) -> None:
     await call.authenticate()
-    for number in range(10_000):
+    for number in range(2_000):
         await call.say(f"It was {number}")
     await read(call)
     await call.hear()
