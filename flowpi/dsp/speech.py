@@ -3,9 +3,10 @@
 Speech and noise are told apart by their levels alone, tenth by tenth of a second: speech has pauses.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 
-from flowpi.dsp.level import SILENCE_DBFS, measure
+from flowpi.dsp.level import SILENCE_DBFS, rms
 from flowpi.dsp.pauses import PIECE_FRAMES
 
 PIECE_BYTES = 2 * PIECE_FRAMES
@@ -32,10 +33,12 @@ class SpeechLevel:
         pcm = self._rest + pcm
         whole = len(pcm) - len(pcm) % PIECE_BYTES
         for at in range(0, whole, PIECE_BYTES):
-            level = measure(pcm[at : at + PIECE_BYTES])
+            piece = pcm[at : at + PIECE_BYTES]
+            if level := rms(piece):
+                self._counts[round(-20 * math.log10(level))] += 1
             # Digital silence stands for sound that was not heard, such as a tone of our own: it is no soft noise.
-            if level.peak_dbfs > SILENCE_DBFS:
-                self._counts[-round(level.dbfs)] += 1
+            elif piece.strip(b"\0"):
+                self._counts[-1] += 1
         self._rest = pcm[whole:]
 
     def measured(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
