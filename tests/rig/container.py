@@ -4,6 +4,7 @@ It starts on an overlay of a root, which is not changed. It has only a loopback 
 limits of memory and devices are not enforced in it: use `machine.py` for those. It needs root.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -24,6 +25,10 @@ WITH_THIS_PROCESS = ("setpriv", "--pdeathsig", "KILL", "--")
 """The prefix of a command that must end with its parent, even if the parent is killed."""
 
 
+IN_GROUPS = 'until [ "$1" = -- ]; do echo 0 > "$1/cgroup.procs"; shift; done; shift; exec "$@"'
+"""A shell script that moves itself to the cgroups before `--`, and becomes the command behind it."""
+
+
 class Done(NamedTuple):
     code: int
     out: str
@@ -40,6 +45,9 @@ class Container:
         self.root, self.changes = work / "root", work / "changes"
         self._layers, self._spare = layers, work / "spare"
         self._console = work / "console.log"
+        self._name = unique_name()
+        # Of the kernel's hierarchies, except for that of version 1 whose groups accept nobody before they are set up.
+        self._groups = [mount / self._name for mount in _cgroup_mounts() if mount.name != "cpuset"]
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
@@ -51,11 +59,14 @@ class Container:
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, self.root], check=True)
         command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network"]
         command += ["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"]
-        command += [f"--machine={unique_name()}", "--directory"]
+        command += [f"--machine={self._name}", "--directory", str(self.root)]
+        # In the group of this process, the systemds of several containers would make, empty and delete the same groups,
+        # and a service would sometimes not start because its own has just gone.
+        for group in self._groups:
+            group.mkdir(exist_ok=True)
+        command = ["sh", "-c", IN_GROUPS, "sh", *map(str, self._groups), "--", *WITH_THIS_PROCESS, *command]
         with self._console.open("ab") as console:
-            self._process = subprocess.Popen(
-                [*WITH_THIS_PROCESS, *command, str(self.root)], stdin=subprocess.DEVNULL, stdout=console, stderr=console
-            )
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
         deadline = time.monotonic() + PATIENCE_S
         while not self._leader:
             self._leader = self._find_leader()
@@ -122,6 +133,12 @@ class Container:
         if self._process:
             self._process.wait(PATIENCE_S)
             subprocess.run(["umount", self.root], check=True)
+            for group in self._groups:
+                for inner, _, _ in os.walk(group, topdown=False):
+                    with contextlib.suppress(
+                        OSError
+                    ):  # its last process has not gone yet; an empty group costs nothing
+                        os.rmdir(inner)
         self._process, self._leader = None, 0
 
     def __enter__(self) -> Self:
@@ -135,3 +152,8 @@ class Container:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _cgroup_mounts() -> list[Path]:
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    return [Path(where) for _, where, kind, *_ in mounts if kind in ("cgroup", "cgroup2")]

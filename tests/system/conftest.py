@@ -1,6 +1,6 @@
 """Fixtures for the tests of the whole appliance. `make rig` builds their parts; a missing part is built first."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,20 @@ from tests.rig.machine import Machine
 from tests.rig.package import ground, package
 from tests.speech import Recording, librivox
 from tests.system.talking import write_wav
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the journal of the containers of a test that failed: they are gone when somebody reads the report."""
+    report = yield
+    if report.when == "call" and report.failed and isinstance(item, pytest.Function):
+        for name, value in item.funcargs.items():
+            if isinstance(value, Container):
+                said = value.run("journalctl --output=short-precise --no-pager --lines=150")
+                report.sections.append((f"journal of {name}", said.out))
+    return report
 
 
 @pytest.fixture(scope="session")

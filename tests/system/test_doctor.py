@@ -39,11 +39,6 @@ LACKS: set[Fault] = {("microphone", "absent"), ("panel", "no_chip")}
 BY_CHANCE: set[Fault] = {("clock", "unsynchronised")}
 """A fault that depends on this machine, whose clock may not be synchronised."""
 
-NOT_SPAWNED = "journalctl --unit {} --grep 'Failed to spawn executor'"
-"""systemd 257 on a kernel with both versions of cgroups: now and then the group of a service that has just failed goes
-away while systemd starts the service again. It does so once more after RestartSec=, and counts a restart.
-"""
-
 SILENT: set[Fault] = {("flowpi.service", "not_running"), ("socket", "no_daemon")}
 DEAF: set[Fault] = {("flowpi-asr.service", "not_running"), ("backend local", "route")}
 
@@ -63,11 +58,7 @@ def examine(container: Container, options: str = "", who: str = "") -> Seen:
     hints = {(finding["part"], finding["code"]): finding["hint"] for finding in wrong}
     assert len(hints) == len(wrong), "each is told once"
     assert all(hints.values())
-    passed_over = LACKS | BY_CHANCE
-    for part, code in hints:
-        if code == "restarts" and container.run(NOT_SPAWNED.format(part)).code == 0:
-            passed_over |= {(part, code)}
-    return Seen(done.code, {fault: hint for fault, hint in hints.items() if fault not in passed_over})
+    return Seen(done.code, {fault: hint for fault, hint in hints.items() if fault not in LACKS | BY_CHANCE})
 
 
 def follow(container: Container, hint: str, who: str = "root") -> None:
