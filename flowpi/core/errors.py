@@ -26,6 +26,7 @@
      |    +-- AlreadyRunning           another daemon uses it
      +-- SpoolError            74  the disk cannot write or read audio or text
      +-- NotWipedError         74  secrets that were applied are still on the boot partition
+     +-- OutputError           74  stdout cannot be written: the disk behind it is full
      +-- TryAgainError         75  the request is right, but not possible now
      +-- NoPermissionError     77  this user may not do that
      +-- ConfigError           78  file, line and key of what is wrong
@@ -240,6 +241,10 @@ class SpoolError(FlowpiError):
 
 
 class NotWipedError(FlowpiError):
+    exit_code = 74
+
+
+class OutputError(FlowpiError):
     exit_code = 74
 
 
