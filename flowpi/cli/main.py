@@ -108,7 +108,12 @@ def _fail(error: FlowpiError) -> int:
 
 
 def _config(arguments: Arguments) -> "Config":
-    """Load the configuration, or return the defaults for a command that needs none. Raises ConfigError."""
+    """Load the configuration, or return the defaults for a command that needs none.
+
+    Raises:
+        ConfigError: it cannot be used.
+        UsageError: what cannot be used was typed as an option of its own.
+    """
     from flowpi.config.schema import Config
 
     if not arguments.reads_config:
@@ -126,7 +131,11 @@ def _config(arguments: Arguments) -> "Config":
     except ConfigError as error:
         # A daemon that was started before the mistake still runs: these commands only ask where its socket is.
         if arguments.command not in (record, listen, status) or arguments.config or arguments.overrides:
-            raise
+            if not arguments.overrides:
+                raise
+            from flowpi.cli.parser import explain
+
+            raise explain(error, arguments) from None
         _say(f"warning: {error}")
         return Config()
 

@@ -263,6 +263,7 @@ class ConfigError(FlowpiError):
         file: its path, or the origin of the value (`--set`).
         line: the number of the line, 1 for the first, or None if there is none.
         key: the key with dots, or empty for the file as a whole.
+        problem: what is wrong, without the place.
         others: what else is wrong, as far as it can be told before this is mended.
     """
 
@@ -274,6 +275,7 @@ class ConfigError(FlowpiError):
         self.file = file
         self.line = line
         self.key = key
+        self.problem = problem
         self.others: list[ConfigError] = []
 
 

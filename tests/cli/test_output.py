@@ -28,6 +28,7 @@ def on_a_full_disk(argv: Sequence[str]) -> tuple[int, str]:
 @pytest.mark.parametrize(
     "argv",
     [
+        [],
         ["--help"],
         ["--version"],
         *([*name.split(), "--help"] for name, _ in commands(parser())),
@@ -62,7 +63,7 @@ def test_a_full_disk_behind_stderr_changes_no_exit_code(argv: list[str], code: i
         assert subprocess.run(command, stdout=subprocess.DEVNULL, stderr=full, timeout=PATIENCE_S).returncode == code
 
 
-@pytest.mark.parametrize("argv", [["config", "check"], ["config", "schema"], ["--help"]], ids=" ".join)
+@pytest.mark.parametrize("argv", [["config", "check"], ["config", "schema"], ["--help"], []], ids=" ".join)
 def test_a_closed_stdout_is_no_error(argv: list[str]) -> None:
     command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "flowpi", *argv]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=PATIENCE_S, check=False)
