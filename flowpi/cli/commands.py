@@ -95,7 +95,9 @@ def record(arguments: Arguments, config: "Config") -> int:
 def listen(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.listen import listen
 
-    return listen(config, filters=arguments.filters, text_only=arguments.text)
+    return listen(
+        config, filters=arguments.filters, text_only=arguments.text, count=arguments.count, form=arguments.format
+    )
 
 
 def status(arguments: Arguments, config: "Config") -> int:

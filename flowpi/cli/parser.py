@@ -104,10 +104,14 @@ def _add_clients(to: Commands) -> None:
     actions = ["start", "stop", "toggle", "cancel"]
     sub.add_argument("action", metavar="ACTION", choices=actions, help=f"one of: {', '.join(actions)}")
     about = "print messages as JSON lines"
-    examples = ("flowpi listen --text", "flowpi listen 'transcript/#'")
+    examples = ("flowpi listen --text", "flowpi listen -n 1 --format '{started_at} {text}' transcript/final")
     sub = _add(to, "listen", listen, about, *examples)
     sub.add_argument("filters", metavar="FILTER", nargs="*", help="an MQTT topic filter; default: all topics but level")
-    sub.add_argument("--text", action="store_true", help="final texts only, one a line")
+    sub.add_argument("-n", "--count", metavar="COUNT", type=_count, help="stop after so many messages")
+    shape = sub.add_mutually_exclusive_group()
+    shape.add_argument("--text", action="store_true", help="final texts only, one a line; takes no FILTER")
+    about = "json; text: what has a text, as one line; or a template such as '{id} {text}'; default: json"
+    shape.add_argument("--format", metavar="FORMAT", default="json", help=about)
     sub = _add(to, "status", status, "what the daemon is doing", "flowpi status --json")
     sub.add_argument("--json", action="store_true", help="for a program")
     sub.add_argument("--follow", action="store_true", help="again at every change")
@@ -115,6 +119,13 @@ def _add_clients(to: Commands) -> None:
     sub = _add(to, "transcribe", transcribe, about, "flowpi transcribe interview.wav > interview.txt")
     sub.add_argument("file", metavar="FILE", help="the path of a WAV")
     sub.add_argument("--backend", metavar="NAME", help="this one only")
+
+
+def _count(text: str) -> int:
+    """Return the number of an option. Raises ArgumentTypeError."""
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+    return int(text)
 
 
 def _add_spool(to: Commands) -> None:

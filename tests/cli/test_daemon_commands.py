@@ -35,6 +35,9 @@ STATS = {
     "dropped": 0, "failed": 0, "quarantined": 0, "gaps": 0, "lost_ms": 0, "press_to_first_packet_ms": 1.5,
     "release_to_commit_ms": None, "release_to_final_ms": 250.0, "final_to_published_ms": 0.25,
 }  # fmt: skip
+FINAL = {
+    "id": "01KAJ6M2Y4T0Q3V6Z7R8N9P1AB", "part": 1, "text": "Two\nlines.", "language": None, "duration_s": 1.23,
+}  # fmt: skip
 BACKLOG = {"count": 3, "oldest_at": "2023-11-14T21:00:00.000Z", "in_memory": 1}
 
 
@@ -231,6 +234,55 @@ class TestListen:
         one, out = self.run(daemon, capsys, *said, error("shutting_down"), text_only=True)
         assert out.splitlines() == ["Two lines.", " ]0;title  and \N{REPLACEMENT CHARACTER}", "Ende."]
         assert one.heard == [{"subscribe": ["transcript/final"]}]
+
+    def test_it_stops_after_so_many(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+        one = daemon([{"subscribed": []}, *[message("state", STATE)] * 3])
+        assert listen(one.config, filters=[], count=2) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 2
+
+    def test_only_what_is_printed_counts(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+        said = [message("transcript/final", {"text": text}) for text in ("", "One.", "Two.")]
+        one = daemon([{"subscribed": []}, *said])
+        assert listen(one.config, filters=[], text_only=True, count=1) == 0
+        assert capsys.readouterr().out == "One.\n"
+
+    def test_the_text_of_any_message(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+        said = [message("availability", "online"), message("state", STATE), message("transcript/partial", FINAL)]
+        one, out = self.run(daemon, capsys, *said, error("shutting_down"), filters=["#"], form="text")
+        assert out == "Two lines.\n"
+        assert one.heard == [{"subscribe": ["#"]}]
+
+    def test_a_template(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+        said = [message("state", STATE), message("availability", "online"), message("transcript/final", FINAL)]
+        form = "{topic}: {text} ({duration_s:.1f} s){language} {{{part}}} {lost_ms}"
+        _, out = self.run(daemon, capsys, *said, error("shutting_down"), form=form)
+        assert out == "transcript/final: Two lines. (1.2 s) {1} 0\n"
+
+    @pytest.mark.parametrize(
+        ("form", "message"),
+        [
+            ("jsn", "there is no format 'jsn': json, text, or a template such as '{id} {text}'"),
+            ("{txt}", "--format names 'txt', which no message has: did you mean text?"),
+            ("{text", "--format '{text' cannot be read (expected '}' before end of string): as in"),
+            ("}", "--format '}' cannot be read (Single '}' encountered in format string): as in"),
+            ("{{text}}", "--format '{{text}}' names no field: json, text, or a template"),
+            ("{}", "--format names '', which no message has: known: topic, id, part, text"),
+            ("{text.__class__}", "--format names 'text.__class__', which no message has: "),
+            ("{faults[0]}", "--format names 'faults[0]', which no message has: did you mean faults?"),
+            ("{text:.1f}", "--format '{text:.1f}' cannot be used (Unknown format code 'f' for object of type 'str')"),
+            ("{text!x}", "--format '{text!x}' cannot be used (Unknown conversion specifier x)"),
+        ],
+    )
+    def test_a_format_is_checked_before_the_daemon_is_asked(self, form: str, message: str) -> None:
+        config = Config(publish=PublishSettings(socket=SocketSettings(path="/absent")))
+        with pytest.raises(UsageError) as caught:
+            listen(config, filters=[], form=form)
+        assert str(caught.value).startswith(message)
+
+    def test_a_filter_beside_texts_only_is_refused(self) -> None:
+        config = Config(publish=PublishSettings(socket=SocketSettings(path="/absent")))
+        with pytest.raises(UsageError, match=r"^--text prints final texts and takes no FILTER: use --format text$"):
+            listen(config, filters=["state"], text_only=True)
 
 
 class TestStatus:
