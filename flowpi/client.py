@@ -119,8 +119,13 @@ class DaemonConnection:
                 f"what answers on {str(self._path)!r} is no flowpi", "check publish.socket.path"
             ) from None
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send a command, wait for its response and return it. Raises what `read` raises for an error."""
+    def ask(self, request: dict[str, Any], *, timeout_s: float | None = ANSWER_TIMEOUT_S) -> dict[str, Any]:
+        """Send a command, wait for its response and return it. Raises what `read` raises for an error.
+
+        Args:
+            timeout_s: how long to wait; None for as long as the daemon needs.
+        """
+        self._socket.settimeout(timeout_s)
         self.send({**request, "request": 1})
         try:
             return self.read()

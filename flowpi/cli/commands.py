@@ -89,7 +89,7 @@ def demo(arguments: Arguments, config: "Config") -> int:
 def record(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.record import record
 
-    return record(config, arguments.action)
+    return record(config, arguments.action, wait=arguments.wait)
 
 
 def listen(arguments: Arguments, config: "Config") -> int:

@@ -100,9 +100,10 @@ def _add_services(to: Commands) -> None:
 
 
 def _add_clients(to: Commands) -> None:
-    sub = _add(to, "record", record, "act as the button", "flowpi record start")
+    sub = _add(to, "record", record, "act as the button", "flowpi record start", "flowpi record stop --wait")
     actions = ["start", "stop", "toggle", "cancel"]
     sub.add_argument("action", metavar="ACTION", choices=actions, help=f"one of: {', '.join(actions)}")
+    sub.add_argument("--wait", action="store_true", help="with stop or toggle: print the text of the dictation it ends")
     about = "print messages as JSON lines"
     examples = ("flowpi listen --text", "flowpi listen -n 1 --format '{started_at} {text}' transcript/final")
     sub = _add(to, "listen", listen, about, *examples)

@@ -108,6 +108,48 @@ def test_record_prints_the_state(daemon: Start, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == "recording\n"
 
 
+def ending(outcome: str, *texts: str, reason: str = "", state: str = "idle") -> dict[str, Any]:
+    of = {"outcome": outcome, "texts": list(texts), "reason": reason}
+    return {"response": 1, "ok": True, "state": state, "recorded": True, "ending": of}
+
+
+def test_record_waits_for_the_text_of_all_parts(daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    one = daemon([ending("text", "One\nand", "two\x1b.")])
+    assert record(one.config, "stop", wait=True) == 0
+    assert one.heard == [{"command": "record", "action": "stop", "wait": True, "request": 1}]
+    assert capsys.readouterr().out == "One and\ntwo .\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "exit_code", "sentence"),
+    [
+        (ending("kept", reason="not reached"), 75, "no text now (not reached): it comes later by itself: "),
+        (ending("cancelled"), 66, "the dictation was cancelled: record it again"),
+        (ending("failed", reason="silence"), 65, "no text comes of the dictation (silence): see `flowpi spool list`"),
+        ({"response": 1, "ok": True, "state": "idle"}, 66, "nothing was being recorded: begin with `flowpi record "),
+        (error("shutting_down", "the daemon stops"), 69, "the daemon stops"),
+        (b"", 69, "the daemon went away"),
+    ],
+)
+def test_waiting_without_a_text_is_a_sentence(daemon: Start, answer: Any, exit_code: int, sentence: str) -> None:
+    with pytest.raises(FlowpiError) as caught:
+        record(daemon([answer]).config, "stop", wait=True)
+    assert caught.value.exit_code == exit_code
+    assert str(caught.value).startswith(sentence)
+
+
+def test_a_toggle_that_begins_a_dictation_waits_for_nothing(daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    one = daemon([{"response": 1, "ok": True, "state": "recording"}])
+    assert record(one.config, "toggle", wait=True) == 0
+    assert capsys.readouterr() == ("", "recording\n")
+
+
+@pytest.mark.parametrize("action", ["start", "cancel"])
+def test_what_ends_no_dictation_is_not_waited_for(action: str) -> None:
+    with pytest.raises(UsageError, match=rf"^--wait waits for a text, and `record {action}` gives none: "):
+        record(Config(), action, wait=True)
+
+
 @pytest.mark.parametrize(
     ("code", "kind", "exit_code"),
     [

@@ -143,6 +143,7 @@ def test_common_options_add_up_from_every_place() -> None:
         (["listen", "state", "transcript/#"], commands.listen, {"filters": ["state", "transcript/#"], "text": False}),
         (["listen", "--text", "-n", "1"], commands.listen, {"filters": [], "text": True, "count": 1}),
         (["listen", "--format", "text", "a"], commands.listen, {"filters": ["a"], "format": "text"}),
+        (["record", "stop", "--wait"], commands.record, {"action": "stop", "wait": True}),
         (["status", "--json", "--follow"], commands.status, {"json": True, "follow": True}),
         (["transcribe", "a.wav"], commands.transcribe, {"file": "a.wav", "overrides": []}),
         (["transcribe", "a.wav", "--backend", "x"], commands.transcribe, {"overrides": ['dictation.backends=["x"]']}),
