@@ -24,6 +24,7 @@ from flowpi.core.errors import (
     TryAgainError,
     UsageError,
 )
+from flowpi.host import units
 
 HELLO = {"hello": {"flowpi": "0.1.0", "protocol": 1, "device_id": "desk"}}
 STATE: dict[str, Any] = {
@@ -173,10 +174,15 @@ def test_one_that_is_turned_out_is_told_why(daemon: Start) -> None:
         record(daemon(hello=error("not_permitted", "only members")).config, "start")
 
 
-def test_no_daemon(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("unit", "hint"), [(True, "start it with `sudo systemctl start flowpi`"), (False, "start it with `flowpi run`")]
+)
+def test_no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: bool, hint: str) -> None:
+    monkeypatch.setattr(units, "FOLDERS", (str(tmp_path),))
+    if unit:
+        (tmp_path / "flowpi.service").touch()
     path = tmp_path / "flowpi.sock"
     config = Config(publish=PublishSettings(socket=SocketSettings(path=str(path))))
-    hint = "start it with `systemctl start flowpi`, or `flowpi run`"
     with pytest.raises(DaemonUnavailable) as caught:
         record(config, "start")
     assert str(caught.value) == f"no daemon answers on '{path}' (no such file or directory): {hint}"
