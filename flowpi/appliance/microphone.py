@@ -8,13 +8,18 @@ from flowpi.audio.cue_mask import CueMask
 from flowpi.config.schema import Config
 from flowpi.core import topics
 from flowpi.core.errors import MicrophoneError
-from flowpi.core.faults import MICROPHONE, SILENCE
+from flowpi.core.faults import MICROPHONE, QUIET, SILENCE
 from flowpi.dsp.level import Level
 from flowpi.publish.hub import Hub
 
 NO_NOISE = (
     "the microphone gives digital silence, without even noise: look for a mute switch, a loose cable, "
     "an input gain of zero, or a wrong audio.channel"
+)
+
+TOO_QUIET = (
+    "the last dictation was so quiet that words are lost: speak nearer to the microphone, raise its gain by "
+    "`flowpi doctor --calibrate`, or set audio.gain_db"
 )
 
 
@@ -40,6 +45,12 @@ class CaptureAudience:
         else:
             self._inbox.clear_fault(SILENCE)
 
+    def quiet(self, quiet: bool) -> None:
+        if quiet:
+            self._inbox.raise_fault(QUIET, TOO_QUIET)
+        else:
+            self._inbox.clear_fault(QUIET)
+
     def level(self, level: Level) -> None:
         self._hub.publish(topics.LEVEL, level)
 
@@ -61,6 +72,7 @@ class AudioComponent:
             on_recovery=audience.recovered,
             on_silence=audience.silent,
             on_level=audience.level,
+            on_quiet=audience.quiet,
             mask=mask,
         )
 
@@ -72,4 +84,5 @@ class AudioComponent:
         # What was wrong with the old source is over; the new one reports for itself.
         self._audience.recovered()
         self._audience.silent(False)
+        self._audience.quiet(False)
         self.capture.replace(sources.make_source(config), sources.timing(config))

@@ -70,6 +70,7 @@ class Capture:
         on_recovery: Callable[[], None],
         on_silence: Callable[[bool], None],
         on_level: Callable[[Level], None],
+        on_quiet: Callable[[bool], None] = lambda quiet: None,
         mask: CueMask | None = None,
     ) -> None:
         """
@@ -79,12 +80,15 @@ class Capture:
             on_silence: called with true when the device has given digital silence for `SILENT_S`, and with false when
                 it gives sound again, or is lost.
             on_level: called with the level of the microphone, as `meter` asks.
+            on_quiet: called at the end of a recording in which somebody spoke, with whether it was too quiet for a
+                recogniser.
             mask: silences the appliance's own tones in recordings and pre-roll, but not in the level.
         """
         self._on_fault = on_fault
         self._on_recovery = on_recovery
         self._on_silence = on_silence
         self._on_level = on_level
+        self._on_quiet = on_quiet
         self._cue_mask = mask or CueMask()
         self._loop = asyncio.get_running_loop()
         self._recorders: list[Recorder] = []
@@ -219,6 +223,8 @@ class Capture:
     def _complete(self, recorder: Recorder, *, partial: bool = False) -> None:
         self._recorders.remove(recorder)
         recorder.finish(self._loop.time(), partial=partial)
+        if (quiet := recorder.level.is_too_quiet) is not None:
+            self._on_quiet(quiet)
 
     def _rest(self) -> None:
         """Read at the pace that is needed now, or close the device if nobody needs it any more."""

@@ -13,7 +13,7 @@ FORGET_S = 10.0
 """How long a tone that has ended is remembered. No read comes later: see `audio.idle_read_ms`."""
 
 
-class Sound(Struct, eq=False):
+class PlayedTone(Struct, eq=False):
     """A tone that is or was playing. `until`: infinite while it plays."""
 
     since: float
@@ -22,12 +22,12 @@ class Sound(Struct, eq=False):
 
 class CueMask:
     def __init__(self) -> None:
-        self._sounds: list[Sound] = []
+        self._sounds: list[PlayedTone] = []
 
-    def begin(self, now: float) -> Sound:
+    def begin(self, now: float) -> PlayedTone:
         """Begin a sound now. The caller sets its `until` when it ends."""
         self._sounds = [one for one in self._sounds if one.until >= now - FORGET_S]
-        self._sounds.append(sound := Sound(now))
+        self._sounds.append(sound := PlayedTone(now))
         return sound
 
     def apply(self, pcm: bytes, heard_by: float, slack_s: float) -> bytes:

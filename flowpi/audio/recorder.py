@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from flowpi.dsp.format import BYTES_PER_S
 from flowpi.dsp.pauses import Pauses
+from flowpi.dsp.speech import SpeechLevel
 
 
 class Log(Protocol):
@@ -35,6 +36,7 @@ class Recorder:
         stop: the timer for the end of the post-roll; set from the release on.
         following: the next log; set from `continue_in` until the cut.
         pausing: whether the newest sound ends in a pause.
+        level: the level of the speech, in all logs of the recording.
     """
 
     def __init__(self, entry: Log) -> None:
@@ -42,6 +44,7 @@ class Recorder:
         self.stop: asyncio.TimerHandle | None = None
         self.following: Following | None = None
         self.pausing = False
+        self.level = SpeechLevel()
         self._pauses = Pauses()
 
     def wanted_s(self) -> list[float]:
@@ -51,6 +54,7 @@ class Recorder:
 
     def hear(self, pcm: bytes) -> None:
         self.entry.append(pcm)
+        self.level.feed(pcm)
         self.pausing = self._pauses.feed(pcm)
 
     def miss(self, frames: int) -> None:

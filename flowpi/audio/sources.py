@@ -1,11 +1,17 @@
 """Makes the source of sound that the configuration asks for. Each kind is imported only when it is wanted."""
 
 from flowpi.audio.capture import LONGEST_READ_S, Timing
+from flowpi.audio.gain import Amplified
 from flowpi.audio.source import Source
 from flowpi.config.schema import Config
 
 
 def make_source(config: Config) -> Source:
+    source = _make(config)
+    return Amplified(source, config.audio.gain_db) if config.audio.gain_db else source
+
+
+def _make(config: Config) -> Source:
     audio = config.audio
     if audio.source == "wav":
         from flowpi.audio.wav import WavSource

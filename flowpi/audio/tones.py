@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from flowpi.audio.alsalib import Playback
-from flowpi.audio.cue_mask import CueMask, Sound
+from flowpi.audio.cue_mask import CueMask, PlayedTone
 from flowpi.audio.cues import Cue
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES, RATE_HZ
 from flowpi.dsp.wav import HEADER_BYTES
@@ -55,7 +55,7 @@ class _Playing:
         self.asked_at = asked_at
         self.go = threading.Event()
         self.stopped = threading.Event()
-        self.sound: Sound | None = None
+        self.sound: PlayedTone | None = None
         self.overdue: asyncio.TimerHandle | None = None
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from flowpi.appliance.daemon import Daemon
-from flowpi.audio.wav import read_wav
+from flowpi.audio.sound import open_sound
 from flowpi.config.backends.flow import FlowSettings
 from flowpi.config.schema import AudioSettings, Config
 from flowpi.core import topics
@@ -57,7 +57,7 @@ def demo(config: Config, *, wav: str | None, microphone: bool) -> int:
         microphone: speak into the microphone instead.
 
     Raises:
-        NoInputError, DataError: there is no such WAV, or no microphone.
+        NoInputError, DataError: there is no such recording, or no microphone.
         EngineUnavailable: the recogniser does not start.
         UsageError: there is no terminal to read keys from.
     """
@@ -67,7 +67,8 @@ def demo(config: Config, *, wav: str | None, microphone: bool) -> int:
                 raise UsageError("`demo --mic` needs a terminal, whose space bar is the button", "run it in one")
             return asyncio.run(_with_microphone(_private(config, Path(directory), config.audio)))
         path = wav or str(resources.files("flowpi") / "data" / "demo.wav")
-        duration_s = len(read_wav(path)) / BYTES_PER_S
+        with open_sound(path) as sound:
+            duration_s = sum(map(len, sound.blocks())) / BYTES_PER_S
         audio = AudioSettings(source="wav", path=path, preroll_ms=WAV_PREROLL_MS)
         return asyncio.run(_with_recording(_private(config, Path(directory), audio), path, duration_s))
 

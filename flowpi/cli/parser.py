@@ -116,9 +116,9 @@ def _add_clients(to: Commands) -> None:
     sub = _add(to, "status", status, "what the daemon is doing", "flowpi status --json")
     sub.add_argument("--json", action="store_true", help="for a program")
     sub.add_argument("--follow", action="store_true", help="again at every change")
-    about = "a WAV to text on stdout, through the configured backends"
-    sub = _add(to, "transcribe", transcribe, about, "flowpi transcribe interview.wav > interview.txt")
-    sub.add_argument("file", metavar="FILE", help="the path of a WAV")
+    about = "a sound file to text on stdout, through the configured backends"
+    sub = _add(to, "transcribe", transcribe, about, "flowpi transcribe interview.flac > interview.txt")
+    sub.add_argument("file", metavar="FILE", help="WAV, FLAC, Ogg, MP3 and more; - for the standard input")
     sub.add_argument("--backend", metavar="NAME", help="this one only")
 
 

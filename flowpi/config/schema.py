@@ -29,7 +29,7 @@ class AudioSettings(Struct, frozen=True, forbid_unknown_fields=True):
             "the only card that records"
         ),
     ] = "default"
-    path: Annotated[Text | None, setting("path of the WAV file")] = None
+    path: Annotated[Text | None, setting("path of the sound file")] = None
     rate: Annotated[
         int, setting("the rate in Hz to ask the device for; resampled to 16 kHz when it differs", ge=8000, le=192_000)
     ] = 16_000
@@ -37,6 +37,15 @@ class AudioSettings(Struct, frozen=True, forbid_unknown_fields=True):
     channel: Annotated[
         Literal["mix"] | Annotated[int, Meta(ge=0, le=31)], setting("`mix`, or the number of the one to hear, from 0")
     ] = "mix"
+    gain_db: Annotated[
+        float,
+        setting(
+            "makes what is heard louder, in dB, if the microphone's own gain is not enough; what exceeds full scale is "
+            "clipped",
+            ge=-20,
+            le=40,
+        ),
+    ] = 0
     period_ms: Annotated[int, setting("what ALSA moves at once; at most so much is lost at the end", ge=5, le=100)] = 20
     buffer_ms: Annotated[int, setting("how long a busy Pi may look away before sound is lost", ge=100, le=5000)] = 1000
     read_ms: Annotated[int, setting("how often to read at most while recording", ge=10, le=1000)] = 100

@@ -2,7 +2,7 @@
 
     FlowpiError
      +-- UsageError            64  the command line asks for something that does not exist
-     +-- DataError             65  a file that the user named cannot be used (not a WAV, no audio in it)
+     +-- DataError             65  a file that the user named cannot be used (no sound file, no audio in it)
      +-- NoInputError          66  there is nothing to read
      |    +-- MicrophoneError      no such device, busy, unplugged, wrong parameters
      +-- UnavailableError      69  a part that is needed does not answer

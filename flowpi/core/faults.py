@@ -27,6 +27,7 @@ MICROPHONE = "microphone"
 SPOOL = "spool"
 TRANSCRIPTS = "transcripts"
 SILENCE = "silence"
+QUIET = "quiet"
 NETWORK = "network"
 BACKEND = "backend"
 REFUSED = "refused"
@@ -99,6 +100,7 @@ KINDS = (
         "the disk does not accept texts: they are published, and written as soon as it does",
     ),
     FaultKind(SILENCE, _DEGRADED, TROUBLE, "the microphone gives digital silence"),
+    FaultKind(QUIET, _DEGRADED, TROUBLE, "the last dictation was so quiet that words are lost"),
     FaultKind(f"{SINK_FAMILY}NAME", _DEGRADED, TROUBLE, "the sink NAME does not accept texts: they wait for it"),
     FaultKind(NETWORK, _DEGRADED, NO_NETWORK, "no backend can be reached: what is said is kept for later"),
     FaultKind(BACKEND, _DEGRADED, NO_BACKEND, "no backend gives a text: what is said is kept for later"),

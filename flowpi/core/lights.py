@@ -94,7 +94,8 @@ TROUBLE = Pattern(
     "trouble",
     _signs("...", 3.0),
     RED,
-    "the disk does not take audio or text, or the microphone gives digital silence; `flowpi status` says which",
+    "the disk does not take audio or text, or the microphone hears nothing or hardly anything; `flowpi status` says "
+    "which",
 )
 MUTED_LIGHT = Pattern("muted", _signs("--", 3.0), RED, "the microphone is closed until you hold the button again")
 CONFIGURATION = Pattern(

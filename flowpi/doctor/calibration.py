@@ -15,6 +15,9 @@ QUIET_S, SPEAK_S = 2.0, 6.0
 BAR = 40
 """The width of the meter in columns, for -60 to 0 dBFS."""
 
+GOOD_DBFS = -25.0
+"""The level of speech to aim at with `audio.gain_db`."""
+
 EXIT_CODES = {Loudness.GOOD: 0, Loudness.NOISY: 1, Loudness.NOBODY: 1, Loudness.QUIET: 1, Loudness.CLIPPING: 1}
 """The exit code of each verdict; 2 for the others, where no sound is heard at all."""
 
@@ -77,7 +80,8 @@ def say(verdict: Loudness, measured_dbfs: tuple[float, float], device: str) -> s
         case Loudness.GOOD:
             return f"good: {measured}"
         case Loudness.QUIET:
-            return f"too quiet ({measured}): {line(card, gain_of(card), louder=True)}"
+            more = f"if that is not enough, raise audio.gain_db by {GOOD_DBFS - speech:.0f}"
+            return f"too quiet ({measured}): {line(card, gain_of(card), louder=True)}; {more}"
         case Loudness.CLIPPING:
             return f"too loud, it hits the rail ({measured}): {line(card, gain_of(card), louder=False)}"
         case Loudness.NOISY:

@@ -24,7 +24,7 @@ CODES: dict[str, str] = {
     "broken": "the device is there and cannot be used",
     "no_sound": "the device is open and delivers nothing",
     "silence": "digital silence, without even noise",
-    "quiet": "hardly any noise: the input gain is near zero",
+    "quiet": "hardly any noise, or speech so quiet that words are lost: the input gain is too low",
     "clipping": "sound hits the rail: the input gain is too high",
     "rate": "the device runs at another rate than it says",
     # button and LED

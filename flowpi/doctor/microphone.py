@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from flowpi.config.schema import Config
 from flowpi.core.errors import FlowpiError, MicrophoneError
-from flowpi.core.faults import MICROPHONE, MUTED, SILENCE
+from flowpi.core.faults import MICROPHONE, MUTED, QUIET, SILENCE
 from flowpi.doctor.ask import faults_of, levels_of, text_of
 from flowpi.doctor.findings import Finding, fine, skipped
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
@@ -80,6 +80,9 @@ def told(faults: dict[str, str]) -> Finding | None:
         return unusable(message, _reason(message), hint, holders_of_sound())
     if SILENCE in faults:
         return _silent()
+    if QUIET in faults:
+        message, _, hint = faults[QUIET].partition(": ")
+        return Finding(PART, "warning", "quiet", message, hint)
     return fine(PART, "is muted by its owner") if MUTED in faults else None
 
 
@@ -144,7 +147,7 @@ def judge(levels: Sequence[Level]) -> Finding | None:
         hint = "lower its gain by `flowpi doctor --calibrate`"
         return Finding(PART, "warning", "clipping", "is too loud: the sound hits the rail", hint)
     if max(level.dbfs for level in levels) < QUIET_DBFS:
-        hint = "raise its gain by `flowpi doctor --calibrate`"
+        hint = "raise its gain by `flowpi doctor --calibrate`, or set audio.gain_db"
         return Finding(PART, "warning", "quiet", f"gives hardly any noise (below {QUIET_DBFS:g} dBFS)", hint)
     return None
 

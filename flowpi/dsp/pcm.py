@@ -9,8 +9,11 @@ from typing import Any, Literal
 
 from flowpi.dsp.format import RATE_HZ
 
-Channel = Literal["mix"] | int
-"""One channel, counted from 0, or "mix", the mean of all."""
+Channel = Literal["mix", "audible"] | int
+"""One channel, counted from 0; "mix", the mean of all; "audible", the mean, or the loudest where they cancel in it."""
+
+CANCELS = 0.5
+"""Channels cancel if their mean is below this share of what one live channel among dead ones would leave."""
 
 WIDTHS = (1, 2, 3, 4)
 """The sample widths, in bytes, that can be converted."""
@@ -34,10 +37,12 @@ def to_mono(pcm: bytes, channels: int, channel: Channel = "mix") -> bytes:
     Raises:
         IndexError: there is no such channel.
     """
-    if channel != "mix" and not 0 <= channel < channels:
+    if isinstance(channel, int) and not 0 <= channel < channels:
         raise IndexError(f"channel {channel} of {channels}")
     if channels == 1:
         return pcm
+    if channel == "audible":
+        return _audible(pcm, channels)
     if channels == 2:  # nearly all devices, and six times as fast as the general way below
         left, right = (0.5, 0.5) if channel == "mix" else (1 - channel, channel)
         return audioop.tomono(pcm, 2, left, right)
@@ -50,6 +55,16 @@ def to_mono(pcm: bytes, channels: int, channel: Channel = "mix") -> bytes:
         wide = audioop.lin2lin(samples[index::channels].tobytes(), 2, 4)
         total = audioop.add(total, audioop.mul(wide, 4, 1 / channels), 4)
     return audioop.lin2lin(audioop.bias(total, 4, 1 << 15), 4, 2)
+
+
+def _audible(pcm: bytes, channels: int) -> bytes:
+    """Return the mean of all channels, or the loudest of them if the mean is far quieter: two wires were swapped."""
+    mixed = to_mono(pcm, channels, "mix")
+    samples = memoryview(pcm).cast("h")
+    loudest = max(
+        (samples[index::channels].tobytes() for index in range(channels)), key=lambda one: audioop.rms(one, 2)
+    )
+    return loudest if audioop.rms(mixed, 2) < CANCELS * audioop.rms(loudest, 2) / channels else mixed
 
 
 class Resampler:

@@ -14,7 +14,7 @@ from pathlib import Path
 from flowpi.core.errors import CannotCreateError, UnavailableError
 from flowpi.host.folders import replace_file
 from flowpi.setup.machine import inside
-from flowpi.setup.steps import Delete, DeleteFolder, Link, RunProgram, Say, Step, Write
+from flowpi.setup.steps import Delete, DeleteFolder, RunProgram, Say, Step, Symlink, Write
 
 RUN_TIMEOUT_S = 300
 """The time limit of a program: a service that starts may load a model on a small machine."""
@@ -36,7 +36,7 @@ def carry_out(step: Step, root: str) -> None:
             _run(arguments, may_fail)
         case Say():
             pass
-        case Write(path) | Link(path) | Delete(path) | DeleteFolder(path):
+        case Write(path) | Symlink(path) | Delete(path) | DeleteFolder(path):
             try:
                 _change(step, inside(root, path))
             except OSError as error:
@@ -44,12 +44,12 @@ def carry_out(step: Step, root: str) -> None:
                 raise CannotCreateError(f"cannot change {path} ({error.strerror})", hint) from error
 
 
-def _change(step: Write | Link | Delete | DeleteFolder, path: str) -> None:
+def _change(step: Write | Symlink | Delete | DeleteFolder, path: str) -> None:
     match step:
         case Write(_, content):
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             replace_file(Path(path), content, 0o644)
-        case Link(_, target):
+        case Symlink(_, target):
             folder, name = os.path.split(path)
             os.makedirs(folder, mode=0o755, exist_ok=True)
             # Made beside and renamed: a link cannot be overwritten in place, and the old one must stay until then.

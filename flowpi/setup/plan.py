@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from flowpi.core.errors import UsageError
 from flowpi.setup.files import enabled, installed, is_ours, place
 from flowpi.setup.machine import COMMAND, CONFIG, Machine
-from flowpi.setup.steps import Delete, DeleteFolder, Link, RunProgram, Say, Step, Write
+from flowpi.setup.steps import Delete, DeleteFolder, RunProgram, Say, Step, Symlink, Write
 
 NOT_DEBIANS = ("/etc/sysusers.d", "/etc/systemd/catalog")
 """Folders that some Debian releases do not have until a file is put into them."""
@@ -60,7 +60,7 @@ def install(here: Machine, shipped: Mapping[str, bytes], config: bytes) -> list[
     ]
     program = f"{here.environment}/bin/flowpi"
     if here.command is None:
-        steps.append(Link(COMMAND, program))
+        steps.append(Symlink(COMMAND, program))
     elif here.command != program:
         steps.append(Say(f"keep {COMMAND}: it is not the flowpi in {here.environment}"))
     steps += _reload(here)

@@ -15,7 +15,7 @@ class Write(msgspec.Struct, frozen=True):
     content: bytes
 
 
-class Link(msgspec.Struct, frozen=True):
+class Symlink(msgspec.Struct, frozen=True):
     """Make a symbolic link, replacing any file at the path."""
 
     path: str
@@ -53,7 +53,7 @@ class Say(msgspec.Struct, frozen=True):
     text: str
 
 
-Step = Write | Link | Delete | DeleteFolder | RunProgram | Say
+Step = Write | Symlink | Delete | DeleteFolder | RunProgram | Say
 
 
 def describe(step: Step) -> str:
@@ -61,7 +61,7 @@ def describe(step: Step) -> str:
     match step:
         case Write(path, content):
             return f"write {path} ({len(content)} bytes)"
-        case Link(path, target):
+        case Symlink(path, target):
             return f"link {path} to {target}"
         case Delete(path):
             return f"delete {path}"

@@ -24,6 +24,15 @@ class TestMicrophone:
         assert harness.faults == []
         assert (await harness.record("start"))["state"] == "recording"
 
+    async def test_one_that_is_too_quiet_is_a_fault_until_it_is_loud_enough(self, harness: ConductorHarness) -> None:
+        for _ in range(2):
+            harness.microphone.quiet(True)
+            assert harness.faults == ["quiet"]
+        assert (await harness.record("start"))["state"] == "recording"
+        assert "audio.gain_db" in harness.conductor.state.faults[0].message
+        harness.microphone.quiet(False)
+        assert harness.faults == []
+
     async def test_one_that_is_found_dead_by_the_press_refuses(self, harness: ConductorHarness) -> None:
         harness.capture.dead = True
         problem = await harness.refused(command="record", action="start")

@@ -27,7 +27,8 @@ class FakeSource:
 
     As sound, that is a saw tooth: far below its average level for 0.2 s before and after each multiple of `TURN_S`.
 
-    Levers: `unplugged`, `stalled`, `constant` (a value for all samples), `held_s` (the delay of a resampler).
+    Levers: `unplugged`, `stalled`, `constant` (a value for all samples), `speech` (PCM that it hears over and over),
+    `held_s` (the delay of a resampler).
     """
 
     name = "fake"
@@ -40,6 +41,7 @@ class FakeSource:
         self.unplugged = False
         self.stalled = False
         self.constant: int | None = None
+        self.speech: bytes | None = None
         self.opened: list[float] = []
         """The times of all attempts to open it."""
         self.reads: list[float] = []
@@ -75,6 +77,9 @@ class FakeSource:
         pcm = array.array("H", ((first + n) % 65_536 for n in range(self._moved, ready)))
         if self.constant is not None:
             pcm = array.array("H", [self.constant]) * len(pcm)
+        if self.speech is not None:
+            speech = array.array("H", self.speech)
+            pcm = array.array("H", (speech[number % len(speech)] for number in range(self._moved, ready)))
         self._moved = ready
         return [pcm.tobytes()]
 
@@ -99,6 +104,7 @@ class Room:
         self.faults: list[MicrophoneError] = []
         self.recoveries: list[float] = []
         self.silences: list[bool] = []
+        self.quiets: list[bool] = []
         self.levels: list[Level] = []
         loop = asyncio.get_running_loop()
         assert isinstance(loop, clock.JumpingLoop)
@@ -110,6 +116,7 @@ class Room:
             on_recovery=lambda: self.recoveries.append(loop.time()),
             on_silence=self.silences.append,
             on_level=self.levels.append,
+            on_quiet=self.quiets.append,
         )
         self.capture.start()
 

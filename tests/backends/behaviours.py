@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from inspect import signature
-from typing import Any, cast
+from typing import Any, TypeGuard
 
 import msgpack
 
@@ -195,7 +195,7 @@ async def floods_with_pings(call: Call) -> None:
 
 async def floods_with_texts(call: Call) -> None:
     await call.authenticate()
-    for number in range(10_000):
+    for number in range(2_000):
         await call.say(f"It was {number}")
     await read(call)
     await call.hear()
@@ -258,13 +258,23 @@ def thinks(seconds: float, *shown: str) -> Script:
     return script
 
 
+def is_script(behaviour: Raw | Script) -> TypeGuard[Script]:
+    return len(signature(behaviour).parameters) == 1
+
+
+def is_raw(behaviour: Raw | Script) -> TypeGuard[Raw]:
+    return not is_script(behaviour)
+
+
 @contextlib.asynccontextmanager
 async def shows(behaviour: Raw | Script, port: int) -> AsyncIterator[Callable[[], int]]:
     """A server on `port` of 127.0.0.1 with one behaviour; gives how often it was asked."""
-    if len(signature(behaviour).parameters) == 1:
-        async with FakeBackend([cast(Script, behaviour)], port=port) as backend:
+    if is_script(behaviour):
+        async with FakeBackend([behaviour], port=port) as backend:
             yield lambda: backend.asked
         return
+    assert is_raw(behaviour)
+    answer = behaviour
     asked = 0
     open_now: set[asyncio.StreamWriter] = set()
 
@@ -274,7 +284,7 @@ async def shows(behaviour: Raw | Script, port: int) -> AsyncIterator[Callable[[]
         open_now.add(writer)
         with contextlib.suppress(ConnectionError):
             await reader.read(1 << 16)
-            await cast(Raw, behaviour)(reader, writer)
+            await answer(reader, writer)
             await writer.drain()
         writer.close()
         open_now.discard(writer)

@@ -10,7 +10,7 @@ import pytest
 
 from flowpi.config.schema import Config
 from flowpi.core.errors import UsageError
-from flowpi.doctor.calibration import calibrate, meter
+from flowpi.doctor.calibration import calibrate, meter, say
 from flowpi.doctor.loudness import Loudness, assess, loudness
 from flowpi.doctor.mixer import Gain, card_of, line, parse
 from flowpi.dsp.level import Level
@@ -165,3 +165,9 @@ def test_somebody_who_says_nothing_to_a_daemon_that_listens(microphone: Micropho
         appliance.start()
         code, seen = calibrated(microphone, *appliance.options, speech=None)
     assert (code, "nobody spoke" in seen) == (1, True), seen
+
+
+def test_speech_that_is_too_quiet_is_told_how_much_louder_to_make_it() -> None:
+    said = say(Loudness.QUIET, (-70.0, -47.0), "default")
+    assert said.startswith("too quiet (speech -47 dBFS, noise -70 dBFS): ")
+    assert said.endswith("; if that is not enough, raise audio.gain_db by 22")

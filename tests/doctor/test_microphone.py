@@ -1,18 +1,22 @@
 """The check of the microphone, through the real ALSA library or through the daemon that has it open."""
 
+import audioop
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from flowpi.appliance.microphone import TOO_QUIET
 from flowpi.config.schema import AudioSettings, Config, PublishSettings, SocketSettings
 from flowpi.doctor import microphone as doctor
 from flowpi.doctor.findings import Finding
 from flowpi.dsp.level import Level
+from tests.audio.variants import reference
 from tests.rig.appliance import Appliance
 from tests.rig.disks import alone
 from tests.rig.microphone import Microphone
+from tests.waiting import wait_for
 
 DEMO = Path("flowpi/data/demo.wav")
 
@@ -59,7 +63,7 @@ def test_digital_silence(microphone: Microphone, tmp_path: Path) -> None:
 def test_hardly_any_noise(microphone: Microphone, tmp_path: Path) -> None:
     finding = finding_of(tmp_path)  # its noise is one step of 65536
     assert (finding.level, finding.code) == ("warning", "quiet")
-    assert finding.hint == "raise its gain by `flowpi doctor --calibrate`"
+    assert finding.hint == "raise its gain by `flowpi doctor --calibrate`, or set audio.gain_db"
 
 
 def test_sound_at_the_rail(microphone: Microphone, tmp_path: Path) -> None:
@@ -92,7 +96,7 @@ def test_a_file_instead(tmp_path: Path) -> None:
     missing = finding_of("/no/such.wav")
     assert (missing.level, missing.code) == ("failure", "broken")
     assert "No such file" in missing.message
-    assert finding_of("flowpi/config/schema.py").hint.startswith("convert it")
+    assert finding_of("flowpi/config/schema.py").hint.startswith("give a WAV, FLAC, Ogg, MP3")
 
 
 @pytest.fixture
@@ -156,6 +160,21 @@ def test_silence_and_mute_by_the_daemons_word() -> None:
     assert doctor.told({"backend": "x"}) is None
 
 
+def test_what_was_too_quiet_by_the_daemons_word() -> None:
+    message, _, hint = TOO_QUIET.partition(": ")
+    assert "audio.gain_db" in hint
+    assert doctor.told({"quiet": TOO_QUIET}) == Finding("microphone", "warning", "quiet", message, hint)
+    both = doctor.told({"quiet": TOO_QUIET, "silence": "x"})
+    assert both is not None
+    assert both.code == "silence"
+
+
+def test_the_gain_counts_for_the_doctor_too(microphone: Microphone, tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    (finding,) = doctor.examine(replace(config, audio=replace(config.audio, gain_db=30)))
+    assert finding.code == "works"  # the noise of one step is now above -80 dBFS
+
+
 def test_one_bump_is_no_clipping() -> None:
     soft, hit = Level(-40, -30, False), Level(-20, 0, True)
     assert doctor.judge([soft] * 9 + [hit]) is None
@@ -203,3 +222,19 @@ def test_who_has_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "812").mkdir()
     (tmp_path / "812" / "comm").write_text("pipewire\n")
     assert doctor.holders_of_sound(tmp_path) == ["pipewire (process 812)"]
+
+
+def test_speech_that_is_too_quiet_is_shown_by_daemon_doctor_and_status(
+    appliance: Appliance, microphone: Microphone, tmp_path: Path
+) -> None:
+    client = appliance.connect().subscribe("state")
+    appliance.serve("echo")
+    microphone.speak(audioop.mul(reference(), 2, 0.01))
+    client.record("start")
+    wait_for(lambda: microphone.unheard() == 0)
+    client.record("stop")
+    client.wait("state", lambda state: [fault["code"] for fault in state["faults"]] == ["quiet"])
+    finding = finding_of(tmp_path)
+    assert (finding.level, finding.code) == ("warning", "quiet")
+    assert "audio.gain_db" in finding.hint
+    assert "so quiet that words are lost" in appliance.run("status").stdout

@@ -113,3 +113,20 @@ def test_digital_silence_stays_digital_silence(rate_hz: int) -> None:
 def test_numpy_is_not_imported_where_no_rate_differs() -> None:
     code = "import sys; from flowpi.dsp.pcm import Converter; Converter(16000, 2).feed(bytes(8)); "
     subprocess.run([sys.executable, "-W", "ignore", "-c", code + "sys.exit('numpy' in sys.modules)"], check=True)
+
+
+LOUD = [1000, -1000, 900] * 50
+DEAD = [0] * len(LOUD)
+OPPOSITE = [-sample for sample in LOUD]
+
+
+@pytest.mark.parametrize("channels", [[LOUD, OPPOSITE], [DEAD, LOUD, OPPOSITE], [LOUD, [n * 4 // 5 for n in OPPOSITE]]])
+def test_channels_that_cancel_in_the_mix_give_the_loudest(channels: list[list[int]]) -> None:
+    assert numbers(to_mono(interleaved(channels), len(channels), "audible")) == LOUD
+    assert numbers(Converter(16_000, len(channels), channel="audible").feed(interleaved(channels))) == LOUD
+
+
+@pytest.mark.parametrize("channels", [[LOUD, LOUD], [LOUD, DEAD], [LOUD, *[DEAD] * 5], [DEAD, DEAD]])
+def test_a_dead_channel_is_not_one_that_cancels(channels: list[list[int]]) -> None:
+    frames = interleaved(channels)
+    assert to_mono(frames, len(channels), "audible") == to_mono(frames, len(channels), "mix")

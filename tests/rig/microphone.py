@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from flowpi.audio.wav import read_wav
+from flowpi.audio.sound import read_sound
 from flowpi.dsp.pcm import Resampler
 
 SOURCE = Path(__file__).with_name("microphone.c")
@@ -111,7 +111,7 @@ class Microphone:
             speech: PCM in the device's own format; or the path of a WAV, converted to it.
         """
         if isinstance(speech, Path):
-            speech = read_wav(speech)
+            speech, _ = read_sound(speech)
             if device == "usb48":
                 up = Resampler(16_000, 48_000)
                 speech = audioop.tostereo(up.feed(speech) + up.flush(), 2, 1, 1)

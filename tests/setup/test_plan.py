@@ -9,7 +9,7 @@ from flowpi.core.errors import UsageError
 from flowpi.setup import files, plan
 from flowpi.setup.files import installed, is_ours
 from flowpi.setup.machine import COMMAND, CONFIG, Machine, look, systemd_version
-from flowpi.setup.steps import Delete, DeleteFolder, Link, RunProgram, Say, Step, Write
+from flowpi.setup.steps import Delete, DeleteFolder, RunProgram, Say, Step, Symlink, Write
 
 SHIPPED = {
     "flowpi.service": b"[Unit]\n[Service]\nExecStart=/opt/flowpi/bin/flowpi run\n"
@@ -55,7 +55,7 @@ def said(steps: list[Step]) -> list[str]:
 def test_the_files_are_there_before_the_user_that_they_name_and_this_before_what_runs_as_it() -> None:
     steps = install(EMPTY)
     assert written(steps) == {**FILES, CONFIG: b"led: {}\n"}
-    assert Link(COMMAND, "/opt/flowpi/bin/flowpi") in steps
+    assert Symlink(COMMAND, "/opt/flowpi/bin/flowpi") in steps
     kinds = [type(step) for step in steps]
     assert max(i for i, kind in enumerate(kinds) if kind is Write) < kinds.index(RunProgram)
     assert programs(steps) == [
@@ -100,7 +100,7 @@ def test_devices_that_are_there_get_their_group_before_the_services_start() -> N
 
 def test_the_second_time_nothing_is_written_and_nothing_interrupted() -> None:
     steps = install(after(install(EMPTY), EMPTY))
-    assert not [step for step in steps if isinstance(step, Write | Link | Delete)]
+    assert not [step for step in steps if isinstance(step, Write | Symlink | Delete)]
     assert [run for run in programs(steps) if "restart" in run or " start " in run] == [
         "systemctl start flowpi-first.service flowpi-asr.service flowpi.service"
     ]
@@ -137,7 +137,7 @@ def test_what_the_owner_changed_is_kept_and_told(content: bytes | None) -> None:
 def test_the_owners_configuration_and_command_are_kept() -> None:
     steps = install(msgspec.structs.replace(EMPTY, config=True, command=""))
     assert CONFIG not in written(steps)
-    assert not [step for step in steps if isinstance(step, Link)]
+    assert not [step for step in steps if isinstance(step, Symlink)]
     assert f"keep {COMMAND}: it is not the flowpi in /opt/flowpi" in said(steps)
 
 

@@ -1,0 +1,77 @@
+"""Long files are cut in pauses: no word is cut while there is a pause, no sample is lost, memory stays bounded."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowpi.audio.cutting import Part, cut
+from flowpi.dsp.format import BYTES_PER_S, RATE_HZ
+from flowpi.dsp.level import rms
+from tests.speech import two_cities
+
+
+def loud(seconds: float, amplitude: int = 8000) -> bytes:
+    samples = np.random.default_rng(1).integers(-amplitude, amplitude, round(seconds * RATE_HZ), np.int16)
+    return samples.tobytes()
+
+
+def parts_of(pcm: bytes, longest_s: float, step: int = 100_000) -> list[Part]:
+    return list(cut((pcm[at : at + step] for at in range(0, len(pcm), step)), longest_s))
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=12), st.integers(1, 6), st.integers(1, 40_000))
+def test_the_parts_are_the_sound(pieces: list[tuple[int, bool]], longest_s: int, step: int) -> None:
+    tenth = loud(0.1)
+    pcm = b"".join((tenth if spoken else bytes(len(tenth))) * tenths for tenths, spoken in pieces) + b"ab"
+    parts = parts_of(pcm, longest_s, step * 2)
+    assert b"".join(part.pcm for part in parts) == pcm
+    at = 0
+    for part in parts:
+        assert part.start_s == at / BYTES_PER_S
+        assert 0 < len(part.pcm) <= longest_s * BYTES_PER_S
+        at += len(part.pcm)
+
+
+@pytest.mark.parametrize("pause_s", [8.2, 8.9, 9.6])
+def test_a_part_ends_in_the_pause_near_its_end(pause_s: float) -> None:
+    pcm = loud(pause_s) + loud(0.3, 20) + loud(12 - pause_s)
+    first, second = parts_of(pcm, 10)
+    assert pause_s <= second.start_s <= pause_s + 0.3
+    assert len(first.pcm) + len(second.pcm) == len(pcm)
+
+
+def test_without_a_pause_a_part_ends_where_the_speech_is_softest() -> None:
+    pcm = loud(9.1) + loud(0.2, 3000) + loud(3)
+    _, second = parts_of(pcm, 10)
+    assert 9.1 <= second.start_s <= 9.4
+
+
+def test_short_sound_is_one_part() -> None:
+    (part,) = parts_of(two_cities().pcm, 330)
+    assert part == Part(0.0, bytearray(two_cities().pcm))
+    assert parts_of(b"", 330) == []
+
+
+@pytest.mark.parametrize("longest_s", [5, 8, 12])
+def test_real_speech_is_cut_in_its_pauses(longest_s: float) -> None:
+    pcm = two_cities().pcm
+    whole = rms(pcm)
+    for part in parts_of(pcm, longest_s)[1:]:
+        at = round(part.start_s * BYTES_PER_S) // 2 * 2
+        assert rms(pcm[at - BYTES_PER_S // 10 : at]) < 0.35 * whole
+
+
+def test_at_most_one_part_is_held() -> None:
+    taken = 0
+
+    def blocks() -> Iterator[bytes]:
+        nonlocal taken
+        for _ in range(100):
+            taken += 1
+            yield loud(1)
+
+    for number, _ in enumerate(cut(blocks(), 10), 1):
+        assert taken <= number * 10 + 1
