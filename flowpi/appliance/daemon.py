@@ -224,7 +224,16 @@ class Daemon:
         await self._storage.resume(self._delivery)
         self.settled.set()
         gc.freeze()  # what exists now exists until the stop: the collector need not visit it again
+        await self._mention_absent_backends()
         await self._storage.keep_opening(self._delivery)
+
+    async def _mention_absent_backends(self) -> None:
+        """Say once that nothing gives a text yet, before somebody dictates and wonders."""
+        from flowpi.backends.presence import absent_backends
+        from flowpi.host.units import how_to_start_recogniser
+
+        for name in await absent_backends(self._config):
+            log.info("backend %r does not answer yet: %s", name, how_to_start_recogniser(), extra=fields(backend=name))
 
     async def _reload_on_demand(self) -> None:
         await self.settled.wait()  # the panel must not be opened twice at once

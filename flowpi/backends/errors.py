@@ -23,7 +23,7 @@ from flowpi.core.errors import (
     TlsError,
 )
 from flowpi.core.text import printable
-from flowpi.host.units import is_installed
+from flowpi.host.units import how_to_start_recogniser
 
 if TYPE_CHECKING:
     import ssl
@@ -69,7 +69,7 @@ class Endpoint(Struct, frozen=True):
         import ssl
 
         what = f"backend {self.name!r} is not reached"
-        where = _recogniser() if unix else f"check the network, {_proxies()}and {self.url_key}"
+        where = how_to_start_recogniser() if unix else f"check the network, {_proxies()}and {self.url_key}"
         if isinstance(error, ssl.SSLCertVerificationError):
             reason, hint = self._explain_certificate(error)
             return TlsError(f"{what} ({reason})", hint, clock=error.verify_code in CLOCK_ERRORS)
@@ -229,8 +229,3 @@ def _detail(body: bytes) -> tuple[str, int | None]:
     if not isinstance(answer, str) or answer.lstrip()[:1] == "<":  # a page for a browser
         return "", code
     return printable(answer).strip(), code
-
-
-def _recogniser() -> str:
-    installed = is_installed("flowpi-asr.service")
-    return "is flowpi-asr.service running?" if installed else "start `flowpi serve`"

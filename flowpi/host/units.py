@@ -13,3 +13,9 @@ def is_installed(unit: str) -> bool:
 def how_to_start_daemon() -> str:
     """Return the command that starts the daemon here, in backquotes."""
     return "`sudo systemctl start flowpi`" if is_installed("flowpi.service") else "`flowpi run`"
+
+
+def how_to_start_recogniser() -> str:
+    """Return what to do about a recogniser of this machine that does not answer."""
+    installed = is_installed("flowpi-asr.service")
+    return "is flowpi-asr.service running?" if installed else "start `flowpi serve`"
