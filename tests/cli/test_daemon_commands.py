@@ -58,7 +58,7 @@ class Daemon:
 
     def _serve(self) -> None:
         end, _ = self._socket.accept()
-        with end, end.makefile("rwb") as lines, contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError), end, end.makefile("rwb") as lines:
 
             def say(message: Any) -> None:
                 lines.write(message if isinstance(message, bytes) else json.dumps(message).encode() + b"\n")
