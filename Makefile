@@ -21,8 +21,8 @@ INTEROP := tests/interop
 
 # pyalsaaudio has no wheels: it is compiled against ALSA's headers.
 BUILD_PACKAGES := gcc libasound2-dev python3-dev python3-venv
-TEST_PACKAGES := $(BUILD_PACKAGES) chromium dosfstools e2fsprogs fuse3 iproute2 kmod libasound2-plugins mount nodejs \
-	openssl pocketsphinx-testdata pulseaudio sox strace systemd util-linux
+TEST_PACKAGES := $(BUILD_PACKAGES) chromium dosfstools e2fsprogs fish fuse3 groff-base iproute2 kmod \
+	libasound2-plugins man-db mount nodejs openssl pocketsphinx-testdata pulseaudio sox strace systemd util-linux zsh
 # A kernel with FAT, in case the machine's own has none. That of a Pi has it.
 ifeq ($(shell uname -m),x86_64)
 TEST_PACKAGES += user-mode-linux
@@ -107,12 +107,15 @@ deb:
 	tar --create --exclude=__pycache__ config debian flowpi systemd pyproject.toml README.md CHANGELOG.md LICENSE | \
 		tar --extract --touch --directory=$(DEB)/flowpi
 	/usr/bin/python3 -m venv $(DEB)/tools
-	$(DEB_PIP) install --require-hashes --requirement debian/tools.lock
+	$(DEB_PIP) install --require-hashes --no-deps --requirement \
+		<(sed -n '/^\(setuptools\|wheel\)==/,/[^\\]$$/p' debian/tools.lock)
+	$(DEB_PIP) install --require-hashes --no-build-isolation --requirement debian/tools.lock
 	PYPI=1 CFLAGS=-g0 $(DEB_PIP) wheel --require-hashes --no-deps --no-build-isolation --wheel-dir $(DEB)/flowpi/wheels \
 		--requirement debian/requirements.lock
 	$(DEB_PIP) wheel --no-deps --no-build-isolation --wheel-dir $(DEB)/flowpi/wheels ./$(DEB)/flowpi
 	cd $(DEB)/flowpi && debian/make-changelog > debian/changelog
-	cd $(DEB)/flowpi && PIP="$(CURDIR)/$(DEB)/tools/bin/python -m pip" dpkg-buildpackage --build=binary --no-sign
+	cd $(DEB)/flowpi && PIP="$(CURDIR)/$(DEB)/tools/bin/python -m pip" \
+		TOOLS="$(CURDIR)/$(DEB)/tools/bin/python" dpkg-buildpackage --build=binary --no-sign
 	for file in $(DEB)/*.deb; do \
 		$(DEB)/tools/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --mc-type application \
 			--output-file "$${file%.deb}.cdx.json" $(DEB)/flowpi/debian/flowpi/opt/flowpi/bin/python3; done

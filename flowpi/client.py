@@ -23,6 +23,7 @@ from flowpi.core.errors import (
     UsageError,
 )
 from flowpi.host.paths import find_socket
+from flowpi.host.units import how_to_start_daemon
 
 ANSWER_TIMEOUT_S = 15.0
 """How long to wait for a response. `record stop` responds only when the post-roll is recorded and on the disk."""
@@ -69,7 +70,7 @@ class DaemonConnection:
             self.close()
             raise DaemonUnavailable(
                 f"no daemon answers on {str(self._path)!r} ({(error.strerror or str(error)).lower()})",
-                "start it with `systemctl start flowpi`, or `flowpi run`",
+                f"start it with {how_to_start_daemon()}",
             ) from None
         except FlowpiError:
             self.close()
@@ -119,8 +120,13 @@ class DaemonConnection:
                 f"what answers on {str(self._path)!r} is no flowpi", "check publish.socket.path"
             ) from None
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send a command, wait for its response and return it. Raises what `read` raises for an error."""
+    def ask(self, request: dict[str, Any], *, timeout_s: float | None = ANSWER_TIMEOUT_S) -> dict[str, Any]:
+        """Send a command, wait for its response and return it. Raises what `read` raises for an error.
+
+        Args:
+            timeout_s: how long to wait; None for as long as the daemon needs.
+        """
+        self._socket.settimeout(timeout_s)
         self.send({**request, "request": 1})
         try:
             return self.read()

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 
+from flowpi.appliance.endings import Endings
 from flowpi.appliance.inbox import Inbox
 from flowpi.appliance.statistics import Statistics
 from flowpi.appliance.utterances import Utterances
@@ -33,7 +34,13 @@ class Announcer:
     """Call `begun` for each part, then what becomes of it; every part ends with one of these calls."""
 
     def __init__(
-        self, inbox: Inbox, hub: Hub, transcripts: TextLog, utterances: Utterances, statistics: Statistics
+        self,
+        inbox: Inbox,
+        hub: Hub,
+        transcripts: TextLog,
+        utterances: Utterances,
+        statistics: Statistics,
+        endings: Endings,
     ) -> None:
         self._inbox = inbox
         self._hub = hub
@@ -46,12 +53,14 @@ class Announcer:
         self._told_late: set[str] = set()
         """Utterances whose text is awaited, and was announced to come later."""
         self._refusals = ""
+        self._endings = endings
 
     # What the user does.
 
     def begun(self, utterance: Utterance) -> None:
         """A part begins to be recorded."""
         self._utterances.add(utterance)
+        self._endings.begun(utterance.id)
         self._statistics.begun(utterance)
 
     def droppable(self, utterance_id: str) -> list[Utterance]:
@@ -76,6 +85,7 @@ class Announcer:
         """A text is still awaited, but nobody should wait for it."""
         if self._utterances.parts(utterance_id):
             self._told_late.add(utterance_id)
+            self._endings.kept(utterance_id, NOT_YET)
             self._no_text(BACKEND, NOT_YET)
 
     # What the delivery reports.
@@ -109,6 +119,7 @@ class Announcer:
             # audio in the spool, and the text is published once more, as late, by the next run.
             self._hub.publish(topics.FINAL, final)
             self._published.add(part)
+            self._endings.text(about.id, about.part, text.text)
             if not final.late:
                 self._statistics.timed(utterance, timings, self._loop.time())
             log.info(
@@ -137,6 +148,7 @@ class Announcer:
         # While the transcripts cannot be written there is a text, and only the disk does not accept it.
         if not self._inbox.has_fault(TRANSCRIPTS):
             self._no_text(NETWORK if without_network else BACKEND, reason)
+        self._endings.kept(utterance.id, reason)
         if self._end(utterance.part_id):
             self._inbox.post(DeliveryDeferred(utterance.id))
         self._hub.publish(topics.FAILED, messages.Failed(utterance.id, utterance.about.part, reason, retry=True))
@@ -150,6 +162,7 @@ class Announcer:
         """No text comes of a part unless the user does something."""
         log.warning("%s: no text: %s", part, reason, extra=fields(MessageId.FAILED, part=part))
         self._statistics.failed()
+        self._endings.failed(part.utterance, reason)
         self._hub.publish(topics.FAILED, messages.Failed(part.utterance, part.part, reason, retry=False))
 
     def parked(self, part: PartId, reason: str) -> None:
@@ -195,6 +208,7 @@ class Announcer:
         last = self._utterances.remove(part)
         if last:
             self._told_late.discard(part.utterance)
+            self._endings.ended(part.utterance)
         return last
 
     def _no_text(self, code: str, reason: str) -> None:

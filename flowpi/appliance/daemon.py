@@ -20,6 +20,7 @@ from typing import Protocol
 from flowpi.appliance import factory
 from flowpi.appliance.announcer import Announcer
 from flowpi.appliance.conductor import Conductor
+from flowpi.appliance.endings import Endings
 from flowpi.appliance.inbox import Inbox
 from flowpi.appliance.microphone import AudioComponent, CaptureAudience
 from flowpi.appliance.requests import RequestHandler
@@ -102,7 +103,8 @@ class Daemon:
         audio = AudioComponent(config, CaptureAudience(inbox, utterances, hub), mask)
         self._capture = audio.capture
         self._statistics = Statistics(hub, self._capture)
-        announcer = Announcer(inbox, hub, transcripts, utterances, self._statistics)
+        endings = Endings()
+        announcer = Announcer(inbox, hub, transcripts, utterances, self._statistics, endings)
         self._storage = Storage(config, transcripts, ids, inbox, announcer)
         self._delivery = factory.make_delivery(config, self._storage.spool, transcripts, announcer)
         self._publisher = factory.make_publisher(config, hub, transcripts, inbox)
@@ -124,7 +126,9 @@ class Daemon:
             on_state=Reporter(self._notifier).show,
         )
         spool_requests = SpoolRequests(self._storage.spool, transcripts, self._delivery, utterances, announcer)
-        requests = RequestHandler(self._conductor, self._delivery, utterances, self._statistics, spool_requests)
+        requests = RequestHandler(
+            self._conductor, self._delivery, utterances, self._statistics, spool_requests, endings
+        )
         self._socket = factory.make_socket(config, hub, requests.handle)
         self._components: tuple[Component, ...] = (
             self._conductor,
@@ -220,7 +224,16 @@ class Daemon:
         await self._storage.resume(self._delivery)
         self.settled.set()
         gc.freeze()  # what exists now exists until the stop: the collector need not visit it again
+        await self._mention_absent_backends()
         await self._storage.keep_opening(self._delivery)
+
+    async def _mention_absent_backends(self) -> None:
+        """Say once that nothing gives a text yet, before somebody dictates and wonders."""
+        from flowpi.backends.presence import absent_backends
+        from flowpi.host.units import how_to_start_recogniser
+
+        for name in await absent_backends(self._config):
+            log.info("backend %r does not answer yet: %s", name, how_to_start_recogniser(), extra=fields(backend=name))
 
     async def _reload_on_demand(self) -> None:
         await self.settled.wait()  # the panel must not be opened twice at once

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UnsetType
 
 from flowpi.appliance.conductor import Conductor
+from flowpi.appliance.endings import Endings
 from flowpi.appliance.protocols import Deliveries
 from flowpi.appliance.spool_requests import SpoolRequests, choose
 from flowpi.appliance.statistics import Statistics
@@ -35,12 +36,14 @@ class RequestHandler:
         utterances: Utterances,
         statistics: Statistics,
         spool_requests: SpoolRequests,
+        endings: Endings,
     ) -> None:
         self._conductor = conductor
         self._delivery = delivery
         self._utterances = utterances
         self._statistics = statistics
         self._spool_requests = spool_requests
+        self._endings = endings
 
     async def handle(self, request: Request) -> dict[str, Any] | Problem:
         """Return the members of the response, or what is wrong with the request."""
@@ -79,10 +82,16 @@ class RequestHandler:
         if (refused := conductor.command(event, hints=hints)) is not None:
             return Problem(refused.code, refused.message)
         after = conductor.state
+        ending = None
+        if request.wait and isinstance(before, Recording | Finishing) and not isinstance(after, Recording):
+            ending = self._endings.of(before.utterance)
         await asyncio.sleep(0)  # as for the state: the connection to the backend begins before the answer is sent
-        more = {}
+        more: dict[str, Any] = {}
         if request.action in ("stop", "toggle") and isinstance(before, Recording | Finishing):
             more = {} if isinstance(after, Recording) else {"recorded": await self._recorded(before.utterance)}
+            after = conductor.state
+        if ending is not None:
+            more["ending"] = await asyncio.shield(ending)  # which others may wait for too
             after = conductor.state
         return {"state": after.name, "utterance": getattr(after, "utterance", None), **more}
 

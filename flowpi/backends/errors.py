@@ -23,6 +23,7 @@ from flowpi.core.errors import (
     TlsError,
 )
 from flowpi.core.text import printable
+from flowpi.host.units import how_to_start_recogniser
 
 if TYPE_CHECKING:
     import ssl
@@ -68,7 +69,7 @@ class Endpoint(Struct, frozen=True):
         import ssl
 
         what = f"backend {self.name!r} is not reached"
-        where = "is flowpi-asr.service running?" if unix else f"check the network, {_proxies()}and {self.url_key}"
+        where = how_to_start_recogniser() if unix else f"check the network, {_proxies()}and {self.url_key}"
         if isinstance(error, ssl.SSLCertVerificationError):
             reason, hint = self._explain_certificate(error)
             return TlsError(f"{what} ({reason})", hint, clock=error.verify_code in CLOCK_ERRORS)

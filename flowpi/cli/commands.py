@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from flowpi.core.errors import UsageError
+from flowpi.core.nearest import nearest
 
 if TYPE_CHECKING:
     from flowpi.config.schema import Config
@@ -35,6 +36,14 @@ class Arguments(SimpleNamespace):
 
 
 Command = Callable[[Arguments, "Config"], int]
+
+
+def show_help(arguments: Arguments, config: "Config") -> int:
+    """Print the help of `flowpi` for whoever types that alone."""
+    from flowpi.cli.parser import parser
+
+    parser().print_help()
+    return 0
 
 
 def run(arguments: Arguments, config: "Config") -> int:
@@ -80,13 +89,15 @@ def demo(arguments: Arguments, config: "Config") -> int:
 def record(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.record import record
 
-    return record(config, arguments.action)
+    return record(config, arguments.action, wait=arguments.wait)
 
 
 def listen(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.listen import listen
 
-    return listen(config, filters=arguments.filters, text_only=arguments.text)
+    return listen(
+        config, filters=arguments.filters, text_only=arguments.text, count=arguments.count, form=arguments.format
+    )
 
 
 def status(arguments: Arguments, config: "Config") -> int:
@@ -159,7 +170,7 @@ def light(arguments: Arguments, config: "Config") -> int:
     if arguments.pattern is None:
         return draw()
     if arguments.pattern not in NAMES:
-        raise UsageError(f"there is no pattern {arguments.pattern!r}", "`flowpi light` shows what there is")
+        raise UsageError(f"there is no pattern {arguments.pattern!r}", nearest(arguments.pattern, NAMES))
     return show(arguments.pattern, arguments.config, arguments.overrides)
 
 

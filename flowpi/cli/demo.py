@@ -42,6 +42,8 @@ WAV_PREROLL_MS = 30_000
 """The recording plays from the start of the daemon on. On a slow machine the button is pressed late, and the pre-roll
 must still contain the beginning."""
 
+NO_MICROPHONE = "name one with `flowpi demo --mic -o audio.device=plughw:CARD=NAME`; `arecord -L` lists them"
+
 TAP_S = 0.05
 METER = "▁▂▃▄▅▆▇█"
 QUIET_DBFS, LOUD_DBFS = -60.0, -12.0
@@ -121,7 +123,7 @@ async def _with_microphone(config: Config) -> int:
     async with _running(config, screen) as (daemon, button, finals):
         faults = [fault for fault in daemon.state.faults if fault.code == MICROPHONE]
         if faults:
-            raise NoInputError(faults[0].message)
+            raise NoInputError(faults[0].message.partition(": ")[0], NO_MICROPHONE)
         screen.say("press the space bar, talk, and press it again; q ends")
         keys = asyncio.create_task(_keys(button))
         try:

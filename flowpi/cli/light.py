@@ -6,7 +6,10 @@ shows by it that the daemon is not running.
 
 import asyncio
 import logging
+import shutil
 import signal
+import sys
+import textwrap
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -25,10 +28,16 @@ NAMES = tuple(pattern.name.replace(" ", "-") for pattern in ALL)
 
 
 def draw() -> int:
-    """Print all patterns. Returns the exit code."""
+    """Print all patterns, each on one line, or on as many as a terminal needs. Returns the exit code."""
     width = max(map(len, NAMES))
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     for name, pattern in zip(NAMES, ALL, strict=True):
-        print(f"{name:<{width}}  {drawing(pattern)}  {pattern.meaning}")
+        line = f"{name:<{width}}  {drawing(pattern)}"
+        if not columns or len(line) + 2 + len(pattern.meaning) <= columns:
+            print(f"{line}  {pattern.meaning}")
+            continue
+        print(line[:columns])
+        print(textwrap.fill(pattern.meaning, columns, initial_indent="  ", subsequent_indent="  "))
     return 0
 
 

@@ -1,31 +1,68 @@
-"""`flowpi listen`: the messages of the daemon, as JSON lines or as text."""
+"""`flowpi listen`: prints the messages of the daemon."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flowpi.cli.terminal import print_safely
 from flowpi.client import DaemonConnection
 from flowpi.config.schema import Config
 from flowpi.core import topics
+from flowpi.core.errors import UsageError
 from flowpi.core.text import escaped
 
 DEFAULT_FILTERS = ["availability", "state", "transcript/#", "event/#", "stats"]
 """The topics that `listen` shows by default: all but `level`, which wakes the CPU and is made only on request."""
 
 
-def listen(config: Config, *, filters: Sequence[str], text_only: bool) -> int:
-    """Print messages as JSON lines, or final texts, until the daemon or the reader goes away."""
-    wanted = [topics.FINAL] if text_only else list(filters) or DEFAULT_FILTERS
+def listen(
+    config: Config, *, filters: Sequence[str], text_only: bool = False, count: int | None = None, form: str = "json"
+) -> int:
+    """Print messages until the daemon or the reader goes away.
+
+    Args:
+        filters: the topics; none for `DEFAULT_FILTERS`, or for final texts where only texts are printed.
+        text_only: final texts only, whatever `form` is.
+        count: stop after so many lines.
+        form: `json`; `text` for the text of each message that has one; or a template.
+
+    Raises:
+        UsageError: filters for final texts only; or no such form. No connection was made.
+    """
+    if text_only and filters:
+        raise UsageError("--text prints final texts and takes no FILTER", "use --format text")
+    line = _line_maker("text" if text_only else form)
+    wanted = list(filters) or ([topics.FINAL] if text_only or form == "text" else DEFAULT_FILTERS)
     with DaemonConnection(config) as connection:
         for message in connection.subscribe(wanted):
-            if not text_only:
-                print_safely(_json_line(message))
-            elif text := message["payload"]["text"]:
-                print_safely(" ".join(text.split()))
+            if (one := line(message)) is None:
+                continue
+            print_safely(one)
+            if count is not None and (count := count - 1) == 0:
+                break
     return 0
+
+
+def _line_maker(form: str) -> Callable[[dict[str, Any]], str | None]:
+    """Return what makes a line of a message, or None if there is nothing to print of it. Raises UsageError."""
+    match form:
+        case "json":
+            return _json_line
+        case "text":
+            return _text
+    if "{" not in form and "}" not in form:
+        raise UsageError(f"there is no format {form!r}", "json, text, or a template such as '{id} {text}'")
+    from flowpi.cli.template import Template
+
+    return Template(form).line
 
 
 def _json_line(message: dict[str, Any]) -> str:
     """Return a message as JSON that a user can read, without anything that a terminal would interpret."""
     return escaped(json.dumps(message, ensure_ascii=False).encode()).decode()
+
+
+def _text(message: dict[str, Any]) -> str | None:
+    payload = message["payload"]
+    text = payload.get("text") if isinstance(payload, dict) else None
+    return " ".join(text.split()) if text else None

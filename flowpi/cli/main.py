@@ -5,15 +5,15 @@ Exit codes are sysexits (`core/errors.py`); errors go to stderr as `flowpi: what
 
 import contextlib
 import gc
-import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from flowpi.cli import output
 from flowpi.cli.commands import Arguments, hand_over, listen, provision, record, run, serve, status
-from flowpi.core.errors import ConfigError, FlowpiError
+from flowpi.core.errors import ConfigError, FlowpiError, OutputError
 
 if TYPE_CHECKING:
     from flowpi.config.schema import Config
@@ -34,9 +34,19 @@ def parse(argv: Sequence[str]) -> Arguments:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code. Raises only SystemExit, for `--help` and `--version`."""
+    output.attach()
+    try:
+        code = _run(argv)
+    except SystemExit as ended:  # `--help` and `--version`, which may have met a full disk
+        if failed := _finish(0):
+            return failed
+        raise ended
+    return _finish(code)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Run a command line and return its exit code, with its output perhaps still in the buffer."""
     verbosity = 0
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # what the user's locale does not have; as on stderr
     try:
         arguments = parse(sys.argv[1:] if argv is None else argv)
         verbosity = arguments.verbosity
@@ -52,19 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             from flowpi.host.undumpable import forbid_dumps
 
             forbid_dumps()  # before the first secret is read
-        code: int = arguments.command(arguments, _config(arguments))
-        sys.stdout.flush()  # here, where a broken pipe can still be handled, and not when the interpreter exits
-        return code
+        return arguments.command(arguments, _config(arguments))
     except FlowpiError as error:
-        _say(str(error))
-        for other in error.others if isinstance(error, ConfigError) else ():
-            _say(str(other))
-        return error.exit_code
+        return _fail(error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The rest of the buffer must not be written again when the interpreter exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        output.silence()
         return EXIT_BROKEN_PIPE
     except Exception as error:
         if verbosity:
@@ -78,8 +82,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         gc.enable()
 
 
+def _finish(code: int) -> int:
+    """Write what is left of the output, and return the exit code.
+
+    Here it can still be handled that this fails; when the interpreter exits it could not.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        output.silence()
+        return code or EXIT_BROKEN_PIPE
+    except OutputError as error:
+        return code or _fail(error)
+    return code
+
+
+def _fail(error: FlowpiError) -> int:
+    """Print what is wrong, and return its exit code."""
+    if isinstance(error, OutputError):
+        output.silence()
+    _say(str(error))
+    for other in error.others if isinstance(error, ConfigError) else ():
+        _say(str(other))
+    return error.exit_code
+
+
 def _config(arguments: Arguments) -> "Config":
-    """Load the configuration, or return the defaults for a command that needs none. Raises ConfigError."""
+    """Load the configuration, or return the defaults for a command that needs none.
+
+    Raises:
+        ConfigError: it cannot be used.
+        UsageError: what cannot be used was typed as an option of its own.
+    """
     from flowpi.config.schema import Config
 
     if not arguments.reads_config:
@@ -97,7 +131,11 @@ def _config(arguments: Arguments) -> "Config":
     except ConfigError as error:
         # A daemon that was started before the mistake still runs: these commands only ask where its socket is.
         if arguments.command not in (record, listen, status) or arguments.config or arguments.overrides:
-            raise
+            if not arguments.overrides:
+                raise
+            from flowpi.cli.parser import explain
+
+            raise explain(error, arguments) from None
         _say(f"warning: {error}")
         return Config()
 

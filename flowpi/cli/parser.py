@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Sequence
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from flowpi import __version__
 from flowpi.cli.commands import (
@@ -22,6 +22,7 @@ from flowpi.cli.commands import (
     run,
     serve,
     setup,
+    show_help,
     spool_drop,
     spool_export,
     spool_list,
@@ -29,7 +30,8 @@ from flowpi.cli.commands import (
     status,
     transcribe,
 )
-from flowpi.core.errors import UsageError
+from flowpi.core.errors import ConfigError, FlowpiError, UsageError
+from flowpi.core.nearest import nearest
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,15 +40,22 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"see `{self.prog} --help`")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        # argparse has no public place for this, and its own message lists the choices without the nearest.
+        if action.choices is not None and value not in action.choices:
+            raise UsageError(f"there is no {str(action.metavar).lower()} {value!r}", nearest(value, action.choices))
+
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def parser() -> Parser:
     """Return the parser of all commands and options; use it through `parse`."""
-    top = Parser(prog="flowpi", description="A dictation appliance: press a button, talk, read the text.")
+    about = "A dictation appliance: press a button, talk, read the text."
+    top = Parser(prog="flowpi", **_texts(about, "flowpi demo", "flowpi status", "flowpi transcribe interview.wav"))
+    top.set_defaults(command=show_help, reads_config=False)
     _add_common(top)
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
     # In the order of the help.
     _add_services(commands)
     _add_clients(commands)
@@ -57,54 +66,79 @@ def parser() -> Parser:
     return top
 
 
-def _add(to: Commands, name: str, command: Command, help: str) -> Parser:
+def _add(to: Commands, name: str, command: Command, help: str, *examples: str) -> Parser:
     """Add a command with the common options."""
-    sub = _add_group(to, name, help)
-    sub.set_defaults(command=command)
+    sub = _add_group(to, name, help, *examples)
+    sub.set_defaults(command=command, reads_config=True)
     return sub
 
 
-def _add_group(to: Commands, name: str, help: str) -> Parser:
+def _add_group(to: Commands, name: str, help: str, *examples: str) -> Parser:
     """Add a command that has only subcommands, and the common options."""
-    sub = to.add_parser(name, help=help, description=help)
+    sub = to.add_parser(name, help=help, **_texts(help, *examples))
     _add_common(sub)
     return sub
 
 
+def _texts(description: str, *examples: str) -> dict[str, Any]:
+    """Return the arguments of a parser for what stands above and below its options."""
+    lines = [f"example{'s' if len(examples) > 1 else ''}:", *(f"  {example}" for example in examples)]
+    formatter = argparse.RawDescriptionHelpFormatter  # which leaves each example on its line
+    return {"description": description, "epilog": "\n".join(lines), "formatter_class": formatter}
+
+
 def _add_services(to: Commands) -> None:
-    _add(to, "run", run, "the daemon, in the foreground")
-    sub = _add(to, "serve", serve, "the local transcription server")
+    _add(to, "run", run, "the daemon, in the foreground", "flowpi run -o audio.device=plughw:CARD=Device")
+    sub = _add(to, "serve", serve, "the local transcription server", "flowpi serve --listen 127.0.0.1:8123")
     sub.add_argument("--listen", metavar="ADDR", action="append", default=[], help="HOST:PORT or unix:PATH; repeatable")
     sub.add_argument("--hand-over", metavar="DIR", help="write the configuration of flowpi-asr.service, and end")
-    sub = _add(to, "demo", demo, "the whole pipeline on this machine, no hardware, no account")
+    about = "the whole pipeline on this machine, no hardware, no account"
+    sub = _add(to, "demo", demo, about, "flowpi demo", "flowpi demo --mic -o audio.device=plughw:CARD=Device")
     source = sub.add_mutually_exclusive_group()
     source.add_argument("wav", metavar="WAV", nargs="?", help="what to speak; default: the recording that flowpi ships")
     source.add_argument("--mic", action="store_true", help="record from the microphone, space bar as button")
 
 
 def _add_clients(to: Commands) -> None:
-    sub = _add(to, "record", record, "act as the button")
-    sub.add_argument("action", choices=["start", "stop", "toggle", "cancel"])
-    sub = _add(to, "listen", listen, "print messages as JSON lines")
+    sub = _add(to, "record", record, "act as the button", "flowpi record start", "flowpi record stop --wait")
+    actions = ["start", "stop", "toggle", "cancel"]
+    sub.add_argument("action", metavar="ACTION", choices=actions, help=f"one of: {', '.join(actions)}")
+    sub.add_argument("--wait", action="store_true", help="with stop or toggle: print the text of the dictation it ends")
+    about = "print messages as JSON lines"
+    examples = ("flowpi listen --text", "flowpi listen -n 1 --format '{started_at} {text}' transcript/final")
+    sub = _add(to, "listen", listen, about, *examples)
     sub.add_argument("filters", metavar="FILTER", nargs="*", help="an MQTT topic filter; default: all topics but level")
-    sub.add_argument("--text", action="store_true", help="final texts only, one a line")
-    sub = _add(to, "status", status, "what the daemon is doing")
+    sub.add_argument("-n", "--count", metavar="COUNT", type=_count, help="stop after so many messages")
+    shape = sub.add_mutually_exclusive_group()
+    shape.add_argument("--text", action="store_true", help="final texts only, one a line; takes no FILTER")
+    about = "json; text: what has a text, as one line; or a template such as '{id} {text}'; default: json"
+    shape.add_argument("--format", metavar="FORMAT", default="json", help=about)
+    sub = _add(to, "status", status, "what the daemon is doing", "flowpi status --json")
     sub.add_argument("--json", action="store_true", help="for a program")
     sub.add_argument("--follow", action="store_true", help="again at every change")
-    sub = _add(to, "transcribe", transcribe, "a sound file to text on stdout, through the configured backends")
+    about = "a sound file to text on stdout, through the configured backends"
+    sub = _add(to, "transcribe", transcribe, about, "flowpi transcribe interview.flac > interview.txt")
     sub.add_argument("file", metavar="FILE", help="WAV, FLAC, Ogg, MP3 and more; - for the standard input")
     sub.add_argument("--backend", metavar="NAME", help="this one only")
 
 
+def _count(text: str) -> int:
+    """Return the number of an option. Raises ArgumentTypeError."""
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+    return int(text)
+
+
 def _add_spool(to: Commands) -> None:
-    spool = _add_group(to, "spool", "the utterances that are not delivered yet")
+    spool = _add_group(to, "spool", "the utterances that are not delivered yet", "flowpi spool list")
     actions = spool.add_subparsers(title="actions", metavar="ACTION", required=True)
-    sub = _add(actions, "list", spool_list, "what waits, since when and why")
+    sub = _add(actions, "list", spool_list, "what waits, since when and why", "flowpi spool list --json")
     sub.add_argument("--json", action="store_true", help="for a program")
-    _add(actions, "retry", spool_retry, "try now; also what no backend took")
-    sub = _add(actions, "export", spool_export, "the sound of each as a WAV; the spool keeps it")
+    _add(actions, "retry", spool_retry, "try now; also what no backend took", "flowpi spool retry")
+    about = "the sound of each as a WAV; the spool keeps it"
+    sub = _add(actions, "export", spool_export, about, "sudo flowpi spool export --to /tmp/sound")
     sub.add_argument("--to", metavar="DIR", default=".", help="where to; default: the present directory")
-    sub = _add(actions, "drop", spool_drop, "delete for good")
+    sub = _add(actions, "drop", spool_drop, "delete for good", "flowpi spool drop 01KAJ6N8C1D2E3F4G5H6J7K8MN.1")
     sub.add_argument("--all", action="store_true", help="everything that waits")
     for name in ("retry", "export", "drop"):
         actions.choices[name].add_argument(
@@ -113,36 +147,42 @@ def _add_spool(to: Commands) -> None:
 
 
 def _add_checks(to: Commands) -> None:
-    sub = _add(to, "doctor", doctor, "one finding per fault, each with what mends it")
+    sub = _add(to, "doctor", doctor, "one finding per fault, each with what mends it", "sudo flowpi doctor")
     sub.set_defaults(reads_config=False)  # a wrong configuration is a finding too
     sub.add_argument("--json", action="store_true", help="for a program")
     mode = sub.add_mutually_exclusive_group()
     mode.add_argument("--panel", action="store_true", help="ask for a press of the button, and whether the LED flashed")
     mode.add_argument("--calibrate", action="store_true", help="find a good level of the microphone, by speaking")
-    sub = _add(to, "light", light, "show a pattern on the LED, until Ctrl-C; with none, list them")
-    sub.add_argument("pattern", metavar="PATTERN", nargs="?")
+    about = "show a pattern on the LED, until Ctrl-C; with none, list them"
+    sub = _add(to, "light", light, about, "flowpi light listening")
+    sub.add_argument("pattern", metavar="PATTERN", nargs="?", help="a name in the list")
     sub.set_defaults(reads_config=False)  # the LED must work with a wrong configuration, too
 
 
 def _add_installation(to: Commands) -> None:
-    sub = _add(to, "setup", setup, "make a service of it on this machine, as root")
+    about = "make a service of it on this machine, as root"
+    sub = _add(to, "setup", setup, about, "flowpi setup --dry-run", "sudo /opt/flowpi/bin/flowpi setup")
     sub.set_defaults(reads_config=False)
     sub.add_argument("--root", metavar="DIR", help="in the image of a machine, whose root DIR is; nothing is started")
     sub.add_argument("--dry-run", action="store_true", help="show what it would do")
     sub.add_argument("--remove", action="store_true", help="take it back; configuration and dictations stay")
     sub.add_argument("--purge", action="store_true", help="with --remove: delete these too")
-    sub = _add(to, "provision", provision, "take over a configuration that was left on the boot partition")
+    about = "take over a configuration that was left on the boot partition"
+    sub = _add(to, "provision", provision, about, "sudo flowpi provision --boot /media/bootfs")
     sub.add_argument("--boot", metavar="DIR", help="the boot partition; default: /boot/firmware, else /boot")
     sub.add_argument("--etc", metavar="DIR", help="where the configuration goes; default: /etc/flowpi")
     sub.set_defaults(reads_config=False)
 
 
 def _add_config(to: Commands) -> None:
-    config = _add_group(to, "config", "look at the configuration")
+    config = _add_group(to, "config", "look at the configuration", "flowpi config check")
     actions = config.add_subparsers(title="actions", metavar="ACTION", required=True)
-    _add(actions, "check", config_check, "validate")
-    _add(actions, "show", config_show, "the effective tree, secrets masked")
-    _add(actions, "schema", config_schema, "JSON Schema of the file").set_defaults(reads_config=False)
+    _add(actions, "check", config_check, "validate", "flowpi config check -c new.yaml")
+    _add(
+        actions, "show", config_show, "the effective tree, secrets masked", "flowpi config show -o board=respeaker-2mic"
+    )
+    sub = _add(actions, "schema", config_schema, "JSON Schema of the file", "flowpi config schema > flowpi.schema.json")
+    sub.set_defaults(reads_config=False)
 
 
 def _add_common(to: Parser) -> None:
@@ -171,7 +211,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     Raises:
         UsageError: it is no valid command line.
     """
-    arguments = parser().parse_args(argv, Arguments(reads_config=True))
+    arguments = parser().parse_args(argv, Arguments())
     arguments.config, arguments.overrides, arguments.verbosity = None, [], 0
     for name, value in list(vars(arguments).items()):  # the outer levels come first, so the option given last wins
         if name.endswith(" config"):
@@ -184,9 +224,21 @@ def parse(argv: Sequence[str]) -> Arguments:
             delattr(arguments, name)
     if getattr(arguments, "hand_over", None):
         arguments.command, arguments.reads_config = hand_over, False  # an error is handed over, too
-    # These options are settings with a shorter name. As overrides they are checked like any other.
+    # These options are settings with a shorter name. As overrides they are checked like any other; `explain` says it in
+    # the words of the command line.
     if getattr(arguments, "listen", None):
         arguments.overrides.append(f"server.listen={json.dumps(arguments.listen)}")
     if getattr(arguments, "backend", None):
         arguments.overrides.append(f"dictation.backends={json.dumps([arguments.backend])}")
     return arguments
+
+
+def explain(error: ConfigError, arguments: Arguments) -> FlowpiError:
+    """Return what is wrong with the configuration, or with the option that was typed for that setting."""
+    if error.file != "--set":
+        return error
+    if error.key.startswith("server.listen") and getattr(arguments, "listen", None):
+        return UsageError(f"--listen {error.problem}", error.hint)
+    if error.key.startswith("dictation.backends") and getattr(arguments, "backend", None):
+        return UsageError(f"there is no backend for `--backend {arguments.backend}`", error.hint)
+    return error

@@ -29,6 +29,7 @@ from flowpi.core.errors import (
 )
 from flowpi.core.text import printable
 from flowpi.host.paths import spool_directory
+from flowpi.host.units import how_to_start_daemon
 from flowpi.publish.messages import Problem, Spooled
 from flowpi.spool.listing import SpoolEntry
 from flowpi.spool.spool import Spool
@@ -61,7 +62,7 @@ def spool_retry(config: Config, names: Sequence[str]) -> int:
     count = _ask(config, "retry", names)
     if count is None:
         raise UnavailableError(
-            "no daemon runs to send them", "start it with `systemctl start flowpi`: it tries all of them"
+            "no daemon runs to send them", f"start it with {how_to_start_daemon()}: it tries all of them"
         )
     return _tell(count, "will be tried now")
 

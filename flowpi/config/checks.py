@@ -24,6 +24,7 @@ from flowpi.config.phrases import expected, plain
 from flowpi.config.schema import Config
 from flowpi.config.secret import Secret, literals
 from flowpi.core.errors import ConfigError
+from flowpi.core.nearest import nearest
 
 SECRETIVE = (("backends",), ("server",))
 """The sections with secrets. Text in a wrong place in them may be one, so an error does not repeat it."""
@@ -162,7 +163,7 @@ def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
     for index, name in enumerate(config.dictation.backends):
         if name not in config.backends:
             key = ("dictation", "backends", str(index))
-            yield key, f"is {name!r}, which is not in backends", _nearest(name, config.backends)
+            yield key, f"is {name!r}, which is not in backends", nearest(name, config.backends)
     for name, backend in config.backends.items():
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
             yield ("backends", name), "is not a good name", "use letters, digits, - and _"
@@ -315,11 +316,6 @@ def _nearest_key(key: Key, siblings: list[str]) -> str:
     if moved:
         return f"did you mean {one_of(moved)}?"
     return f"known here: {', '.join(siblings)}"
-
-
-def _nearest(word: str, known: Any) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
 
 
 def _shown(value: object, kind: inspect.Type) -> str:

@@ -26,6 +26,7 @@
      |    +-- AlreadyRunning           another daemon uses it
      +-- SpoolError            74  the disk cannot write or read audio or text
      +-- NotWipedError         74  secrets that were applied are still on the boot partition
+     +-- OutputError           74  stdout cannot be written: the disk behind it is full
      +-- TryAgainError         75  the request is right, but not possible now
      +-- NoPermissionError     77  this user may not do that
      +-- ConfigError           78  file, line and key of what is wrong
@@ -243,6 +244,10 @@ class NotWipedError(FlowpiError):
     exit_code = 74
 
 
+class OutputError(FlowpiError):
+    exit_code = 74
+
+
 class TryAgainError(FlowpiError):
     exit_code = 75
 
@@ -258,6 +263,7 @@ class ConfigError(FlowpiError):
         file: its path, or the origin of the value (`--set`).
         line: the number of the line, 1 for the first, or None if there is none.
         key: the key with dots, or empty for the file as a whole.
+        problem: what is wrong, without the place.
         others: what else is wrong, as far as it can be told before this is mended.
     """
 
@@ -269,6 +275,7 @@ class ConfigError(FlowpiError):
         self.file = file
         self.line = line
         self.key = key
+        self.problem = problem
         self.others: list[ConfigError] = []
 
 

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, NotWipedError
+from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError, NoPermissionError, NotWipedError
 from flowpi.host import boot_config_status
 from flowpi.host.folders import FOLDER, make_folder, replace_file, sync_names
 from flowpi.host.mounts import forgets
@@ -90,10 +90,13 @@ def provision(boots: Sequence[Path], etc: Path, run: Path | None) -> int:
         ConfigError: the file cannot be used; the error is also on the boot partition.
         CannotCreateError: /etc cannot be written; the error is also on the boot partition.
         NotWipedError: the configuration is in force, but its secrets are still on the boot partition.
+        NoPermissionError: there is something to do, and this user may not; nothing was changed.
     """
     boot = next((boot for boot in boots if any(_names(boot)) or os.path.lexists(boot / ERROR)), None)
     if boot is None:
+        log.info("nothing to take over at %s", " or ".join(map(str, boots)))
         return 0
+    _check_rights(boot, etc)
     try:
         name = _the_one(boot)
         if name is not None:
@@ -111,6 +114,14 @@ def provision(boots: Sequence[Path], etc: Path, run: Path | None) -> int:
         raise
     _accept(boot, run)
     return 0
+
+
+def _check_rights(boot: Path, etc: Path) -> None:
+    """Raise NoPermissionError if this user is not root and may not write."""
+    there = next(folder for folder in (etc, *etc.absolute().parents) if folder.exists())
+    for folder in (boot, there):
+        if os.geteuid() != 0 and not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            raise NoPermissionError(f"{str(folder)!r} is not for this user to write", "run it with sudo")
 
 
 def _names(boot: Path) -> tuple[list[str], list[str]]:

@@ -152,11 +152,25 @@ class Stats(Struct):
     final_to_published_ms: float | None = None
 
 
+class Ending(Struct):
+    """What became of a dictation, for a client that waited for it.
+
+    `outcome`: `text`; `kept`, its text comes later; `cancelled`; or `failed`, no text comes of it.
+    `texts`: those of its parts, in order; only for `text`.
+    `reason`: why there is no text.
+    """
+
+    outcome: str
+    texts: list[str]
+    reason: str = ""
+
+
 class Request(Struct, forbid_unknown_fields=True):
     """One line from a client of the local socket: either `subscribe`, or `command` with its arguments.
 
     `utterances`: ULIDs, which mean all parts, or with `.2` at the end for the second part.
     `after`: list only what comes after this name.
+    `wait`: answer a `record` that ends a dictation only when its text is there, or is known not to come now.
     `request`: anything; it is copied to the response.
     """
 
@@ -166,6 +180,7 @@ class Request(Struct, forbid_unknown_fields=True):
     utterances: list[str] | UnsetType = UNSET
     after: str | UnsetType = UNSET
     context: Any = UNSET
+    wait: bool = False
     request: Any = None
 
 

@@ -33,7 +33,14 @@ def setup(*, root: str | None, dry_run: bool, remove: bool, purge: bool) -> int:
     if not dry_run:
         check_rights(where)
     shipped = read_shipped()
-    here = look(where, [place(name) for name in shipped])
+    paths = [place(name) for name in shipped]
+    try:
+        here = look(where, paths)
+    except UsageError as error:
+        if not dry_run or where:
+            raise
+        print(f"{error}; then setup would", flush=True)
+        here = look(where, paths, installed=False)
     install = plan.install(here, shipped, read_default_config())
     for step in plan.remove(here, shipped, purge=purge) if remove else install:
         print(describe(step), flush=True)

@@ -65,12 +65,13 @@ def owned_by_package(root: str) -> bool:
         return False
 
 
-def look(root: str, paths: Iterable[str]) -> Machine:
+def look(root: str, paths: Iterable[str], *, installed: bool = True) -> Machine:
     """Inspect the machine or the image.
 
     Args:
         root: the folder of an image; empty for this machine.
         paths: the paths that flowpi may have to write.
+        installed: false for this machine as it would be with this flowpi in `HOME`.
 
     Raises:
         UnavailableError: the image has no flowpi.
@@ -79,7 +80,7 @@ def look(root: str, paths: Iterable[str]) -> Machine:
     """
     if root and not os.path.isdir(root):
         raise UsageError(f"there is no folder {root}", "let --root name the folder with the image's /etc and /usr")
-    environment, libraries = _environment(root)
+    environment, libraries = _environment(root) if installed else (HOME, _libraries("/usr", sys.version_info.minor))
     files = dict[str, bytes | None]()
     for path in paths:
         there = Path(inside(root, path))
@@ -98,7 +99,11 @@ def look(root: str, paths: Iterable[str]) -> Machine:
         users=tuple(name for name, number in users.items() if number < PERSONS),
         persons=tuple(name for name, number in users.items() if number >= PERSONS),
         config=_is_there(inside(root, CONFIG)),
-        model=any(Path(root + environment).glob("lib/python3*/site-packages/moonshine_voice/assets/*/*.ort")),
+        model=any(
+            Path(root + environment if installed else sys.prefix).glob(
+                "lib/python3*/site-packages/moonshine_voice/assets/*/*.ort"
+            )
+        ),
         udev=not root and os.path.exists("/run/udev/control"),
         catalog=os.path.exists(root + "/var/lib/systemd/catalog/database"),
         systemd=systemd_version(root),

@@ -11,6 +11,7 @@ import msgspec
 
 from flowpi.appliance.announcer import Announcer
 from flowpi.appliance.conductor import Conductor
+from flowpi.appliance.endings import Endings
 from flowpi.appliance.inbox import Inbox
 from flowpi.appliance.microphone import CaptureAudience
 from flowpi.appliance.requests import RequestHandler
@@ -147,7 +148,8 @@ class ConductorHarness:
         self.delivery = FakeDelivery()
         self.cues = FakeCues()
         self.statistics = Statistics(self.hub, self.capture)
-        self.announcer = Announcer(self.inbox, self.hub, self, utterances, self.statistics)
+        endings = Endings()
+        self.announcer = Announcer(self.inbox, self.hub, self, utterances, self.statistics, endings)
         self.conductor = Conductor(
             rules,
             Gestures(),
@@ -164,7 +166,9 @@ class ConductorHarness:
             on_state=self._tell,
         )
         spool_requests = SpoolRequests(Spool(directory), self, self.delivery, utterances, self.announcer)
-        self.requests = RequestHandler(self.conductor, self.delivery, utterances, self.statistics, spool_requests)
+        self.requests = RequestHandler(
+            self.conductor, self.delivery, utterances, self.statistics, spool_requests, endings
+        )
         self.conductor.open()
         self.statistics.publish()
 

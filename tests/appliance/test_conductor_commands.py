@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from flowpi.appliance.announcer import NOT_YET, SILENT
 from flowpi.audio.utterance import PartId
 from flowpi.core.hints import Hints, TargetApp
 from flowpi.core.ulid import is_ulid
-from flowpi.publish.messages import Problem, Request
+from flowpi.publish.messages import Ending, Problem, Request
 from tests.appliance.harness import ConductorHarness, starting
 from tests.waiting import ticks
 
@@ -94,6 +95,69 @@ class TestCommands:
         assert status["state"]["state"] == "recording"
         assert status["state"]["utterance"] == utterance_id
         assert (status["stats"]["dictations"], status["stats"]["gaps"], status["stats"]["lost_ms"]) == (1, 2, 100)
+
+
+class TestWaiting:
+    """`record stop` with `wait`."""
+
+    async def ended(self, harness: ConductorHarness) -> "asyncio.Task[dict[str, Any]]":
+        await harness.record("start")
+        stopping = asyncio.create_task(harness.record("stop", wait=True))
+        await ticks()
+        assert not stopping.done()
+        return stopping
+
+    async def test_it_is_answered_with_the_text(self, harness: ConductorHarness) -> None:
+        stopping = await self.ended(harness)
+        await harness.publish(harness.delivery.begun[0])
+        answer = await stopping
+        assert (answer["state"], answer["recorded"]) == ("idle", True)
+        assert answer["ending"] == Ending("text", ["It was."])
+
+    async def test_with_the_texts_of_all_parts_also_of_one_from_before(self, harness: ConductorHarness) -> None:
+        await harness.record("start")
+        first = harness.delivery.begun[0]
+        await asyncio.sleep(330)
+        harness.capture.pause()
+        first.finish(harness.loop.time())
+        await harness.publish(first, "One.")
+        stopping = asyncio.create_task(harness.record("stop", wait=True))
+        await ticks()
+        assert not stopping.done()
+        await harness.publish(harness.delivery.begun[1], "Two.")
+        assert (await stopping)["ending"] == Ending("text", ["One.", "Two."])
+
+    async def test_one_that_is_kept(self, harness: ConductorHarness) -> None:
+        stopping = await self.ended(harness)
+        harness.announcer.deferred(harness.delivery.begun[0], "not reached")
+        assert (await stopping)["ending"] == Ending("kept", [], "not reached")
+
+    async def test_one_that_takes_too_long(self, harness: ConductorHarness) -> None:
+        stopping = await self.ended(harness)
+        assert (await stopping)["ending"] == Ending("kept", [], NOT_YET)
+
+    async def test_one_that_is_cancelled(self, harness: ConductorHarness) -> None:
+        stopping = await self.ended(harness)
+        await harness.record("cancel")
+        assert (await stopping)["ending"] == Ending("cancelled", [])
+
+    async def test_one_that_is_silent(self, harness: ConductorHarness) -> None:
+        stopping = await self.ended(harness)
+        harness.announcer.failed(harness.delivery.begun[0].part_id, SILENT)
+        harness.announcer.delivered(harness.delivery.begun[0])
+        assert (await stopping)["ending"] == Ending("failed", [], SILENT)
+
+    async def test_a_client_that_leaves_does_not_end_the_wait_of_others(self, harness: ConductorHarness) -> None:
+        stopping = await self.ended(harness)
+        other = asyncio.create_task(harness.record("stop", wait=True))
+        await ticks()
+        stopping.cancel()
+        await harness.publish(harness.delivery.begun[0])
+        assert (await other)["ending"] == Ending("text", ["It was."])
+
+    async def test_nothing_to_wait_for(self, harness: ConductorHarness) -> None:
+        assert await harness.record("stop", wait=True) == {"state": "idle", "utterance": None}
+        assert "ending" not in await harness.record("toggle", wait=True)
 
 
 class TestContext:

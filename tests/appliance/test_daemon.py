@@ -28,6 +28,7 @@ from tests.rig.appliance import Appliance, stopped
 from tests.rig.microphone import Microphone
 from tests.sound import noise
 from tests.speech import Recording, librivox, two_cities, word_error_rate
+from tests.waiting import wait_for
 
 DEMO_WAV = Path(__file__).parents[2] / "flowpi" / "data" / "demo.wav"
 DEMO_TEXT = (
@@ -491,3 +492,27 @@ def test_a_thousand_clients_do_not_use_up_the_files(make: Make) -> None:
     assert appliance.spooled() == [utterance]
     for one in clients:
         one.close()
+
+
+def test_it_says_once_that_no_recogniser_answers_yet(make: Make) -> None:
+    appliance = make("audio.device=clock")
+    daemon = appliance.start()
+    said = "backend 'local' does not answer yet: start `flowpi serve`"
+    wait_for(lambda: said in daemon.log.read_text())
+    appliance.connect().record("start")
+    assert daemon.end() == 0
+    log = daemon.log.read_text()
+    assert log.count("does not answer yet") == 1
+    assert log.index("ready: ") < log.index(said)
+
+
+def test_it_says_nothing_of_a_recogniser_that_answers(make: Make) -> None:
+    appliance = make("audio.device=clock")
+    appliance.serve("echo")
+    daemon = appliance.start()
+    client = appliance.connect().subscribe("transcript/final")
+    client.record("start")
+    client.record("stop")
+    client.wait("transcript/final")
+    assert daemon.end() == 0
+    assert "does not answer yet" not in daemon.log.read_text()

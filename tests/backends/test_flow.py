@@ -216,7 +216,7 @@ async def test_nobody_listens(tmp_path: Path, unused_tcp_port: int) -> None:
         await transcribe(make_backend(f"ws://127.0.0.1:{unused_tcp_port}/ws"), spoken(SOUND))
     with pytest.raises(LinkError) as caught:
         await transcribe(make_backend(f"ws+unix://{tmp_path}/asr.sock"), spoken(SOUND))
-    message = "backend 'house' is not reached (no such file or directory): is flowpi-asr.service running?"
+    message = "backend 'house' is not reached (no such file or directory): start `flowpi serve`"
     assert str(caught.value) == message
 
 

@@ -24,6 +24,7 @@ from flowpi.core.errors import (
     TryAgainError,
     UsageError,
 )
+from flowpi.host import units
 
 HELLO = {"hello": {"flowpi": "0.1.0", "protocol": 1, "device_id": "desk"}}
 STATE: dict[str, Any] = {
@@ -34,6 +35,9 @@ STATS = {
     "started_at": "2023-11-14T12:00:00.000Z", "dictations": 3, "delivered": 2, "deferred": 0, "cancelled": 1,
     "dropped": 0, "failed": 0, "quarantined": 0, "gaps": 0, "lost_ms": 0, "press_to_first_packet_ms": 1.5,
     "release_to_commit_ms": None, "release_to_final_ms": 250.0, "final_to_published_ms": 0.25,
+}  # fmt: skip
+FINAL = {
+    "id": "01KAJ6M2Y4T0Q3V6Z7R8N9P1AB", "part": 1, "text": "Two\nlines.", "language": None, "duration_s": 1.23,
 }  # fmt: skip
 BACKLOG = {"count": 3, "oldest_at": "2023-11-14T21:00:00.000Z", "in_memory": 1}
 
@@ -54,7 +58,7 @@ class Daemon:
 
     def _serve(self) -> None:
         end, _ = self._socket.accept()
-        with end, end.makefile("rwb") as lines, contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError), end, end.makefile("rwb") as lines:
 
             def say(message: Any) -> None:
                 lines.write(message if isinstance(message, bytes) else json.dumps(message).encode() + b"\n")
@@ -105,6 +109,48 @@ def test_record_prints_the_state(daemon: Start, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == "recording\n"
 
 
+def ending(outcome: str, *texts: str, reason: str = "", state: str = "idle") -> dict[str, Any]:
+    of = {"outcome": outcome, "texts": list(texts), "reason": reason}
+    return {"response": 1, "ok": True, "state": state, "recorded": True, "ending": of}
+
+
+def test_record_waits_for_the_text_of_all_parts(daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    one = daemon([ending("text", "One\nand", "two\x1b.")])
+    assert record(one.config, "stop", wait=True) == 0
+    assert one.heard == [{"command": "record", "action": "stop", "wait": True, "request": 1}]
+    assert capsys.readouterr().out == "One and\ntwo .\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "exit_code", "sentence"),
+    [
+        (ending("kept", reason="not reached"), 75, "no text now (not reached): it comes later by itself: "),
+        (ending("cancelled"), 66, "the dictation was cancelled: record it again"),
+        (ending("failed", reason="silence"), 65, "no text comes of the dictation (silence): see `flowpi spool list`"),
+        ({"response": 1, "ok": True, "state": "idle"}, 66, "nothing was being recorded: begin with `flowpi record "),
+        (error("shutting_down", "the daemon stops"), 69, "the daemon stops"),
+        (b"", 69, "the daemon went away"),
+    ],
+)
+def test_waiting_without_a_text_is_a_sentence(daemon: Start, answer: Any, exit_code: int, sentence: str) -> None:
+    with pytest.raises(FlowpiError) as caught:
+        record(daemon([answer]).config, "stop", wait=True)
+    assert caught.value.exit_code == exit_code
+    assert str(caught.value).startswith(sentence)
+
+
+def test_a_toggle_that_begins_a_dictation_waits_for_nothing(daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    one = daemon([{"response": 1, "ok": True, "state": "recording"}])
+    assert record(one.config, "toggle", wait=True) == 0
+    assert capsys.readouterr() == ("", "recording\n")
+
+
+@pytest.mark.parametrize("action", ["start", "cancel"])
+def test_what_ends_no_dictation_is_not_waited_for(action: str) -> None:
+    with pytest.raises(UsageError, match=rf"^--wait waits for a text, and `record {action}` gives none: "):
+        record(Config(), action, wait=True)
+
+
 @pytest.mark.parametrize(
     ("code", "kind", "exit_code"),
     [
@@ -128,10 +174,15 @@ def test_one_that_is_turned_out_is_told_why(daemon: Start) -> None:
         record(daemon(hello=error("not_permitted", "only members")).config, "start")
 
 
-def test_no_daemon(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("unit", "hint"), [(True, "start it with `sudo systemctl start flowpi`"), (False, "start it with `flowpi run`")]
+)
+def test_no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: bool, hint: str) -> None:
+    monkeypatch.setattr(units, "FOLDERS", (str(tmp_path),))
+    if unit:
+        (tmp_path / "flowpi.service").touch()
     path = tmp_path / "flowpi.sock"
     config = Config(publish=PublishSettings(socket=SocketSettings(path=str(path))))
-    hint = "start it with `systemctl start flowpi`, or `flowpi run`"
     with pytest.raises(DaemonUnavailable) as caught:
         record(config, "start")
     assert str(caught.value) == f"no daemon answers on '{path}' (no such file or directory): {hint}"
@@ -231,6 +282,55 @@ class TestListen:
         one, out = self.run(daemon, capsys, *said, error("shutting_down"), text_only=True)
         assert out.splitlines() == ["Two lines.", " ]0;title  and \N{REPLACEMENT CHARACTER}", "Ende."]
         assert one.heard == [{"subscribe": ["transcript/final"]}]
+
+    def test_it_stops_after_so_many(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+        one = daemon([{"subscribed": []}, *[message("state", STATE)] * 3])
+        assert listen(one.config, filters=[], count=2) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 2
+
+    def test_only_what_is_printed_counts(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+        said = [message("transcript/final", {"text": text}) for text in ("", "One.", "Two.")]
+        one = daemon([{"subscribed": []}, *said])
+        assert listen(one.config, filters=[], text_only=True, count=1) == 0
+        assert capsys.readouterr().out == "One.\n"
+
+    def test_the_text_of_any_message(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+        said = [message("availability", "online"), message("state", STATE), message("transcript/partial", FINAL)]
+        one, out = self.run(daemon, capsys, *said, error("shutting_down"), filters=["#"], form="text")
+        assert out == "Two lines.\n"
+        assert one.heard == [{"subscribe": ["#"]}]
+
+    def test_a_template(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+        said = [message("state", STATE), message("availability", "online"), message("transcript/final", FINAL)]
+        form = "{topic}: {text} ({duration_s:.1f} s){language} {{{part}}} {lost_ms}"
+        _, out = self.run(daemon, capsys, *said, error("shutting_down"), form=form)
+        assert out == "transcript/final: Two lines. (1.2 s) {1} 0\n"
+
+    @pytest.mark.parametrize(
+        ("form", "message"),
+        [
+            ("jsn", "there is no format 'jsn': json, text, or a template such as '{id} {text}'"),
+            ("{txt}", "--format names 'txt', which no message has: did you mean text?"),
+            ("{text", "--format '{text' cannot be read (expected '}' before end of string): as in"),
+            ("}", "--format '}' cannot be read (Single '}' encountered in format string): as in"),
+            ("{{text}}", "--format '{{text}}' names no field: json, text, or a template"),
+            ("{}", "--format names '', which no message has: known: topic, id, part, text"),
+            ("{text.__class__}", "--format names 'text.__class__', which no message has: "),
+            ("{faults[0]}", "--format names 'faults[0]', which no message has: did you mean faults?"),
+            ("{text:.1f}", "--format '{text:.1f}' cannot be used (Unknown format code 'f' for object of type 'str')"),
+            ("{text!x}", "--format '{text!x}' cannot be used (Unknown conversion specifier x)"),
+        ],
+    )
+    def test_a_format_is_checked_before_the_daemon_is_asked(self, form: str, message: str) -> None:
+        config = Config(publish=PublishSettings(socket=SocketSettings(path="/absent")))
+        with pytest.raises(UsageError) as caught:
+            listen(config, filters=[], form=form)
+        assert str(caught.value).startswith(message)
+
+    def test_a_filter_beside_texts_only_is_refused(self) -> None:
+        config = Config(publish=PublishSettings(socket=SocketSettings(path="/absent")))
+        with pytest.raises(UsageError, match=r"^--text prints final texts and takes no FILTER: use --format text$"):
+            listen(config, filters=["state"], text_only=True)
 
 
 class TestStatus:

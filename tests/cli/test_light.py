@@ -12,6 +12,7 @@ from gpiozero import Device
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from flowpi.cli import main as cli
+from flowpi.cli.light import NAMES
 from flowpi.config import loading
 from flowpi.config.loading import load_for_light
 from flowpi.config.schema import LedSettings
@@ -56,7 +57,7 @@ def test_without_a_name_all_are_drawn(capfd: pytest.CaptureFixture[str]) -> None
 
 def test_a_pattern_that_there_is_not(capfd: pytest.CaptureFixture[str]) -> None:
     assert ends(capfd, "disco") == (
-        64, "", "flowpi: there is no pattern 'disco': `flowpi light` shows what there is\n",
+        64, "", "flowpi: there is no pattern 'disco': known: " + ", ".join(NAMES) + "\n",
     )  # fmt: skip
 
 

@@ -1,8 +1,10 @@
 """The command line as a program: what it prints where, and its exit code."""
 
+import argparse
 import gc
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +18,10 @@ from flowpi.cli import main as cli
 from flowpi.config import loading
 from flowpi.config.schema import Config
 from flowpi.core.errors import DaemonUnavailable
+from tests.docs.test_api import commands as commands_of
 from tests.waiting import PATIENCE_S
 
+ALL_COMMANDS = [name for name, _ in commands_of(parser.parser()) if " " not in name]
 COMMANDS = ["run", "serve", "demo", "record", "listen", "status", "transcribe", "config"]
 QUIET: dict[str, object] = {"config": None, "overrides": [], "verbosity": 0}
 
@@ -44,11 +48,10 @@ def ends(capfd: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "the following arguments are required: COMMAND: see `flowpi --help`"),
         (["status", "--josn"], "unrecognized arguments: --josn: see `flowpi --help`"),
         (["run", "now"], "unrecognized arguments: now: see `flowpi --help`"),
         (["config"], "the following arguments are required: ACTION: see `flowpi config --help`"),
-        (["record"], "the following arguments are required: action: see `flowpi record --help`"),
+        (["record"], "the following arguments are required: ACTION: see `flowpi record --help`"),
         (["transcribe"], "the following arguments are required: FILE: see `flowpi transcribe --help`"),
         (["status", "-c"], "argument -c/--config: expected one argument: see `flowpi status --help`"),
         (["demo", "a.wav", "--mic"], "argument --mic: not allowed with argument WAV: see `flowpi demo --help`"),
@@ -59,13 +62,43 @@ def test_usage_errors_end_with_64(capfd: pytest.CaptureFixture[str], argv: list[
     assert ends(capfd, *argv) == (64, "", f"flowpi: {message}\n")
 
 
-@pytest.mark.parametrize("argv", [["bogus"], ["record", "again"], ["config", "fix"]])
-def test_an_unknown_word_is_answered_with_those_known(capfd: pytest.CaptureFixture[str], argv: list[str]) -> None:
-    code, out, err = ends(capfd, *argv)
-    assert (code, out) == (64, "")
-    assert err.startswith("flowpi: argument ")
-    assert "invalid choice" in err
-    assert "choose from" in err
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["statu"], "there is no command 'statu': did you mean status?"),
+        (["transcrib", "a.wav"], "there is no command 'transcrib': did you mean transcribe?"),
+        (["bogus"], f"there is no command 'bogus': known: {', '.join(name for name in ALL_COMMANDS)}"),
+        (["spool", "lst"], "there is no action 'lst': did you mean list?"),
+        (["config", "fix"], "there is no action 'fix': known: check, show, schema"),
+        (["record", "togle"], "there is no action 'togle': did you mean toggle?"),
+        (["record", "again"], "there is no action 'again': known: start, stop, toggle, cancel"),
+        (["light", "lisening"], "there is no pattern 'lisening': did you mean listening?"),
+    ],
+)
+def test_an_unknown_word_is_answered_with_the_nearest(
+    capfd: pytest.CaptureFixture[str], argv: list[str], message: str
+) -> None:
+    assert ends(capfd, *argv) == (64, "", f"flowpi: {message}\n")
+
+
+def test_flowpi_alone_shows_the_help(capfd: pytest.CaptureFixture[str]) -> None:
+    code, out, err = ends(capfd)
+    assert (code, err) == (0, "")
+    assert out == parser.parser().format_help()
+
+
+@pytest.mark.parametrize(("name", "command"), [("", parser.parser()), *commands_of(parser.parser())])
+def test_every_help_has_examples_and_explains_each_word(name: str, command: argparse.ArgumentParser) -> None:
+    assert command.epilog
+    heading, *examples = command.epilog.splitlines()
+    assert heading == ("example:" if len(examples) == 1 else "examples:")
+    for example in examples:
+        words = shlex.split(example.partition(" > ")[0].removeprefix("  sudo"))
+        assert Path(words[0]).name == "flowpi"
+        assert " ".join(words[1:]).startswith(name)
+        parser.parse(words[1:])
+    for action in command._actions:
+        assert action.help or isinstance(action, argparse._SubParsersAction), action
 
 
 @pytest.mark.parametrize("argv", [["--version"], ["status", "--version"], ["config", "show", "--version"]])
@@ -106,12 +139,11 @@ def test_common_options_add_up_from_every_place() -> None:
         (["demo", "a.wav"], commands.demo, {"wav": "a.wav"}),
         (["demo", "--mic"], commands.demo, {"mic": True}),
         (["record", "toggle"], commands.record, {"action": "toggle"}),
-        (["listen"], commands.listen, {"filters": [], "text": False}),
-        (
-            ["listen", "state", "transcript/#", "--text"],
-            commands.listen,
-            {"filters": ["state", "transcript/#"], "text": True},
-        ),
+        (["listen"], commands.listen, {"filters": [], "text": False, "count": None, "format": "json"}),
+        (["listen", "state", "transcript/#"], commands.listen, {"filters": ["state", "transcript/#"], "text": False}),
+        (["listen", "--text", "-n", "1"], commands.listen, {"filters": [], "text": True, "count": 1}),
+        (["listen", "--format", "text", "a"], commands.listen, {"filters": ["a"], "format": "text"}),
+        (["record", "stop", "--wait"], commands.record, {"action": "stop", "wait": True}),
         (["status", "--json", "--follow"], commands.status, {"json": True, "follow": True}),
         (["transcribe", "a.wav"], commands.transcribe, {"file": "a.wav", "overrides": []}),
         (["transcribe", "a.wav", "--backend", "x"], commands.transcribe, {"overrides": ['dictation.backends=["x"]']}),
@@ -132,17 +164,26 @@ def test_the_service_is_understood_without_the_parser() -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["serve", "--listen", "x"], "--set: server.listen.0 must be HOST:PORT or unix:PATH, not 'x'"),
+        (["serve", "--listen", "x"], "--listen must be HOST:PORT or unix:PATH, not 'x'"),
         (
-            ["transcribe", "a.wav", "--backend", "loca"],
-            "--set: dictation.backends.0 is 'loca', which is not in backends: did you mean local?",
+            ["serve", "--listen", "0.0.0.0:8123"],
+            "--listen 0.0.0.0:8123 is open to other machines, and no keys are set: "
+            "set server.api_keys or server.partners, or listen on 127.0.0.1",
         ),
+        (["transcribe", "a.wav", "--backend", "loca"], "there is no backend for `--backend loca`: did you mean local?"),
+        (["transcribe", "a.wav", "--backend", "nope"], "there is no backend for `--backend nope`: known: local"),
     ],
 )
-def test_short_options_are_checked_as_settings(
+def test_a_short_option_that_is_wrong_is_named(
     capfd: pytest.CaptureFixture[str], argv: list[str], message: str
 ) -> None:
-    assert ends(capfd, *argv) == (78, "", f"flowpi: {message}\n")
+    assert ends(capfd, *argv) == (64, "", f"flowpi: {message}\n")
+
+
+def test_a_setting_that_is_wrong_beside_a_short_option_is_named(capfd: pytest.CaptureFixture[str]) -> None:
+    ended = ends(capfd, "serve", "--listen", "127.0.0.1:8123", "-o", "server.max_sessions=-1")
+    assert ended[0] == 78
+    assert "--set: server.max_sessions" in ended[2]
 
 
 # How a command ends

@@ -70,7 +70,7 @@ async def test_nobody_there(unused_tcp_port: int, tmp_path: Path) -> None:
     finding = await finding_of(f"ws://127.0.0.1:{unused_tcp_port}/ws")
     assert (finding.code, finding.level) == ("route", "failure")
     finding = await finding_of(f"ws+unix://{tmp_path}/asr.sock")
-    assert finding.hint == "is flowpi-asr.service running?"
+    assert finding.hint == "start `flowpi serve`"
 
 
 @pytest.mark.parametrize(

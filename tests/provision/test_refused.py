@@ -1,15 +1,17 @@
 """A file that cannot be used: the error is reported everywhere, and nothing else changes."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from flowpi.cli.main import main
 from flowpi.config.addresses import one_of
 from flowpi.config.backends import KINDS
-from flowpi.core.errors import ConfigError
+from flowpi.core.errors import ConfigError, NoPermissionError
 from flowpi.host import boot_config_status
 from flowpi.provision import boot_file
+from flowpi.provision.apply import provision
 from tests.provision.card import GOOD, SECRETS, Card, meant
 
 
@@ -240,3 +242,31 @@ def test_the_note_of_a_mistake_goes_with_the_file(card: Card) -> None:
     (card.boot / "flowpi.yaml").unlink()
     assert card.provision() == 0
     assert (card.error, boot_config_status.read(card.run)) == (None, None)
+
+
+def test_with_nothing_to_take_over_it_says_so(card: Card, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        assert card.provision() == 0
+    assert caplog.messages == [f"nothing to take over at {card.boot}"]
+
+
+def test_a_user_who_may_not_write_is_told_before_anything_is_changed(card: Card) -> None:
+    card.leave(GOOD)
+    before = card.tree()
+    here = card.boot.parent
+    here.chmod(0o755)
+    child = os.fork()
+    if child == 0:  # a process of another user
+        code = 1
+        try:
+            os.chdir(here)  # the folders above it are not for others
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            provision([Path("boot")], Path("etc"), None)
+        except NoPermissionError as error:
+            code = error.exit_code if str(error).endswith(" is not for this user to write: run it with sudo") else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 77
+    assert card.tree() == before

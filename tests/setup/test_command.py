@@ -229,3 +229,16 @@ def test_a_machine_without_systemd(image: Path) -> None:
         "flowpi: systemd does not run here, so no service can be started: "
         "for an image or a container that is not booted: --root /\n"
     )
+
+
+def test_a_dry_run_in_a_clone_shows_what_setup_would_do(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.prefix", "/home/ada/flowpi/.venv")
+    assert cli.main(["setup", "--dry-run"]) == 0
+    first, *steps = capfd.readouterr().out.splitlines()
+    assert first == (
+        "the services are kept from seeing /home/ada/flowpi/.venv, where this flowpi is: "
+        "install it with /usr/bin/python3 into /opt/flowpi; then setup would"
+    )
+    assert any(step.startswith("write /etc/systemd/system/flowpi.service (") for step in steps)

@@ -54,6 +54,16 @@ def test_systemd_knows_each_line_of_the_units(installed: Container) -> None:
     assert installed.sh("systemd-analyze verify /lib/systemd/system/flowpi*.service 2>&1") == ""
 
 
+def test_the_manual_and_the_completions_are_where_their_programs_look(installed: Container) -> None:
+    """What they say is in tests/debian/test_manual.py."""
+    assert installed.sh("zcat /usr/share/man/man1/flowpi.1.gz").startswith(".TH FLOWPI")
+    installed.sh("test -s /usr/share/zsh/vendor-completions/_flowpi")
+    installed.sh("test -s /usr/share/fish/vendor_completions.d/flowpi.fish")
+    words = "COMP_WORDS=(flowpi sta) COMP_CWORD=1; _shtab_flowpi flowpi sta flowpi; echo ${COMPREPLY[@]}"
+    script = f"source /usr/share/bash-completion/completions/flowpi; {words}"
+    assert installed.sh(f"bash -c '{script}'") == "status\n"
+
+
 def test_removal_keeps_what_is_the_owners(installed: Container, deb: Path) -> None:
     installed.put(deb, "/root/flowpi.deb")
     installed.until("systemctl is-active flowpi && systemctl is-active flowpi-asr")
