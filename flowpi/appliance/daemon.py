@@ -98,12 +98,11 @@ class Daemon:
         self.settled = asyncio.Event()
         self.hub = hub = Hub()
         self._inbox = inbox = Inbox()
-        utterances, ids, mask = Utterances(), UlidFactory(), CueMask()
+        utterances, endings, ids, mask = Utterances(), Endings(), UlidFactory(), CueMask()
         transcripts = factory.make_transcripts(config)
         audio = AudioComponent(config, CaptureAudience(inbox, utterances, hub), mask)
         self._capture = audio.capture
         self._statistics = Statistics(hub, self._capture)
-        endings = Endings()
         announcer = Announcer(inbox, hub, transcripts, utterances, self._statistics, endings)
         self._storage = Storage(config, transcripts, ids, inbox, announcer)
         self._delivery = factory.make_delivery(config, self._storage.spool, transcripts, announcer)

@@ -6,7 +6,7 @@ clear that its text comes later: nobody should wait for that.
 
 import asyncio
 
-from flowpi.publish.messages import Ending
+from flowpi.publish.messages import DictationEnding
 
 
 class _Open:
@@ -16,7 +16,7 @@ class _Open:
         self.texts: dict[int, str] = {}
         self.kept = ""
         self.failed = ""
-        self.ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self.ending: asyncio.Future[DictationEnding] = asyncio.get_running_loop().create_future()
 
 
 class Endings:
@@ -39,7 +39,7 @@ class Endings:
         if one := self._open.get(utterance_id):
             one.kept = reason
             if not one.ending.done():
-                one.ending.set_result(Ending("kept", [], reason))
+                one.ending.set_result(DictationEnding("kept", [], reason))
 
     def failed(self, utterance_id: str, reason: str) -> None:
         """No text comes of a part."""
@@ -52,13 +52,13 @@ class Endings:
             return
         texts = [text for _, text in sorted(one.texts.items())]
         if texts:
-            one.ending.set_result(Ending("text", texts))
+            one.ending.set_result(DictationEnding("text", texts))
         elif one.failed:
-            one.ending.set_result(Ending("failed", [], one.failed))
+            one.ending.set_result(DictationEnding("failed", [], one.failed))
         else:
-            one.ending.set_result(Ending("cancelled", []))
+            one.ending.set_result(DictationEnding("cancelled", []))
 
-    def of(self, utterance_id: str) -> asyncio.Future[Ending] | None:
+    def of(self, utterance_id: str) -> asyncio.Future[DictationEnding] | None:
         """Return the ending of a dictation with open parts, to wait for; None for any other.
 
         The future is shared: shield it.

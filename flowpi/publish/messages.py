@@ -152,7 +152,7 @@ class Stats(Struct):
     final_to_published_ms: float | None = None
 
 
-class Ending(Struct):
+class DictationEnding(Struct):
     """What became of a dictation, for a client that waited for it.
 
     `outcome`: `text`; `kept`, its text comes later; `cancelled`; or `failed`, no text comes of it.

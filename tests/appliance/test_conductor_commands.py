@@ -10,7 +10,7 @@ from flowpi.appliance.announcer import NOT_YET, SILENT
 from flowpi.audio.utterance import PartId
 from flowpi.core.hints import Hints, TargetApp
 from flowpi.core.ulid import is_ulid
-from flowpi.publish.messages import Ending, Problem, Request
+from flowpi.publish.messages import DictationEnding, Problem, Request
 from tests.appliance.harness import ConductorHarness, starting
 from tests.waiting import ticks
 
@@ -112,7 +112,7 @@ class TestWaiting:
         await harness.publish(harness.delivery.begun[0])
         answer = await stopping
         assert (answer["state"], answer["recorded"]) == ("idle", True)
-        assert answer["ending"] == Ending("text", ["It was."])
+        assert answer["ending"] == DictationEnding("text", ["It was."])
 
     async def test_with_the_texts_of_all_parts_also_of_one_from_before(self, harness: ConductorHarness) -> None:
         await harness.record("start")
@@ -125,27 +125,27 @@ class TestWaiting:
         await ticks()
         assert not stopping.done()
         await harness.publish(harness.delivery.begun[1], "Two.")
-        assert (await stopping)["ending"] == Ending("text", ["One.", "Two."])
+        assert (await stopping)["ending"] == DictationEnding("text", ["One.", "Two."])
 
     async def test_one_that_is_kept(self, harness: ConductorHarness) -> None:
         stopping = await self.ended(harness)
         harness.announcer.deferred(harness.delivery.begun[0], "not reached")
-        assert (await stopping)["ending"] == Ending("kept", [], "not reached")
+        assert (await stopping)["ending"] == DictationEnding("kept", [], "not reached")
 
     async def test_one_that_takes_too_long(self, harness: ConductorHarness) -> None:
         stopping = await self.ended(harness)
-        assert (await stopping)["ending"] == Ending("kept", [], NOT_YET)
+        assert (await stopping)["ending"] == DictationEnding("kept", [], NOT_YET)
 
     async def test_one_that_is_cancelled(self, harness: ConductorHarness) -> None:
         stopping = await self.ended(harness)
         await harness.record("cancel")
-        assert (await stopping)["ending"] == Ending("cancelled", [])
+        assert (await stopping)["ending"] == DictationEnding("cancelled", [])
 
     async def test_one_that_is_silent(self, harness: ConductorHarness) -> None:
         stopping = await self.ended(harness)
         harness.announcer.failed(harness.delivery.begun[0].part_id, SILENT)
         harness.announcer.delivered(harness.delivery.begun[0])
-        assert (await stopping)["ending"] == Ending("failed", [], SILENT)
+        assert (await stopping)["ending"] == DictationEnding("failed", [], SILENT)
 
     async def test_a_client_that_leaves_does_not_end_the_wait_of_others(self, harness: ConductorHarness) -> None:
         stopping = await self.ended(harness)
@@ -153,7 +153,7 @@ class TestWaiting:
         await ticks()
         stopping.cancel()
         await harness.publish(harness.delivery.begun[0])
-        assert (await other)["ending"] == Ending("text", ["It was."])
+        assert (await other)["ending"] == DictationEnding("text", ["It was."])
 
     async def test_nothing_to_wait_for(self, harness: ConductorHarness) -> None:
         assert await harness.record("stop", wait=True) == {"state": "idle", "utterance": None}
