@@ -93,6 +93,8 @@ class Capture:
         self._loop = asyncio.get_running_loop()
         self._recorders: list[Recorder] = []
         self._timer: asyncio.Handle | None = None
+        self._read_at: float | None = None
+        """When the next read is due. Nothing puts it off, or listeners that come and go would do so for ever."""
         self._use(source, timing)
         self._metering = False
         self._brisk_until = 0.0
@@ -236,6 +238,7 @@ class Capture:
     def _stopped(self) -> None:
         """End all recordings: the device is closed, and what it hears later belongs to none of them."""
         self._cancel_timer()
+        self._read_at = None
         self._ring.clear()
         for recorder in list(self._recorders):
             self._complete(recorder, partial=True)
@@ -244,7 +247,7 @@ class Capture:
         return bool(self._recorders) or self._metering or self._timing.preroll_s > 0
 
     def _tick(self) -> None:
-        self._timer = None
+        self._timer = self._read_at = None
         self._read()
         if not self._recorders:
             self._device.revive()
@@ -264,7 +267,9 @@ class Capture:
         if self._metering:
             pause = min(pause, METER_S)
         # A short buffer, such as dsnoop's, is read while it is half full.
-        self._timer = self._loop.call_at(self._source.due(now + min(pause, self._source.buffer_s / 2)), self._tick)
+        due = self._source.due(now + min(pause, self._source.buffer_s / 2))
+        self._read_at = due if self._read_at is None else min(self._read_at, due)
+        self._timer = self._loop.call_at(self._read_at, self._tick)
 
     def _recording_pause_s(self, now: float) -> float:
         """Return how long until all readers have what they wait for that would have it within one `read_s`."""

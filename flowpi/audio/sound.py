@@ -207,6 +207,8 @@ def _kept(pipe: BinaryIO, name: str) -> Iterator[BinaryIO]:
             shutil.copyfileobj(pipe, file, COPY_BYTES)
             file.flush()
         except OSError as error:
+            with contextlib.suppress(OSError):  # it would be flushed again, and hide this error behind another
+                file.close()
             hint = "make room, or set TMPDIR to a folder with room"
             raise CannotCreateError(f"cannot keep what {name!r} gives ({error.strerror})", hint) from error
         yield file

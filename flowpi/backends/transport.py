@@ -120,7 +120,7 @@ class Transport:
         finally:
             # If the server sends a byte now and then, the thread would wait for days: end its connection.
             for connection in opened:
-                with contextlib.suppress(OSError):
+                with connection, contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def _request(
@@ -133,7 +133,7 @@ class Transport:
         within_s: float,
         opened: list[socket.socket],
     ) -> Any:
-        """Do a request in a thread. `opened`: receives the sockets, so that another thread can end it."""
+        """Do a request in a thread. `opened`: receives copies of the sockets, by which another thread can end it."""
         from http.client import HTTPException
         from urllib.error import HTTPError, URLError
         from urllib.request import Request
@@ -195,7 +195,7 @@ def _read_certificates(ca_file: str | None) -> "ssl.SSLContext":
 
 
 def _opener(host: str, context: "ssl.SSLContext | None", opened: list[socket.socket]) -> "OpenerDirector":
-    """Return an opener that follows no redirect and adds its sockets to `opened`. `context`: for https."""
+    """Return an opener that follows no redirect and adds copies of its sockets to `opened`. `context`: for https."""
     from http.client import HTTPConnection, HTTPSConnection
     from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
@@ -203,11 +203,18 @@ def _opener(host: str, context: "ssl.SSLContext | None", opened: list[socket.soc
         def redirect_request(self, *_: Any) -> None:
             return None
 
+    def create(*args: Any, **options: Any) -> socket.socket:
+        # Noted before anything is read from it: a proxy, too, may send a byte now and then for ever. A copy, because
+        # TLS takes the socket itself over.
+        connection = socket.create_connection(*args, **options)
+        opened.append(connection.dup())
+        return connection
+
     def noting(kind: "type[HTTPConnection]") -> "type[HTTPConnection]":
         class Noting(kind):  # type: ignore[valid-type,misc]
-            def connect(self) -> None:
-                super().connect()
-                opened.append(self.sock)
+            def __init__(self, *args: Any, **options: Any) -> None:
+                super().__init__(*args, **options)
+                self._create_connection = create
 
         return Noting
 

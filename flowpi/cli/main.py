@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from flowpi.cli import output
 from flowpi.cli.commands import Arguments, hand_over, listen, provision, record, run, serve, status
 from flowpi.core.errors import ConfigError, FlowpiError, OutputError
+from flowpi.core.text import printable
 
 if TYPE_CHECKING:
     from flowpi.config.schema import Config
@@ -146,4 +147,4 @@ def _say(message: str) -> None:
 
     mark = "<3>" if stderr_is_journal() else ""  # the priority `err`: it is the reason why a service ended
     with contextlib.suppress(OSError):
-        print(f"{mark}flowpi:", message.encode("utf-8", "replace").decode(), file=sys.stderr)
+        print(f"{mark}flowpi:", printable(message, None), file=sys.stderr)  # it names what files and users say

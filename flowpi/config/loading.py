@@ -216,7 +216,8 @@ def _override(tree: dict[str, Any], places: "dict[Key, Place]", override: str) -
 
     dotted, mark, value = override.partition("=")
     key = tuple(dotted.strip().split("."))
-    if not mark or not all(key):
+    lone = len(key) == 1 and value and not value.strip("=")  # a secret in base64 ends in = too
+    if not mark or not all(key) or len(dotted.split()) > 1 or lone:
         # Never the value, which may be a secret: not even behind a colon in the place of the =.
         shown = dotted.strip().partition(":")[0].partition(" ")[0] or "--set"
         raise UsageError(f"{shown} is not KEY=VALUE", "as in --set audio.device=plughw:CARD=Device")

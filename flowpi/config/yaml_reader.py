@@ -25,10 +25,9 @@ MAX_DEPTH = 20
 PLAIN_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+")
 """How numbers are written. YAML 1.1 takes more for one: 017 for 15, and 4:26:40 for 16000."""
 
-INVISIBLE = "[\u00a0\u00ad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]"
-HIDDEN = re.compile(rf"[ \t]*({INVISIBLE})|[^#\"':]*({INVISIBLE})[^#\"':]*:(?:\s|$)|[^#\"':]*:[ \t]*({INVISIBLE})")
-"""A line with an invisible character where YAML has its own: before a key, in it, or behind its colon."""
-
+INVISIBLE = re.compile("[\u00a0\u00ad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]")
+NO_SPACE = re.compile(rf"[\w.-]+:[ \t]*{INVISIBLE.pattern}")
+"""The beginning of a plain value that was meant to be a key and a value."""
 
 YAML_HINT = "a key, a colon, a space, a value; keys of one section under each other"
 
@@ -55,7 +54,6 @@ class YamlReader:
         except UnicodeDecodeError as error:
             line = self._at(content.count(b"\n", 0, error.start))
             raise self._error(line, key, "is not UTF-8 text", "save it as UTF-8") from None
-        self._refuse_hidden(text, key)
         kind: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         loader = kind(text)
         try:
@@ -66,7 +64,10 @@ class YamlReader:
             mark = error.problem_mark or error.context_mark
             problem = " ".join(filter(None, (error.context, error.problem)))
             hint = YAML_HINT
-            if mark and "\t" in "".join(text.splitlines()[mark.line : mark.line + 1]):
+            words = "".join(text.splitlines()[mark.line : mark.line + 1]) if mark else ""
+            if mark and (hidden := self._hidden(words, self._at(mark.line))):
+                raise hidden from None
+            if "\t" in words:
                 hint = "write spaces in the place of tabs"
             raise self._error(self._at(mark.line) if mark else None, key, f"is not YAML ({problem})", hint) from None
         except yaml.reader.ReaderError as error:
@@ -82,16 +83,13 @@ class YamlReader:
             raise self._error(self._places[key][1], key, "is not a mapping of keys to values", YAML_HINT)
         return tree
 
-    def _refuse_hidden(self, text: str, key: "Key") -> None:
-        """Raise ConfigError for an invisible character that would make a line mean something else."""
-        if text.isascii():
-            return
-        for number, line in enumerate(text.splitlines()):
-            if found := HIDDEN.match(line):
-                letter = next(filter(None, found.groups()))
-                name = unicodedata.name(letter, "no name").lower()
-                problem = f"has an invisible character, U+{ord(letter):04X} ({name})"
-                raise self._error(self._at(number), key, problem, "type the line anew, with plain spaces")
+    def _hidden(self, text: str, line: int | None) -> ConfigError | None:
+        """Return the error for an invisible character in `text`, which makes a line mean something else."""
+        if text.isascii() or not (found := INVISIBLE.search(text)):
+            return None
+        name = unicodedata.name(found[0], "no name").lower()
+        problem = f"has an invisible character, U+{ord(found[0]):04X} ({name})"
+        return self._error(line, (), problem, "type the line anew, with plain spaces")
 
     def _refuse_depth(self, events: "Iterator[yaml.Event]", key: "Key") -> None:
         """Raise ConfigError if a document is nested too deep, before it is composed.
@@ -126,6 +124,8 @@ class YamlReader:
             if not isinstance(name_node, yaml.ScalarNode):
                 raise self._error(line, key, "has a key that is not text", "a { or [ too many?")
             name = name_node.value
+            if not name_node.style and (hidden := self._hidden(name, line)):
+                raise hidden
             inner = (*key, name)
             if name in tree:
                 first = self._places[inner][1]
@@ -138,7 +138,9 @@ class YamlReader:
     def _scalar(self, loader: "yaml.SafeLoader", node: "yaml.ScalarNode", key: "Key", line: int | None) -> Any:
         kind, said = node.tag.rpartition(":")[2], str(node.value)
         if kind not in ("null", "bool", "int", "float"):
-            if said[:1] in CURLY_QUOTES and said[-1:] in CURLY_QUOTES and len(said) > 1:
+            if not node.style and NO_SPACE.match(said) and (hidden := self._hidden(said, line)):
+                raise hidden
+            if not node.style and said[:1] in CURLY_QUOTES and said[-1:] in CURLY_QUOTES and len(said) > 1:
                 raise self._error(
                     line, key, "is in curly quotes, which YAML takes for letters", 'write straight ones (")'
                 )

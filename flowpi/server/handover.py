@@ -40,7 +40,7 @@ def hand_over(
     sockets: Path = RECOGNISERS_RUNTIME,
     links: Path = SYSTEM_RUNTIME,
 ) -> None:
-    """Replace the content of `directory` by the recogniser's part of the configuration, or by what is wrong with it.
+    """Put the recogniser's part of the configuration, or what is wrong with it, in the place of what was there.
 
     Args:
         load: returns the configuration, or raises FlowpiError.
@@ -58,8 +58,8 @@ def hand_over(
     except FlowpiError as error:
         files = {ERROR: msgspec.json.encode([error.message, error.hint, error.exit_code])}
     try:
-        for old in directory.iterdir():
-            old.unlink()
+        for name in (CONFIG, ERROR, CERTIFICATE, KEY):
+            (directory / name).unlink(missing_ok=True)
         for name, content in files.items():
             replace_file(directory / name, content, 0o640)
     except OSError as error:

@@ -13,6 +13,7 @@ Writing and syncing is done on a thread of the spool's own; the loop never waits
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -112,9 +113,9 @@ class Spool:
             while not complete:
                 # The file is created only when there is sound for it: right after a press, the 2 ms that this costs
                 # would delay the connection to the backend.
-                await utterance.wait(written + self._sync_bytes)
+                await _wait(utterance, written + self._sync_bytes, writing)
                 await asyncio.sleep(0)  # the connection first: the thread and the loop would dispute the interpreter
-                # Asked only now, when there is more to write: the end of a write need not wake the loop.
+                # Asked only now, when there is more to write: a write that succeeds need not wake the loop.
                 await _ended(writing)
                 pcm = utterance.read(written, written + max(self._sync_bytes, MAX_PIECE_BYTES))
                 frame, written = written // FRAME_BYTES, written + len(pcm)
@@ -305,6 +306,30 @@ class Spool:
     def expire(self, unix_s: float, monotonic_s: float) -> None:
         """Delete delivered sound that is older than `keep_days`. Meant to be called once an hour. Never raises."""
         self._folder.expire(unix_s, monotonic_s)
+
+
+async def _wait(utterance: Utterance, length: int, writing: "Future[None] | None") -> None:
+    """Wait until an utterance is that long, or `writing` has failed."""
+    if writing is None:
+        return await utterance.wait(length)
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(None) as limit:
+
+            def stop() -> None:
+                if not limit.expired():
+                    with contextlib.suppress(RuntimeError):  # the wait is over
+                        limit.reschedule(loop.time())
+
+            def tell(done: "Future[None]") -> None:
+                if not done.cancelled() and done.exception() is not None:
+                    with contextlib.suppress(RuntimeError):  # the loop is closed
+                        loop.call_soon_threadsafe(stop)
+
+            writing.add_done_callback(tell)
+            await utterance.wait(length)
+    except TimeoutError:
+        pass
 
 
 async def _ended(writing: "Future[None] | None") -> None:

@@ -273,6 +273,21 @@ class TestLevel:
             room.capture.meter(True)
         assert len(room.source.reads) - before >= 40
 
+    @pytest.mark.parametrize(("on_s", "off_s"), [(0.05, 0.002), (0.05, 0.2), (0.05, 0.42), (0.09, 0.001)])
+    @pytest.mark.parametrize("recording", [False, True])
+    async def test_those_who_stay_for_less_than_a_read_put_none_off(
+        self, room: Room, on_s: float, off_s: float, recording: bool
+    ) -> None:
+        if recording:
+            room.press()
+        for _ in range(100):
+            room.capture.meter(True)
+            await asyncio.sleep(on_s)
+            room.capture.meter(False)
+            await asyncio.sleep(off_s)
+        assert room.capture.gaps == 0
+        assert room.capture.is_alive(room.loop.time())
+
 
 class TestGaps:
     async def test_a_gap_is_filled_and_counted(self, room: Room) -> None:

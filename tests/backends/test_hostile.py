@@ -1,6 +1,7 @@
 """P10 of the promises: a server that means harm costs little memory, holds nobody up, and loses no word."""
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from flowpi.backends.patience import Patience
 from flowpi.backends.transport import Transport
-from flowpi.core.errors import LinkError
+from flowpi.core.errors import BackendError, LinkError
 from tests.backends.attacked import UTTERANCE, Case, Dialect, Ordeal
 from tests.backends.hostile import INSTEAD, SUKI, UPGRADED
 from tests.sound import echo
@@ -97,3 +98,37 @@ async def test_a_server_that_drips_keeps_no_thread(hostile: str) -> None:
         await transport.request("POST", f"http://127.0.0.1:{hostile}/rest/dripping-header")
     async with asyncio.timeout(PATIENCE_S):  # the rest of the answer takes more than a minute
         await asyncio.to_thread(bool)
+
+
+@pytest.mark.parametrize(
+    ("by_proxy", "beginning"),
+    [(True, b"HTTP/1.1 200 OK\r\nX: "), (False, b"\x16\x03\x03\x40\x00")],
+    ids=["proxy", "tls"],
+)
+async def test_what_drips_before_the_first_answer_keeps_no_thread(
+    monkeypatch: pytest.MonkeyPatch, by_proxy: bool, beginning: bytes
+) -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(beginning)
+        with contextlib.suppress(ConnectionError):
+            while not over.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(over.wait(), 0.02)  # slowly, and for ever: that is what it is about
+                writer.write(b"x")
+                await writer.drain()
+        writer.close()
+        gone.set()
+
+    over, gone = asyncio.Event(), asyncio.Event()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        if by_proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        url = "https://house.example/" if by_proxy else f"https://127.0.0.1:{port}/"
+        with pytest.raises(BackendError):
+            await Transport("house", Patience(connect_s=0.2)).request("POST", url)
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.to_thread(bool)
+        over.set()
+        await gone.wait()

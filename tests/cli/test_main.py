@@ -19,6 +19,7 @@ from flowpi.config import loading
 from flowpi.config.schema import Config
 from flowpi.core.errors import DaemonUnavailable
 from tests.docs.test_api import commands as commands_of
+from tests.terminal import acting
 from tests.waiting import PATIENCE_S
 
 ALL_COMMANDS = [name for name, _ in commands_of(parser.parser()) if " " not in name]
@@ -369,3 +370,22 @@ def test_what_a_locale_cannot_say_is_escaped(locale: dict[str, str]) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     name = "\u0141ukasz".encode() if "UTF-8" in locale.get("LC_ALL", "") else b"\\u0141ukasz"
     assert name in done.stdout
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["-o", "audio.\x1b[31mdev=3", "config", "check"],
+        ["-c", "/absent/\x1b[31mno\nsuch", "config", "check"],
+        ["spool", "list", "\x1b[31m"],
+        ["transcribe", "/absent/\x1b]0;title\x07.wav"],
+        ["\x1b[31m"],
+    ],
+)
+def test_an_error_does_nothing_to_a_terminal(capfd: pytest.CaptureFixture[str], argv: list[str]) -> None:
+    _, out, said = ends(capfd, *argv)
+    assert not acting(out)
+    assert said.startswith("flowpi: ")
+    for line in said.splitlines():
+        assert not acting(line)
+        assert line.startswith("flowpi: ")

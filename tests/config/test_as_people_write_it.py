@@ -48,6 +48,10 @@ def value_at(file: Path, key: str) -> Any:
         ("context: {user_first_name: O\u2019Brien}", "context.user_first_name", "O\u2019Brien"),
         ("context: {user_first_name: 'Jos\u00e9 \u00a0L.'}", "context.user_first_name", "Jos\u00e9 \u00a0L."),
         ("# caf\u00e9\u00a0: x\nspool: {max_mb: 64}", "spool.max_mb", 64),
+        ("context: {content_text: '\u201eAm Markt\u201c'}", "context.content_text", "\u201eAm Markt\u201c"),
+        ("context:\n  content_text: |\n    Prix\u00a0: 5 euros\n", "context.content_text", "Prix\u00a0: 5 euros\n"),
+        ("context:\n  content_text: |\n    a\n    \u00a0b\n", "context.content_text", "a\n\u00a0b\n"),
+        ("context:\n  content_text: 'a\n    \u00a0b: c'\n", "context.content_text", "a \u00a0b: c"),
         ("led: {night: {from: '22:00', to: '06:30'}}", "led.night.from", "22:00"),
         ("spool: {keep_audio: yes}", "spool.keep_audio", True),
         ("spool: {keep_audio: off}", "spool.keep_audio", False),
@@ -105,7 +109,8 @@ NO_SECRET = "put only the secret there"
         (CLOUD + "client_key: \u201cfl-abc\u201d}}", f"line 1: backends.cloud.client_key {QUOTES}"),
         (
             CLOUD + "client_key: '\u201cfl-abc\u201d'}}",
-            f"line 1: backends.cloud.client_key {QUOTES}",
+            "line 1: backends.cloud.client_key cannot be used (it has curly quotes (\u201c \u201d)): "
+            "no key has: write it without them",
         ),
         (
             CLOUD + "client_key: fl-abc\u201d}}",
@@ -220,12 +225,20 @@ def test_of_settings_that_contradict_each_other_all_are_told(file: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "typed", ["backends.c.client_key: fl-abc", "backends.c.client_key fl-abc", "fl-abc", ": fl-abc"]
+    "typed",
+    [
+        "backends.c.client_key: fl-abc",
+        "backends.c.client_key fl-abc",
+        "fl-abc",
+        ": fl-abc",
+        "fl-abc==",
+        "token fl-abc=3",
+    ],
 )
 def test_what_was_typed_in_place_of_a_setting_is_not_repeated(typed: str) -> None:
     with pytest.raises(UsageError) as caught:
         load(None, [typed])
-    if typed != "fl-abc":  # nothing tells that this is no key
+    if not typed.startswith("fl-abc"):  # nothing tells that this is no key
         assert "fl-abc" not in str(caught.value)
 
 

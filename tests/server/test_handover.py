@@ -146,6 +146,15 @@ def test_clients_find_the_sockets_where_they_have_always_been(place: Place) -> N
         client.connect(str(place.links / "asr.sock"))
 
 
+def test_a_file_of_somebody_else_stays(place: Place) -> None:
+    (place.given / "notes.txt").write_text("mine")
+    (place.given / "folder").mkdir()
+    for _ in range(2):
+        place.hand_over("server: {max_sessions: 3}")
+    assert (place.given / "notes.txt").read_text() == "mine"
+    assert place.received().max_sessions == 3
+
+
 def test_where_nothing_can_be_written_is_the_end(place: Place) -> None:
     place.given.rmdir()
     with pytest.raises(CannotCreateError, match="No such file"):

@@ -48,13 +48,6 @@ class Disk:
             self.spool.close()
 
 
-async def speak(utterance: Utterance) -> None:
-    """Append sound twice: what became of a write is asked when there is more to write."""
-    for _ in range(2):
-        await ticks(10)
-        utterance.append(SOUND)
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Disk:
     disk = Disk(tmp_path / "spool")
@@ -68,7 +61,7 @@ async def test_what_still_grows_is_written_when_it_has_ended(disk: Disk) -> None
         absent = AbsentDisk(disk.directory)
         utterance, part = beginning(ulid(1)), PartId(ulid(1))
         keeper.keep(utterance)
-        await speak(utterance)
+        utterance.append(SOUND)
         await until(lambda: keeper.in_memory(part))
         refused = utterance.durable
         assert refused is not None
@@ -91,7 +84,7 @@ async def test_what_still_grows_is_written_when_it_has_ended(disk: Disk) -> None
         assert durable.result() is True
         kept = disk.spool.load(part)
         assert kept is not None
-        assert kept.read(0, kept.length) == SOUND * 3
+        assert kept.read(0, kept.length) == SOUND + SOUND
 
 
 async def refuse(disk: Disk, keeper: SpoolWriter, *numbers: int) -> AbsentDisk:
