@@ -46,8 +46,7 @@ class Container:
         self._layers, self._spare = layers, work / "spare"
         self._console = work / "console.log"
         self._name = unique_name()
-        # Of the kernel's hierarchies, except for that of version 1 whose groups accept nobody before they are set up.
-        self._groups = [mount / self._name for mount in _cgroup_mounts() if mount.name != "cpuset"]
+        self._groups = [mount / self._name for mount in _hierarchies()]
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
@@ -154,6 +153,10 @@ class Container:
         self.stop()
 
 
-def _cgroup_mounts() -> list[Path]:
+def _hierarchies() -> list[Path]:
+    """Return the cgroup mounts in which systemd keeps its services apart: that of version 2, and its own of version 1.
+
+    Not the controllers of version 1: a group of `cpu`, for one, has no time for real-time processes.
+    """
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
-    return [Path(where) for _, where, kind, *_ in mounts if kind in ("cgroup", "cgroup2")]
+    return [Path(where) for _, where, kind, how, *_ in mounts if kind == "cgroup2" or "name=systemd" in how.split(",")]
