@@ -17,7 +17,7 @@ from tests.audio.listening import missing
 from tests.audio.room import PERIOD_S, SLACK_S, FakeSource, Room, begins, capturing, ends, has_no_seam, numbers
 from tests.rig.microphone import Microphone
 from tests.sound import beginning
-from tests.waiting import until
+from tests.waiting import ticks, until
 
 
 class TestRolls:
@@ -106,7 +106,7 @@ class TestRolls:
         room.capture.drop(entry)
         assert entry.complete
         assert not other.complete
-        await asyncio.sleep(0)
+        await ticks()
         assert clock.timers() == 1
         length = entry.length
         await asyncio.sleep(1.0)
