@@ -161,6 +161,9 @@ class Transport:
             raise self._endpoint.not_reached(error) from None
         except (HTTPException, ValueError):
             raise self._endpoint.no_web_server("web", "https") from None
+        finally:
+            for connection in opened:  # who waited may have gone before there was one
+                connection.close()
         if len(content) > MAX_ANSWER_BYTES:
             raise ProtocolError(f"backend {self.name!r} answered with more than {MAX_ANSWER_BYTES} bytes")
         return json_or_text(content)
