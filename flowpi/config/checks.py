@@ -22,7 +22,7 @@ from flowpi.config.backends.flow import LOCAL_URL
 from flowpi.config.boards import BOARDS, with_board
 from flowpi.config.phrases import expected, plain
 from flowpi.config.schema import Config
-from flowpi.config.secret import Secret, literals
+from flowpi.config.secret import Secret, leaves, literals
 from flowpi.core.errors import ConfigError
 from flowpi.core.nearest import nearest
 
@@ -205,19 +205,14 @@ def _as_typed(config: Config) -> Iterator[tuple[Key, str, str]]:
         yield ("audio", "device"), f"is {config.audio.device!r}, with a space at one end", "remove the space"
 
 
-def _paths(part: object, key: Key = ()) -> Iterator[tuple[Key, str]]:
+def _paths(config: Config) -> Iterator[tuple[Key, str]]:
     """Yield every path in a configuration with its key."""
-    match part:
-        case Secret(kind="file", name=name):
-            yield key, name
-        case str() if key[-1] in PATHS or key == ("server", "tls", "key"):
-            yield key, part
-        case msgspec.Struct():
-            for name in part.__struct_fields__:
-                yield from _paths(getattr(part, name), (*key, name))
-        case dict():
-            for name, value in part.items():
-                yield from _paths(value, (*key, name))
+    for key, value in leaves(config):
+        match value:
+            case Secret(kind="file", name=name):
+                yield key, name
+            case str() if key[-1] in PATHS or key == ("server", "tls", "key"):
+                yield key, value
 
 
 def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:

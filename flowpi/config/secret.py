@@ -159,20 +159,25 @@ class Secret:
         return hash((self.kind, self.name, self._literal))
 
 
-def secrets(part: object, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Secret]]:
-    """Yield every secret in a configuration with its key."""
+def leaves(part: object, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+    """Yield every single value in a configuration with its key."""
     match part:
-        case Secret():
-            yield key, part
         case msgspec.Struct():
             for name in part.__struct_fields__:
-                yield from secrets(getattr(part, name), (*key, name))
+                yield from leaves(getattr(part, name), (*key, name))
         case dict():
             for name, value in part.items():
-                yield from secrets(value, (*key, name))
+                yield from leaves(value, (*key, name))
         case tuple():
             for index, value in enumerate(part):
-                yield from secrets(value, (*key, str(index)))
+                yield from leaves(value, (*key, str(index)))
+        case _:
+            yield key, part
+
+
+def secrets(config: object) -> Iterator[tuple[tuple[str, ...], Secret]]:
+    """Yield every secret in a configuration with its key."""
+    return ((key, value) for key, value in leaves(config) if isinstance(value, Secret))
 
 
 def literals(config: object) -> Iterator[tuple[tuple[str, ...], Secret]]:

@@ -317,9 +317,8 @@ async def _wait(utterance: Utterance, length: int, writing: "Future[None] | None
         async with asyncio.timeout(None) as limit:
 
             def stop() -> None:
-                if not limit.expired():
-                    with contextlib.suppress(RuntimeError):  # the wait is over
-                        limit.reschedule(loop.time())
+                with contextlib.suppress(RuntimeError):  # the wait is over
+                    limit.reschedule(loop.time())
 
             def tell(done: "Future[None]") -> None:
                 if not done.cancelled() and done.exception() is not None:
