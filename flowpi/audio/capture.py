@@ -272,7 +272,7 @@ class Capture:
         self._timer = self._loop.call_at(self._read_at, self._tick)
 
     def _recording_pause_s(self, now: float) -> float:
-        """Return how long until all readers have what they wait for that would have it within one `read_s`."""
+        """Return how long to wait: for the reader that wants the least, and those that follow within one `read_s`."""
         read_s = self._timing.read_s
         if now < self._brisk_until:
             return read_s

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-UNUSED_DAYS = 14
+UNUSED_DAYS = 3
 """The age of an unused entry that is removed; other work trees, with other keys, share the store."""
 
 BUILDING = ".building"
