@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import re
+import resource
 import sys
 import tempfile
 import threading
@@ -258,3 +259,16 @@ def test_an_hour_needs_no_more_memory_than_a_minute(tmp_path: Path, form: str, s
             tracemalloc.stop()
     assert frames > 1100 * RATE_HZ
     assert most < 4 << 20
+
+
+def test_a_disk_that_a_pipe_fills_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is still in the buffer is written again at the close, and fails again."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with piped(wav()[:5000]) as end, on_stdin(end):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+        try:
+            with pytest.raises(CannotCreateError, match="cannot keep what 'standard input' gives"):
+                read("-", pipes=True)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
