@@ -128,6 +128,7 @@ def _read_one(window: "Window", form: str, tally: Tally) -> Iterator[Raw]:
     with sound:
         if sound.samplerate not in RATES_HZ:
             raise Unreadable(f"{sound.samplerate} Hz")
+        tally.expected_s += _announced(sound, 0) / sound.samplerate
         frames = 0
         for raw in _blocks(sound, form, soundfile.LibsndfileError):
             frames += raw.frames

@@ -107,9 +107,12 @@ def status(arguments: Arguments, config: "Config") -> int:
 
 
 def transcribe(arguments: Arguments, config: "Config") -> int:
+    from pathlib import Path
+
     from flowpi.cli.transcribe import transcribe
 
-    return transcribe(config, arguments.file)
+    to = Path(arguments.to) if arguments.to else None
+    return transcribe(config, arguments.files, form=arguments.format, to=to)
 
 
 def doctor(arguments: Arguments, config: "Config") -> int:
