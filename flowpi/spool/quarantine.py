@@ -59,7 +59,10 @@ def entry_name(file: str) -> str:
 def quarantined_file(name: str) -> str:
     """Return the file of an entry in quarantine. Raises FileNotFoundError for a name that no entry can have."""
     encoded = name.removeprefix(f"{QUARANTINE}/")
-    file = os.fsdecode(unquote_to_bytes(encoded.encode(errors="surrogateescape")))
+    try:
+        file = os.fsdecode(unquote_to_bytes(os.fsencode(encoded)))
+    except UnicodeEncodeError:  # a letter that no name of a file can have in this locale
+        file = ""
     if encoded == name or not file or "/" in file or "\0" in file or file in (".", ".."):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     return file
