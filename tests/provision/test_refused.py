@@ -103,6 +103,24 @@ def test_a_file_that_is_cut_off_anywhere_changes_nothing(card: Card, before: str
             b"backends:\n  x: {kind: flow, url: 'wss://h/ws', api_key: &k abc}\nserver: {api_keys: [*k]}\n...\n",
             "server.api_keys.0 is the same (by *) as backends.x.api_key: the two are kept apart",
         ),
+        (
+            "backends:\n  x: {kind: flow, url: 'wss://h/ws', api_key: \u201ccanary\u201d}\n...\n".encode(),
+            'line 2: backends.x.api_key is in curly quotes, which YAML takes for letters: write straight ones (")',
+        ),
+        (
+            b"backends:\n  x: {kind: flow, url: 'wss://h/ws', api_key: Bearer canary}\n...\n",
+            "line 2: backends.x.api_key cannot be used (it begins with the word Bearer): write the key alone",
+        ),
+        (
+            b"backends:\n  x: {kind: flow, url: 'wss://h/ws', api_key: ' '}\n...\n",
+            "line 2: backends.x.api_key cannot be used (it is empty): put the secret there",
+        ),
+        (b"button: {pin: 017}\n...\n", "line 1: button.pin is 017, which YAML reads as 15"),
+        ("led:\n\u00a0 pin: 22\n...\n".encode(), "line 2: has an invisible character, U+00A0 (no-break space)"),
+        (b"audio: {device: plughw:CARD=Device,DEV=0}\n...\n", "line 1: audio.DEV=0 is not a known key: the value"),
+        (b"<!DOCTYPE html>\n<html></html>\n", "line 2: is the last line, and no end mark follows"),
+        (b"PK\x03\x04\x14\x00\x06\x00\xff\n", "has holes: it was not written to the end"),
+        (b"led: {pin: 22}\n---\n...\n", "is not YAML"),
     ],
 )
 def test_what_is_wrong_is_said_in_words(card: Card, content: bytes, words: str) -> None:
@@ -270,3 +288,15 @@ def test_a_user_who_may_not_write_is_told_before_anything_is_changed(card: Card)
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 77
     assert card.tree() == before
+
+
+def test_apple_double_files_beside_a_good_one_are_left_alone(card: Card) -> None:
+    """macOS writes them to each FAT that it touches."""
+    double = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        \x00\x02"
+    for name in ("._flowpi.yaml", "._.Trashes", ".DS_Store"):
+        card.leave(double, name)
+    card.leave(GOOD)
+    assert card.provision() == 0
+    assert card.error is None
+    assert card.effective() == meant(GOOD)
+    assert (card.boot / "._flowpi.yaml").read_bytes() == double
