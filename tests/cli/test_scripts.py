@@ -79,7 +79,9 @@ def encoding(locale: dict[str, str]) -> str:
     return found
 
 
-def run(command: list[str | bytes], config: Path, environment: dict[str, str]) -> bytes:
+def run_to_the_end(
+    command: list[str | bytes], config: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[bytes]:
     done = subprocess.run(
         [sys.executable, "-m", "flowpi", *command, "-c", str(config)],
         env=environment,
@@ -88,7 +90,11 @@ def run(command: list[str | bytes], config: Path, environment: dict[str, str]) -
         timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done
+
+
+def run(command: list[str | bytes], config: Path, environment: dict[str, str]) -> bytes:
+    return run_to_the_end(command, config, environment).stdout
 
 
 def read(printed: bytes, encoding: str) -> list[str]:
@@ -105,7 +111,7 @@ def read(printed: bytes, encoding: str) -> list[str]:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     file = tmp_path / "flowpi.yaml"
-    file.write_text(f"publish: {{socket: {{path: {tmp_path}/flowpi.sock}}}}\nspool: {{directory: {tmp_path}/spool}}\n")
+    file.write_text(f"publish: {{socket: {{path: {tmp_path}/flowpi.sock}}}}\n")
     return file
 
 
@@ -163,10 +169,32 @@ def test_spool_list_prints_each_reason(say: Any, config: Path, locale: dict[str,
     assert [" ".join(re.split(" +", line.partition("waiting: ")[2])) for line in lines] == [line for _, line in PLAIN]
 
 
+def test_the_directory_of_a_daemon_is_named_safely(
+    say: Any, config: Path, locale: dict[str, str], encoding: str
+) -> None:
+    places = "/".join(text for text, _ in PLAIN)
+    say([{"response": 1, "ok": True, "spool": [], "more": False, "directory": f"/{places}"}])
+    done = run_to_the_end(["spool", "list"], config, locale)
+    (line,) = read(done.stderr, encoding)
+    assert line.startswith(f"nothing waits in /{'/'.join(SCRIPTS.values())}/a [2Jb/")
+
+
+def test_the_directory_without_a_daemon_is_named_safely(config: Path, locale: dict[str, str], encoding: str) -> None:
+    place = f"{config.parent}/a\x1b[2Jb"
+    config.write_text(config.read_text() + f"spool: {{directory: {json.dumps(place)}}}\n")
+    done = run_to_the_end(["spool", "list"], config, locale)
+    shown = f"{config.parent}/a [2Jb"
+    assert read(done.stderr, encoding) == [
+        f"flowpi: no daemon runs: this is what lies in {shown}",
+        f"nothing waits in {shown}",
+    ]
+
+
 def test_spool_list_prints_names_that_can_be_typed(
     tmp_path: Path, config: Path, locale: dict[str, str], encoding: str
 ) -> None:
     """Names of files are bytes: the encoding of the locale is that of their letters, too."""
+    config.write_text(config.read_text() + f"spool: {{directory: {tmp_path}/spool}}\n")
     home = tmp_path / "spool" / "quarantine"
     home.mkdir(parents=True)
     for text, _ in PLAIN:
