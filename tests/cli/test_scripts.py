@@ -209,3 +209,21 @@ def test_spool_list_prints_names_that_can_be_typed(
     for one in found:
         run(["spool", "drop", one["name"].encode(encoding)], config, locale)
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("setting", ["spool.directory", "publish.socket.path"])
+def test_a_path_that_the_locale_cannot_write_is_a_sentence(
+    config: Path, locale: dict[str, str], encoding: str, setting: str
+) -> None:
+    command = [sys.executable, "-m", "flowpi", "config", "check", "-c", str(config), "-o", f'{setting}="/run/\\u0645"']
+    done = subprocess.run(command, env=locale, cwd=ROOT, capture_output=True, timeout=PATIENCE_S)
+    if encoding == "utf-8":
+        assert (done.returncode, done.stderr) == (0, b"")
+        return
+    name = {"ascii": "ascii", "iso8859-1": "latin-1|iso8859-1"}[encoding]
+    assert (done.returncode, done.stdout) == (78, b"")
+    assert re.fullmatch(
+        rf"flowpi: --set: {setting} is '/run/\\u0645', which the locale of this user cannot write \(({name})\): "
+        r"set LC_ALL=C\.UTF-8, or write another path\n",
+        done.stderr.decode(),
+    ), done.stderr
