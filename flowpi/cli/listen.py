@@ -9,7 +9,7 @@ from flowpi.client import DaemonConnection
 from flowpi.config.schema import Config
 from flowpi.core import topics
 from flowpi.core.errors import UsageError
-from flowpi.core.text import escaped
+from flowpi.core.text import escaped, one_line
 
 DEFAULT_FILTERS = ["availability", "state", "transcript/#", "event/#", "stats"]
 """The topics that `listen` shows by default: all but `level`, which wakes the CPU and is made only on request."""
@@ -65,4 +65,4 @@ def _json_line(message: dict[str, Any]) -> str:
 def _text(message: dict[str, Any]) -> str | None:
     payload = message["payload"]
     text = payload.get("text") if isinstance(payload, dict) else None
-    return " ".join(text.split()) if text else None
+    return one_line(text) if text else None
