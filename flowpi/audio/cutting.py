@@ -21,6 +21,10 @@ PHRASE_S = 15.0
 """The longest phrase: more does not fit on a screen, nor into one segment of `flowpi serve`."""
 
 
+LEAD_PIECES = 3
+"""How much of a pause is left before the speech that follows: its first sound may be soft."""
+
+
 class Part(Struct, frozen=True):
     """A part of a recording: where it begins, in seconds from the beginning, and its int16 mono 16 kHz PCM.
 
@@ -59,7 +63,8 @@ def phrases(longest_s: float) -> Rule:
 def cut(blocks: Iterable[bytes], rule: Rule) -> Iterator[Part]:
     """Yield the sound in parts, without gap or overlap. At most one part is held in memory.
 
-    A part ends in the middle of a pause. If there is none, it ends where speech near its greatest length is softest.
+    A part ends shortly before the speech that follows a pause. If there is no pause, it ends where the speech near its
+    greatest length is softest.
 
     Args:
         blocks: int16 mono 16 kHz PCM in whole frames, from the first sample on.
@@ -72,20 +77,24 @@ def cut(blocks: Iterable[bytes], rule: Rule) -> Iterator[Part]:
         waiting += block
         while len(waiting) >= PIECE_BYTES:
             piece = bytes(waiting[:PIECE_BYTES])
-            del waiting[:PIECE_BYTES]
-            part += piece
-            quiet = quiet + 1 if pauses.feed(piece) else 0
             needed_s = rule.pause_s(len(part) / BYTES_PER_S)
-            if needed_s <= PIECE_S:
-                softest = min(softest, (rms(piece), -len(part)))
-            pausing = quiet > 0 and quiet * PIECE_S >= needed_s - PIECE_S / 2
-            if pausing or len(part) >= longest:
-                end = len(part) - quiet // 2 * PIECE_BYTES if pausing else -softest[1]
-                waiting[:0] = part[end:]
-                del part[end:]
-                yield Part(done / BYTES_PER_S, part)
-                done += end
-                part, pauses, quiet, softest = bytearray(), Pauses(), 0, (1.0, 0)
+            paused = quiet > 0 and quiet * PIECE_S >= needed_s - PIECE_S / 2
+            pausing = pauses.feed(piece)
+            if pausing or not paused:
+                del waiting[:PIECE_BYTES]
+                part += piece
+                quiet = quiet + 1 if pausing else 0
+                if needed_s <= PIECE_S:
+                    softest = min(softest, (rms(piece), -len(part)))
+                if len(part) < longest:
+                    continue
+            lead = min(quiet // 2, LEAD_PIECES) * PIECE_BYTES
+            end = len(part) - lead if quiet else -softest[1]
+            waiting[:0] = part[end:]
+            del part[end:]
+            yield Part(done / BYTES_PER_S, part)
+            done += end
+            part, pauses, quiet, softest = bytearray(), Pauses(), 0, (1.0, 0)
     part += waiting
     if part:
         yield Part(done / BYTES_PER_S, part)

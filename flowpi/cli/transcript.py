@@ -11,7 +11,7 @@ from flowpi.audio.sound import STDIN
 from flowpi.cli import output
 from flowpi.core.captions import Format, Segment, Summary
 from flowpi.core.errors import CannotCreateError, NoInputError, UsageError
-from flowpi.core.text import printable
+from flowpi.core.text import one_line
 from flowpi.dsp.format import BYTES_PER_S
 from flowpi.dsp.pauses import spoken
 from flowpi.wire.roles import FinalText
@@ -55,7 +55,7 @@ class Transcript:
         """Write what was said in the next part. Raises CannotCreateError, OutputError."""
         self.until_s = part.start_s + len(part.pcm) / BYTES_PER_S
         self._language = self._language or text.language
-        line = printable(text.text, None).strip()
+        line = one_line(text.text)
         if line:
             self._texts.append(line)
         elif self._form.timed:

@@ -84,11 +84,15 @@ def test_at_most_one_part_is_held() -> None:
         assert taken <= number * 10 + 1
 
 
-def test_a_phrase_ends_in_the_middle_of_a_pause() -> None:
-    pcm = loud(2) + loud(0.8, 20) + loud(3)
-    first, second = parts_by(phrases(330), pcm)
-    assert len(first.pcm) == round(2.3 * BYTES_PER_S)
-    assert second.start_s == pytest.approx(2.3)
+@pytest.mark.parametrize(("pause_s", "lead_s"), [(0.6, 0.3), (0.8, 0.3), (8.0, 0.3)])
+def test_a_phrase_ends_shortly_before_the_speech_after_a_pause(pause_s: float, lead_s: float) -> None:
+    pcm = loud(2) + loud(pause_s, 20) + loud(3)
+    *_, last = parts_by(phrases(330), pcm)
+    assert last.start_s == pytest.approx(2 + pause_s - lead_s)
+
+
+def test_a_pause_at_the_end_is_no_part_of_its_own() -> None:
+    assert len(parts_by(phrases(330), loud(2) + loud(5, 20))) == 1
 
 
 def test_a_short_pause_does_not_end_a_short_phrase() -> None:

@@ -146,7 +146,11 @@ def test_common_options_add_up_from_every_place() -> None:
         (["listen", "--format", "text", "a"], commands.listen, {"filters": ["a"], "format": "text"}),
         (["record", "stop", "--wait"], commands.record, {"action": "stop", "wait": True}),
         (["status", "--json", "--follow"], commands.status, {"json": True, "follow": True}),
-        (["transcribe", "a.wav"], commands.transcribe, {"files": ["a.wav"], "format": "txt", "to": None, "overrides": []}),
+        (
+            ["transcribe", "a.wav"],
+            commands.transcribe,
+            {"files": ["a.wav"], "format": "txt", "to": None, "overrides": []},
+        ),
         (["transcribe", "a.wav", "--backend", "x"], commands.transcribe, {"overrides": ['dictation.backends=["x"]']}),
         (["config", "check"], commands.config_check, {"reads_config": True}),
         (["config", "schema"], commands.config_schema, {"reads_config": False}),

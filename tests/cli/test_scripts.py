@@ -3,24 +3,28 @@
 What a terminal would interpret comes out in no locale. Texts, reasons and names of files come from outside.
 """
 
+import asyncio
 import codecs
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flowpi.server.app import Server
+from flowpi.server.engines import EchoEngine, EchoRecognition
 from tests.cli.test_daemon_commands import FINAL, Daemon, message
 from tests.sound import ulid
 from tests.terminal import acting
 from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
+DEMO_WAV = ROOT / "flowpi" / "data" / "demo.wav"
 
 SCRIPTS = {
     "Persian": "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
@@ -227,3 +231,34 @@ def test_a_path_that_the_locale_cannot_write_is_a_sentence(
         r"set LC_ALL=C\.UTF-8, or write another path\n",
         done.stderr.decode(),
     ), done.stderr
+
+
+class Quoting(EchoEngine):
+    """An engine that hears the next of these texts in each recording."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts = iter(texts)
+
+    def recognition(self, language: Sequence[str]) -> EchoRecognition:
+        recognition = EchoRecognition()
+        recognition.finish = lambda: next(self._texts)  # type: ignore[method-assign]
+        return recognition
+
+
+@pytest.mark.parametrize("form", ["txt", "json"])
+async def test_transcribe_prints_each_text(tmp_path: Path, locale: dict[str, str], encoding: str, form: str) -> None:
+    address = f"unix:{tmp_path}/asr.sock"
+    async with Server([address], Quoting(text for text, _ in PLAIN)), asyncio.timeout(2 * PATIENCE_S):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "flowpi", "-c", os.devnull, "-o", f"backends.local.url=ws+unix://{tmp_path}/asr.sock",
+            "transcribe", "-f", form, *[str(DEMO_WAV)] * len(PLAIN),
+            env=locale, cwd=ROOT, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        printed, _ = await process.communicate()
+    lines = read(printed, encoding)
+    if form == "txt":
+        assert lines == [line for _, text in PLAIN for line in (f"==> {DEMO_WAV} <==", text)]
+    else:
+        assert [json.loads(line)["text"] for line in printed.decode("ascii").splitlines()] == [
+            text for _, text in PLAIN
+        ]

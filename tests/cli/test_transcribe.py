@@ -154,7 +154,7 @@ class TestFormats:
     def test_what_the_backend_sends_stays_one_cue(self, ears: Ears, run: Run, tmp_path: Path) -> None:
         ears.text = " one\n\n2\r\n00:00:00,000 --> 00:00:01,000\nfake\x1b[31m \u202ereversed a\u200cb "
         code, out, err = run("-f", "srt", written(tmp_path, wav()))
-        cue = "one  2  00:00:00,000 --> 00:00:01,000 fake [31m reversed a\u200cb  1"
+        cue = "one 2 00:00:00,000 --> 00:00:01,000 fake [31m reversed a\u200cb 1"
         assert (code, out.splitlines()[2:], err) == (0, [cue, ""], "")
 
     def test_the_json_of_a_damaged_file_says_so(self, ears: Ears, run: Run, tmp_path: Path) -> None:
