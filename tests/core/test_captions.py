@@ -90,3 +90,8 @@ def test_times_of_subtitles() -> None:
         "1\n00:00:00,000 --> 00:00:00,540\na\n\n2\n00:59:59,999 --> 10:00:00,000\nb\n\n"
     )
     assert written("vtt", segments[:1]) == "WEBVTT\n\n00:00:00.000 --> 00:00:00.540\na\n"
+
+
+def test_a_player_takes_nothing_in_a_text_for_markup() -> None:
+    (_, text) = written("vtt", [Segment(0.0, 1.0, "<i> & -->")]).rstrip().rsplit("\n", 1)
+    assert text == "&lt;i&gt; &amp; --&gt;"
