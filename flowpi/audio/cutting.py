@@ -5,14 +5,14 @@ Called by `transcribe`. A recording in progress is cut by `recorder.py`, at the 
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
 from flowpi.core.appliance import Rules
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.level import rms
-from flowpi.dsp.pauses import PIECE_FRAMES, Pauses
+from flowpi.dsp.pauses import PIECE_FRAMES, Pauses, PausesInNoise
 
 PIECE_BYTES = PIECE_FRAMES * FRAME_BYTES
 PIECE_S = PIECE_BYTES / BYTES_PER_S
@@ -35,6 +35,13 @@ class Part(Struct, frozen=True):
     pcm: bytearray
 
 
+class Detector(Protocol):
+    """Finds pauses."""
+
+    def feed(self, pcm: bytes) -> bool:
+        """Add the next piece, and return whether it is in a pause."""
+
+
 class Rule(NamedTuple):
     """Where to cut.
 
@@ -42,22 +49,24 @@ class Rule(NamedTuple):
         longest_s: the greatest length of a part, at least 1 s.
         pause_s: returns how long a pause must be to end a part of a length in seconds; infinity: none ends it yet. For
             the greatest length it is at most `PIECE_S`.
+        pauses: returns what finds the pauses of the next part.
     """
 
     longest_s: float
     pause_s: Callable[[float], float]
+    pauses: Callable[[], Detector]
 
 
 def whole(longest_s: float) -> Rule:
     """Return the rule for parts as long as possible: each ends at the first pause that the daemon would cut at too."""
     earliest_s = longest_s - Rules(max_utterance_s=longest_s).pause_s
-    return Rule(longest_s, lambda length_s: PIECE_S if length_s >= earliest_s else math.inf)
+    return Rule(longest_s, lambda length_s: PIECE_S if length_s >= earliest_s else math.inf, Pauses)
 
 
 def phrases(longest_s: float) -> Rule:
-    """Return the rule for phrases: the longer one has become, the shorter the pause that ends it."""
-    longest_s = min(longest_s, PHRASE_S)
-    return Rule(longest_s, lambda length_s: max(PIECE_S, 0.7 - 0.75 * length_s / longest_s))
+    """Return the rule for the phrases of one recording: the longer a phrase, the shorter the pause that ends it."""
+    longest_s, pauses = min(longest_s, PHRASE_S), PausesInNoise()
+    return Rule(longest_s, lambda length_s: max(PIECE_S, 0.7 - 0.75 * length_s / longest_s), lambda: pauses)
 
 
 def cut(blocks: Iterable[bytes], rule: Rule) -> Iterator[Part]:
@@ -72,7 +81,7 @@ def cut(blocks: Iterable[bytes], rule: Rule) -> Iterator[Part]:
     """
     longest = int(rule.longest_s * BYTES_PER_S) // PIECE_BYTES * PIECE_BYTES
     waiting, done = bytearray(), 0
-    part, pauses, quiet, softest = bytearray(), Pauses(), 0, (1.0, 0)
+    part, pauses, quiet, softest = bytearray(), rule.pauses(), 0, (1.0, 0)
     for block in blocks:
         waiting += block
         while len(waiting) >= PIECE_BYTES:
@@ -94,7 +103,7 @@ def cut(blocks: Iterable[bytes], rule: Rule) -> Iterator[Part]:
             del part[end:]
             yield Part(done / BYTES_PER_S, part)
             done += end
-            part, pauses, quiet, softest = bytearray(), Pauses(), 0, (1.0, 0)
+            part, pauses, quiet, softest = bytearray(), rule.pauses(), 0, (1.0, 0)
     part += waiting
     if part:
         yield Part(done / BYTES_PER_S, part)

@@ -108,12 +108,9 @@ def status(arguments: Arguments, config: "Config") -> int:
 
 
 def transcribe(arguments: Arguments, config: "Config") -> int:
-    from pathlib import Path
-
     from flowpi.cli.transcribe import transcribe
 
-    to = Path(arguments.to) if arguments.to else None
-    return transcribe(config, arguments.files, form=arguments.format, to=to)
+    return transcribe(config, arguments.files, form=arguments.format, to=arguments.to)
 
 
 def doctor(arguments: Arguments, config: "Config") -> int:

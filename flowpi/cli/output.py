@@ -37,20 +37,25 @@ def attach() -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     elif isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
         sys.stdout = _stream(sys.stdout, _Output)
-    if isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    elif isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
         sys.stderr = _stream(sys.stderr, _Stderr)
 
 
 def create(path: Path) -> io.TextIOWrapper:
-    """Open a file for writing in UTF-8; what is in it is replaced. Each write to it may raise OutputError.
+    """Make a file and open it for writing in UTF-8. Each write to it may raise OutputError.
 
     Raises:
-        CannotCreateError: it cannot be made.
+        CannotCreateError: it cannot be made, or is there already.
     """
     try:
-        raw: io.FileIO = _Output(path, "wb")
+        raw: io.FileIO = _Output(path, "xb")
+    except FileExistsError:
+        hint = "another command writes it, or did not get to its end: keep what you need of it, and delete it"
+        raise CannotCreateError(f"{str(path)!r} is there already", hint) from None
     except OSError as error:
-        raise CannotCreateError(f"{str(path)!r} cannot be written ({error.strerror})", "write elsewhere") from None
+        raise CannotCreateError(f"{str(path)!r} cannot be made ({error.strerror})", "choose another place") from None
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="replace", write_through=True)
 
 

@@ -44,7 +44,8 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         # argparse has no public place for this, and its own message lists the choices without the nearest.
         if action.choices is not None and value not in action.choices:
-            raise UsageError(f"there is no {str(action.metavar).lower()} {value!r}", nearest(value, action.choices))
+            see = f"see `flowpi --{value}`" if value in ("help", "version") else nearest(value, action.choices)
+            raise UsageError(f"there is no {str(action.metavar).lower()} {value!r}", see)
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"

@@ -13,10 +13,10 @@ CLEAR = "\r\x1b[K"
 class Progress:
     """The line. Call `clear` before anything else is printed, and at the end."""
 
-    def __init__(self, stream: TextIO) -> None:
-        """`stream`: stderr, as a rule."""
-        self._stream = stream
-        self._terminal = stream.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
+    def __init__(self, stream: TextIO | None) -> None:
+        """`stream`: stderr, or None to show nothing."""
+        able = stream is not None and stream.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
+        self._stream = stream if able else None
         self._shown = False
 
     def show(self, where: str, heard: str = "") -> None:
@@ -26,7 +26,7 @@ class Progress:
             where: how far it is.
             heard: untrusted text, of which the end is shown as far as there is room.
         """
-        if not self._terminal:
+        if self._stream is None:
             return
         room = shutil.get_terminal_size().columns - 1
         line = _start(printable(where, None), room)
@@ -38,7 +38,7 @@ class Progress:
 
     def clear(self) -> None:
         """Remove the line, if there is one."""
-        if self._shown:
+        if self._stream is not None and self._shown:
             self._stream.write(CLEAR)
             self._stream.flush()
             self._shown = False

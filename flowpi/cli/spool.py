@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from flowpi.appliance.spool_requests import choose, drop_from, file_of, named, spooled
+from flowpi.cli.terminal import print_path
 from flowpi.client import DaemonConnection
 from flowpi.config.schema import Config
 from flowpi.core.errors import (
@@ -128,7 +129,7 @@ def spool_export(config: Config, names: Sequence[str], to: Path) -> int:
                     f"the disk does not have {one.name}", "it is in the daemon's memory: free some space"
                 )
             spool.export(file_of(one), path, _caller())
-            print(path)
+            print_path(path)
         except FlowpiError as error:  # the others are exported all the same
             _remark(f"flowpi: {error}")
             code = code or error.exit_code

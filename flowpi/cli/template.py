@@ -76,10 +76,7 @@ class Template:
                 raise UsageError(f"--format names {name!r}, which no message has", nearest(name, samples))
         if not self._fields:
             raise UsageError(f"--format {template!r} names no field", "json, text, or a template such as '{id} {text}'")
-        try:
-            _Formatter().vformat(template, (), samples)
-        except (ValueError, TypeError) as error:
-            raise UsageError(f"--format {template!r} cannot be used ({error})", "as in '{duration_s:.1f}'") from None
+        self._filled(samples)
 
     def line(self, message: dict[str, Any]) -> str | None:
         """Return the line of a message, or None if it lacks a field."""
@@ -88,7 +85,17 @@ class Template:
         values["topic"] = topic
         if not self._fields.issubset(values):
             return None
-        return _Formatter().vformat(self._template, (), values)
+        return self._filled(values)
+
+    def _filled(self, values: dict[str, Any]) -> str:
+        """Return the template with these values. Raises UsageError if they cannot be shown as it says."""
+        try:
+            return _Formatter().vformat(self._template, (), values)
+        except (ValueError, TypeError, MemoryError, OverflowError) as error:
+            what = str(error) or "too long"
+            raise UsageError(
+                f"--format {self._template!r} cannot be used ({what})", "as in '{duration_s:.1f}'"
+            ) from None
 
 
 def _plain(kind: Any) -> Any:

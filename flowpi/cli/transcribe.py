@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -16,14 +17,14 @@ from flowpi.cli.progress import Progress, clock
 from flowpi.cli.transcript import Transcript, places
 from flowpi.config.schema import Config
 from flowpi.core.captions import FORMATS
-from flowpi.core.errors import DataError, NoInputError, NoPermissionError
+from flowpi.core.errors import BackendError, CannotCreateError, DataError, NoInputError, NoPermissionError
 from flowpi.core.text import printable
 from flowpi.core.ulid import UlidFactory
 from flowpi.dsp.speech import SpeechLevel
 from flowpi.wire.roles import PartialText
 
 
-def transcribe(config: Config, files: Sequence[str], *, form: str = "txt", to: Path | None = None) -> int:
+def transcribe(config: Config, files: Sequence[str], *, form: str = "txt", to: str | None = None) -> int:
     """Print the text of sound files; "-" is the standard input.
 
     As `txt`, a long file is sent in parts of `dictation.max_utterance_s`, cut in pauses, one line for each. The other
@@ -39,25 +40,29 @@ def transcribe(config: Config, files: Sequence[str], *, form: str = "txt", to: P
         The exit code: 0, or that of the first file that cannot be used.
 
     Raises:
-        UsageError, NoInputError, CannotCreateError: the texts cannot be put where they should be.
+        UsageError, NoInputError: the texts cannot be put where they should be.
         BackendError: no backend returned a text. What was heard until then is written.
         OutputError: the disk behind the output is full.
     """
     code = 0
-    where = places(files, form, to)
+    left = list(zip(files, places(files, form, to), strict=True))
     with asyncio.Runner() as runner:
-        transcriber = _Transcriber(config, runner, timed=FORMATS[form].timed)
+        transcriber = _Transcriber(config, runner, form)
         try:
-            for file, place in zip(files, where, strict=True):
+            while left:
+                file, place = left.pop(0)
                 head = FORMATS[form].head(file)
                 if place is None and form == "txt" and len(files) > 1:
                     head = f"==> {printable(file, None)} <==\n"
                 try:
-                    with open_sound(file, pipes=True) as sound:
-                        transcriber.transcribe(sound, Transcript(FORMATS[form], head, place, transcriber.make_room))
-                except (NoInputError, NoPermissionError, DataError) as error:  # the others are not worse for it
-                    transcriber.say(str(error))
+                    transcriber.transcribe(file, Transcript(FORMATS[form], head, place, transcriber.make_room))
+                except (NoInputError, NoPermissionError, DataError, CannotCreateError) as error:
+                    transcriber.say(str(error))  # the other files are not worse for it
                     code = code or error.exit_code
+        except BackendError:
+            if left:
+                transcriber.say(f"not transcribed: {', '.join(repr(file) for file, _ in left)}")
+            raise
         finally:
             transcriber.close()
     return code
@@ -66,36 +71,49 @@ def transcribe(config: Config, files: Sequence[str], *, form: str = "txt", to: P
 class _Transcriber:
     """Transcribes one recording after the other through the same backends."""
 
-    def __init__(self, config: Config, runner: asyncio.Runner, *, timed: bool) -> None:
-        longest_s = config.dictation.max_utterance_s
-        self._rule = phrases(longest_s) if timed else whole(longest_s)
+    def __init__(self, config: Config, runner: asyncio.Runner, form: str) -> None:
+        self._longest_s = config.dictation.max_utterance_s
+        self._rule = phrases if FORMATS[form].timed else whole
         self._runner = runner
         self._backends: BackendChain = make_backends(config)
         self._ids = UlidFactory()
-        self._progress = Progress(sys.stderr)
+        # A file in JSON is one line, which grows on the terminal where the progress would be shown.
+        self._progress = Progress(sys.stderr if form != "json" or not sys.stdout.isatty() else None)
+        self._part: Part | None = None
+        self._partial: PartialText | None = None
+        """The part whose text is awaited, and its latest partial text."""
 
-    def transcribe(self, sound: Sound, transcript: Transcript) -> None:
+    def transcribe(self, file: str, transcript: Transcript) -> None:
         """Write the text of a recording, and what is to be said about it.
 
         Raises:
             FlowpiError: there is no more of the text. What was heard is written.
         """
-        level = SpeechLevel()
-        complete, warnings = False, []
-        try:
-            self._runner.run(self._hear(cut(level.measured(sound.blocks()), self._rule), sound, transcript))
-            complete, warnings = True, sound.warnings()
-        finally:
-            if level.is_too_quiet:
-                quiet = f"is so quiet ({level.speech_dbfs:.0f} dBFS) that words are lost: make it louder first"
-                warnings.append(f"{sound.name!r} {quiet}")
-            transcript.finish(sound.read_s, warnings, complete=complete)
-            for warning in warnings:
-                self.say(f"warning: {warning}")
-            if not complete and transcript.until_s:
-                self.say(f"the text of {sound.name!r} ends after {clock(transcript.until_s)}")
-        if not transcript.has_text:
-            self.say(f"no speech was found in {sound.name!r}")
+        with open_sound(file, pipes=True) as sound:
+            transcript.open()
+            level = SpeechLevel()
+            complete, warnings = False, []
+            try:
+                parts = cut(level.measured(sound.blocks()), self._rule(self._longest_s))
+                self._runner.run(self._hear(parts, sound, transcript))
+                complete, warnings = True, sound.warnings()
+            except asyncio.CancelledError:
+                raise KeyboardInterrupt from None
+            finally:
+                if level.is_too_quiet:
+                    quiet = f"is so quiet ({level.speech_dbfs:.0f} dBFS) that words are lost: make it louder first"
+                    warnings.append(f"{sound.name!r} {quiet}")
+                begun = self._part is not None and transcript.add_unfinished(self._part, self._partial)
+                self._part = None
+                place = transcript.finish(sound.read_s, warnings, complete=complete)
+                for warning in warnings:
+                    self.say(f"warning: {warning}")
+                if not complete and (transcript.until_s or begun):
+                    where = f", in {str(place)!r}" if place else ""
+                    after = "; the last line is what was heard of the part after that" if begun else ""
+                    self.say(f"the text of {sound.name!r} ends after {clock(transcript.until_s)}{where}{after}")
+            if not transcript.last:
+                self.say(f"no speech was found in {sound.name!r}")
 
     def say(self, message: str) -> None:
         """Print a line on stderr. That nobody reads it is no error."""
@@ -113,17 +131,24 @@ class _Transcriber:
         self._runner.run(self._backends.close())
 
     async def _hear(self, parts: Iterable[Part], sound: Sound, transcript: Transcript) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        for ending in (signal.SIGTERM, signal.SIGHUP):  # as for Ctrl-C: what was heard is written first
+            asyncio.get_running_loop().add_signal_handler(ending, task.cancel)
         utterance_id = self._ids.make(int(time.time() * 1000), os.urandom(10))
 
         def show(partial: PartialText | None = None, backend: str = "") -> None:
+            self._partial = partial
             length = f" of {clock(sound.expected_s)}" if sound.expected_s else ""
-            heard = partial.text if partial else ""
+            heard = partial.text if partial else transcript.last
             self._progress.show(f"{Path(sound.name).name}  {clock(transcript.until_s)}{length}", heard)
 
         for number, part in enumerate(parts, 1):
+            self._part = part
             show()
             utterance = Utterance(About(utterance_id, time.time(), part=number), pcm=part.pcm, complete=True)
             text, _, _ = await self._backends.text_of(utterance, show)
             transcript.add(part, text)
+            self._part = None
             # A session is part of a cycle of objects: without this, the audio of five parts waits for the collector.
             part.pcm.clear()

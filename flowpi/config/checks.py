@@ -236,7 +236,8 @@ def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:
                 break
     if found := re.match(r"Object contains unknown field `(.*)`", said, re.DOTALL):
         key = (*path, found[1])
-        if _value_at(key, tree) is None and "=" in found[1]:  # {device: plughw:CARD=Device,DEV=0}
+        # {device: plughw:CARD=Device,DEV=0}, {device: hw:1,0}
+        if _value_at(key, tree) is None and ("=" in found[1] or found[1].isdigit()):
             return key, "is not a known key", "the value before it has a comma: put it in quotes"
         return key, "is not a known key", _nearest_key(key, _fields(_type_at(path, tree)))
     if found := re.match(r"Object missing required field `(.*)`", said):

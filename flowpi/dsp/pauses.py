@@ -5,6 +5,9 @@ room and the gain.
 """
 
 import audioop
+import math
+from collections import deque
+from collections.abc import Sequence
 
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES, RATE_HZ
 
@@ -16,6 +19,13 @@ FAR_BELOW = 0.18
 
 HOP_BYTES = RATE_HZ // 50 * FRAME_BYTES
 """The resolution of `spoken`."""
+
+LATELY = 300
+"""How many pieces determine what is a pause in noise: half a minute, after which a speaker or a room may be another."""
+
+FAR_DB, ABOVE_DB, CLOSE_DB = 19.0, 4.0, 8.0
+"""In noise, a pause is so far below the loud pieces, or so little above the soft ones; but always that far below the
+loud ones. Measured with white noise: pauses are found down to 6 dB below the level of the recording."""
 
 
 class Pauses:
@@ -38,15 +48,44 @@ class Pauses:
         return level <= FAR_BELOW * mean
 
 
+class PausesInNoise:
+    """The pauses of one recording in which noise may be as loud as soft speech: in longer pauses, it is steadier.
+
+    For those who ask for several pieces in a row. A single soft piece of speech is taken for a pause more often.
+    """
+
+    def __init__(self) -> None:
+        self._levels: deque[float] = deque(maxlen=LATELY)
+
+    def feed(self, pcm: bytes) -> bool:
+        """Add the next int16 mono PCM, `PIECE_FRAMES` of it, and return whether it is in a pause."""
+        self._levels.append(_dbfs(pcm))
+        return self._levels[-1] <= _border(self._levels)
+
+
 def spoken(pcm: bytes | bytearray) -> tuple[float, float]:
-    """Return where speech begins and ends in a recording, in seconds. Digital silence gives its whole length.
+    """Return where speech begins and ends in a recording, in seconds. A constant level gives its whole length.
 
     Args:
-        pcm: int16 mono 16 kHz, with pauses at its ends or none.
+        pcm: int16 mono 16 kHz, with pauses at its ends or none; noise in them does no harm.
     """
-    quiet = FAR_BELOW * audioop.rms(pcm, 2)
     with memoryview(pcm) as view:
-        hops = [at for at in range(0, len(pcm), HOP_BYTES) if audioop.rms(view[at : at + HOP_BYTES], 2) > quiet]
-    if not hops:
+        levels = [_dbfs(view[at : at + HOP_BYTES]) for at in range(0, len(pcm), HOP_BYTES)]
+    border = _border(levels) if levels else 0.0
+    loud = [number for number, level in enumerate(levels) if level > border]
+    if not loud:
         return 0.0, len(pcm) / BYTES_PER_S
-    return hops[0] / BYTES_PER_S, min(hops[-1] + HOP_BYTES, len(pcm)) / BYTES_PER_S
+    return loud[0] * HOP_BYTES / BYTES_PER_S, min((loud[-1] + 1) * HOP_BYTES, len(pcm)) / BYTES_PER_S
+
+
+def _border(levels: Sequence[float]) -> float:
+    """Return the level up to which there is a pause. A few pieces, such as a bang, do not matter."""
+    ordered = sorted(levels)
+    loud, soft = ordered[len(ordered) * 9 // 10], ordered[len(ordered) // 20]
+    return min(max(loud - FAR_DB, soft + ABOVE_DB), loud - CLOSE_DB)
+
+
+def _dbfs(pcm: bytes | memoryview) -> float:
+    """Return the level of int16 PCM without its DC offset, which is no sound."""
+    power = audioop.rms(pcm, FRAME_BYTES) ** 2 - audioop.avg(pcm, FRAME_BYTES) ** 2
+    return 10 * math.log10(max(power, 1) / 32_768**2)

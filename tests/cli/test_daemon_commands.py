@@ -306,6 +306,10 @@ class TestListen:
         _, out = self.run(daemon, capsys, *said, error("shutting_down"), form=form)
         assert out == "transcript/final: Two lines. (1.2 s) {1} 0\n"
 
+    def test_a_template_that_a_message_does_not_fit(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(UsageError, match=r"^--format '\{text:\{language\}\}' cannot be used \(Invalid format spec"):
+            self.run(daemon, capsys, message("transcript/final", {**FINAL, "language": "en"}), form="{text:{language}}")
+
     @pytest.mark.parametrize(
         ("form", "message"),
         [
@@ -318,6 +322,7 @@ class TestListen:
             ("{text.__class__}", "--format names 'text.__class__', which no message has: "),
             ("{faults[0]}", "--format names 'faults[0]', which no message has: did you mean faults?"),
             ("{text:.1f}", "--format '{text:.1f}' cannot be used (Unknown format code 'f' for object of type 'str')"),
+            ("{text!r:>999999999999}", "--format '{text!r:>999999999999}' cannot be used (too long)"),
             ("{text!x}", "--format '{text!x}' cannot be used (Unknown conversion specifier x)"),
         ],
     )

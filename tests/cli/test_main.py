@@ -68,6 +68,9 @@ def test_usage_errors_end_with_64(capfd: pytest.CaptureFixture[str], argv: list[
     [
         (["statu"], "there is no command 'statu': did you mean status?"),
         (["transcrib", "a.wav"], "there is no command 'transcrib': did you mean transcribe?"),
+        (["help"], "there is no command 'help': see `flowpi --help`"),
+        (["version"], "there is no command 'version': see `flowpi --version`"),
+        (["transcribe", "-f", "SRT", "a.wav"], "there is no format 'SRT': did you mean srt?"),
         (["bogus"], f"there is no command 'bogus': known: {', '.join(name for name in ALL_COMMANDS)}"),
         (["spool", "lst"], "there is no action 'lst': did you mean list?"),
         (["config", "fix"], "there is no action 'fix': known: check, show, schema"),

@@ -70,6 +70,16 @@ def test_a_closed_stdout_is_no_error(argv: list[str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("argv", "code"), [(["transcribe", "/absent"], 66), (["nonsense"], 64), (["status"], 69)], ids=str
+)
+def test_with_a_closed_stderr_nothing_goes_elsewhere(tmp_path: Path, argv: list[str], code: int) -> None:
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-m", "flowpi", *argv]
+    settings = {"FLOWPI_CONFIG": "/dev/null", "RUNTIME_DIRECTORY": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    done = subprocess.run(command, env={**os.environ, **settings}, stdout=subprocess.PIPE, timeout=PATIENCE_S)
+    assert (done.returncode, done.stdout) == (code, b"")
+
+
 @pytest.mark.parametrize("argv", [["--help"], ["--version"]], ids=" ".join)
 def test_a_reader_that_goes_away_ends_the_help_too(argv: list[str]) -> None:
     reader, writer = os.pipe()

@@ -1,7 +1,9 @@
 """`flowpi transcribe`: what is sent, what is printed, and what is told on stderr."""
 
 import audioop
+import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,12 @@ from typing import Any
 import pytest
 
 from flowpi.audio.utterance import Utterance
+from flowpi.cli import output
 from flowpi.cli import transcribe as command
 from flowpi.cli.main import main
 from flowpi.core.errors import LinkLost
 from flowpi.dsp.format import BYTES_PER_S
-from flowpi.wire.roles import FinalText
+from flowpi.wire.roles import FinalText, PartialText
 from tests.audio.variants import VARIANTS, reference, wav
 from tests.speech import two_cities
 
@@ -27,12 +30,15 @@ class Ears:
     def __init__(self, text: str) -> None:
         self.text = text
         self.deaf_from = 1000
+        self.failing: Callable[[], object] = lambda: None
         self.parts: list[bytes] = []
         self.utterances: list[Utterance] = []
 
     async def text_of(self, utterance: Utterance, on_partial: Callable[..., None]) -> tuple[FinalText, str, None]:
         assert all(not utterance.length for utterance in self.utterances)  # the parts before are out of memory
         if utterance.about.part >= self.deaf_from:
+            on_partial(PartialText("heard in part", None), "ears")
+            self.failing()
             raise LinkLost("the link is gone")
         self.utterances.append(utterance)
         self.parts.append(bytes(utterance.read(0, utterance.length)))
@@ -164,7 +170,8 @@ class TestFormats:
         assert err == f"flowpi: warning: {warning}\n"
 
     @pytest.mark.parametrize(
-        ("form", "text"), [("txt", "heard 1\n"), ("srt", "1\n00:00:00,540 --> 00:00:04,540\nheard 1\n\n")]
+        ("form", "text"),
+        [("txt", "heard 1\nheard in part\n"), ("srt", "1\n00:00:00,540 --> 00:00:04,540\nheard 1\n\n")],
     )
     def test_what_was_heard_before_a_failure_is_printed(
         self, ears: Ears, run: Run, tmp_path: Path, form: str, text: str
@@ -218,10 +225,55 @@ class TestSeveral:
         path = written(tmp_path, wav(two_cities().pcm))
         assert run("-f", "srt", "--to", tmp_path, path)[:2] == (69, "")
         assert not (tmp_path / "speech.srt").exists()
-        assert (tmp_path / "speech.srt.part").read_text().endswith("heard 1\n\n")
+        heard = (tmp_path / "speech.srt.part").read_text()
+        assert heard.endswith("heard 1\n\n")
+        ears.deaf_from = 1  # what was kept survives another failure, and is not taken for that of a second command
+        code, _, err = run("-f", "srt", "--to", tmp_path, path)
+        assert (code, (tmp_path / "speech.srt.part").read_text()) == (73, heard)
+        assert "speech.srt.part' is there already: another command writes it, or did not get to its end" in err
+        (tmp_path / "speech.srt.part").unlink()
         ears.deaf_from = 1000
         assert run("-f", "srt", "--to", tmp_path, path)[0] == 0
-        assert not (tmp_path / "speech.srt.part").exists()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["speech", "speech.srt"]
+
+    def test_a_file_that_comes_meanwhile_is_not_replaced(self, ears: Ears, run: Run, tmp_path: Path) -> None:
+        path = written(tmp_path, wav())
+        heard = ears.text_of
+
+        async def correct(*arguments: Any) -> Any:
+            (tmp_path / "speech.txt").write_text("corrected by hand")
+            return await heard(*arguments)
+
+        ears.text_of = correct  # type: ignore[assignment, method-assign]
+        code, _, err = run("--to", tmp_path, path)
+        assert (code, (tmp_path / "speech.txt").read_text()) == (73, "corrected by hand")
+        assert err.endswith(f"speech.txt' cannot be made (File exists): the text is in '{tmp_path}/speech.txt.part'\n")
+        assert (tmp_path / "speech.txt.part").read_text() == "heard 1\n"
+
+    def test_nothing_planted_is_written_to(self, ears: Ears, run: Run, tmp_path: Path) -> None:
+        path, other = written(tmp_path, wav()), tmp_path / "other"
+        other.write_text("of somebody else")
+        (tmp_path / "speech.txt.part").symlink_to(other)
+        os.mkfifo(tmp_path / "speech.srt.part")
+        assert run("--to", tmp_path, path)[0] == 73
+        assert run("-f", "srt", "--to", tmp_path, path)[0] == 73
+        assert other.read_text() == "of somebody else"
+
+    def test_a_batch_says_where_it_ended_and_goes_on_there(self, ears: Ears, run: Run, tmp_path: Path) -> None:
+        for name in "abc":
+            (tmp_path / name).write_bytes(wav())
+        files = [tmp_path / name for name in "abc"]
+        ears.failing = lambda: setattr(ears, "deaf_from", 1000)
+        (tmp_path / "a.txt").write_text("done before")
+        ears.deaf_from = 1
+        code, out, err = run("--to", tmp_path, *files)
+        assert (code, out) == (69, "")
+        assert f"flowpi: not transcribed: '{tmp_path}/c'\n" in err
+        assert (tmp_path / "b.txt.part").read_text() == "heard in part\n"
+        (tmp_path / "b.txt.part").unlink()
+        code, out, err = run("--to", tmp_path, *files)
+        assert (code, out.splitlines()) == (73, [f"{tmp_path}/b.txt", f"{tmp_path}/c.txt"])
+        assert err == f"flowpi: '{tmp_path}/a.txt' is there already: delete it, or choose another --to\n"
 
     def test_no_trace_is_left_where_nothing_was_heard(self, ears: Ears, run: Run, tmp_path: Path) -> None:
         ears.deaf_from = 1
@@ -239,8 +291,8 @@ class TestSeveral:
             ("-f vtx a.wav", 64, "there is no format 'vtx': did you mean vtt?"),
             ("- /dev/stdin", 64, "the standard input can be read only once: name it once"),
             ("--to . a.wav x/a.flac", 64, "'a.txt' would be the text of several files: transcribe them one by one"),
-            ("--to nowhere a.wav", 66, "'nowhere' is no directory: make it: mkdir -p nowhere"),
-            ("--to . a.wav there.wav", 73, "'there.txt' is there already: delete it, or choose another --to"),
+            ("--to nowhere a.wav", 66, "--to 'nowhere' is no directory: make it: mkdir -p nowhere"),
+            ("--to there.txt a.wav", 66, "--to 'there.txt' is no directory: name one"),
         ],
     )
     def test_texts_that_have_no_place(
@@ -258,8 +310,17 @@ class TestSeveral:
         assert run(*arguments.split()) == (code, "", f"flowpi: {words}\n")
         assert ears.parts == []
 
-    def test_a_full_disk(self, ears: Ears, run: Run, tmp_path: Path) -> None:
-        (tmp_path / "speech.txt.part").symlink_to("/dev/full")
+    def test_a_full_disk(self, ears: Ears, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        create = output.create
+
+        def full(path: Path) -> Any:
+            create(path).close()
+            path.unlink()
+            path.symlink_to("/dev/full")
+            return io.TextIOWrapper(io.BufferedWriter(output._Output(path, "wb")), write_through=True)
+
+        monkeypatch.setattr(output, "create", full)
         code, out, err = run("--to", tmp_path, written(tmp_path, wav()))
         assert (code, out) == (74, "")
         assert err.endswith("flowpi: the output cannot be written (No space left on device)\n")
+        assert not (tmp_path / "speech.txt").exists()

@@ -4,13 +4,14 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import threading
 import wave
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -74,16 +75,15 @@ def sound_file(path: Path, times: int) -> Path:
     return path
 
 
+def started(*arguments: str | Path, **streams: Any) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "flowpi", "transcribe", *map(str, arguments)]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment(), **streams)
+
+
 def transcribe(*arguments: str | Path, terminal: bool = False) -> Ended:
     """Run the command to its end, with a pipe or a terminal as stderr."""
     reader, writer = pty.openpty() if terminal else os.pipe()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flowpi", "transcribe", *map(str, arguments)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=writer,
-        env=environment(),
-    )
+    process = started(*arguments, stdout=subprocess.PIPE, stderr=writer)
     os.close(writer)
     assert process.stdout
     watchdog = threading.Timer(PATIENCE_S, process.kill)
@@ -133,8 +133,8 @@ def test_an_hour(served: str, tmp_path: Path) -> None:
     assert len(segments) > 500
     period_s = len(two_cities().pcm) / BYTES_PER_S
     ends = [segment["end"] % period_s for segment in segments]
-    # A phrase that runs on through the joint of two recordings is cut elsewhere than in the first of them.
-    assert sum(any(abs(end - word) < 0.3 for word in WORD_ENDS.values()) for end in ends) > 0.9 * len(ends)
+    # Not the silence between two recordings, in which this engine "hears" something too.
+    assert sum(any(abs(end - word) < 0.3 for word in WORD_ENDS.values()) for end in ends) > 0.8 * len(ends)
 
 
 @pytest.mark.parametrize("served", ["echo"], indirect=True)
@@ -145,3 +145,31 @@ def test_a_terminal_shows_how_far_it_is(served: str, tmp_path: Path) -> None:
     assert first == last == ""  # the line is gone at the end
     assert shown[0] == "speech.wav  0:00 of 0:44"
     assert any(line.startswith("speech.wav  0:36 of 0:44") for line in shown), shown
+
+
+@pytest.mark.parametrize("served", ["echo"], indirect=True)
+def test_json_on_a_terminal_is_not_written_over(served: str, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = started("-o", served, "-f", "json", sound_file(tmp_path / "a.wav", 1), stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown: list[bytes] = []
+    _read(ours, shown)
+    assert process.wait(PATIENCE_S) == 0
+    assert json.loads(b"".join(shown))["complete"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("served", ["echo"], indirect=True)
+def test_what_was_heard_when_it_is_ended_is_whole(served: str, tmp_path: Path, number: signal.Signals) -> None:
+    hour = sound_file(tmp_path / "hour.wav", 82)
+    with started("-o", served, "-f", "json", hour, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        begun = os.read(process.stdout.fileno(), 100)
+        process.send_signal(number)
+        found = json.loads(begun + process.stdout.read())
+        told = process.stderr.read().decode()
+        assert process.wait(PATIENCE_S) == 130
+    assert not found["complete"]
+    assert found["segments"][-1]["end"] <= found["duration_s"] < 3600
+    assert told.startswith(f"flowpi: the text of '{hour}' ends after ")

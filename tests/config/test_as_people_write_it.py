@@ -148,6 +148,10 @@ NO_SECRET = "put only the secret there"
             "audio: {device: plughw:CARD=Device,DEV=0}",
             "line 1: audio.DEV=0 is not a known key: the value before it has a comma: put it in quotes",
         ),
+        (
+            "audio: {device: plughw:1,0}",
+            "line 1: audio.0 is not a known key: the value before it has a comma: put it in quotes",
+        ),
         ("audio: {devise: x}", "line 1: audio.devise is not a known key: did you mean audio.device?"),
         (
             "audio: {device: 'plughw:0 '}",

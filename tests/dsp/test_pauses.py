@@ -1,9 +1,11 @@
+import audioop
+import math
 import random
 
 import pytest
 
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES, RATE_HZ
-from flowpi.dsp.pauses import Pauses, spoken
+from flowpi.dsp.pauses import PIECE_FRAMES, Pauses, PausesInNoise, spoken
 
 
 def hear(pauses: Pauses, pcm: bytes, read_s: float = 0.1) -> int:
@@ -46,3 +48,34 @@ def test_where_speech_begins_and_ends(gain: int) -> None:
 @pytest.mark.parametrize("pcm", [b"", bytes(100), bytes(BYTES_PER_S), noise(0.011, 500)])
 def test_all_of_it_is_speech_where_there_is_no_pause(pcm: bytes) -> None:
     assert spoken(pcm) == (0.0, len(pcm) / BYTES_PER_S)
+
+
+def hum(pcm: bytes, amplitude: int, offset: int) -> bytes:
+    """Add a hum of 50 Hz and a DC offset."""
+    sine = [round(amplitude * math.sin(2 * math.pi * 50 * at / RATE_HZ)) + offset for at in range(RATE_HZ // 50)]
+    wave = b"".join(value.to_bytes(2, "little", signed=True) for value in sine)
+    return audioop.add(pcm, (wave * (len(pcm) // len(wave) + 1))[: len(pcm)], 2)
+
+
+SPEECH = noise(2, 6000) + noise(0.6, 0) + noise(2, 6000) + noise(0.9, 0)
+"""Where it is loud: 0 to 2 s, and 2.6 to 4.6 s."""
+
+
+@pytest.mark.parametrize(
+    "pcm",
+    [
+        SPEECH,
+        audioop.add(SPEECH, noise(5.5, 1500), 2),
+        audioop.add(SPEECH, noise(5.5, 2400), 2),  # 8 dB below the speech
+        hum(SPEECH, 800, 0),
+        hum(SPEECH, 0, 6000),
+        noise(0.1, 32_000) + SPEECH[len(noise(0.1, 0)) :],
+    ],
+    ids=["clean", "noise", "more noise", "hum", "offset", "bang"],
+)
+def test_pauses_and_speech_in_noise(pcm: bytes) -> None:
+    pauses, step = PausesInNoise(), PIECE_FRAMES * FRAME_BYTES
+    found = [pauses.feed(pcm[at : at + step]) for at in range(0, len(pcm), step)]
+    assert found[21:25] == [True] * 4
+    assert not any(found[12:20] + found[26:46])
+    assert spoken(pcm) == pytest.approx((0.0, 4.6), abs=0.021)
