@@ -35,6 +35,7 @@ ERRORS: dict[str, type[FlowpiError]] = {
     "not_permitted": NoPermissionError,
     "bad_filter": UsageError,
     "bad_request": UsageError,
+    "no_such_sink": UsageError,
     "no_such_utterance": UsageError,
     "shutting_down": DaemonUnavailable,
     "spool": SpoolError,

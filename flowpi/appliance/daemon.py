@@ -24,6 +24,7 @@ from flowpi.appliance.endings import Endings
 from flowpi.appliance.inbox import Inbox
 from flowpi.appliance.microphone import AudioComponent, CaptureAudience
 from flowpi.appliance.requests import RequestHandler
+from flowpi.appliance.sink_requests import SinkRequests
 from flowpi.appliance.spool_requests import SpoolRequests
 from flowpi.appliance.statistics import Statistics
 from flowpi.appliance.storage import Storage
@@ -126,7 +127,13 @@ class Daemon:
         )
         spool_requests = SpoolRequests(self._storage.spool, transcripts, self._delivery, utterances, announcer)
         requests = RequestHandler(
-            self._conductor, self._delivery, utterances, self._statistics, spool_requests, endings
+            self._conductor,
+            self._delivery,
+            utterances,
+            self._statistics,
+            spool_requests,
+            endings,
+            SinkRequests(self._publisher),
         )
         self._socket = factory.make_socket(config, hub, requests.handle)
         self._components: tuple[Component, ...] = (

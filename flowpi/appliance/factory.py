@@ -40,7 +40,8 @@ def gestures(config: Config) -> Gestures:
 
 
 def make_transcripts(config: Config) -> Transcripts:
-    return Transcripts(paths.transcripts_directory(config), config.publish.files.keep_days)
+    publish = config.publish
+    return Transcripts(paths.transcripts_directory(config), publish.files.keep_days, publish.max_lag_days)
 
 
 def make_delivery(config: Config, spool: Spool, transcripts: Transcripts, audience: Audience) -> Delivery:

@@ -164,6 +164,12 @@ def spool_drop(arguments: Arguments, config: "Config") -> int:
     return spool_drop(config, arguments.ids, everything=arguments.all)
 
 
+def sinks(arguments: Arguments, config: "Config") -> int:
+    from flowpi.cli.sinks import sinks
+
+    return sinks(config, arguments.action, arguments.names, as_json=arguments.json)
+
+
 def light(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.light import NAMES, draw, show
 

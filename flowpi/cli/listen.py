@@ -11,7 +11,7 @@ from flowpi.core import topics
 from flowpi.core.errors import UsageError
 from flowpi.core.text import escaped
 
-DEFAULT_FILTERS = ["availability", "state", "transcript/#", "event/#", "stats"]
+DEFAULT_FILTERS = ["availability", "state", "transcript/#", "event/#", "stats", "sinks"]
 """The topics that `listen` shows by default: all but `level`, which wakes the CPU and is made only on request."""
 
 

@@ -23,6 +23,7 @@ from flowpi.cli.commands import (
     serve,
     setup,
     show_help,
+    sinks,
     spool_drop,
     spool_export,
     spool_list,
@@ -60,6 +61,7 @@ def parser() -> Parser:
     _add_services(commands)
     _add_clients(commands)
     _add_spool(commands)
+    _add_sinks(commands)
     _add_checks(commands)
     _add_installation(commands)
     _add_config(commands)
@@ -144,6 +146,16 @@ def _add_spool(to: Commands) -> None:
         actions.choices[name].add_argument(
             "ids", metavar="ID", nargs="*", help="as `spool list` shows it; a bare ULID means all its parts"
         )
+
+
+def _add_sinks(to: Commands) -> None:
+    about = "where texts go, how far each sink is, and what it refused"
+    sub = _add(to, "sinks", sinks, about, "flowpi sinks", "flowpi sinks list --json", "flowpi sinks retry mqtt")
+    actions = ["list", "retry", "skip"]
+    about = "list; retry: try now, also what is parked; skip: park what blocks, else forget what is parked"
+    sub.add_argument("action", metavar="ACTION", nargs="?", default="list", choices=actions, help=about)
+    sub.add_argument("names", metavar="SINK", nargs="*", help="a name in the list; default, but for skip: all")
+    sub.add_argument("--json", action="store_true", help="the list for a program")
 
 
 def _add_checks(to: Commands) -> None:
