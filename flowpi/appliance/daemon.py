@@ -28,6 +28,7 @@ from flowpi.appliance.sink_requests import SinkRequests
 from flowpi.appliance.spool_requests import SpoolRequests
 from flowpi.appliance.statistics import Statistics
 from flowpi.appliance.storage import Storage
+from flowpi.appliance.text_requests import TextRequests
 from flowpi.appliance.utterances import Utterances
 from flowpi.audio.cue_mask import CueMask
 from flowpi.audio.cues import CuePlayer
@@ -45,6 +46,7 @@ from flowpi.host.systemd import Notifier
 from flowpi.panel.button import Button
 from flowpi.panel.led import Led
 from flowpi.panel.panel import Panel
+from flowpi.publish.history import History
 from flowpi.publish.hub import Hub
 
 log = logging.getLogger(__name__)
@@ -101,6 +103,7 @@ class Daemon:
         self._inbox = inbox = Inbox()
         utterances, endings, ids, mask = Utterances(), Endings(), UlidFactory(), CueMask()
         transcripts = factory.make_transcripts(config)
+        history = History(transcripts)
         audio = AudioComponent(config, CaptureAudience(inbox, utterances, hub), mask)
         self._capture = audio.capture
         self._statistics = Statistics(hub, self._capture)
@@ -134,8 +137,9 @@ class Daemon:
             spool_requests,
             endings,
             SinkRequests(self._publisher),
+            TextRequests(history, transcripts),
         )
-        self._socket = factory.make_socket(config, hub, requests.handle)
+        self._socket = factory.make_socket(config, hub, requests.handle, history)
         self._components: tuple[Component, ...] = (
             self._conductor,
             self._storage,

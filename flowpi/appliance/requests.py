@@ -12,6 +12,7 @@ from flowpi.appliance.protocols import Deliveries
 from flowpi.appliance.sink_requests import SinkRequests
 from flowpi.appliance.spool_requests import SpoolRequests, choose
 from flowpi.appliance.statistics import Statistics
+from flowpi.appliance.text_requests import TextRequests
 from flowpi.appliance.utterances import Utterances
 from flowpi.core.appliance import Finishing, Recording
 from flowpi.core.errors import SpoolError
@@ -38,6 +39,7 @@ class RequestHandler:
         spool_requests: SpoolRequests,
         endings: Endings,
         sink_requests: SinkRequests,
+        text_requests: TextRequests,
     ) -> None:
         self._conductor = conductor
         self._delivery = delivery
@@ -46,6 +48,7 @@ class RequestHandler:
         self._spool_requests = spool_requests
         self._endings = endings
         self._sink_requests = sink_requests
+        self._text_requests = text_requests
 
     async def handle(self, request: Request) -> dict[str, Any] | Problem:
         """Return the members of the response, or what is wrong with the request."""
@@ -58,8 +61,11 @@ class RequestHandler:
                 return await self._sink_requests.handle(request)
             case "status":
                 return {"status": {**self._status(), "sinks": await self._sink_requests.sinks()}}
+            case "transcripts":
+                return await self._text_requests.handle(request)
             case str(name):
-                return Problem("unknown_command", f"{name[:40]!r} is none of: record, spool, sinks, status")
+                known = "record, spool, sinks, status, transcripts"
+                return Problem("unknown_command", f"{name[:40]!r} is none of: {known}")
             case _:
                 return Problem("bad_request", "a request has a subscribe or a command")
 

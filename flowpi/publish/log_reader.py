@@ -78,6 +78,10 @@ class LogReader:
         """Whether another reader reads the same texts next. False is no proof: read on and ask again."""
         return self._places == other._places and self._rewritten == other._rewritten
 
+    def place_in(self, name: str) -> Place | None:
+        """Return where the reading goes on in a file, or None if it begins there at the beginning."""
+        return self._places.get(name)
+
     def read(self, most_texts: int | None = None, most_bytes: int = PIECE_BYTES) -> Piece:
         """Return the next texts, from the oldest file on; at least one, if there is one and not `more`.
 

@@ -208,6 +208,7 @@ class Request(Struct, forbid_unknown_fields=True):
     `utterances`: ULIDs, which mean all parts, or with `.2` at the end for the second part.
     `after`: list only what comes after this name, or this text.
     `sinks`: the names of sinks.
+    `limit`, `text`, `since`, `until`, `order`: which texts of the transcripts, see `pages.Query`.
     `wait`: answer a `record` that ends a dictation only when its text is there, or is known not to come now.
     `request`: anything; it is copied to the response.
     """
@@ -218,6 +219,11 @@ class Request(Struct, forbid_unknown_fields=True):
     utterances: list[str] | UnsetType = UNSET
     after: str | TextId | UnsetType = UNSET
     sinks: list[str] | UnsetType = UNSET
+    limit: int = 100
+    text: str = ""
+    since: str | None = None
+    until: str | None = None
+    order: str = "oldest"
     context: Any = UNSET
     wait: bool = False
     request: Any = None

@@ -18,6 +18,7 @@ from flowpi.appliance.requests import RequestHandler
 from flowpi.appliance.sink_requests import SinkRequests
 from flowpi.appliance.spool_requests import SpoolRequests
 from flowpi.appliance.statistics import Statistics
+from flowpi.appliance.text_requests import TextRequests
 from flowpi.appliance.utterances import Utterances
 from flowpi.audio.cues import Cue
 from flowpi.audio.utterance import PartId, Utterance
@@ -30,6 +31,7 @@ from flowpi.core.ulid import UlidFactory
 from flowpi.delivery.backlog import Waiting
 from flowpi.panel.led import LedPlayer, RecordingLed
 from flowpi.publish.files import Transcripts
+from flowpi.publish.history import History
 from flowpi.publish.hub import Hub, Message
 from flowpi.publish.messages import Final, Problem, Request
 from flowpi.publish.publisher import Publisher
@@ -170,10 +172,11 @@ class ConductorHarness:
             on_state=self._tell,
         )
         spool_requests = SpoolRequests(Spool(directory), self, self.delivery, utterances, self.announcer)
+        transcripts = Transcripts(directory / "transcripts", 30)
         publisher = Publisher(
             Config(),
             self.hub,
-            Transcripts(directory / "transcripts", 30),
+            transcripts,
             directory / "sinks",
             fault=self.inbox.raise_fault,
             clear=self.inbox.clear_fault,
@@ -186,6 +189,7 @@ class ConductorHarness:
             spool_requests,
             endings,
             SinkRequests(publisher),
+            TextRequests(History(transcripts), transcripts),
         )
         self.conductor.open()
         self.statistics.publish()
