@@ -96,8 +96,19 @@ def listen(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.listen import listen
 
     return listen(
-        config, filters=arguments.filters, text_only=arguments.text, count=arguments.count, form=arguments.format
+        config,
+        filters=arguments.filters,
+        text_only=arguments.text,
+        count=arguments.count,
+        form=arguments.format,
+        since=arguments.since,
     )
+
+
+def last(arguments: Arguments, config: "Config") -> int:
+    from flowpi.cli.last import last
+
+    return last(config, arguments.number, as_json=arguments.json)
 
 
 def status(arguments: Arguments, config: "Config") -> int:
