@@ -155,8 +155,9 @@ async def test_behind_a_text_that_is_not_there(
     assert await numbers(await harness.replay(30), 3) == [40, 20, 60]
     assert await numbers(await harness.replay(5), 4) == [10, 40, 20, 60]
     assert await numbers(await harness.replay(50), 1) == [60]
+    assert await numbers(await harness.replay(40), 2) == [20, 60]
     none = await harness.replay(70)
-    await until(lambda: len(harness.history._listeners) == 4)
+    await until(lambda: len(harness.history._listeners) == 5)
     await harness.say(65, days=1)
     assert await numbers(none, 1) == [65]
 
