@@ -62,6 +62,8 @@ class Publisher:
         """Begin to make and open the sinks that are configured. Does not wait until they are open."""
         for name in self._kinds:
             self._start(name)
+        if self._running:
+            self._changed()
 
     async def apply(self, config: Config) -> None:
         """Make those sinks anew whose settings changed. Each goes on from its position."""

@@ -262,6 +262,30 @@ async def test_a_crowd_that_has_all_costs_one_read_for_each_text(harness: Replay
     assert harness.reads - before <= 2
 
 
+async def test_a_text_waits_for_one_piece_however_many_read(
+    harness: ReplayHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What reads the files is asked for one after the other, so the thread that writes has no queue of it."""
+    monkeypatch.setattr(history_module, "REPLAY_BYTES", 100)
+    await harness.say(*range(1, 11))
+    real, running, most = harness.transcripts.between_lines, 0, 0
+
+    async def counted(job: Callable[[], Any]) -> Any:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            return await real(job)
+        finally:
+            running -= 1
+
+    monkeypatch.setattr(harness.transcripts, "between_lines", counted)
+    crowd = [await harness.replay(0) for _ in range(30)]
+    for client in crowd:
+        assert await numbers(client, 10) == list(range(1, 11))
+    assert most == 1
+
+
 async def test_those_who_come_while_texts_are_appended_miss_none(
     harness: ReplayHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
