@@ -35,9 +35,11 @@ ERRORS: dict[str, type[FlowpiError]] = {
     "not_permitted": NoPermissionError,
     "bad_filter": UsageError,
     "bad_request": UsageError,
+    "no_such_sink": UsageError,
     "no_such_utterance": UsageError,
     "shutting_down": DaemonUnavailable,
     "spool": SpoolError,
+    "transcripts": SpoolError,
 }
 """The error to raise for an error code of the daemon. Any other code raises FlowpiError, whose exit code is 70."""
 
@@ -133,17 +135,20 @@ class DaemonConnection:
         except TimeoutError:
             raise DaemonUnavailable("the daemon does not answer", "see `journalctl -u flowpi`") from None
 
-    def subscribe(self, filters: Sequence[str], *, until: float | None = None) -> Iterator[dict[str, Any]]:
+    def subscribe(
+        self, filters: Sequence[str], *, until: float | None = None, after: dict[str, Any] | None = None
+    ) -> Iterator[dict[str, Any]]:
         """Yield the messages of these topic filters.
 
         Args:
+            after: the id and part of the text behind which final texts begin; None for those that come.
             until: when to stop waiting, in monotonic seconds; None for never.
 
         Raises:
             TimeoutError: `until` has passed.
             DaemonUnavailable: the daemon closed the connection.
         """
-        self.send({"subscribe": list(filters)})
+        self.send({"subscribe": list(filters), **({"after": after} if after is not None else {})})
         self.read()
         while True:
             self._socket.settimeout(None if until is None else max(0.001, until - time.monotonic()))

@@ -24,9 +24,11 @@ from flowpi.appliance.endings import Endings
 from flowpi.appliance.inbox import Inbox
 from flowpi.appliance.microphone import AudioComponent, CaptureAudience
 from flowpi.appliance.requests import RequestHandler
+from flowpi.appliance.sink_requests import SinkRequests
 from flowpi.appliance.spool_requests import SpoolRequests
 from flowpi.appliance.statistics import Statistics
 from flowpi.appliance.storage import Storage
+from flowpi.appliance.text_requests import TextRequests
 from flowpi.appliance.utterances import Utterances
 from flowpi.audio.cue_mask import CueMask
 from flowpi.audio.cues import CuePlayer
@@ -44,6 +46,7 @@ from flowpi.host.systemd import Notifier
 from flowpi.panel.button import Button
 from flowpi.panel.led import Led
 from flowpi.panel.panel import Panel
+from flowpi.publish.history import History
 from flowpi.publish.hub import Hub
 
 log = logging.getLogger(__name__)
@@ -125,10 +128,12 @@ class Daemon:
             on_state=Reporter(self._notifier).show,
         )
         spool_requests = SpoolRequests(self._storage.spool, transcripts, self._delivery, utterances, announcer)
+        history = History(transcripts)
+        sinks, texts = SinkRequests(self._publisher), TextRequests(history, transcripts)
         requests = RequestHandler(
-            self._conductor, self._delivery, utterances, self._statistics, spool_requests, endings
+            self._conductor, self._delivery, utterances, self._statistics, spool_requests, endings, sinks, texts
         )
-        self._socket = factory.make_socket(config, hub, requests.handle)
+        self._socket = factory.make_socket(config, hub, requests.handle, history)
         self._components: tuple[Component, ...] = (
             self._conductor,
             self._storage,

@@ -10,6 +10,7 @@ from flowpi.core.gestures import Gestures
 from flowpi.delivery.delivery import Audience, Delivery
 from flowpi.host import paths
 from flowpi.publish.files import Transcripts
+from flowpi.publish.history import History
 from flowpi.publish.hub import Hub
 from flowpi.publish.publisher import Publisher
 from flowpi.publish.socket import LocalSocket
@@ -40,7 +41,8 @@ def gestures(config: Config) -> Gestures:
 
 
 def make_transcripts(config: Config) -> Transcripts:
-    return Transcripts(paths.transcripts_directory(config), config.publish.files.keep_days)
+    publish = config.publish
+    return Transcripts(paths.transcripts_directory(config), publish.files.keep_days, publish.max_lag_days)
 
 
 def make_delivery(config: Config, spool: Spool, transcripts: Transcripts, audience: Audience) -> Delivery:
@@ -52,11 +54,12 @@ def make_publisher(config: Config, hub: Hub, transcripts: Transcripts, inbox: In
     return Publisher(config, hub, transcripts, positions, fault=inbox.raise_fault, clear=inbox.clear_fault)
 
 
-def make_socket(config: Config, hub: Hub, command: Command) -> LocalSocket:
+def make_socket(config: Config, hub: Hub, command: Command, history: History) -> LocalSocket:
     return LocalSocket(
         hub,
         command,
         path=paths.daemon_socket(config),
         group=config.publish.socket.group,
         device_id=config.device_id or socket.gethostname(),
+        history=history,
     )

@@ -5,13 +5,14 @@ import logging
 from typing import Any
 
 import msgspec
-from msgspec import UnsetType
 
 from flowpi.appliance.conductor import Conductor
 from flowpi.appliance.endings import Endings
 from flowpi.appliance.protocols import Deliveries
+from flowpi.appliance.sink_requests import SinkRequests
 from flowpi.appliance.spool_requests import SpoolRequests, choose
 from flowpi.appliance.statistics import Statistics
+from flowpi.appliance.text_requests import TextRequests
 from flowpi.appliance.utterances import Utterances
 from flowpi.core.appliance import Finishing, Recording
 from flowpi.core.errors import SpoolError
@@ -37,6 +38,8 @@ class RequestHandler:
         statistics: Statistics,
         spool_requests: SpoolRequests,
         endings: Endings,
+        sink_requests: SinkRequests,
+        text_requests: TextRequests,
     ) -> None:
         self._conductor = conductor
         self._delivery = delivery
@@ -44,6 +47,8 @@ class RequestHandler:
         self._statistics = statistics
         self._spool_requests = spool_requests
         self._endings = endings
+        self._sink_requests = sink_requests
+        self._text_requests = text_requests
 
     async def handle(self, request: Request) -> dict[str, Any] | Problem:
         """Return the members of the response, or what is wrong with the request."""
@@ -52,10 +57,15 @@ class RequestHandler:
                 return await self._record(request)
             case "spool":
                 return await self._spool(request)
+            case "sinks":
+                return await self._sink_requests.handle(request)
             case "status":
-                return {"status": self._status()}
+                return {"status": {**self._status(), "sinks": await self._sink_requests.sinks()}}
+            case "transcripts":
+                return await self._text_requests.handle(request)
             case str(name):
-                return Problem("unknown_command", f"{name[:40]!r} is none of: record, spool, status")
+                known = "record, spool, sinks, status, transcripts"
+                return Problem("unknown_command", f"{name[:40]!r} is none of: {known}")
             case _:
                 return Problem("bad_request", "a request has a subscribe or a command")
 
@@ -143,7 +153,7 @@ class RequestHandler:
         return on_disk
 
 
-def _page(found: list[Spooled], after: str | UnsetType, directory: str) -> dict[str, Any]:
+def _page(found: list[Spooled], after: object, directory: str) -> dict[str, Any]:
     """Return as much of a list as fits into one answer, from the entry behind `after` on."""
     names = [one.name for one in found]
     start = names.index(after) + 1 if isinstance(after, str) and after in names else 0

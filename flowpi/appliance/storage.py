@@ -102,8 +102,9 @@ class Storage:
                     await self._resume_late(kept, delivery)
 
     async def apply(self, config: Config) -> None:
-        """Use the `spool.max_mb` of a new configuration."""
+        """Use the `spool.max_mb` and `publish.max_lag_days` of a new configuration."""
         self.spool.limit(config.spool.max_mb * 1_000_000)
+        self._transcripts.limit_lag(config.publish.max_lag_days)
 
     async def expire(self) -> None:
         """Delete what is too old, again and again."""

@@ -97,8 +97,19 @@ def listen(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.listen import listen
 
     return listen(
-        config, filters=arguments.filters, text_only=arguments.text, count=arguments.count, form=arguments.format
+        config,
+        filters=arguments.filters,
+        text_only=arguments.text,
+        count=arguments.count,
+        form=arguments.format,
+        since=arguments.since,
     )
+
+
+def last(arguments: Arguments, config: "Config") -> int:
+    from flowpi.cli.last import last
+
+    return last(config, arguments.number, as_json=arguments.json)
 
 
 def status(arguments: Arguments, config: "Config") -> int:
@@ -163,6 +174,12 @@ def spool_drop(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.spool import spool_drop
 
     return spool_drop(config, arguments.ids, everything=arguments.all)
+
+
+def sinks(arguments: Arguments, config: "Config") -> int:
+    from flowpi.cli.sinks import sinks
+
+    return sinks(config, arguments.action, arguments.names, as_json=arguments.json)
 
 
 def light(arguments: Arguments, config: "Config") -> int:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flowpi.cli import output
-from flowpi.cli.commands import Arguments, hand_over, listen, provision, record, run, serve, status
+from flowpi.cli.commands import Arguments, hand_over, last, listen, provision, record, run, serve, sinks, status
 from flowpi.core.errors import ConfigError, FlowpiError, OutputError
 from flowpi.core.text import printable
 
@@ -131,7 +131,7 @@ def _config(arguments: Arguments) -> "Config":
         return load(arguments.config, arguments.overrides)
     except ConfigError as error:
         # A daemon that was started before the mistake still runs: these commands only ask where its socket is.
-        if arguments.command not in (record, listen, status) or arguments.config or arguments.overrides:
+        if arguments.command not in (record, last, listen, sinks, status) or arguments.config or arguments.overrides:
             if not arguments.overrides:
                 raise
             from flowpi.cli.parser import explain

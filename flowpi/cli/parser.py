@@ -15,6 +15,7 @@ from flowpi.cli.commands import (
     demo,
     doctor,
     hand_over,
+    last,
     light,
     listen,
     provision,
@@ -23,6 +24,7 @@ from flowpi.cli.commands import (
     serve,
     setup,
     show_help,
+    sinks,
     spool_drop,
     spool_export,
     spool_list,
@@ -32,6 +34,7 @@ from flowpi.cli.commands import (
 )
 from flowpi.core.captions import FORMATS
 from flowpi.core.errors import ConfigError, FlowpiError, UsageError
+from flowpi.core.moments import PERSON_FORMS
 from flowpi.core.nearest import nearest
 
 
@@ -62,6 +65,7 @@ def parser() -> Parser:
     _add_services(commands)
     _add_clients(commands)
     _add_spool(commands)
+    _add_sinks(commands)
     _add_checks(commands)
     _add_installation(commands)
     _add_config(commands)
@@ -107,14 +111,19 @@ def _add_clients(to: Commands) -> None:
     sub.add_argument("action", metavar="ACTION", choices=actions, help=f"one of: {', '.join(actions)}")
     sub.add_argument("--wait", action="store_true", help="with stop or toggle: print the text of the dictation it ends")
     about = "print messages as JSON lines"
-    examples = ("flowpi listen --text", "flowpi listen -n 1 --format '{started_at} {text}' transcript/final")
+    examples = ("flowpi listen --text --since 2h", "flowpi listen -n 1 --format '{started_at} {text}' transcript/final")
     sub = _add(to, "listen", listen, about, *examples)
     sub.add_argument("filters", metavar="FILTER", nargs="*", help="an MQTT topic filter; default: all topics but level")
     sub.add_argument("-n", "--count", metavar="COUNT", type=_count, help="stop after so many messages")
+    about = f"the final texts since then first, in order: {PERSON_FORMS}"
+    sub.add_argument("--since", metavar="TIME", help=about)
     shape = sub.add_mutually_exclusive_group()
     shape.add_argument("--text", action="store_true", help="final texts only, one a line; takes no FILTER")
     about = "json; text: what has a text, as one line; or a template such as '{id} {text}'; default: json"
     shape.add_argument("--format", metavar="FORMAT", default="json", help=about)
+    sub = _add(to, "last", last, "the last texts, oldest first", "flowpi last", "flowpi last 20 --json")
+    sub.add_argument("number", metavar="N", nargs="?", type=_count, default=1, help="how many; default: 1")
+    sub.add_argument("--json", action="store_true", help="for a program")
     sub = _add(to, "status", status, "what the daemon is doing", "flowpi status --json")
     sub.add_argument("--json", action="store_true", help="for a program")
     sub.add_argument("--follow", action="store_true", help="again at every change")
@@ -151,6 +160,16 @@ def _add_spool(to: Commands) -> None:
         actions.choices[name].add_argument(
             "ids", metavar="ID", nargs="*", help="as `spool list` shows it; a bare ULID means all its parts"
         )
+
+
+def _add_sinks(to: Commands) -> None:
+    about = "where texts go, how far each sink is, and what it refused"
+    sub = _add(to, "sinks", sinks, about, "flowpi sinks", "flowpi sinks list --json", "flowpi sinks retry mqtt")
+    actions = ["list", "retry", "skip"]
+    about = "list; retry: try now, also what is parked; skip: park what blocks, else forget what is parked"
+    sub.add_argument("action", metavar="ACTION", nargs="?", default="list", choices=actions, help=about)
+    sub.add_argument("names", metavar="SINK", nargs="*", help="a name in the list; default, but for skip: all")
+    sub.add_argument("--json", action="store_true", help="the list for a program")
 
 
 def _add_checks(to: Commands) -> None:

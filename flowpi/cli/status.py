@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from flowpi.cli.sinks import describe as describe_sink
 from flowpi.cli.terminal import print_safely
 from flowpi.client import DaemonConnection
 from flowpi.config.schema import Config
@@ -51,6 +52,7 @@ def describe(hello: dict[str, Any], now: dict[str, Any]) -> str:
         if name.endswith("_ms") and name != "lost_ms" and value is not None
     ]
     rows += [("last", ", ".join(last))] if last else []
+    rows += [(f"sink {sink['name']}", describe_sink(sink)) for sink in now.get("sinks", [])]
     rows += [("fault", f"{message} (since {since})") for message, since in _faults(state).items()]
     return "\n".join(f"{name:<15} {value}" for name, value in rows)
 

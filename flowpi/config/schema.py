@@ -176,6 +176,15 @@ class FilesSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class PublishSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Where texts go."""
 
+    max_lag_days: Annotated[
+        int,
+        setting(
+            "transcripts that a sink still has to receive are kept for so long, also beyond `keep_days`; then they are "
+            "deleted, and a fault says so",
+            ge=1,
+            le=36_500,
+        ),
+    ] = 30
     socket: SocketSettings = SocketSettings()
     files: FilesSettings = FilesSettings()
 

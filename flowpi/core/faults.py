@@ -36,6 +36,8 @@ BUTTON = "button"
 LED = "led"
 SINK_FAMILY = "sink."
 """Begins the code of a sink's fault; the name of the sink follows."""
+UNDELIVERED_FAMILY = "undelivered."
+"""Begins the code of the fault for texts that a sink does not have and will not receive by itself; its name follows."""
 
 
 class Fault(Struct, frozen=True):
@@ -109,6 +111,12 @@ KINDS = (
     FaultKind("backend.NAME", _MINOR, READY, "the backend NAME does not work; the next one is used meanwhile"),
     # No news after a day.
     FaultKind(QUARANTINE, _MINOR, READY, "files of the spool are damaged; `flowpi spool list` shows them"),
+    FaultKind(
+        f"{UNDELIVERED_FAMILY}NAME",
+        _MINOR,
+        READY,
+        "texts are parked that the sink NAME refused, or expired before it had them; `flowpi sinks` shows them",
+    ),
     FaultKind(BUTTON, _MINOR, READY, "the button cannot be used; commands do its work"),
     FaultKind(LED, _MINOR, READY, "the LED cannot be used"),
 )

@@ -11,8 +11,9 @@ FAILED = "transcript/failed"
 BUTTON = "event/button"
 LEVEL = "level"
 STATS = "stats"
+SINKS = "sinks"
 
-RETAINED = frozenset({AVAILABILITY, STATE, STATS})
+RETAINED = frozenset({AVAILABILITY, STATE, STATS, SINKS})
 """The topics whose last message is delivered to each new subscriber."""
 
 

@@ -63,6 +63,13 @@ def ulid_unix_ms(ulid: str) -> int:
     return min(ulid_to_int(ulid) >> _RANDOM_BITS, END_OF_TIME_MS)
 
 
+def first_ulid(unix_ms: int) -> str:
+    """Return the least ULID of a millisecond. Raises ValueError if that is after the year 9999."""
+    if not 0 <= unix_ms < END_OF_TIME_MS:
+        raise ValueError(f"no time of a ULID: {unix_ms}")
+    return int_to_ulid(unix_ms << _RANDOM_BITS)
+
+
 def is_ulid(text: str) -> bool:
     """Whether a text is a ULID in upper case: 26 digits of base 32, the first at most 7. It is safe as a file name."""
     return len(text) == 26 and text[0] <= "7" and all(digit in _DIGITS for digit in text)

@@ -70,6 +70,10 @@ CODES: dict[str, str] = {
     "no_daemon": "no daemon answers on its socket",
     "open_to_all": "every user of the machine may use the socket",
     "wrong_group": "the socket has another group than the configuration says",
+    # the sinks
+    "not_accepting": "a sink does not accept texts: they wait for it",
+    "parked": "a sink refused texts for good",
+    "missed": "texts expired before a sink had them",
     # power
     "undervoltage": "the power supply is too weak",
     "throttled": "the processor is slowed down, mostly for heat",

@@ -22,6 +22,7 @@ from flowpi.doctor import (
     panel,
     permissions,
     power,
+    sinks,
     sockets,
     units,
 )
@@ -85,6 +86,7 @@ async def examine(config: Config, path: str | None = None) -> list[Finding]:
         "clock": clock.examine,
         "units": lambda: units.examine(config),
         "sockets": lambda: sockets.examine(config),
+        "sinks": lambda: sinks.examine(config),
         "power": power.examine,
         "configuration": boot_file,
     }

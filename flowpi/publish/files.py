@@ -16,7 +16,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -27,7 +27,8 @@ from flowpi.core.errors import CannotCreateError, SpoolError
 from flowpi.core.retention import DAY_S, overdue
 from flowpi.core.text import escaped
 from flowpi.core.ulid import is_ulid
-from flowpi.host.folders import FOLDER, READ, make_folder, write_and_delete
+from flowpi.host.folders import FOLDER, make_folder, write_and_delete
+from flowpi.publish.lines import end_of_day, ids_in, opened
 from flowpi.publish.messages import Final
 
 log = logging.getLogger(__name__)
@@ -63,15 +64,11 @@ class Follower(Protocol):
     def appended(self) -> None:
         """Called on the loop after each line."""
 
+    def holds(self, name: str) -> bool:
+        """Return whether it still has to read in a file that is due to be deleted. Called on the thread that writes."""
+
     def expiring(self, name: str) -> None:
         """Called on the thread that writes, before a file is deleted for its age."""
-
-
-class _Id(msgspec.Struct):
-    """What identifies a line."""
-
-    id: str
-    part: int
 
 
 class Transcripts:
@@ -81,14 +78,22 @@ class Transcripts:
         rewritten: how often a file was replaced by a new one; offsets in it no longer hold then.
     """
 
-    def __init__(self, directory: Path, keep_days: int) -> None:
+    def __init__(self, directory: Path, keep_days: int, max_lag_days: int = 30) -> None:
+        """
+        Args:
+            keep_days: how long a file is kept.
+            max_lag_days: how long a file is kept at most if a follower holds it.
+        """
         self.directory = directory
         self._keep_days = keep_days
+        self._max_lag_days = max_lag_days
         self._thread = ThreadPoolExecutor(1, "transcripts")
         self._doubtful: set[str] = set()
         """The names of the files of which it is unknown what is on the disk."""
         self._noted: dict[str, float] = {}
         """The state of `overdue` between two calls."""
+        self._noted_held: dict[str, float] = {}
+        """The same for the files that followers hold."""
         self._written: dict[str, float] = {}
         """The monotonic seconds of the last line that this process wrote, by file."""
         self._settled: set[str] = set()
@@ -134,6 +139,14 @@ class Transcripts:
     def follow(self, follower: Follower) -> None:
         """Call a follower for each line from now on."""
         self._followers.append(follower)
+
+    def unfollow(self, follower: Follower) -> None:
+        """Call a follower no more."""
+        self._followers.remove(follower)
+
+    def limit_lag(self, max_lag_days: int) -> None:
+        """Keep a file that a follower holds for so many days at most."""
+        self._max_lag_days = max_lag_days
 
     async def between_lines(self, job: Callable[[], Done]) -> Done:
         """Run a short job on the thread that writes, where it never sees a half-written line, and return its result.
@@ -201,7 +214,7 @@ class Transcripts:
                     # The caller deletes the audio of what is returned here, and a power cut would then lose both.
                     os.fsync(handle)
                     with open(handle, "rb", closefd=False) as lines:
-                        found.update(_ids(lines.read()))
+                        found.update(ids_in(lines.read()))
             except OSError as error:
                 log.warning("%s cannot be read (%s)", path.name, error.strerror)
                 self._doubtful.add(path.name)
@@ -213,27 +226,40 @@ class Transcripts:
         for path in self._files():
             with contextlib.suppress(OSError), opened(path) as handle:
                 start = max(0, os.fstat(handle).st_size - TAIL_BYTES)
-                found.update(id for id, _ in _ids(os.pread(handle, TAIL_BYTES, start)) if is_ulid(id))
+                found.update(id for id, _ in ids_in(os.pread(handle, TAIL_BYTES, start)) if is_ulid(id))
         return max(found, default=None)
 
     def expire(self, unix_s: float, monotonic_s: float) -> None:
-        """Delete the files of days that ended more than `keep_days` ago. Meant to be called once an hour.
+        """Delete the files of days that ended more than `keep_days` ago, but those that a follower holds only after
+        `max_lag_days`. Meant to be called once an hour.
 
         Args:
             unix_s: the wall clock, in seconds.
             monotonic_s: a clock that does not leap, in seconds; see `core/retention.py` for why both are needed.
         """
-        born = {path.name: _end_of_day(path.name) for path in self._files()}
-        keep_s = self._keep_days * DAY_S
-        due, self._noted = overdue(born, self._noted, keep_s=keep_s, unix_s=unix_s, monotonic_s=monotonic_s)
+        born = {path.name: end_of_day(path.name) for path in self._files()}
+        keep_s, held_s = self._keep_days * DAY_S, max(self._keep_days, self._max_lag_days) * DAY_S
+        before = self._noted
+        due, self._noted = overdue(born, before, keep_s=keep_s, unix_s=unix_s, monotonic_s=monotonic_s)
+        too_late, self._noted_held = overdue(
+            born, self._noted_held, keep_s=held_s, unix_s=unix_s, monotonic_s=monotonic_s
+        )
         for name in due:
-            if monotonic_s - self._written.get(name, float("-inf")) < keep_s:
+            age_s = monotonic_s - self._written.get(name, float("-inf"))
+            if age_s < keep_s:
                 continue  # its date comes from a clock that was wrong: it has texts of the last days
+            may_be_held = name not in too_late or age_s < held_s
+            if may_be_held and self._thread.submit(self._is_held, name).result():
+                self._noted[name] = before[name]  # it goes at the first call after nobody holds it any more
+                continue
             self._thread.submit(self._delete, name).result()
+
+    def _is_held(self, name: str) -> bool:
+        return any(follower.holds(name) for follower in list(self._followers))
 
     def _delete(self, name: str) -> None:
         """Delete a file, after all followers had the chance to count what they miss."""
-        for follower in self._followers:
+        for follower in list(self._followers):
             follower.expiring(name)
         with contextlib.suppress(OSError):
             (self.directory / name).unlink()
@@ -304,7 +330,7 @@ class Transcripts:
             try:
                 with opened(self.directory / name) as handle:
                     start = max(0, os.fstat(handle).st_size - TAIL_BYTES)
-                    if one not in _ids(os.pread(handle, TAIL_BYTES, start)):
+                    if one not in ids_in(os.pread(handle, TAIL_BYTES, start)):
                         continue
                     if name in self._doubtful:
                         self._replace(name)
@@ -325,7 +351,7 @@ class Transcripts:
         with opened(path) as handle, open(handle, "rb", closefd=False) as file:
             old = file.read()
         *pieces, last = old.split(b"\n")
-        if _ids(last):  # a line that lacks only its newline
+        if ids_in(last):  # a line that lacks only its newline
             pieces.append(last)
         whole = b"".join(piece + b"\n" for piece in dict.fromkeys(pieces) if piece)
         with contextlib.suppress(FileNotFoundError):
@@ -346,35 +372,3 @@ class Transcripts:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[int]:
-    """Open a file for reading, for the length of a block. Raises OSError."""
-    handle = os.open(path, READ)
-    try:
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _ids(lines: bytes) -> set[tuple[str, int]]:
-    """Return id and part of each line that is whole."""
-    found = set()
-    for line in lines.splitlines():
-        with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
-            one = _decoder.decode(line)
-            found.add((one.id, one.part))
-    return found
-
-
-_decoder = msgspec.json.Decoder(_Id)
-
-
-def _end_of_day(name: str) -> float:
-    """Return the Unix seconds at which the day of a file ends, or 0 if its name is no date."""
-    try:
-        day = datetime.datetime.strptime(name, "%Y-%m-%d.jsonl").replace(tzinfo=datetime.UTC)
-    except ValueError:
-        return 0.0
-    return day.timestamp() + DAY_S

@@ -152,6 +152,43 @@ class Stats(Struct):
     final_to_published_ms: float | None = None
 
 
+class TextId(Struct, frozen=True):
+    """What identifies a text."""
+
+    id: str
+    part: int
+
+
+class SinkPayload(Struct):
+    """One sink, and how far it is.
+
+    `state`: `opening`; `open`; `failing`, an error stands and it is tried again; `closed`, the daemon stops.
+    `last`: the text that it received last; None if it has none yet, or follows no texts.
+    `waiting`: how many texts it still has to receive. `oldest_at`: when the first of them was begun.
+    `error`, `error_at`: the last error, which may be over, and when it came.
+    `parked`: how many texts it refused for good. `missed`: how many expired before it had them.
+    """
+
+    name: str
+    state: str
+    last: TextId | None
+    waiting: int
+    oldest_at: str | None
+    error: str | None
+    error_at: str | None
+    parked: int
+    missed: int
+
+
+class ParkedText(Struct):
+    """A text that a sink refused for good, and why."""
+
+    sink: str
+    id: str
+    part: int
+    reason: str
+
+
 class DictationEnding(Struct):
     """What became of a dictation, for a client that waited for it.
 
@@ -169,7 +206,9 @@ class Request(Struct, forbid_unknown_fields=True):
     """One line from a client of the local socket: either `subscribe`, or `command` with its arguments.
 
     `utterances`: ULIDs, which mean all parts, or with `.2` at the end for the second part.
-    `after`: list only what comes after this name.
+    `after`: list only what comes after this name, or this text.
+    `sinks`: the names of sinks.
+    `limit`, `text`, `since`, `until`, `order`: which texts of the transcripts, see `pages.Query`.
     `wait`: answer a `record` that ends a dictation only when its text is there, or is known not to come now.
     `request`: anything; it is copied to the response.
     """
@@ -178,7 +217,13 @@ class Request(Struct, forbid_unknown_fields=True):
     command: str | UnsetType = UNSET
     action: str | UnsetType = UNSET
     utterances: list[str] | UnsetType = UNSET
-    after: str | UnsetType = UNSET
+    after: str | TextId | UnsetType = UNSET
+    sinks: list[str] | UnsetType = UNSET
+    limit: int = 100
+    text: str = ""
+    since: str | None = None
+    until: str | None = None
+    order: str = "oldest"
     context: Any = UNSET
     wait: bool = False
     request: Any = None

@@ -1,6 +1,6 @@
 """The contract of a sink, a destination of texts and messages. Each kind is one file here and one row in `SINKS`.
 
-`publisher.py` opens, feeds and closes the sinks. Two destinations are no rows of the table:
+`feeder.py` opens, feeds and closes each sink. Two destinations are no rows of the table:
 
 - The transcripts (`files.py`) are the log that durable sinks read: a text is safe once it is there.
 - The local socket (`socket.py`) also carries commands, and the daemon does not start without it.
@@ -32,7 +32,7 @@ class Sink(Protocol):
     def durable(self) -> bool: ...
 
     async def open(self) -> None:
-        """Connect. Raises SinkError if that is not possible now. Cancelled after `publisher.PATIENCE_S`."""
+        """Connect. Raises SinkError if that is not possible now. Cancelled after `feeder.PATIENCE_S`."""
 
     def receive(self, message: Message, retained: bool) -> None:
         """Show a message live. It must not wait. Raises SinkError if the connection is lost."""
@@ -40,12 +40,15 @@ class Sink(Protocol):
     async def write(self, final: Final) -> None:
         """Return once the text is safe at the destination.
 
-        Cancelled after `publisher.PATIENCE_S`. After that or a SinkError it is called again later with the same text.
+        Cancelled after `feeder.PATIENCE_S`. After that or a SinkError it is called again later with the same text.
+        Raises SinkRefusedError if this text will never be accepted and others may be: it is parked, the sink stays
+        open, and the next text follows. The message of an error is logged and shown: it must not contain the text.
+
         A text whose write succeeded is repeated only if the process is killed before the position is on the disk.
         """
 
     async def close(self) -> None:
-        """Disconnect. Called after `open`, even if that failed. Cancelled after `publisher.CLOSE_S`."""
+        """Disconnect. Called after `open`, even if that failed. Cancelled after `feeder.CLOSE_S`."""
 
 
 class SinkKind(NamedTuple):
@@ -54,7 +57,8 @@ class SinkKind(NamedTuple):
     Attributes:
         settings: returns what the configuration says about this sink; None: it is not configured. A reload makes the
             sink anew when this has changed.
-        make: returns the sink for such settings. Called on a thread; imports its library only here.
+        make: returns the sink for such settings. Called on a thread, and again later if it raises; imports its library
+            only here.
     """
 
     settings: Callable[[Config], Any]

@@ -22,6 +22,7 @@ from flowpi.core.errors import AlreadyRunning, CannotCreateError
 from flowpi.host.folder_watch import FolderWatch
 from flowpi.host.log_limit import LogLimit
 from flowpi.host.unix import BACKLOG, listen_unix
+from flowpi.publish.history import History
 from flowpi.publish.hub import Hub
 from flowpi.publish.messages import Problem
 from flowpi.publish.shares import ClientTurns, QueueBudget
@@ -50,7 +51,15 @@ class LocalSocket:
     """The listening socket and its clients. Made on the event loop."""
 
     def __init__(
-        self, hub: Hub, command: Command, *, path: Path, group: str | None, device_id: str, refused: str = RECOGNISER
+        self,
+        hub: Hub,
+        command: Command,
+        *,
+        path: Path,
+        group: str | None,
+        device_id: str,
+        refused: str = RECOGNISER,
+        history: History | None = None,
     ) -> None:
         """
         Args:
@@ -58,12 +67,13 @@ class LocalSocket:
             group: the group whose members may connect, besides the daemon's user and root. If it is None or does not
                 exist, nobody else may.
             refused: the user who may not connect, also if the group has it as a member.
+            history: the texts of before, for clients that ask for them.
         """
         self.path = path
         self._group = _group_id(group)
         self._refused = _user_id(refused)
         hello = {"flowpi": flowpi.__version__, "protocol": PROTOCOL, "device_id": device_id}
-        self._shared = Shared(hub, command, hello, ClientTurns(), QueueBudget(), set())
+        self._shared = Shared(hub, command, hello, ClientTurns(), QueueBudget(), history, set())
         self._users: Counter[int] = Counter()
         self._server: asyncio.Server | None = None
         self._watch: FolderWatch | None = None

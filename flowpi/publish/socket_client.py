@@ -21,10 +21,13 @@ from msgspec import Struct
 
 from flowpi.core import topics
 from flowpi.core.text import escaped
-from flowpi.core.topics import filter_error
+from flowpi.core.topics import filter_error, matches
+from flowpi.core.ulid import is_ulid
 from flowpi.host.log_limit import LogLimit
+from flowpi.publish.history import History
 from flowpi.publish.hub import Hub, Message, Subscription
-from flowpi.publish.messages import Problem, Request
+from flowpi.publish.messages import Problem, Request, TextId
+from flowpi.publish.replay import Replay
 from flowpi.publish.shares import ClientTurns, QueueBudget
 
 log = logging.getLogger(__name__)
@@ -62,6 +65,7 @@ class Shared(Struct):
 
     Attributes:
         hello: the first message to each.
+        history: the texts of before; None if clients cannot ask for them.
         clients: those that are connected, dropped ones that have not read the reason included.
     """
 
@@ -70,6 +74,7 @@ class Shared(Struct):
     hello: dict[str, Any]
     turns: ClientTurns
     queues: QueueBudget
+    history: History | None
     clients: "set[SocketClient]"
 
 
@@ -91,6 +96,8 @@ class SocketClient(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._subscription: Subscription | None = None
+        self._replay: Replay | None = None
+        """What sends the final texts, if the client asked for those of before: the hub's are not for it then."""
         self._requests: set[asyncio.Task[None]] = set()
         self._said_all = False
         self._gone: select.epoll | None = None
@@ -190,7 +197,7 @@ class SocketClient(asyncio.BufferedProtocol):
             self._refuse("bad_request", f"request is longer than {MAX_REQUEST_BYTES} bytes")
         elif not isinstance(request.subscribe, msgspec.UnsetType):
             if isinstance(request.command, msgspec.UnsetType):
-                self._subscribe(request.subscribe, request.request)
+                self._subscribe(request.subscribe, request.after, request.request)
             else:
                 self._refuse("bad_request", "a line has a subscribe or a command, not both", request.request)
         elif len(self._requests) >= MAX_REQUESTS:
@@ -205,8 +212,12 @@ class SocketClient(asyncio.BufferedProtocol):
         error = {"error": Problem(code, message)}
         self._send(error if request is None else {"response": request, "ok": False, **error})
 
-    def _subscribe(self, filters: list[str], request: Any) -> None:
-        """Add filters to those of the client, or send it what is wrong with them."""
+    def _subscribe(self, filters: list[str], after: str | TextId | msgspec.UnsetType, request: Any) -> None:
+        """Add filters to those of the client, or send it what is wrong with them.
+
+        Args:
+            after: the text behind which the final texts begin; UNSET for those that come.
+        """
         for one in filters:
             if problem := filter_error(one):
                 self._refuse("bad_filter", f"{one[:100]!r}: {problem}", request)
@@ -215,11 +226,34 @@ class SocketClient(asyncio.BufferedProtocol):
         if len({*known, *filters}) > MAX_FILTERS:
             self._refuse("bad_filter", f"a client has at most {MAX_FILTERS} filters", request)
             return
+        if (problem := self._replay_problem(filters, after)) is not None:
+            self._refuse("bad_request", problem, request)
+            return
         self._send({"subscribed": filters})
         if self._subscription is None:
             self._subscription = self._shared.hub.subscribe((), self._deliver)
         if not set(known).issuperset(filters):
             self._subscription.add([one for one in filters if one not in known])
+        if isinstance(after, TextId) and self._shared.history is not None and self._transport is not None:
+            self._replay = Replay(
+                self._shared.history,
+                after,
+                paused=not self._writable,
+                send=self._write,
+                failed=lambda why: self.drop("transcripts", why),
+            )
+
+    def _replay_problem(self, filters: list[str], after: str | TextId | msgspec.UnsetType) -> str | None:
+        """Return why a client cannot have the texts behind `after`, or None if it can."""
+        if isinstance(after, msgspec.UnsetType):
+            return None
+        if not isinstance(after, TextId) or not is_ulid(after.id):
+            return "after is the id and the part of a text"
+        if not any(matches(one, topics.FINAL) for one in filters):
+            return f"after needs a filter for {topics.FINAL}"
+        if self._replay is not None:
+            return "after was said before: connect again"
+        return "there are no transcripts" if self._shared.history is None else None
 
     async def _answer(self, request: Request) -> None:
         """Execute a command and send its response."""
@@ -242,6 +276,8 @@ class SocketClient(asyncio.BufferedProtocol):
     # What the client receives.
 
     def _deliver(self, message: Message, retained: bool) -> None:
+        if message.topic == topics.FINAL and self._replay is not None:
+            return
         line = message.retained_line if retained else message.line
         if message.topic in NEWEST_ONLY and not self._writable:
             self._newest[message.topic] = line
@@ -268,6 +304,8 @@ class SocketClient(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._writable = False
+        if self._replay is not None:
+            self._replay.pause()
 
     def resume_writing(self) -> None:
         self._writable = True
@@ -282,6 +320,8 @@ class SocketClient(asyncio.BufferedProtocol):
             self._transport.write(b"".join(lines))
         while self._writable and self._newest and self._transport is not None:
             self._transport.write(self._newest.pop(next(iter(self._newest))))
+        if self._writable and self._replay is not None:
+            self._replay.resume()
         if self._writable and self._stalled:
             self._stalled = False
             self._shared.turns.add(self)
@@ -332,6 +372,8 @@ class SocketClient(asyncio.BufferedProtocol):
         if self._subscription is not None:
             self._subscription.close()
             self._subscription = None
+        if self._replay is not None:
+            self._replay.close()
 
 
 class _Named(Struct):

@@ -15,20 +15,26 @@ from flowpi.appliance.endings import Endings
 from flowpi.appliance.inbox import Inbox
 from flowpi.appliance.microphone import CaptureAudience
 from flowpi.appliance.requests import RequestHandler
+from flowpi.appliance.sink_requests import SinkRequests
 from flowpi.appliance.spool_requests import SpoolRequests
 from flowpi.appliance.statistics import Statistics
+from flowpi.appliance.text_requests import TextRequests
 from flowpi.appliance.utterances import Utterances
 from flowpi.audio.cues import Cue
 from flowpi.audio.utterance import PartId, Utterance
 from flowpi.backends.result import Timings
+from flowpi.config.schema import Config
 from flowpi.core.appliance import Rules, State
 from flowpi.core.errors import MicrophoneError, SpoolError
 from flowpi.core.gestures import Gestures
 from flowpi.core.ulid import UlidFactory
 from flowpi.delivery.backlog import Waiting
 from flowpi.panel.led import LedPlayer, RecordingLed
+from flowpi.publish.files import Transcripts
+from flowpi.publish.history import History
 from flowpi.publish.hub import Hub, Message
 from flowpi.publish.messages import Final, Problem, Request
+from flowpi.publish.publisher import Publisher
 from flowpi.spool.spool import Spool
 from flowpi.wire.roles import FinalText
 
@@ -166,8 +172,24 @@ class ConductorHarness:
             on_state=self._tell,
         )
         spool_requests = SpoolRequests(Spool(directory), self, self.delivery, utterances, self.announcer)
+        transcripts = Transcripts(directory / "transcripts", 30)
+        publisher = Publisher(
+            Config(),
+            self.hub,
+            transcripts,
+            directory / "sinks",
+            fault=self.inbox.raise_fault,
+            clear=self.inbox.clear_fault,
+        )
         self.requests = RequestHandler(
-            self.conductor, self.delivery, utterances, self.statistics, spool_requests, endings
+            self.conductor,
+            self.delivery,
+            utterances,
+            self.statistics,
+            spool_requests,
+            endings,
+            SinkRequests(publisher),
+            TextRequests(History(transcripts), transcripts),
         )
         self.conductor.open()
         self.statistics.publish()

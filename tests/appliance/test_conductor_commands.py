@@ -84,7 +84,8 @@ class TestCommands:
         assert problem == Problem("bad_request", "action is one of: start, stop, toggle, cancel")
         assert await harness.refused(command="record") == problem
         problem = await harness.refused(command="x" * 1000)
-        assert problem == Problem("unknown_command", f"'{'x' * 40}' is none of: record, spool, status")
+        known = "record, spool, sinks, status, transcripts"
+        assert problem == Problem("unknown_command", f"'{'x' * 40}' is none of: {known}")
         assert await harness.refused() == Problem("bad_request", "a request has a subscribe or a command")
 
     async def test_status(self, harness: ConductorHarness) -> None:
@@ -95,6 +96,7 @@ class TestCommands:
         assert status["state"]["state"] == "recording"
         assert status["state"]["utterance"] == utterance_id
         assert (status["stats"]["dictations"], status["stats"]["gaps"], status["stats"]["lost_ms"]) == (1, 2, 100)
+        assert status["sinks"] == []
 
 
 class TestWaiting:

@@ -76,6 +76,7 @@ def test_usage_errors_end_with_64(capfd: pytest.CaptureFixture[str], argv: list[
         (["config", "fix"], "there is no action 'fix': known: check, show, schema"),
         (["record", "togle"], "there is no action 'togle': did you mean toggle?"),
         (["record", "again"], "there is no action 'again': known: start, stop, toggle, cancel"),
+        (["sinks", "retri"], "there is no action 'retri': did you mean retry?"),
         (["light", "lisening"], "there is no pattern 'lisening': did you mean listening?"),
     ],
 )
@@ -148,6 +149,11 @@ def test_common_options_add_up_from_every_place() -> None:
         (["listen", "--text", "-n", "1"], commands.listen, {"filters": [], "text": True, "count": 1}),
         (["listen", "--format", "text", "a"], commands.listen, {"filters": ["a"], "format": "text"}),
         (["record", "stop", "--wait"], commands.record, {"action": "stop", "wait": True}),
+        (["listen", "--since", "2h ago"], commands.listen, {"filters": [], "since": "2h ago"}),
+        (["last"], commands.last, {"number": 1, "json": False}),
+        (["last", "20", "--json"], commands.last, {"number": 20, "json": True}),
+        (["sinks"], commands.sinks, {"action": "list", "names": [], "json": False}),
+        (["sinks", "skip", "mqtt"], commands.sinks, {"action": "skip", "names": ["mqtt"]}),
         (["status", "--json", "--follow"], commands.status, {"json": True, "follow": True}),
         (
             ["transcribe", "a.wav"],

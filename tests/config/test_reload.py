@@ -21,6 +21,7 @@ from flowpi.config.schema import Config
         ("backends.house={kind: flow, url: 'wss://h/ws'}", []),
         ("context={user_first_name: Ada}", []),
         ("spool.max_mb=7", []),
+        ("publish.max_lag_days=90", []),
         ("device_id=desk", ["device_id"]),
         ("spool.sync_ms=1", ["spool.sync_ms"]),
         ("spool={directory: /s, keep_audio: true}", ["spool.directory", "spool.keep_audio"]),

@@ -69,6 +69,11 @@ def test_every_topic_and_its_members_are_in_the_table() -> None:
     table = {code(row[0])[0]: row for row in rows(section(DOCUMENT, "Topics")) if code(row[0])}
     known = {value for name, value in vars(topics).items() if name.isupper() and isinstance(value, str)}
     assert set(table) == known
+    assert code(table[topics.SINKS][2]) == [
+        *messages.SinkPayload.__struct_fields__[:3],
+        *messages.TextId.__struct_fields__,
+        *messages.SinkPayload.__struct_fields__[3:],
+    ]
     assert {topic for topic, row in table.items() if row[1] == "yes"} == topics.RETAINED
     for topic, payload in payloads.items():
         assert code(table[topic][2]) == list(payload.__struct_fields__), topic

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from flowpi.config.schema import Config
-from flowpi.core.errors import SinkError
+from flowpi.core.errors import SinkError, SinkRefusedError
 from flowpi.core.faults import kind_of
 from flowpi.host.folders import replace_file
-from flowpi.publish import publisher
+from flowpi.publish import feeder, publisher
 from flowpi.publish.files import Transcripts
 from flowpi.publish.hub import Hub, Message
 from flowpi.publish.messages import Final
@@ -38,6 +38,8 @@ class Recording:
         self.calls: list[str] = []
         self.refuses_open = False
         self.refuses_write = False
+        self.refuses_for_good: set[int] = set()
+        """The numbers of the texts that it never accepts."""
         self.loses = False
         self.hangs_at_close = False
         self.free = asyncio.Event()
@@ -60,6 +62,8 @@ class Recording:
         await self.free.wait()
         if self.refuses_write:
             raise SinkError("it is full", "make room")
+        if int(final.id[-3:]) in self.refuses_for_good:
+            raise SinkRefusedError("it is too long")
         self.got.append(int(final.id[-3:]))
         self.before_return()
 
@@ -83,6 +87,10 @@ def make(request: pytest.FixtureRequest) -> MakeSink:
     return KINDS[request.param]
 
 
+def made(sink: Any) -> Any:
+    return sink() if callable(sink) else sink
+
+
 class Harness:
     """A hub, the faults that stand, and one run of a publisher after the other."""
 
@@ -94,7 +102,8 @@ class Harness:
         self.faults: dict[str, str] = {}
 
     @asynccontextmanager
-    async def run(self, **sinks: Sink | None) -> AsyncIterator[Publisher]:
+    async def run(self, **sinks: Sink | Callable[[], Sink] | None) -> AsyncIterator[Publisher]:
+        """Run a publisher with these sinks, or what makes them; None: not configured."""
         running = Publisher(
             Config(),
             self.hub,
@@ -103,7 +112,7 @@ class Harness:
             fault=self.faults.__setitem__,
             clear=lambda code: self.faults.pop(code, None),
             kinds={
-                name: SinkKind(lambda _, sink=sink: sink, lambda sink: sink)  # type: ignore[misc]
+                name: SinkKind(lambda _, sink=sink: sink, made)  # type: ignore[misc]
                 for name, sink in sinks.items()
             },
         )
@@ -125,9 +134,10 @@ class Harness:
 
 @pytest.fixture
 async def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Harness]:
-    monkeypatch.setattr(publisher, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(publisher, "LONGEST_WAIT_S", 0.02)
-    monkeypatch.setattr(publisher, "CLOSE_S", 0.1)
+    monkeypatch.setattr(feeder, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(feeder, "LONGEST_WAIT_S", 0.02)
+    monkeypatch.setattr(feeder, "CLOSE_S", 0.1)
+    monkeypatch.setattr(publisher, "NEWS_S", 3600.0)
     harness = Harness(tmp_path)
     yield harness
     harness.transcripts.close()
@@ -293,7 +303,7 @@ async def test_a_slow_sink_holds_nobody_up(harness: Harness, make: MakeSink) -> 
 async def test_one_that_never_answers_is_a_fault(
     harness: Harness, make: MakeSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(feeder, "PATIENCE_S", 0.05)
     await harness.begin(make)
     sink = make()
     sink.free.clear()

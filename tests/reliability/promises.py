@@ -27,4 +27,5 @@ PROMISES = {
     "P37": "The watchdog is fed by progress alone",
     "P39": "An SD card is written little, and not at all while nobody speaks",
     "P40": "A recogniser at half a core gets the time that it needs, over either transport",
+    "P41": "A power cut costs no sink a text, and repeats at most one",
 }
