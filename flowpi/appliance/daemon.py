@@ -106,7 +106,6 @@ class Daemon:
         announcer = Announcer(inbox, hub, transcripts, utterances, self._statistics, endings)
         self._storage = Storage(config, transcripts, ids, inbox, announcer)
         self._delivery = factory.make_delivery(config, self._storage.spool, transcripts, announcer)
-        self._publisher = factory.make_publisher(config, hub, transcripts, inbox)
         self._cues = CuePlayer(config, mask)
         self._panel = Panel(config, inbox, button=button, led=led)
         self._conductor = Conductor(
@@ -129,6 +128,7 @@ class Daemon:
             self._conductor, self._delivery, utterances, self._statistics, spool_requests, endings
         )
         self._socket = factory.make_socket(config, hub, requests.handle)
+        self._publisher = factory.make_publisher(config, hub, transcripts, inbox, requests.handle)
         self._components: tuple[Component, ...] = (
             self._conductor,
             self._storage,

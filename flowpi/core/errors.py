@@ -10,6 +10,7 @@
      |    +-- EngineUnavailable    the recogniser or its model is not installed
      |    +-- PanelError           no GPIO chip, a pin in use
      |    +-- SinkError            a sink does not accept texts now; it is tried again
+     |    |    +-- SinkRefusedError    it refuses this text for good
      |    +-- BackendError         no text from this backend; `core/failover.py` decides what follows
      |         +-- CredentialError     there is no key to send
      |         +-- LinkError           not reached, too late, or the connection broke
@@ -99,6 +100,10 @@ class PanelError(UnavailableError):
 
 class SinkError(UnavailableError):
     """A sink cannot be opened, or did not accept a text. Never fatal: it is tried again."""
+
+
+class SinkRefusedError(SinkError):
+    """A sink refuses this text for good: trying it again is of no use, and the texts after it need not wait."""
 
 
 class BackendError(UnavailableError):

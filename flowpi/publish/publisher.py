@@ -16,7 +16,8 @@ from flowpi.host.logfields import fields
 from flowpi.publish.cursor import Cursor
 from flowpi.publish.files import Transcripts
 from flowpi.publish.hub import Hub, Message
-from flowpi.publish.sinks import SINKS, Sink, SinkKind
+from flowpi.publish.sinks import SINKS, Sink, SinkKind, WatchedSink
+from flowpi.publish.socket_client import Command
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Publisher:
         *,
         fault: Callable[[str, str], object],
         clear: Callable[[str], object],
+        command: Command | None = None,
         kinds: Mapping[str, SinkKind] = SINKS,
     ) -> None:
         """
@@ -50,6 +52,7 @@ class Publisher:
             positions: the directory of the position files; made for the first durable sink.
             fault: called with the code and message of a fault.
             clear: called with the code of a fault when it is over, and also if there was none.
+            command: carries out the commands that come from the peers of a sink; None: nothing does.
             kinds: the table of sinks.
         """
         self._config = config
@@ -58,6 +61,7 @@ class Publisher:
         self._positions = positions
         self._fault = fault
         self._clear = clear
+        self._command = command
         self._kinds = kinds
         self._running: dict[str, tuple[asyncio.Task[None], _Feeder]] = {}
 
@@ -85,7 +89,7 @@ class Publisher:
         if settings is None:
             return
         try:
-            sink = await asyncio.to_thread(kind.make, settings)
+            sink = await asyncio.to_thread(kind.make, settings, self._command)
         except Exception as error:  # a library that is missing or broken must not stop the other sinks
             log.exception("the sink %s cannot be made", name, extra=fields(fault=SINK_FAMILY + name))
             self._fault(SINK_FAMILY + name, str(error))
@@ -159,6 +163,7 @@ class _Feeder:
         """Open the sink and feed it until it fails, then close it. Raises the error by which it failed."""
         self._lost = asyncio.get_running_loop().create_future()
         feeding: asyncio.Future[None] = self._lost
+        watching: asyncio.Future[None] = self._lost
         try:
             # The position before the sink: one that cannot be opened at its very first start would miss the texts of
             # the time until it can.
@@ -172,14 +177,16 @@ class _Feeder:
             try:
                 if self._cursor is not None:
                     feeding = asyncio.ensure_future(self._feed(self._cursor))
-                await asyncio.wait({self._lost, feeding}, return_when=asyncio.FIRST_COMPLETED)
-                for ended in (self._lost, feeding):
+                if isinstance(self._sink, WatchedSink):
+                    watching = asyncio.ensure_future(self._sink.wait_lost())
+                await asyncio.wait({self._lost, feeding, watching}, return_when=asyncio.FIRST_COMPLETED)
+                for ended in (self._lost, feeding, watching):
                     if ended.done():
                         ended.result()
             finally:
                 subscribed.close()
         finally:
-            await self._end(feeding)
+            await self._end(feeding, watching)
 
     async def _feed(self, cursor: Cursor) -> None:
         """Write each text to the sink once, in order, until the stop."""
@@ -210,11 +217,12 @@ class _Feeder:
         except Exception as error:
             self._lost.set_exception(error)
 
-    async def _end(self, feeding: asyncio.Future[None]) -> None:
-        """Stop feeding the sink and close it."""
+    async def _end(self, *working: asyncio.Future[None]) -> None:
+        """Stop feeding and watching the sink, and close it."""
         self._lost.cancel()
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)  # its error was raised already
+        for work in working:
+            work.cancel()
+        await asyncio.gather(*working, return_exceptions=True)  # an error was raised already
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self._sink.close()

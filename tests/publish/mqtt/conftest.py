@@ -1,0 +1,25 @@
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from flowpi.publish import publisher
+from tests.publish.mqtt.broker import Broker
+from tests.publish.mqtt.station import Station
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker that lets everybody do everything."""
+    with Broker(tmp_path / "broker") as broker:
+        yield broker
+
+
+@pytest.fixture
+async def station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Station]:
+    """A publisher with MQTT, whose waits are short."""
+    monkeypatch.setattr(publisher, "FIRST_WAIT_S", 0.02)
+    monkeypatch.setattr(publisher, "LONGEST_WAIT_S", 0.1)
+    station = Station(tmp_path)
+    yield station
+    station.transcripts.close()
