@@ -22,7 +22,7 @@ from flowpi.publish.mqtt import reasons
 from flowpi.publish.mqtt.endpoint import Endpoint
 from flowpi.publish.mqtt.link import Link, open_link
 from flowpi.publish.mqtt.outgoing import Outgoing
-from flowpi.publish.mqtt.packets import MAX_PACKET_BYTES
+from flowpi.publish.mqtt.packets import MAX_PACKET_BYTES, unknown_refusal, with_code
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class Connection:
         properties.MaximumPacketSize = MAX_PACKET_BYTES
         # The name and port only satisfy paho: the link is connected already.
         client.connect("broker", keepalive=KEEPALIVE_S, clean_start=True, properties=properties)
-        link.start_reading(self._read)
+        link.start_reading(self._read, self._screen)
         self._tick()
         try:
             await asyncio.wait_for(self._connected, ANSWER_S)
@@ -204,9 +204,10 @@ class Connection:
 
     def _on_disconnect(self, client: Any, data: Any, flags: Any, code: ReasonCode, properties: Any) -> None:
         assert self._link is not None
-        if self._link.nonsense:
+        ours = not flags.is_disconnect_packet_from_server
+        if self._link.nonsense or (ours and code.getName() == "Protocol error"):
             error = SinkError(f"{self._endpoint} sends what is no MQTT", "is it an MQTT 5 broker?")
-        elif flags.is_disconnect_packet_from_server:
+        elif not ours:
             error = reasons.closed(code.value, getattr(properties, "ReasonString", code.getName()))
             if code.value == reasons.PACKET_TOO_LARGE:
                 self._blame_the_largest(error)
@@ -215,7 +216,7 @@ class Connection:
         elif not self._connected.done():
             error = self._endpoint.closed_unanswered()
         else:
-            error = SinkError("the connection to the broker broke")
+            error = reasons.HungUpError("the connection to the broker broke")
         self._fail(error)
 
     def _on_publish(self, client: Any, data: Any, mid: int, code: ReasonCode, properties: Properties) -> None:
@@ -253,6 +254,15 @@ class Connection:
             log.debug("paho: %r", error)
             self._fail(SinkError(f"{self._endpoint} sends what is no MQTT", "is it an MQTT 5 broker?"))
             link.abort()
+
+    def _screen(self, packet: bytes) -> bytes:
+        """Read what paho cannot, and return a packet in its place that paho understands."""
+        if (refusal := unknown_refusal(packet)) is None:
+            return packet
+        mid, code = refusal
+        if (answer := self._answers.get(mid)) is not None and not answer.done.done():
+            answer.done.set_exception(reasons.refused_publish(answer.topic, code, reasons.NAMES.get(code, "unknown")))
+        return with_code(packet, reasons.UNSPECIFIED)
 
     def _write_soon(self, client: Any, data: Any, link: Any) -> None:
         self._loop.call_soon(self._write)

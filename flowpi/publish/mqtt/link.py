@@ -37,10 +37,15 @@ class Link(asyncio.Protocol):
         self._received = bytearray()
         self._at_end = False
         self._on_readable: Callable[[], None] = lambda: None
+        self._screen: Callable[[bytes], bytes] = bytes
 
-    def start_reading(self, on_readable: Callable[[], None]) -> None:
-        """Call `on_readable` whenever `recv` has something, or the end, to return."""
+    def start_reading(self, on_readable: Callable[[], None], screen: Callable[[bytes], bytes]) -> None:
+        """Call `on_readable` whenever `recv` has something, or the end, to return.
+
+        `screen`: returns what paho reads in place of a packet.
+        """
         self._on_readable = on_readable
+        self._screen = screen
 
     @property
     def readable(self) -> bool:
@@ -112,7 +117,8 @@ class Link(asyncio.Protocol):
     def _take(self, data: bytes) -> None:
         """Take bytes of MQTT."""
         try:
-            self._received += self._splitter.receive(data)
+            for packet in self._splitter.receive(data):
+                self._received += self._screen(packet)
         except BadStream:
             self.nonsense = self._at_end = True
             self.abort()

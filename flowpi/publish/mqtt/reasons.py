@@ -7,6 +7,7 @@ from flowpi.core.errors import SinkError, SinkRefusedError
 from flowpi.core.text import printable
 
 FIRST_FAILURE = 0x80
+UNSPECIFIED = 0x80
 BAD_CREDENTIALS, NOT_AUTHORIZED, TAKEN_OVER = 0x86, 0x87, 0x8E
 PACKET_TOO_LARGE, QUOTA_EXCEEDED = 0x95, 0x97
 
@@ -27,8 +28,16 @@ CONNECT_HINTS = {
 }
 
 
+NAMES = {PACKET_TOO_LARGE: "Packet too large"}
+"""What the codes mean that paho does not know in a PUBACK."""
+
+
 class TakenOverError(SinkError):
-    """Another client connected with the same client id."""
+    """Another client connected with the same client id, says the broker."""
+
+
+class HungUpError(SinkError):
+    """The connection was closed without a word: by the broker, or by the network."""
 
 
 def refused_connection(endpoint: object, code: int, name: str) -> SinkError:

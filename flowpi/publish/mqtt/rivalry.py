@@ -5,7 +5,7 @@ comes soon after each new one.
 """
 
 from flowpi.core.errors import SinkError
-from flowpi.publish.mqtt.reasons import TakenOverError
+from flowpi.publish.mqtt.reasons import HungUpError, TakenOverError
 
 SOON_S = 10.0
 """A connection that is lost within this time is suspect."""
@@ -24,9 +24,10 @@ class Rivalry:
         self._until = float("-inf")
 
     def lost(self, error: SinkError, lasted_s: float, now_s: float) -> None:
-        """Note that the broker ended a connection which it had accepted `lasted_s` before."""
+        """Note by which error a connection was lost that the broker had accepted `lasted_s` before."""
         taken = isinstance(error, TakenOverError)
-        self._suspect = self._suspect + 1 if lasted_s < SOON_S or taken else 0
+        hung_up = isinstance(error, HungUpError) and lasted_s < SOON_S
+        self._suspect = self._suspect + 1 if taken or hung_up else 0
         if taken or self._suspect >= IN_A_ROW:
             self._until = now_s + HOLD_S
             self._suspect = IN_A_ROW - 1  # the next one that ends soon is enough
