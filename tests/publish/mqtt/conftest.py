@@ -1,3 +1,4 @@
+import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 
 from flowpi.publish import publisher
 from tests.publish.mqtt.broker import Broker
-from tests.publish.mqtt.station import Station
+from tests.publish.mqtt.station import Broken, Station
 
 
 @pytest.fixture
@@ -23,3 +24,15 @@ async def station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     station = Station(tmp_path)
     yield station
     station.transcripts.close()
+
+
+@pytest.fixture
+def broken(station: Station, caplog: pytest.LogCaptureFixture) -> Broken:
+    """Wait for a fault with a reason, which is in the log too."""
+
+    async def wait(reason: str) -> None:
+        await station.broken(reason)
+        assert any(reason in line for line in caplog.messages)
+
+    caplog.set_level(logging.INFO)
+    return wait

@@ -1,6 +1,6 @@
 """A publisher whose only sink is that of MQTT, with what the rest of the appliance would give it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from flowpi.publish.publisher import Publisher
 from flowpi.publish.sinks import SinkKind
 from tests.publish.test_files import NOON, final
 from tests.waiting import until
+
+Broken = Callable[[str], Awaitable[None]]
+"""Waits for a fault with a reason, which is in the log too."""
 
 IDLE = {"state": "idle", "faults": [], "spooled": 0}
 
