@@ -35,6 +35,9 @@ KEEPALIVE_S = 20
 MAX_UNSENT_BYTES = 256 * 1024
 """A broker that leaves so much lying takes nothing any more."""
 
+WINDOW = 16
+"""The most messages that are not acknowledged, if the broker does not want fewer: paho does not ask it."""
+
 HEADER_BYTES = 16
 """The most that MQTT adds to topic, properties and payload of a message."""
 
@@ -86,6 +89,7 @@ class Connection:
         self._answers: dict[int, _Answer] = {}
         """What the broker has not acknowledged yet, by packet id."""
         self._connected: asyncio.Future[None] = self._loop.create_future()
+        self._window = asyncio.Semaphore(WINDOW)
         self._most_bytes = 2**28
         self._timer: asyncio.TimerHandle | None = None
 
@@ -135,21 +139,22 @@ class Connection:
         Cancelling gives up waiting: the broker may have the message all the same.
 
         Args:
-            message: the message; it is sent before this waits.
+            message: the message; it is sent before this waits, if the broker takes so many at once.
             acknowledged: called before anything else that the broker sent after its acknowledgement is received.
 
         Raises:
             SinkRefusedError: the broker refused this message for good.
             SinkError: it refused it for now, did not answer, or the connection is lost.
         """
-        client = self._usable()
         properties = _properties(message)
         described: bytes = properties.pack()  # type: ignore[no-untyped-call]
         size = len(message.topic.encode()) + len(message.payload) + len(described) + HEADER_BYTES
         if size > self._most_bytes:
             raise reasons.too_large(message.topic, size, self._most_bytes)
-        sent = client.publish(message.topic, message.payload, 1, message.retain, properties)
-        await self._answer(sent.rc, sent.mid, message.topic, size, acknowledged)
+        async with self._window:
+            client = self._usable()
+            sent = client.publish(message.topic, message.payload, 1, message.retain, properties)
+            await self._answer(sent.rc, sent.mid, message.topic, size, acknowledged)
 
     async def close(self) -> None:
         """Say goodbye, so that the broker does not publish the will, and end the connection."""
@@ -199,6 +204,10 @@ class Connection:
             name = getattr(properties, "ReasonString", code.getName())
             self._connected.set_exception(reasons.refused_connection(self._endpoint, code.value, name))
             return
+        if getattr(properties, "MaximumQoS", 1) < 1:
+            self._connected.set_exception(SinkError(f"{self._endpoint} has no QoS 1", "flowpi needs another broker"))
+            return
+        self._window = asyncio.Semaphore(min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW)))
         self._most_bytes = getattr(properties, "MaximumPacketSize", self._most_bytes)
         self._connected.set_result(None)
 

@@ -5,11 +5,14 @@ import socket
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
 from flowpi.publish.mqtt import link
 from tests.publish.mqtt.broker import Broker, Reader, free_port, make_certificates
+from tests.publish.mqtt.scripted import ACCEPT
 from tests.publish.mqtt.station import Broken, Station
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -112,3 +115,25 @@ async def test_a_websocket_of_something_else(station: Station, broken: Broken) -
         port = server.sockets[0].getsockname()[1]
         async with station.run(f"ws://127.0.0.1:{port}/x"):
             await broken("is no WebSocket for MQTT (HTTP status 404): check the path in publish.mqtt.url")
+
+
+async def test_mqtt_is_in_binary_frames_whose_borders_mean_nothing(station: Station) -> None:
+    kinds: set[type] = set()
+
+    async def broker(websocket: ServerConnection) -> None:
+        assert websocket.subprotocol == "mqtt"
+        async for message in websocket:
+            kinds.add(type(message))
+            if isinstance(message, bytes) and message[0] == 0x10:
+                await websocket.send(ACCEPT[:1])
+                await websocket.send(iter([ACCEPT[1:3], ACCEPT[3:]]))  # in fragments
+            elif isinstance(message, bytes) and message[0] >> 4 == 8:
+                await websocket.ping(b"alive?")
+                subscribed.set_result(websocket.request and websocket.request.path)
+
+    subscribed = asyncio.get_running_loop().create_future()
+    async with serve(broker, "127.0.0.1", 0, subprotocols=[Subprotocol("mqtt")]) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with station.run(f"ws://127.0.0.1:{port}/mqtt?a=b"):
+            assert await asyncio.wait_for(subscribed, PATIENCE_S) == "/mqtt?a=b"
+    assert kinds == {bytes}

@@ -12,7 +12,7 @@ from flowpi.publish.mqtt.packets import MAX_PACKET_BYTES
 from tests.publish.mqtt.broker import Broker, Reader, free_port, write_users
 from tests.publish.mqtt.scripted import Scripted, scripted
 from tests.publish.mqtt.station import Broken, Station
-from tests.waiting import until
+from tests.waiting import ticks, until
 
 
 @pytest.fixture
@@ -70,6 +70,34 @@ async def test_it_sends_something_else(station: Station, broken: Broken, script:
     async with station.run(script.url):
         await broken(f"{script.url.removeprefix('mqtt://')} ")
         assert "MQTT" in station.said[0]
+
+
+async def test_a_broker_without_acknowledgements(station: Station, broken: Broken, script: Scripted) -> None:
+    script.hello = b"\x20\x05\x00\x00\x02\x24\x00"  # maximum QoS: 0
+    async with station.run(script.url):
+        await broken("has no QoS 1: flowpi needs another broker")
+
+
+async def test_a_broker_that_takes_one_message_at_a_time(station: Station, tmp_path: Path) -> None:
+    with Broker(tmp_path / "broker", "max_inflight_messages 1") as broker, Reader(broker.port, "#") as reader:
+        async with station.run(broker.url):
+            await until(lambda: reader.of("availability")[1:])
+            for number in range(30):
+                station.hub.publish("state", {"state": "idle", "number": number})
+            await station.say(1)
+            await until(lambda: reader.of("transcript/final") and reader.of("/state")[-1].json.get("number") == 29)
+        assert [one.json["number"] for one in reader.of("/state")[-30:]] == list(range(30))
+    assert not station.said
+
+
+async def test_no_more_at_once_than_the_broker_takes(station: Station, script: Scripted) -> None:
+    script.hello = b"\x20\x06\x00\x00\x03\x21\x00\x02"  # receive maximum: 2
+    script.puback = lambda topic: None if topic.endswith(("state", "stats")) else 0
+    async with station.run(script.url):
+        await until(lambda: "flowpi/desk/stats" in script.published)
+        await ticks()
+        assert script.published.count("flowpi/desk/availability") == 1  # "online" waits
+    assert not station.said
 
 
 async def test_garbage_in_the_middle(station: Station, broken: Broken, script: Scripted) -> None:
@@ -190,6 +218,17 @@ async def test_never_an_acknowledgement(
         await until(lambda: not station.fault)
         # Nothing was sent again behind the publisher's back: one text a connection.
         assert script.published.count("flowpi/desk/transcript/final") <= script.connects
+
+
+async def test_never_an_acknowledgement_although_nothing_is_said(
+    station: Station, broken: Broken, script: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "ANSWER_S", 0.2)
+    async with station.run(script.url):
+        await until(lambda: "flowpi/desk/stats" in script.published)
+        script.puback = lambda topic: None
+        station.hub.publish("state", {"state": "recording"})
+        await broken("the broker does not answer (flowpi/desk/state)")
 
 
 async def test_a_text_that_is_too_large(station: Station, broken: Broken, tmp_path: Path) -> None:

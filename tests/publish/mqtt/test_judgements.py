@@ -35,6 +35,7 @@ def test_other_ends_are_no_second_machine() -> None:
         rivalry.lost(HUNG_UP, 1.0, now)
         rivalry.lost(HUNG_UP, 1.0, now)
         rivalry.not_reached()
+        rivalry.lost(HUNG_UP, 1.0, now)
     assert rivalry.error(20) is None
 
 
