@@ -10,7 +10,7 @@
      |    +-- EngineUnavailable    the recogniser or its model is not installed
      |    +-- PanelError           no GPIO chip, a pin in use
      |    +-- SinkError            a sink does not accept texts now; it is tried again
-     |    |    +-- SinkRefusedError    it refuses this text for good
+     |    |    +-- SinkRefusedError     it refuses this text for good; the text is parked
      |    +-- BackendError         no text from this backend; `core/failover.py` decides what follows
      |         +-- CredentialError     there is no key to send
      |         +-- LinkError           not reached, too late, or the connection broke
@@ -103,7 +103,7 @@ class SinkError(UnavailableError):
 
 
 class SinkRefusedError(SinkError):
-    """A sink refuses this text for good: trying it again is of no use, and the texts after it need not wait."""
+    """A sink refused one text for good, such as one that is too long. It is parked, and the next text follows."""
 
 
 class BackendError(UnavailableError):

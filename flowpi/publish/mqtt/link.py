@@ -16,6 +16,9 @@ from flowpi.publish.mqtt.packets import BadStream, PacketSplitter
 OPEN_S = 15.0
 """The longest time for the address, the connection and the handshakes together."""
 
+PROBE_S = 2.0
+"""The longest time to find out whether anybody is there."""
+
 HAPPY_EYEBALLS_S = 0.25
 """RFC 8305: how long one address has before the next is tried beside it."""
 
@@ -153,3 +156,19 @@ async def open_link(endpoint: Endpoint, tls: ssl.SSLContext | None) -> Link:
             raise
         raise endpoint.not_reached(error) from None
     return link
+
+
+async def is_reachable(endpoint: Endpoint) -> bool:
+    """Return whether somebody accepts connections there now."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(PROBE_S):
+            if endpoint.scheme == "unix":
+                transport: asyncio.BaseTransport
+                transport, _ = await loop.create_unix_connection(asyncio.Protocol, endpoint.host)
+            else:
+                transport, _ = await loop.create_connection(asyncio.Protocol, endpoint.host, endpoint.port)
+    except (OSError, TimeoutError):
+        return False
+    transport.close()
+    return True

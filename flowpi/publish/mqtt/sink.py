@@ -26,7 +26,9 @@ from flowpi.publish.mqtt.commands import Commands
 from flowpi.publish.mqtt.connection import Connection, Login
 from flowpi.publish.mqtt.discovery import Device, discovery
 from flowpi.publish.mqtt.endpoint import Endpoint
+from flowpi.publish.mqtt.link import is_reachable
 from flowpi.publish.mqtt.outgoing import Outgoing, Topics
+from flowpi.publish.mqtt.reasons import HungUpError
 from flowpi.publish.mqtt.rivalry import Rivalry
 from flowpi.publish.socket_client import Command
 
@@ -82,8 +84,12 @@ class MqttSink:
         """What `availability` says."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._welcome: asyncio.Task[None] | None = None
+        self._judging: asyncio.Task[None] | None = None
+        """Finds out why the last connection ended; `close` does not end it."""
 
     async def open(self) -> None:
+        if self._judging is not None:
+            await asyncio.wait([self._judging])
         if (rival := self._rivalry.error(time.monotonic())) is not None:
             raise rival
         login = await asyncio.to_thread(self._login)
@@ -169,10 +175,17 @@ class MqttSink:
 
         def ended(lost: asyncio.Future[SinkError]) -> None:
             if not lost.cancelled():
-                now = time.monotonic()
-                self._rivalry.lost(lost.result(), now - since, now)
+                judging = self._judge(lost.result(), time.monotonic() - since)
+                self._judging = asyncio.create_task(judging, name="MQTT: why it ended")
 
         connection.lost.add_done_callback(ended)
+
+    async def _judge(self, error: SinkError, lasted_s: float) -> None:
+        """Note why a connection ended. A broker that was killed is not there; one that obeys another machine is."""
+        if isinstance(error, HungUpError) and not await is_reachable(self._endpoint):
+            self._rivalry.not_reached()
+        else:
+            self._rivalry.lost(error, lasted_s, time.monotonic())
 
     async def _announce_device(self, connection: Connection) -> None:
         """Tell Home Assistant of the appliance. A broker that refuses that still gets all texts."""

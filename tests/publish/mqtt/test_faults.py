@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flowpi.config.secret import Secret
+from flowpi.publish import publisher
 from flowpi.publish.mqtt import connection, rivalry
 from flowpi.publish.mqtt.packets import MAX_PACKET_BYTES
 from tests.publish.mqtt.broker import Broker, Reader, free_port, write_users
@@ -348,6 +349,22 @@ async def test_it_only_closes_the_connection(station: Station, broken: Broken, s
             script.hang_up()
         await broken("another machine uses the device_id 'desk' at the broker")
         assert script.connects == 3
+
+
+async def test_a_broker_that_comes_and_goes_is_no_second_machine(
+    station: Station, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "FIRST_WAIT_S", 0.3)
+    monkeypatch.setattr(publisher, "LONGEST_WAIT_S", 0.3)
+    async with station.run(broker.url):
+        for _ in range(rivalry.IN_A_ROW + 1):
+            await online(broker)
+            broker.kill()
+            await until(lambda: station.fault)
+            await ticks()
+            broker.start()
+            await until(lambda: not station.fault)
+    assert set(station.said) == {"the connection to the broker broke"}
 
 
 async def test_two_machines_at_a_real_broker(station: Station, broken: Broken, broker: Broker, tmp_path: Path) -> None:
