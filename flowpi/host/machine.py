@@ -1,7 +1,5 @@
 """Who this appliance is: its name, and what stays the same under another name."""
 
-import hashlib
-import hmac
 import socket
 from pathlib import Path
 
@@ -22,6 +20,9 @@ def machine_serial(path: Path = MACHINE_ID) -> str | None:
 
     machine-id(5) wants the id itself to stay on the machine, so this is a hash of it.
     """
+    import hashlib  # not before READY: a daemon without MQTT never needs it
+    import hmac
+
     try:
         machine = path.read_bytes().strip()
     except OSError:

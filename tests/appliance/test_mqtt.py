@@ -79,7 +79,7 @@ def test_a_frozen_broker_costs_a_dictation_nothing(appliance: Appliance, broker:
         assert client.record("start")["ok"]
         assert client.record("stop")["recorded"]
         said.append(client.wait("transcript/final"))
-    assert appliance.transcripts() == said
+    wait_for(lambda: appliance.transcripts() == said)
     broker.thaw()
     with Reader(broker.port, "flowpi/#") as reader:
         wait_for(lambda: online(reader))

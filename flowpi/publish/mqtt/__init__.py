@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flowpi.config.mqtt import MqttSettings
 from flowpi.config.schema import Config
+from flowpi.core.errors import SinkError
 from flowpi.host.machine import device_id
 from flowpi.publish.socket_client import Command
 
@@ -28,7 +29,9 @@ def settings(config: Config) -> MqttAppliance | None:
 
 
 def make(appliance: MqttAppliance, command: Command | None) -> "Sink":
-    """Return the sink. Called on a thread, because the import takes a while."""
-    from flowpi.publish.mqtt.sink import MqttSink
-
+    """Return the sink. Called on a thread, because the import takes a while. Raises SinkError without paho."""
+    try:
+        from flowpi.publish.mqtt.sink import MqttSink
+    except ImportError as error:
+        raise SinkError(f"MQTT needs {error.name}", "pip install 'flowpi[mqtt]'") from error
     return MqttSink(appliance.settings, appliance.device_id, command)

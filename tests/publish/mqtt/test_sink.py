@@ -10,6 +10,9 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from flowpi.config.mqtt import MqttSettings
+from flowpi.core.errors import SinkError
+from flowpi.publish import mqtt
 from flowpi.publish.messages import Problem
 from tests.publish.mqtt.broker import Broker, Reader
 from tests.publish.mqtt.station import IDLE, Station
@@ -239,3 +242,11 @@ print("paho" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == f"{there}\n"
+
+
+def test_without_paho_the_fault_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("flowpi.publish.mqtt.", "paho"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "paho", None)
+    with pytest.raises(SinkError, match=r"MQTT needs paho.*: pip install 'flowpi\[mqtt\]'"):
+        mqtt.make(mqtt.MqttAppliance(MqttSettings("mqtt://broker"), "desk"), None)
