@@ -96,7 +96,8 @@ class Connection:
     @property
     def usable(self) -> bool:
         """Whether it is open, as far as is known."""
-        return self._connected.done() and not self.lost.done()
+        accepted = self._connected.done() and not self._connected.cancelled() and self._connected.exception() is None
+        return accepted and not self.lost.done()
 
     async def open(self, login: Login) -> None:
         """Connect and log in. Raises SinkError."""
@@ -303,7 +304,8 @@ class Connection:
         for one in waiting:
             if not one.done():
                 one.set_exception(error)
-        self._connected.exception()  # if nobody waits for it
+        if not self._connected.cancelled():
+            self._connected.exception()  # if nobody waits for it
         self._end()
 
     def _end(self) -> None:

@@ -104,7 +104,7 @@ class MqttSink:
             self._commands = Commands(self._settings.commands, self._command, self._topics.response, connection.show)
             await connection.subscribe(self._topics.command)
         if self._topics.home_assistant is not None:
-            await connection.subscribe(self._topics.home_assistant)
+            await self._tell(connection.subscribe(self._topics.home_assistant), connection)
             await self._announce_device(connection)
         await connection.deliver(self._topics.availability(OFFLINE))
         if (last := self._kept.get("last")) is not None:
@@ -188,9 +188,13 @@ class MqttSink:
             self._rivalry.lost(error, lasted_s, time.monotonic())
 
     async def _announce_device(self, connection: Connection) -> None:
-        """Tell Home Assistant of the appliance. A broker that refuses that still gets all texts."""
+        """Tell Home Assistant of the appliance."""
+        await self._tell(connection.deliver(discovery(self._device, self._topics, self._settings)), connection)
+
+    async def _tell(self, telling: Coroutine[Any, Any, None], connection: Connection) -> None:
+        """Do something for Home Assistant only. A broker that refuses it still gets all texts."""
         try:
-            await connection.deliver(discovery(self._device, self._topics, self._settings))
+            await telling
         except SinkError as error:
             if not connection.usable:
                 raise

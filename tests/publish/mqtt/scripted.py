@@ -15,6 +15,7 @@ class Scripted:
 
     Attributes:
         hello: what answers CONNECT.
+        suback: the code for each subscription; 1: granted.
         puback: the code for a topic; None: no answer at all.
         connects: how many connections there were.
         published: the topics of all messages, in order.
@@ -23,6 +24,7 @@ class Scripted:
     def __init__(self) -> None:
         self.hello = ACCEPT
         self.puback: Callable[[str], int | None] = lambda topic: 0
+        self.suback = 1
         self.connects = 0
         self.published: list[str] = []
         self.url = ""
@@ -62,7 +64,7 @@ class Scripted:
                 if first & 0b110 and code is not None:
                     self.send(bytes([0x40, 4, *body[2 + length : 4 + length], code, 0]))
             case 8:
-                self.send(bytes([0x90, 4, *body[:2], 0, 1]))
+                self.send(bytes([0x90, 4, *body[:2], 0, self.suback]))
             case 12:
                 self.send(b"\xd0\x00")
 

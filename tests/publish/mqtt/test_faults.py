@@ -54,6 +54,8 @@ async def test_it_accepts_and_says_nothing(
     script.hello = b""
     async with station.run(script.url):
         await broken("accepts the connection and says nothing: is it an MQTT broker?")
+        await until(lambda: script.connects >= 2)
+        assert script.published == []  # not even that it is offline
 
 
 @pytest.mark.parametrize(
@@ -182,6 +184,21 @@ async def test_an_acl_without_discovery_costs_no_text(
             await until(lambda: reader.of("transcript/final"))
     assert not station.said
     assert any("Home Assistant is not told: the broker does not allow homeassistant/" in one for one in caplog.messages)
+
+
+async def test_a_subscription_is_refused(
+    station: Station, broken: Broken, script: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    script.suback = 0x87
+    async with station.run(script.url):
+        await until(lambda: "flowpi/desk/stats" in script.published)
+        refused = "the broker does not let flowpi read homeassistant/status (0x87, Not authorized)"
+        assert any(refused in line for line in caplog.messages)
+    assert not station.said
+    async with station.run(script.url, commands=("record",)):
+        await broken(
+            "does not let flowpi read flowpi/desk/command (0x87, Not authorized): allow it in the broker's ACL"
+        )
 
 
 @pytest.mark.parametrize(
