@@ -22,8 +22,10 @@ INTEROP := tests/interop
 # pyalsaaudio has no wheels: it is compiled against ALSA's headers.
 BUILD_PACKAGES := gcc libasound2-dev python3-dev python3-venv
 TEST_PACKAGES := $(BUILD_PACKAGES) chromium dosfstools e2fsprogs fish fuse3 groff-base iproute2 kmod \
-	libasound2-plugins locales man-db mount nodejs openssl pocketsphinx-testdata pulseaudio sox strace systemd \
-	util-linux zsh
+	libasound2-plugins locales man-db mosquitto mount nodejs openssl pocketsphinx-testdata pulseaudio sox strace \
+	systemd util-linux zsh
+# The mosquitto of Debian starts a broker of its own, which nobody configures: it listens on loopback only. The tests
+# start others, on other ports.
 # A kernel with FAT, in case the machine's own has none. That of a Pi has it.
 ifeq ($(shell uname -m),x86_64)
 TEST_PACKAGES += user-mode-linux
@@ -89,7 +91,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 lock:
 	$(call need,$(BUILD_PACKAGES))
 	[ -x $(UV) ] || { $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv; }
-	$(LOCK) --extra local --extra keyboard --group package pyproject.toml --output-file debian/requirements.lock
+	$(LOCK) --extra local --extra keyboard --extra mqtt --group package pyproject.toml --output-file debian/requirements.lock
 	$(LOCK) --group package-tools --output-file debian/tools.lock
 
 # Built in a copy, because dpkg adds files. The same commit gives the same bytes: what is downloaded is locked, nothing

@@ -15,7 +15,7 @@ import resource
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol
 
 from flowpi.appliance import factory
 from flowpi.appliance.announcer import Announcer
@@ -48,6 +48,7 @@ from flowpi.panel.led import Led
 from flowpi.panel.panel import Panel
 from flowpi.publish.history import History
 from flowpi.publish.hub import Hub
+from flowpi.publish.messages import Problem, Request
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,6 @@ class Daemon:
         announcer = Announcer(inbox, hub, transcripts, utterances, self._statistics, endings)
         self._storage = Storage(config, transcripts, ids, inbox, announcer)
         self._delivery = factory.make_delivery(config, self._storage.spool, transcripts, announcer)
-        self._publisher = factory.make_publisher(config, hub, transcripts, inbox)
         self._cues = CuePlayer(config, mask)
         self._panel = Panel(config, inbox, button=button, led=led)
         self._conductor = Conductor(
@@ -128,12 +128,13 @@ class Daemon:
             on_state=Reporter(self._notifier).show,
         )
         spool_requests = SpoolRequests(self._storage.spool, transcripts, self._delivery, utterances, announcer)
+        self._publisher = factory.make_publisher(config, hub, transcripts, inbox, self._carry_out)
         history = History(transcripts)
         sinks, texts = SinkRequests(self._publisher), TextRequests(history, transcripts)
-        requests = RequestHandler(
+        self._requests = RequestHandler(
             self._conductor, self._delivery, utterances, self._statistics, spool_requests, endings, sinks, texts
         )
-        self._socket = factory.make_socket(config, hub, requests.handle, history)
+        self._socket = factory.make_socket(config, hub, self._requests.handle, history)
         self._components: tuple[Component, ...] = (
             self._conductor,
             self._storage,
@@ -143,6 +144,10 @@ class Daemon:
             self._panel,
             self._publisher,
         )
+
+    async def _carry_out(self, request: Request) -> dict[str, Any] | Problem:
+        """Carry out a command that comes through a sink, as those of the socket."""
+        return await self._requests.handle(request)
 
     @property
     def state(self) -> State:

@@ -1,7 +1,5 @@
 """Makes parts of the appliance from the configuration."""
 
-import socket
-
 from flowpi.appliance.inbox import Inbox
 from flowpi.backends.chain import late_backends
 from flowpi.config.schema import Config
@@ -9,6 +7,7 @@ from flowpi.core.appliance import Mode, Rules
 from flowpi.core.gestures import Gestures
 from flowpi.delivery.delivery import Audience, Delivery
 from flowpi.host import paths
+from flowpi.host.machine import device_id
 from flowpi.publish.files import Transcripts
 from flowpi.publish.history import History
 from flowpi.publish.hub import Hub
@@ -49,9 +48,11 @@ def make_delivery(config: Config, spool: Spool, transcripts: Transcripts, audien
     return Delivery(late_backends(config), spool, audience, keep_audio=config.spool.keep_audio, probe=transcripts.probe)
 
 
-def make_publisher(config: Config, hub: Hub, transcripts: Transcripts, inbox: Inbox) -> Publisher:
+def make_publisher(config: Config, hub: Hub, transcripts: Transcripts, inbox: Inbox, command: Command) -> Publisher:
     positions = paths.state_directory() / "sinks"
-    return Publisher(config, hub, transcripts, positions, fault=inbox.raise_fault, clear=inbox.clear_fault)
+    return Publisher(
+        config, hub, transcripts, positions, fault=inbox.raise_fault, clear=inbox.clear_fault, command=command
+    )
 
 
 def make_socket(config: Config, hub: Hub, command: Command, history: History) -> LocalSocket:
@@ -60,6 +61,6 @@ def make_socket(config: Config, hub: Hub, command: Command, history: History) ->
         command,
         path=paths.daemon_socket(config),
         group=config.publish.socket.group,
-        device_id=config.device_id or socket.gethostname(),
+        device_id=device_id(config),
         history=history,
     )

@@ -9,17 +9,21 @@ MAX_SOCKET_PATH = 107
 """The longest path of a Unix socket: 108 bytes in unix(7), including the one that ends it."""
 
 
+UNIX_EXAMPLES = {"ws+unix": "ws+unix:///run/flowpi/asr.sock", "unix": "unix:///run/mosquitto/mosquitto.sock"}
+
+
 def url_problems(url: str, schemes: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with a URL and what to do; never the URL itself, because people put keys into it.
 
-    `schemes`: those that are allowed. `ws+unix` is a WebSocket through the Unix socket of that path.
+    `schemes`: those that are allowed. `ws+unix` is a WebSocket through the Unix socket of that path; `unix` is that
+    socket itself.
     """
     scheme, mark, rest = url.partition("://")
     if not mark or scheme not in schemes:
         yield f"must start with {one_of([f'{name}://' for name in schemes])}", ""
-    elif scheme == "ws+unix":
+    elif scheme in UNIX_EXAMPLES:
         if not rest.startswith("/"):
-            yield "must name an absolute path", "as in ws+unix:///run/flowpi/asr.sock"
+            yield "must name an absolute path", f"as in {UNIX_EXAMPLES[scheme]}"
         elif len(rest.encode()) > MAX_SOCKET_PATH:
             yield f"names a path of more than {MAX_SOCKET_PATH} bytes", "Linux takes no longer one for a socket"
     elif not re.match(r"[^\s/?#]", rest) or re.search(r"\s", rest):

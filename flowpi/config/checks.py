@@ -47,10 +47,12 @@ SOCKET_PATH_BYTES = 107
 """The longest path of a Unix socket that the kernel takes."""
 
 PATHS = {"path", "directory", "ca_file", "certificate"}
-"""The names of settings that are paths; `server.tls.key` is another."""
+"""The names of settings that are paths, wherever they are."""
+
+KEY_PATHS = {("server", "tls", "key"), ("publish", "mqtt", "key")}
+"""The settings named `key` that are paths."""
 
 NOT_YET: dict[str, tuple[str, object, set[str]]] = {
-    "mqtt": ("url", None, {"url", "username", "password", "discovery"}),
     "command": ("run", None, {"run", "timeout_s"}),
     "keyboard": ("kind", "none", {"kind", "layout"}),
 }
@@ -84,7 +86,10 @@ def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
         for name in NOT_YET.keys() & publish:
             if not _is_off(publish[name], *NOT_YET[name]):
                 raise error(("publish", name), "is not in this version of flowpi", "take it out")
-        tree = {**tree, "publish": {name: value for name, value in publish.items() if name not in NOT_YET}}
+        known = {name: value for name, value in publish.items() if name not in NOT_YET}
+        if known.get("mqtt", ...) is None:
+            del known["mqtt"]  # version 0.1.0 took an empty section for one that is switched off
+        tree = {**tree, "publish": known}
     faults: list[ConfigError] = []
     config: Config | None = None
     while config is None and len(faults) < MOST_FAULTS:
@@ -170,6 +175,8 @@ def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
             yield ("backends", name), "is not a good name", "use letters, digits, - and _"
         for setting, problem, hint in backend.contradictions():
             yield ("backends", name, setting), problem, hint
+    for setting, problem, hint in config.publish.mqtt.contradictions():
+        yield ("publish", "mqtt", setting), problem, hint
     keys = config.server.api_keys or config.server.partners
     for index, address in enumerate(config.server.listen):
         if not address.startswith("unix:") and int(address.rpartition(":")[2]) > 65535:
@@ -219,7 +226,7 @@ def _paths(config: Config) -> Iterator[tuple[Key, str]]:
         match value:
             case Secret(kind="file", name=name):
                 yield key, name
-            case str() if key[-1] in PATHS or key == ("server", "tls", "key"):
+            case str() if key[-1] in PATHS or key in KEY_PATHS:
                 yield key, value
 
 

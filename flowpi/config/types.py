@@ -35,3 +35,12 @@ KeyName = Annotated[str, expected("a name such as KEY_F13 or BTN_LEFT", pattern=
 TimeOfDay = Annotated[str, expected('a time of day in quotes, such as "22:00"', pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 TopicLevel = Annotated[str, expected("a word without / + # and spaces", pattern=r"^[^/+#\s\x00-\x1f]{1,64}$")]
 """One level of an MQTT topic, without separators and wildcards."""
+TopicPrefix = Annotated[
+    str,
+    expected(
+        "levels of an MQTT topic, such as house/desk, without + # and spaces, and with no / at an end",
+        pattern=r"^[^/+#$\s\x00-\x1f][^/+#\s\x00-\x1f]*(/[^/+#\s\x00-\x1f]+)*$",
+        max_length=128,
+    ),
+]
+"""The first levels of MQTT topics, without wildcards. What begins with `$` belongs to the broker."""

@@ -22,7 +22,7 @@ from flowpi.publish.cursor import Behind, Cursor
 from flowpi.publish.files import Transcripts
 from flowpi.publish.hub import Hub, Message
 from flowpi.publish.messages import Final, ParkedText, SinkPayload, TextId, rfc3339
-from flowpi.publish.sinks import Sink
+from flowpi.publish.sinks import Sink, WatchedSink
 
 log = logging.getLogger(__name__)
 
@@ -204,6 +204,7 @@ class Feeder:
                 self._cursor = self._follow()
         self._lost = asyncio.get_running_loop().create_future()
         feeding: asyncio.Future[None] = self._lost
+        watching: asyncio.Future[None] = self._lost
         try:
             # The position before the sink: one that cannot be opened at its very first start would miss the texts of
             # the time until it can.
@@ -219,14 +220,16 @@ class Feeder:
             try:
                 if self._cursor is not None:
                     feeding = asyncio.ensure_future(self._feed(self._sink, self._cursor))
-                await asyncio.wait({self._lost, feeding}, return_when=asyncio.FIRST_COMPLETED)
-                for ended in (self._lost, feeding):
+                if isinstance(self._sink, WatchedSink):
+                    watching = asyncio.ensure_future(self._sink.wait_lost())
+                await asyncio.wait({self._lost, feeding, watching}, return_when=asyncio.FIRST_COMPLETED)
+                for ended in (self._lost, feeding, watching):
                     if ended.done():
                         ended.result()
             finally:
                 subscribed.close()
         finally:
-            await self._end(self._sink, feeding)
+            await self._end(self._sink, feeding, watching)
 
     async def _made(self) -> Sink:
         """Return the sink. Raises SinkError, so that it is made again later."""
@@ -318,11 +321,12 @@ class Feeder:
         except Exception as error:
             self._lost.set_exception(error)
 
-    async def _end(self, sink: Sink, feeding: asyncio.Future[None]) -> None:
-        """Stop feeding the sink and close it."""
+    async def _end(self, sink: Sink, *working: asyncio.Future[None]) -> None:
+        """Stop feeding and watching the sink, and close it."""
         self._lost.cancel()
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)  # its error was raised already
+        for work in working:
+            work.cancel()
+        await asyncio.gather(*working, return_exceptions=True)  # an error was raised already
         try:
             async with asyncio.timeout(CLOSE_S):
                 await sink.close()

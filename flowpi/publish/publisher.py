@@ -15,6 +15,7 @@ from flowpi.publish.files import Transcripts
 from flowpi.publish.hub import Hub
 from flowpi.publish.messages import ParkedText, SinkPayload
 from flowpi.publish.sinks import SINKS, SinkKind
+from flowpi.publish.socket_client import Command
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Publisher:
         *,
         fault: Callable[[str, str], object],
         clear: Callable[[str], object],
+        command: Command | None = None,
         kinds: Mapping[str, SinkKind] = SINKS,
     ) -> None:
         """
@@ -41,11 +43,13 @@ class Publisher:
             positions: the directory of the position files; made for the first durable sink.
             fault: called with the code and message of a fault.
             clear: called with the code of a fault when it is over, and also if there was none.
+            command: carries out the commands that come from the peers of a sink; None: nothing does.
             kinds: the table of sinks.
         """
         self._config = config
         self._hub = hub
         self._outlet = Outlet(hub, transcripts, positions, fault=fault, clear=clear, changed=self._changed)
+        self._command = command
         self._kinds = kinds
         self._running: dict[str, tuple[asyncio.Task[None], Feeder]] = {}
         self._news: asyncio.Task[None] | None = None
@@ -117,7 +121,7 @@ class Publisher:
         settings = kind.settings(self._config)
         if settings is None:
             return
-        running = Feeder(name, partial(kind.make, settings), self._outlet)
+        running = Feeder(name, partial(kind.make, settings, self._command), self._outlet)
         self._running[name] = asyncio.create_task(running.run(), name=f"sink {name}"), running
 
     async def _stop(self, names: Iterable[str]) -> None:

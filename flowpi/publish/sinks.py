@@ -7,11 +7,13 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from flowpi.config.schema import Config
+from flowpi.publish import mqtt
 from flowpi.publish.hub import Message
 from flowpi.publish.messages import Final
+from flowpi.publish.socket_client import Command
 
 
 class Sink(Protocol):
@@ -51,19 +53,27 @@ class Sink(Protocol):
         """Disconnect. Called after `open`, even if that failed. Cancelled after `feeder.CLOSE_S`."""
 
 
+@runtime_checkable
+class WatchedSink(Sink, Protocol):
+    """A sink that notices by itself when its connection is lost, also while there is nothing to send."""
+
+    async def wait_lost(self) -> None:
+        """Wait until the connection is lost, and raise a SinkError then. Called after `open`."""
+
+
 class SinkKind(NamedTuple):
     """A row of the table.
 
     Attributes:
         settings: returns what the configuration says about this sink; None: it is not configured. A reload makes the
             sink anew when this has changed.
-        make: returns the sink for such settings. Called on a thread, and again later if it raises; imports its library
-            only here.
+        make: returns the sink for such settings, and for what carries out the commands that come from its peers; None:
+            nothing does. Called on a thread, and again later if it raises; imports its library only here.
     """
 
     settings: Callable[[Config], Any]
-    make: Callable[[Any], Sink]
+    make: Callable[[Any, Command | None], Sink]
 
 
-SINKS: Mapping[str, SinkKind] = {}
+SINKS: Mapping[str, SinkKind] = {"mqtt": SinkKind(mqtt.settings, mqtt.make)}
 """The table of sinks. A name here is also that of the fault (`sink.NAME`) and position file (`sinks/NAME.position`)."""

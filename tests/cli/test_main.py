@@ -293,7 +293,7 @@ def test_config_check(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("setting", "what"),
     [
-        ("publish.mqtt.url=mqtt://broker", "publish.mqtt"),
+        ("publish.keyboard.kind=gadget", "publish.keyboard"),
     ],
 )
 def test_config_check_refuses_what_ends_the_daemon(capfd: pytest.CaptureFixture[str], setting: str, what: str) -> None:

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCKS = {"requirements.lock": ["local", "keyboard"], "tools.lock": []}
+LOCKS = {"requirements.lock": ["local", "keyboard", "mqtt"], "tools.lock": []}
 GROUPS = {"requirements.lock": "package", "tools.lock": "package-tools"}
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 PROCESSORS = ["x86_64", "aarch64"]

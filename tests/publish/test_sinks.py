@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import itertools
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from flowpi.config.mqtt import MqttSettings
 from flowpi.config.schema import Config
 from flowpi.core.errors import SinkError, SinkRefusedError
 from flowpi.core.faults import kind_of
@@ -23,6 +25,7 @@ from flowpi.publish.hub import Hub, Message
 from flowpi.publish.messages import Final
 from flowpi.publish.publisher import Publisher
 from flowpi.publish.sinks import SINKS, Sink, SinkKind
+from tests.publish.mqtt.broker import shared_broker
 from tests.publish.test_files import DAY_S, NOON, final
 from tests.waiting import until
 
@@ -73,8 +76,45 @@ class Recording:
             await asyncio.Event().wait()
 
 
+class Brokered(Recording):
+    """The sink of MQTT with a real broker. `got`: what the broker has acknowledged."""
+
+    numbers = itertools.count()
+
+    def __init__(self) -> None:
+        from flowpi.publish.mqtt.sink import MqttSink
+
+        super().__init__()
+        self.sink = MqttSink(MqttSettings(shared_broker().url), f"desk-{next(self.numbers)}")
+        self.filters = self.sink.filters
+
+    async def open(self) -> None:
+        await super().open()
+        await self.sink.open()
+
+    def receive(self, message: Message, retained: bool) -> None:
+        super().receive(message, retained)
+        self.sink.receive(message, retained)
+
+    async def write(self, final: Final) -> None:
+        self.calls.append("write")
+        await self.free.wait()
+        if self.refuses_write:
+            raise SinkError("it is full", "make room")
+        await self.sink.write(final)
+        self.got.append(int(final.id[-3:]))
+        self.before_return()
+
+    async def wait_lost(self) -> None:
+        await self.sink.wait_lost()
+
+    async def close(self) -> None:
+        await self.sink.close()
+        await super().close()
+
+
 MakeSink = Callable[[], Recording]
-KINDS: dict[str, MakeSink] = {"recording": Recording}
+KINDS: dict[str, MakeSink] = {"recording": Recording, "mqtt": Brokered}
 """The destination of each kind. A new row of `SINKS` adds one here, with the levers of `Recording`."""
 
 
@@ -87,7 +127,7 @@ def make(request: pytest.FixtureRequest) -> MakeSink:
     return KINDS[request.param]
 
 
-def made(sink: Any) -> Any:
+def made(sink: Any, command: object) -> Any:
     return sink() if callable(sink) else sink
 
 
@@ -378,11 +418,14 @@ async def test_live_messages_and_a_lost_connection(harness: Harness) -> None:
 
 
 async def test_a_mistake_in_a_kind_costs_no_other(harness: Harness) -> None:
-    def broken(settings: object) -> Sink:
+    def broken(settings: object, command: object) -> Sink:
         raise ImportError("No module named 'aiomqtt'")
 
     sink = Recording(["state"], durable=False)
-    kinds = {"broken": SinkKind(lambda config: True, broken), "good": SinkKind(lambda config: sink, lambda sink: sink)}
+    kinds = {
+        "broken": SinkKind(lambda config: True, broken),
+        "good": SinkKind(lambda config: sink, lambda sink, _: sink),
+    }
     running = Publisher(
         Config(),
         harness.hub,
@@ -409,8 +452,8 @@ async def test_a_reload_makes_a_sink_anew_whose_settings_changed(harness: Harnes
         fault=harness.faults.__setitem__,
         clear=lambda code: harness.faults.pop(code, None),
         kinds={
-            "changed": SinkKind(lambda config: config.device_id, sinks.__getitem__),
-            "same": SinkKind(lambda config: "same", lambda settings: same),
+            "changed": SinkKind(lambda config: config.device_id, lambda name, _: sinks[name]),
+            "same": SinkKind(lambda config: "same", lambda settings, _: same),
         },
     )
     await running.open()

@@ -1,0 +1,276 @@
+"""The MQTT sink: what is said at the broker and when. `connection.py` has how.
+
+The order after a connection is what keeps readers right. Home Assistant is told of the device, then the broker proves
+with an "offline" that flowpi may publish at all, then state and stats are published anew, for a broker may have lost
+what it kept, and only then the appliance is "online".
+"""
+
+import asyncio
+import logging
+import random
+import ssl
+import time
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from flowpi import __version__
+from flowpi.config.mqtt import MqttSettings
+from flowpi.config.secret import Secret
+from flowpi.core import topics
+from flowpi.core.errors import ConfigError, SinkError
+from flowpi.host.machine import machine_serial
+from flowpi.publish.hub import Message
+from flowpi.publish.messages import Final
+from flowpi.publish.mqtt.absence import Absence
+from flowpi.publish.mqtt.commands import Commands
+from flowpi.publish.mqtt.connection import Connection, Login
+from flowpi.publish.mqtt.discovery import Device, discovery
+from flowpi.publish.mqtt.endpoint import Endpoint
+from flowpi.publish.mqtt.link import is_reachable
+from flowpi.publish.mqtt.outgoing import Outgoing, Topics
+from flowpi.publish.mqtt.reasons import HungUpError
+from flowpi.publish.mqtt.rivalry import Rivalry
+from flowpi.publish.socket_client import Command
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import MQTTMessage
+
+log = logging.getLogger(__name__)
+
+JITTER_S = 3.0
+"""The longest wait before Home Assistant is told everything anew: 200 appliances hear of its start at once."""
+
+ONLINE, OFFLINE = "online", "offline"
+"""What the appliance, and Home Assistant, say of themselves."""
+
+
+class MqttSink:
+    """See `Sink` and `WatchedSink`."""
+
+    durable = True
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        device_id: str,
+        command: Command | None = None,
+        *,
+        jitter_s: Callable[[], float] = lambda: random.uniform(0, JITTER_S),
+    ) -> None:
+        """
+        Args:
+            settings: with a `url`.
+            command: carries out what the broker's users ask for.
+            jitter_s: returns the wait before the next announcement to Home Assistant.
+        """
+        assert settings.url is not None
+        self.filters = [topics.AVAILABILITY, topics.STATE, topics.STATS, topics.FAILED, topics.BUTTON]
+        if settings.partial:
+            self.filters.append(topics.PARTIAL)
+        self._settings = settings
+        self._command = command
+        self._jitter_s = jitter_s
+        self._device_id = device_id
+        self._endpoint = Endpoint.parse(settings.url)
+        self._topics = Topics.of(settings, device_id)
+        self._device = Device(device_id, machine_serial() or device_id, __version__)
+        self._rivalry = Rivalry(device_id)
+        self._absence = Absence()
+        self._connection: Connection | None = None
+        self._commands: Commands | None = None
+        self._kept: dict[str, Outgoing] = {}
+        """The newest message of each topic that the broker keeps, but that of `availability`."""
+        self._word = OFFLINE
+        """What `availability` says."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._welcome: asyncio.Task[None] | None = None
+        self._judging: asyncio.Task[None] | None = None
+        """Finds out why the last connection ended; `close` does not end it."""
+
+    async def open(self) -> None:
+        if self._judging is not None:
+            await asyncio.wait([self._judging])
+        if (rival := self._rivalry.error(time.monotonic())) is not None:
+            raise rival
+        login = await asyncio.to_thread(self._login)
+        connection = self._connection = Connection(self._endpoint, self._receive_from_broker)
+        try:
+            await connection.open(login)
+        except SinkError:
+            self._rivalry.not_reached()
+            raise
+        self._watch(connection)
+        if self._settings.commands and self._command is not None:
+            self._commands = Commands(self._settings.commands, self._command, self._topics.response, connection.show)
+            await connection.subscribe(self._topics.command)
+        if self._topics.home_assistant is not None:
+            await self._tell(connection.subscribe(self._topics.home_assistant), connection)
+            await self._announce_device(connection)
+        await connection.deliver(self._topics.availability(OFFLINE))
+        if (last := self._kept.get("last")) is not None:
+            await connection.deliver(last)
+        await self._pay(connection)  # if the last connection broke before it was done
+
+    def receive(self, message: Message, retained: bool) -> None:
+        connection = self._connection
+        assert connection is not None
+        if message.topic == topics.AVAILABILITY:
+            self._word = message.payload
+            # After what else the hub has kept, which it delivers in this same turn of the loop.
+            asyncio.get_running_loop().call_soon(self._deliver, self._topics.availability(self._word))
+            return
+        outgoing = self._topics.live(message.topic, message.json)
+        if outgoing.retain:
+            self._kept[message.topic] = outgoing
+        if outgoing.retain or message.topic == topics.FAILED:
+            self._deliver(outgoing)
+        else:
+            connection.show(outgoing)
+
+    async def write(self, final: Final) -> None:
+        assert self._connection is not None
+        await self._connection.deliver(
+            self._topics.final(final), lambda: self._absence.acknowledged(final, time.monotonic())
+        )
+        if self._settings.last:
+            self._kept["last"] = self._topics.last(final)
+            self._deliver(self._kept["last"])
+
+    async def wait_lost(self) -> None:
+        assert self._connection is not None
+        raise await asyncio.shield(self._connection.lost)
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        for task in self._tasks:
+            task.cancel()
+        if self._commands is not None:
+            self._commands.close()
+            self._commands = None
+        if connection is None:
+            return
+        try:
+            if connection.usable:
+                await connection.deliver(self._topics.availability(OFFLINE))
+                await connection.close()
+        except SinkError as error:
+            log.debug("no goodbye: %s", error)
+        finally:
+            connection.abort()
+
+    def _login(self) -> Login:
+        """Read the password and the certificates, on a thread. Raises SinkError."""
+        settings = self._settings
+        try:
+            password = settings.password.resolve() if isinstance(settings.password, Secret) else None
+        except ConfigError as error:
+            raise SinkError(f"publish.mqtt.password cannot be used ({error.problem})", error.hint) from None
+        tls = _tls(settings) if self._endpoint.secure else None
+        will = self._topics.availability(OFFLINE)
+        return Login(f"flowpi-{self._device_id}", settings.username, password, tls, will)
+
+    def _watch(self, connection: Connection) -> None:
+        """Judge the end of a connection when it comes: a second machine shows only in several of them."""
+        since = time.monotonic()
+
+        def ended(lost: asyncio.Future[SinkError]) -> None:
+            if not lost.cancelled():
+                judging = self._judge(lost.result(), time.monotonic() - since)
+                self._judging = asyncio.create_task(judging, name="MQTT: why it ended")
+
+        connection.lost.add_done_callback(ended)
+
+    async def _judge(self, error: SinkError, lasted_s: float) -> None:
+        """Note why a connection ended. A broker that was killed is not there; one that obeys another machine is."""
+        if isinstance(error, HungUpError) and not await is_reachable(self._endpoint):
+            self._rivalry.not_reached()
+        else:
+            self._rivalry.lost(error, lasted_s, time.monotonic())
+
+    async def _announce_device(self, connection: Connection) -> None:
+        """Tell Home Assistant of the appliance."""
+        await self._tell(connection.deliver(discovery(self._device, self._topics, self._settings)), connection)
+
+    async def _tell(self, telling: Coroutine[Any, Any, None], connection: Connection) -> None:
+        """Do something for Home Assistant only. A broker that refuses it still gets all texts."""
+        try:
+            await telling
+        except SinkError as error:
+            if not connection.usable:
+                raise
+            log.warning("Home Assistant is not told: %s; or set publish.mqtt.discovery to false", error)
+
+    def _receive_from_broker(self, message: "MQTTMessage") -> None:
+        if message.topic == self._topics.command and self._commands is not None:
+            properties = message.properties
+            self._commands.receive(
+                bytes(message.payload),
+                retained=message.retain,
+                answer_to=getattr(properties, "ResponseTopic", None),
+                correlation=getattr(properties, "CorrelationData", None),
+            )
+        elif message.topic == self._topics.home_assistant:
+            if message.payload == OFFLINE.encode():
+                self._absence.went()
+            elif message.payload == ONLINE.encode() and not message.retain:
+                self._absence.came(time.monotonic())
+                if self._welcome is not None:
+                    self._welcome.cancel()  # two at once would each publish what it missed
+                self._welcome = self._begin(self._welcome_home_assistant(), "Home Assistant")
+
+    async def _welcome_home_assistant(self) -> None:
+        """Tell Home Assistant everything anew, as after a connection, and what it missed."""
+        await asyncio.sleep(self._jitter_s())
+        connection = self._connection
+        if connection is None:
+            return
+        await self._announce_device(connection)
+        for message in self._kept.values():
+            await connection.deliver(message)
+        await connection.deliver(self._topics.availability(self._word))
+        await self._pay(connection)
+
+    async def _pay(self, connection: Connection) -> None:
+        """Publish again what Home Assistant missed."""
+        while (final := self._absence.next_owed()) is not None:
+            await connection.deliver(self._topics.final(final))
+            self._absence.paid()
+
+    def _deliver(self, message: Outgoing) -> None:
+        """Deliver a message without waiting for it."""
+        if self._connection is not None:
+            self._begin(self._connection.deliver(message), message.topic)
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Do something in a task of its own. What fails in it is logged; a lost connection is reported elsewhere."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            alive = self._connection is not None and self._connection.usable
+            log.log(logging.WARNING if alive else logging.DEBUG, "MQTT: %s: %s", task.get_name(), error)
+
+
+def _tls(settings: MqttSettings) -> ssl.SSLContext:
+    """Return what is needed to check the broker, and to be checked by it. Raises SinkError."""
+    context = ssl.create_default_context()  # TLS 1.2 or newer
+    try:
+        if settings.ca_file is not None:
+            context.load_verify_locations(settings.ca_file)
+    except OSError as error:
+        raise _unusable("ca_file", error) from None
+    try:
+        if settings.certificate is not None:
+            context.load_cert_chain(settings.certificate, settings.key, password=lambda: "")
+    except OSError as error:
+        raise _unusable("certificate", error) from None
+    return context
+
+
+def _unusable(name: str, error: OSError) -> SinkError:
+    why = error.strerror or str(error) if not isinstance(error, ssl.SSLError) else "no PEM, or no key for it"
+    return SinkError(f"publish.mqtt.{name} cannot be used ({why})", "check the path, and that flowpi may read it")

@@ -1,0 +1,83 @@
+"""A broker that does what no Mosquitto does: a reason code, a packet, or nothing, as a test says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from flowpi.publish.mqtt.packets import CONNECT, PacketSplitter
+
+ACCEPT = b"\x20\x03\x00\x00\x00"
+"""CONNACK, without properties."""
+
+
+class Scripted:
+    """A broker of one connection at a time.
+
+    Attributes:
+        hello: what answers CONNECT.
+        suback: the code for each subscription; 1: granted.
+        puback: the code for a topic; None: no answer at all.
+        connects: how many connections there were.
+        published: the topics of all messages, in order.
+    """
+
+    def __init__(self) -> None:
+        self.hello = ACCEPT
+        self.puback: Callable[[str], int | None] = lambda topic: 0
+        self.suback = 1
+        self.connects = 0
+        self.published: list[str] = []
+        self.url = ""
+        self._writers: list[asyncio.StreamWriter] = []
+
+    def send(self, data: bytes) -> None:
+        """Send bytes on the newest connection."""
+        self._writers[-1].write(data)
+
+    def disconnect(self, code: int) -> None:
+        """Send DISCONNECT with a reason code, and close."""
+        self.send(bytes([0xE0, 2, code, 0]))
+        self._writers[-1].close()
+
+    def hang_up(self) -> None:
+        """Close without a word."""
+        self._writers[-1].close()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        splitter = PacketSplitter(CONNECT)
+        while data := await reader.read(65_536):
+            for packet in splitter.receive(data):
+                at = next(at for at in range(1, 5) if packet[at] < 0x80) + 1
+                self._answer(packet[0], packet[at:])
+
+    def _answer(self, first: int, body: bytes) -> None:
+        match first >> 4:
+            case 1:
+                self.connects += 1
+                self.send(self.hello)
+            case 3:
+                length = int.from_bytes(body[:2])
+                topic = body[2 : 2 + length].decode()
+                self.published.append(topic)
+                code = self.puback(topic)
+                if first & 0b110 and code is not None:
+                    self.send(bytes([0x40, 4, *body[2 + length : 4 + length], code, 0]))
+            case 8:
+                self.send(bytes([0x90, 4, *body[:2], 0, self.suback]))
+            case 12:
+                self.send(b"\xd0\x00")
+
+
+@asynccontextmanager
+async def scripted() -> AsyncIterator[Scripted]:
+    """Serve on loopback."""
+    broker = Scripted()
+    server = await asyncio.start_server(broker.serve, "127.0.0.1", 0)
+    broker.url = f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield broker
+    finally:
+        server.close()
+        for writer in broker._writers:
+            writer.close()
