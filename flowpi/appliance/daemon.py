@@ -96,10 +96,8 @@ class Daemon:
         self._config = config
         self._read_config = reload
         self._notifier = notifier or Notifier({})
-        self._stopping = asyncio.Event()
-        self._reloading = asyncio.Event()
-        self.ready = asyncio.Event()
-        self.settled = asyncio.Event()
+        self._stopping, self._reloading = asyncio.Event(), asyncio.Event()
+        self.ready, self.settled = asyncio.Event(), asyncio.Event()
         self.hub = hub = Hub()
         self._inbox = inbox = Inbox()
         utterances, endings, ids, mask = Utterances(), Endings(), UlidFactory(), CueMask()
