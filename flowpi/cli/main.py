@@ -124,7 +124,7 @@ def _config(arguments: Arguments) -> "Config":
     if arguments.command is serve and not arguments.config and (directory := os.environ.get("FLOWPI_HANDED_OVER")):
         from pathlib import Path
 
-        from flowpi.server.handover import handed_over
+        from flowpi.host.handover import handed_over
 
         arguments.config = handed_over(Path(directory))
     try:
