@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 
 from flowpi.config.backends import AnyBackendSettings
 from flowpi.config.backends.flow import LOCAL_URL, FlowSettings
+from flowpi.config.command import CommandSettings
 from flowpi.config.secret import Secret
 from flowpi.config.types import Address, GpioPin, KeyName, SpiNumber, Text, TimeOfDay, TopicLevel, Words, setting
 from flowpi.core.hints import Hints
@@ -187,6 +188,7 @@ class PublishSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 30
     socket: SocketSettings = SocketSettings()
     files: FilesSettings = FilesSettings()
+    command: CommandSettings = CommandSettings()
 
 
 class SpoolSettings(Struct, frozen=True, forbid_unknown_fields=True):
