@@ -32,6 +32,16 @@ async def test_it_reads_the_line_and_its_end(size: int) -> None:
     assert outcome == Outcome(0, output=b"%d\n" % (size + 1))
 
 
+async def test_the_line_is_there_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If this process is killed then, the program must not take a part of it, or nothing, for the message."""
+
+    async def close(pipe: int, left: bytes) -> None:
+        os.close(pipe)
+
+    monkeypatch.setattr(command, "_write", close)
+    assert await shell("wc -c", b"x" * 500_000) == Outcome(0, output=b"500000\n")
+
+
 async def test_it_has_this_environment_directory_and_mask_and_no_shell() -> None:
     script = (
         "import os, json, sys; print(json.dumps([dict(os.environ), os.getcwd(), os.umask(0), os.getsid(0), sys.argv]))"
