@@ -13,8 +13,8 @@ from flowpi.core.errors import DaemonUnavailable
 from flowpi.publish.messages import TextId
 
 ANSWER_S = 15.0
-LINE_BYTES = 16 << 20
-"""The longest line that the daemon may send."""
+LINE_BYTES = 4 << 20
+"""The longest line that the daemon may send; twice as much waits here at most while a text is tried again."""
 
 BEFORE_ALL = TextId("0" * 26, 0)
 """What comes before every text."""

@@ -9,6 +9,7 @@ from flowpi.config.loading import to_yaml
 from flowpi.config.schema import Config
 from flowpi.core.errors import FlowpiError
 from flowpi.host import handover
+from flowpi.host.paths import SOCKET, SYSTEM_RUNTIME
 
 HEAD = "# What `flowpi hook --hand-over` found at the last start of flowpi-hook.\n"
 
@@ -34,6 +35,8 @@ def hand_over(load: Callable[[], Config], directory: Path) -> bool:
     if publish.command.run is None:
         handover.write(directory, {})
         return False
-    tree = {"socket": {"path": publish.socket.path}, "command": msgspec.to_builtins(publish.command)}
+    # The path in any case: while the daemon has not made it, it would be looked for among those of the hook's user.
+    socket = publish.socket.path or str(SYSTEM_RUNTIME / SOCKET)
+    tree = {"socket": {"path": socket}, "command": msgspec.to_builtins(publish.command)}
     handover.write(directory, {handover.CONFIG: (HEAD + to_yaml({"publish": tree})).encode()})
     return True

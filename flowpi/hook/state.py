@@ -66,7 +66,7 @@ class HookState:
 
     async def refuse(self, text: TextId, reason: str) -> None:
         """Note, durably, that a text is given up. Raises SinkError, also if too many are."""
-        await self._do(lambda: self.refused.add("", text, reason))
+        await self._do(lambda: self._refuse(text, reason))
 
     async def accept(self, text: TextId) -> None:
         """Forget that a text was given up. Raises SinkError."""
@@ -83,6 +83,12 @@ class HookState:
         except OSError as error:
             what = f"cannot write to {self._directory} ({error.strerror or error})"
             raise SinkError(what, "free some space on its disk") from error
+
+    def _refuse(self, text: TextId, reason: str) -> None:
+        try:
+            self.refused.add("", text, reason)
+        except SinkError as error:
+            raise SinkError(error.message, "see `flowpi hook list`; `flowpi hook skip` forgets them") from error
 
     def _read_position(self) -> TextId | None:
         """Raises OSError."""

@@ -195,7 +195,7 @@ class Hook:
             try:
                 return await write()
             except SinkError as error:
-                log.error("%s", error.message)
+                log.error("%s", error)
             if await self._waited_in_vain(wait_s):
                 with contextlib.suppress(SinkError):  # that too many are given up is one of the reasons
                     await self._state.forget()

@@ -123,6 +123,11 @@ server: {api_keys: [of-the-server]}
     assert file.stat().st_mode & 0o777 == 0o640
 
 
+def test_the_socket_is_that_of_the_service_also_before_it_is_there(place: Place) -> None:
+    assert place.hand_over("publish: {command: {run: [/bin/note]}}") == 0
+    assert load(handed_over(place.given)).publish.socket.path == "/run/flowpi/flowpi.sock"
+
+
 def test_without_a_command_the_unit_is_not_started_and_nothing_is_left(place: Place) -> None:
     assert place.hand_over("publish: {command: {run: [/bin/note]}}") == 0
     assert place.hand_over("publish: {command: {timeout_s: 5}}") == 1

@@ -1,11 +1,13 @@
 """The hook as a process: killed at random points while its daemon comes and goes, told to stop, started twice."""
 
 import asyncio
+import contextlib
 import json
 import os
 import random
 import signal
 import sys
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +32,7 @@ class Process:
         self.notes = directory / "notes"
         self.state = directory / "state"
         self.daemon = ScriptedDaemon(directory / "socket")
+        self.processes: list[asyncio.subprocess.Process] = []
         script = directory / "note"
         script.write_text(NOTE)
         script.chmod(0o755)
@@ -41,9 +44,11 @@ class Process:
     async def start(self) -> asyncio.subprocess.Process:
         options = [word for key, value in self.settings.items() for word in ("-o", f"{key}={value}")]
         environment = {**os.environ, "STATE_DIRECTORY": str(self.state)}
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "flowpi", "hook", *options, env=environment, stderr=asyncio.subprocess.DEVNULL
         )
+        self.processes.append(process)
+        return process
 
     @property
     def noted(self) -> list[tuple[int, str]]:
@@ -68,8 +73,13 @@ class Process:
 
 
 @pytest.fixture
-def hook(tmp_path: Path) -> Process:
-    return Process(tmp_path)
+async def hook(tmp_path: Path) -> AsyncIterator[Process]:
+    one = Process(tmp_path)
+    yield one
+    for process in one.processes:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 @pytest.mark.parametrize("seed", [1, 2])
