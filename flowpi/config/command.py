@@ -74,8 +74,16 @@ class CommandSettings(Struct, frozen=True, forbid_unknown_fields=True):
         elif not os.path.lexists(program):
             hint = "write each argument as an item of its own" if " " in program else "install it, or correct the path"
             yield f"publish.command.run: there is no program {program!r}: {hint}"
-        elif not os.access(program, os.X_OK):
+        elif not _may_be_executed(program):
             yield f"publish.command.run: {program!r} may not be executed: sudo chmod 755 {program}"
+
+
+def _may_be_executed(program: str) -> bool:
+    """Whether somebody may execute a file. Not by access(2): in the sandbox of the daemon nothing can be executed."""
+    try:
+        return bool(os.stat(program).st_mode & 0o111)
+    except OSError:
+        return False
 
 
 def _no_program(program: str) -> tuple[str, str] | None:
