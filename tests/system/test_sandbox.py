@@ -332,9 +332,8 @@ def test_each_directive_is_tried_or_said_not_to_be() -> None:
 def test_a_service_can_do_what_is_its_own_and_nothing_else(installed: Container) -> None:
     installed.put(GUEST / "probe.py", PROBE)
     prepare(installed)
-    ids = {
-        user: installed.sh(f"id -u {user}; id -G {user}").split() for user in ("flowpi", "flowpi-asr", "flowpi-hook")
-    }
+    ids = {user: installed.sh(f"id -u {user}; id -G {user}").split() for user in ("flowpi", "flowpi-asr")}
+    ids["flowpi-hook"] = installed.sh("id -u flowpi-hook; id -g flowpi-hook").split()  # it is in the group flowpi, too
     ids["flowpi-provision"] = ["0", ids["flowpi"][1]]
     for unit, own in OWN.items():
         found = probe(installed, unit)

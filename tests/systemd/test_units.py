@@ -178,6 +178,7 @@ def test_the_daemon_never_sees_the_boot_partition() -> None:
 def test_the_hook_has_the_socket_of_the_daemon_and_nothing_else_of_it() -> None:
     lines = settings(HOOK)
     assert {"User=flowpi-hook", "Group=flowpi-hook", "SupplementaryGroups=flowpi"} <= set(lines)
+    assert "m flowpi-hook flowpi" in (UNITS / "flowpi.sysusers").read_text().splitlines()
     (hidden,) = (line.partition("=")[2].split() for line in lines if line.startswith("InaccessiblePaths="))
     assert {"-/etc/flowpi", "-/var/lib/flowpi", "-/run/flowpi-asr", "-/run/flowpi-asr-config", "-/run/dbus"} <= {
         *hidden
