@@ -115,8 +115,8 @@ class Hook:
                     await self._durably(partial(self._state.passed, newest))
                 after = self._state.position
                 if self._again:
-                    self._again = False
                     await self._try_refused(feed)
+                    self._again = False  # not before: a daemon that goes away meanwhile is asked once more
             await feed.subscribe(self._settings.filters, after)
             log.info("the command follows %s", ", ".join(self._settings.filters))
             self._feed = feed

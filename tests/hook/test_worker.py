@@ -230,6 +230,21 @@ async def test_retry_tries_now_and_what_was_given_up_before_the_next_text(harnes
     await until(lambda: harness.refused() == [1])
 
 
+async def test_a_retry_that_the_end_of_the_daemon_cut_off_goes_on(harness: Harness) -> None:
+    harness.start()
+    await until(lambda: harness.daemon.subscribed)
+    for number in (1, 2):
+        await harness.state.refuse(TextId(f"{number:026}", 1), "why")
+    harness.daemon.texts[:0] = [payload(1), payload(2)]
+    harness.gate.clear()
+    harness.hook.retry()
+    await until(lambda: harness.runs == [1])
+    harness.daemon.drop()
+    harness.gate.set()
+    await until(lambda: harness.refused() == [])
+    assert harness.runs == [1, 2]
+
+
 @pytest.mark.usefixtures("long_waits")
 async def test_skip_gives_up_the_text_that_waits_and_then_forgets_what_was_given_up(harness: Harness) -> None:
     harness.start()
