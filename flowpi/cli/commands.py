@@ -81,6 +81,30 @@ def hand_over(arguments: Arguments, config: "Config") -> int:
     return 0
 
 
+def hook_run(arguments: Arguments, config: "Config") -> int:
+    from flowpi.hook.service import hook
+    from flowpi.host.systemd import Notifier
+
+    return hook(config, Notifier())
+
+
+def hook_hand_over(arguments: Arguments, config: "Config") -> int:
+    """Return 1 if there is no command to run, by which the unit is not started."""
+    from pathlib import Path
+
+    from flowpi.config.loading import load
+    from flowpi.hook.handover import hand_over
+
+    wanted = hand_over(partial(load, arguments.config, arguments.overrides), Path(arguments.hand_over))
+    return 0 if wanted else 1
+
+
+def hook(arguments: Arguments, config: "Config") -> int:
+    from flowpi.cli.hook import hook
+
+    return hook(arguments.action, as_json=arguments.json)
+
+
 def demo(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.demo import demo
 

@@ -12,7 +12,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flowpi.cli import output
-from flowpi.cli.commands import Arguments, hand_over, last, listen, provision, record, run, serve, sinks, status
+from flowpi.cli.commands import (
+    Arguments,
+    hand_over,
+    hook_hand_over,
+    hook_run,
+    last,
+    listen,
+    provision,
+    record,
+    run,
+    serve,
+    sinks,
+    status,
+)
 from flowpi.core.errors import ConfigError, FlowpiError, OutputError
 from flowpi.core.text import printable
 
@@ -58,11 +71,12 @@ def _run(argv: Sequence[str] | None) -> int:
 
         from flowpi.host.systemd import setup_logging
 
-        setup_logging(verbosity, service=arguments.command in (run, serve, hand_over, provision))
-        if arguments.command in (run, serve, hand_over):
+        services = (run, serve, hand_over, hook_run, hook_hand_over)
+        setup_logging(verbosity, service=arguments.command in (*services, provision))
+        if arguments.command in services:
             from flowpi.host.undumpable import forbid_dumps
 
-            forbid_dumps()  # before the first secret is read
+            forbid_dumps()  # before the first secret or text is read
         return arguments.command(arguments, _config(arguments))
     except FlowpiError as error:
         return _fail(error)
@@ -121,12 +135,13 @@ def _config(arguments: Arguments) -> "Config":
         return Config()
     from flowpi.config.loading import load
 
-    if arguments.command is serve and not arguments.config and (directory := os.environ.get("FLOWPI_HANDED_OVER")):
+    handed = os.environ.get("FLOWPI_HANDED_OVER") if arguments.command in (serve, hook_run) else None
+    if handed and not arguments.config:
         from pathlib import Path
 
-        from flowpi.server.handover import handed_over
+        from flowpi.host.handover import handed_over
 
-        arguments.config = handed_over(Path(directory))
+        arguments.config = handed_over(Path(handed))
     try:
         return load(arguments.config, arguments.overrides)
     except ConfigError as error:

@@ -15,6 +15,9 @@ from flowpi.cli.commands import (
     demo,
     doctor,
     hand_over,
+    hook,
+    hook_hand_over,
+    hook_run,
     last,
     light,
     listen,
@@ -98,6 +101,17 @@ def _add_services(to: Commands) -> None:
     sub = _add(to, "serve", serve, "the local transcription server", "flowpi serve --listen 127.0.0.1:8123")
     sub.add_argument("--listen", metavar="ADDR", action="append", default=[], help="HOST:PORT or unix:PATH; repeatable")
     sub.add_argument("--hand-over", metavar="DIR", help="write the configuration of flowpi-asr.service, and end")
+    about = "run the command of the configuration for each text, and what it refused"
+    sub = _add(to, "hook", hook, about, "sudo flowpi hook list", "flowpi hook -o publish.command.run=[/bin/cat]")
+    actions = ["run", "list", "retry", "skip"]
+    about = (
+        "run, the default: be the service; list: what it refused; retry: now, also what it refused; "
+        "skip: give up the text it waits with, else forget what it refused"
+    )
+    sub.add_argument("action", metavar="ACTION", nargs="?", default="run", choices=actions, help=about)
+    sub.add_argument("--json", action="store_true", help="the list for a program")
+    sub.add_argument("--hand-over", metavar="DIR", help="write the configuration of flowpi-hook.service, and end")
+    sub.set_defaults(reads_config=False)  # but for run
     about = "the whole pipeline on this machine, no hardware, no account"
     sub = _add(to, "demo", demo, about, "flowpi demo", "flowpi demo --mic -o audio.device=plughw:CARD=Device")
     source = sub.add_mutually_exclusive_group()
@@ -248,8 +262,11 @@ def parse(argv: Sequence[str]) -> Arguments:
             arguments.verbosity += value or 0
         if " " in name:
             delattr(arguments, name)
-    if getattr(arguments, "hand_over", None):
-        arguments.command, arguments.reads_config = hand_over, False  # an error is handed over, too
+    if getattr(arguments, "hand_over", None):  # an error is handed over, too
+        arguments.command = hook_hand_over if arguments.command is hook else hand_over
+        arguments.reads_config = False
+    elif arguments.command is hook and arguments.action == "run":
+        arguments.command, arguments.reads_config = hook_run, True
     # These options are settings with a shorter name. As overrides they are checked like any other; `explain` says it in
     # the words of the command line.
     if getattr(arguments, "listen", None):

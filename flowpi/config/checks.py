@@ -53,7 +53,6 @@ KEY_PATHS = {("server", "tls", "key"), ("publish", "mqtt", "key")}
 """The settings named `key` that are paths."""
 
 NOT_YET: dict[str, tuple[str, object, set[str]]] = {
-    "command": ("run", None, {"run", "timeout_s"}),
     "keyboard": ("kind", "none", {"kind", "layout"}),
 }
 """The sections of `publish` that version 0.1.0 had without using them: the key that asks for something, its value that
@@ -188,6 +187,8 @@ def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
     if (tls.certificate is None) != (tls.key is None):
         missing, there = ("certificate", "key") if tls.certificate is None else ("key", "certificate")
         yield ("server", "tls", missing), "is missing", f"server.tls.{there} needs it: name a PEM file"
+    for where, problem, hint in config.publish.command.contradictions():
+        yield ("publish", "command", *where), problem, hint
 
 
 def _as_typed(config: Config) -> Iterator[tuple[Key, str, str]]:

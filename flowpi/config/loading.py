@@ -153,6 +153,7 @@ def warnings(config: Config, path: str | None, overrides: Sequence[str] = ()) ->
     for name, backend in config.backends.items():
         yield from backend.warnings(f"backends.{name}")
     yield from config.publish.mqtt.warnings()
+    yield from config.publish.command.warnings()
     if (config.server.api_keys or config.server.partners) and config.server.tls.certificate is None:
         for address in config.server.listen:
             if not address.startswith("unix:") and not is_loopback(address.rpartition(":")[0]):

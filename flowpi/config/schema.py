@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 
 from flowpi.config.backends import AnyBackendSettings
 from flowpi.config.backends.flow import LOCAL_URL, FlowSettings
+from flowpi.config.command import CommandSettings
 from flowpi.config.mqtt import MqttSettings
 from flowpi.config.secret import Secret
 from flowpi.config.types import Address, GpioPin, KeyName, SpiNumber, Text, TimeOfDay, TopicLevel, Words, setting
@@ -189,6 +190,7 @@ class PublishSettings(Struct, frozen=True, forbid_unknown_fields=True):
     socket: SocketSettings = SocketSettings()
     files: FilesSettings = FilesSettings()
     mqtt: MqttSettings = MqttSettings()
+    command: CommandSettings = CommandSettings()
 
 
 class SpoolSettings(Struct, frozen=True, forbid_unknown_fields=True):

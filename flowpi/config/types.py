@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-Applied = Literal["reload", "start", "server"]
-"""When a change counts: at the next reload or the next start of flowpi, or at the next start of flowpi-asr."""
+Applied = Literal["reload", "start", "server", "hook"]
+"""When a change counts: at the next reload or start of flowpi, or at the next start of flowpi-asr or flowpi-hook."""
 
 
 def setting(description: str, *, applied: Applied = "reload", **limits: Any) -> Meta:

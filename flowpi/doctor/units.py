@@ -42,12 +42,14 @@ def wanted(config: Config) -> list[str]:
     """Return the units that the configuration needs."""
     used = (config.backends[name] for name in config.dictation.backends)
     local = any(backend.endpoint == LOCAL_URL for backend in used)
-    return ["flowpi.service", *(["flowpi-asr.service"] if local else [])]
+    hook = config.publish.command.run is not None
+    return ["flowpi.service", *(["flowpi-asr.service"] if local else []), *(["flowpi-hook.service"] if hook else [])]
 
 
 def show() -> dict[str, dict[str, str]] | None:
-    """Return the properties of both units by unit name, or None if systemd does not answer."""
-    output = said("systemctl", "show", f"--property={','.join(SHOWN)}", "flowpi.service", "flowpi-asr.service")
+    """Return the properties of the units by unit name, or None if systemd does not answer."""
+    units = ("flowpi.service", "flowpi-asr.service", "flowpi-hook.service")
+    output = said("systemctl", "show", f"--property={','.join(SHOWN)}", *units)
     return None if output is None else parse(output)
 
 

@@ -16,6 +16,7 @@ SYSTEM_STATE = Path("/var/lib/flowpi")
 SYSTEM_RUNTIME = Path("/run/flowpi")
 RECOGNISERS_RUNTIME = Path("/run/flowpi-asr")
 """The directory in which flowpi-asr.service makes its sockets; SYSTEM_RUNTIME has links to them."""
+SYSTEM_HOOK_STATE = Path("/var/lib/flowpi-hook")
 SOCKET = "flowpi.sock"
 
 
@@ -53,6 +54,18 @@ def transcripts_directory(config: Config) -> Path:
 def spool_directory(config: Config) -> Path:
     """Return the directory of the spool. It may not exist yet."""
     return Path(config.spool.directory) if config.spool.directory else state_directory() / "spool"
+
+
+def hook_directory() -> Path:
+    """Return the directory of what the hook of this user keeps. It may not exist yet."""
+    if os.geteuid() == 0 and "STATE_DIRECTORY" not in os.environ:
+        return SYSTEM_HOOK_STATE
+    return state_directory() if "STATE_DIRECTORY" in os.environ else state_directory() / "hook"
+
+
+def find_hook_directory() -> Path:
+    """Return the directory of the hook of the service if it exists, or else that of the user's own."""
+    return SYSTEM_HOOK_STATE if SYSTEM_HOOK_STATE.is_dir() else hook_directory()
 
 
 def daemon_socket(config: Config) -> Path:

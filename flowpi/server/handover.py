@@ -7,9 +7,6 @@ section names as files are handed over with it, as these are files for the group
 
 Clients look for the recogniser's sockets in the directory of the daemon's, where the recogniser cannot make any. So it
 is told to make them in a directory of its own, and clients find links.
-
-An error is handed over like a configuration, and the recogniser ends with it: `RestartPreventExitStatus=` counts for
-the main process of a unit only.
 """
 
 from collections.abc import Callable
@@ -20,14 +17,12 @@ import msgspec
 from flowpi.config.loading import to_yaml
 from flowpi.config.schema import Config, ServerSettings
 from flowpi.config.secret import Secret
-from flowpi.core.errors import CannotCreateError, FlowpiError, HandedOverError
-from flowpi.host.folders import replace_file
+from flowpi.core.errors import FlowpiError
+from flowpi.host import handover
 from flowpi.host.paths import RECOGNISERS_RUNTIME, SYSTEM_RUNTIME
 from flowpi.server.listeners import UnixAddress, link_unix, parse_address
 from flowpi.server.tls import load_tls
 
-CONFIG = "flowpi.yaml"
-ERROR = "error.json"
 CERTIFICATE, KEY = "certificate.pem", "key.pem"
 
 HEAD = "# The section `server`, as `flowpi serve --hand-over` found it at the last start of flowpi-asr.\n"
@@ -56,28 +51,8 @@ def hand_over(
         listen = [_moved(address, links, sockets) for address in server.listen]
         files = _files(msgspec.structs.replace(server, listen=tuple(listen)), directory)
     except FlowpiError as error:
-        files = {ERROR: msgspec.json.encode([error.message, error.hint, error.exit_code])}
-    try:
-        for name in (CONFIG, ERROR, CERTIFICATE, KEY):
-            (directory / name).unlink(missing_ok=True)
-        for name, content in files.items():
-            replace_file(directory / name, content, 0o640)
-    except OSError as error:
-        hint = "sudo systemd-tmpfiles --create flowpi.conf"
-        raise CannotCreateError(f"cannot write to {directory} ({error.strerror})", hint) from error
-
-
-def handed_over(directory: Path) -> str:
-    """Return the path of the configuration that was handed over.
-
-    Raises:
-        HandedOverError: it was an error.
-    """
-    try:
-        message, hint, exit_code = msgspec.json.decode((directory / ERROR).read_bytes(), type=tuple[str, str, int])
-    except FileNotFoundError:
-        return str(directory / CONFIG)
-    raise HandedOverError(message, hint, exit_code)
+        files = {handover.ERROR: handover.encoded(error)}
+    handover.write(directory, files, (CERTIFICATE, KEY))
 
 
 def _moved(address: str, links: Path, sockets: Path) -> str:
@@ -97,7 +72,7 @@ def _files(server: ServerSettings, directory: Path) -> dict[str, bytes]:
         tls = msgspec.structs.replace(server.tls, certificate=f"{directory}/{CERTIFICATE}", key=f"{directory}/{KEY}")
         server = msgspec.structs.replace(server, tls=tls)
     tree = msgspec.to_builtins(server, enc_hook=_secret)
-    return {**files, CONFIG: (HEAD + to_yaml({"server": tree})).encode()}
+    return {**files, handover.CONFIG: (HEAD + to_yaml({"server": tree})).encode()}
 
 
 def _secret(secret: Secret) -> str | dict[str, str]:

@@ -14,7 +14,13 @@ from flowpi.setup.steps import Delete, DeleteFolder, RunProgram, Say, Step, Syml
 NOT_DEBIANS = ("/etc/sysusers.d", "/etc/systemd/catalog")
 """Folders that some Debian releases do not have until a file is put into them."""
 
-RUNTIME = ("/run/flowpi", "/run/flowpi-asr", "/run/flowpi-asr-config", "/run/flowpi-provision")
+RUNTIME = (
+    "/run/flowpi",
+    "/run/flowpi-asr",
+    "/run/flowpi-asr-config",
+    "/run/flowpi-hook-config",
+    "/run/flowpi-provision",
+)
 """The folders that outlive the services."""
 
 RECOGNISER = "flowpi-asr.service"
@@ -102,7 +108,7 @@ def remove(here: Machine, shipped: Mapping[str, bytes], *, purge: bool) -> list[
     if not here.root:
         steps += [DeleteFolder(folder) for folder in RUNTIME]
     if purge:
-        steps += [DeleteFolder("/etc/flowpi"), DeleteFolder("/var/lib/flowpi")]
+        steps += [DeleteFolder(folder) for folder in ("/etc/flowpi", "/var/lib/flowpi", "/var/lib/flowpi-hook")]
         prefix = ("--prefix", here.root) if here.root else ()
         for name in here.users:
             # userdel also deletes the group on a running machine, but not in an image.

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from flowpi.config.addresses import one_of
 from flowpi.config.backends import KINDS
+from flowpi.config.command import CommandSettings
 from flowpi.config.loading import load
 from flowpi.config.mqtt import MqttSettings
 from flowpi.config.schema import Config, PublishSettings
@@ -309,14 +310,14 @@ def test_a_file_made_from_the_reference_of_0_1_0_still_loads(file: Path) -> None
     file.write_text(
         "publish: {mqtt: {username: a, discovery: false}, command: {timeout_s: 5}, keyboard: {layout: de}}\n"
     )
-    kept = MqttSettings(username="a", discovery=False)  # MQTT has come since, and is off without a url
-    assert load(str(file)) == Config(publish=PublishSettings(mqtt=kept))
+    kept = MqttSettings(username="a", discovery=False)  # MQTT and the command have come since, and are off without more
+    expected = PublishSettings(mqtt=kept, command=CommandSettings(timeout_s=5))
+    assert load(str(file)) == Config(publish=expected)
 
 
 @pytest.mark.parametrize(
     "section",
     [
-        "command: {run: [tee]}",
         "keyboard: 3",
         "keyboard: {kind: gadget}",
     ],

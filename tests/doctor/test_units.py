@@ -3,7 +3,8 @@
 import pytest
 
 from flowpi.config.backends.flow import FlowSettings
-from flowpi.config.schema import Config, DictationSettings
+from flowpi.config.command import CommandSettings
+from flowpi.config.schema import Config, DictationSettings, PublishSettings
 from flowpi.doctor import units
 from flowpi.doctor.findings import Finding
 
@@ -120,6 +121,8 @@ def test_the_recogniser_counts_where_it_is_used() -> None:
         dictation=DictationSettings(backends=("house",)), backends={"house": FlowSettings("ws://house.example/ws")}
     )
     assert units.wanted(elsewhere) == ["flowpi.service"]
+    command = Config(publish=PublishSettings(command=CommandSettings(run=("/bin/note",))))
+    assert units.wanted(command) == [*BOTH, "flowpi-hook.service"]
 
 
 def test_where_systemd_does_not_run_nothing_is_wrong() -> None:

@@ -14,7 +14,8 @@ from flowpi.config.loading import load
 from flowpi.config.schema import ServerSettings
 from flowpi.config.secret import Secret
 from flowpi.core.errors import CannotCreateError, HandedOverError
-from flowpi.server.handover import hand_over, handed_over
+from flowpi.host.handover import handed_over
+from flowpi.server.handover import hand_over
 from flowpi.server.tls import load_tls
 
 

@@ -36,7 +36,7 @@ def after(steps: list[Step], here: Machine) -> Machine:
         if isinstance(step, Write) and step.path != CONFIG:
             there[step.path] = step.content
     return msgspec.structs.replace(
-        here, files=there, config=True, users=("flowpi", "flowpi-asr"), command="/opt/flowpi/bin/flowpi"
+        here, files=there, config=True, users=("flowpi", "flowpi-asr", "flowpi-hook"), command="/opt/flowpi/bin/flowpi"
     )
 
 
@@ -174,13 +174,17 @@ def test_removing_stops_first_deletes_what_is_flowpis_and_keeps_the_data() -> No
     stop = steps.index(RunProgram(("systemctl", "stop", "flowpi*.service"), may_fail=True))
     assert stop < steps.index(Delete(UNIT)) < steps.index(RunProgram(("systemctl", "daemon-reload")))
     folders = [step.path for step in steps if isinstance(step, DeleteFolder) and not step.if_empty]
-    assert folders == ["/run/flowpi", "/run/flowpi-asr", "/run/flowpi-asr-config", "/run/flowpi-provision"]
+    assert folders == [
+        *("/run/flowpi", "/run/flowpi-asr", "/run/flowpi-asr-config"),
+        *("/run/flowpi-hook-config", "/run/flowpi-provision"),
+    ]
     assert any(text.startswith("keep /etc/flowpi and /var/lib/flowpi") for text in said(steps))
 
 
 def test_purging_deletes_the_data_before_its_user() -> None:
     steps = plan.remove(after(install(EMPTY), EMPTY), SHIPPED, purge=True)
-    for user in ("flowpi", "flowpi-asr"):
+    for user in ("flowpi", "flowpi-asr", "flowpi-hook"):
+        assert steps.index(DeleteFolder("/var/lib/flowpi-hook")) < steps.index(RunProgram(("userdel", user)))
         assert steps.index(DeleteFolder("/var/lib/flowpi")) < steps.index(RunProgram(("userdel", user)))
     assert DeleteFolder("/etc/flowpi") in steps
 
@@ -200,7 +204,7 @@ def test_every_file_in_systemd_is_shipped_and_has_its_place() -> None:
     assert "flowpi.service" in files.enabled(shipped)
 
 
-@pytest.mark.parametrize("name", ["flowpi", "flowpi-asr"])
+@pytest.mark.parametrize("name", ["flowpi", "flowpi-asr", "flowpi-hook"])
 def test_a_person_keeps_the_name(name: str) -> None:
     person = msgspec.structs.replace(EMPTY, persons=(name,))
     with pytest.raises(UsageError, match=f"the user {name} is a person's.*rename it"):

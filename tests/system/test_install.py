@@ -122,4 +122,4 @@ def test_with_pip_it_comes_and_goes(with_wheels: Container) -> None:
     assert with_wheels.run("systemctl cat flowpi-asr").code != 0
     types(with_wheels, "sudo /opt/flowpi/bin/flowpi setup --remove --purge")
     assert with_wheels.run("ls -d /etc/flowpi /var/lib/flowpi").out.count("No such file") == 2
-    assert with_wheels.run("getent passwd flowpi flowpi-asr").out == ""
+    assert with_wheels.run("getent passwd flowpi flowpi-asr flowpi-hook").out == ""

@@ -45,7 +45,7 @@ def test_nothing_is_left_behind(bare: Container) -> None:
     shared = {"etc/group", "etc/gshadow", "etc/.pwd.lock", "var/lib/dbus", "etc/ld.so.cache"}
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} - shared
     assert changed == set()
-    assert bare.run("getent passwd flowpi flowpi-asr; getent group flowpi flowpi-asr").out == ""
+    assert bare.run("getent passwd flowpi flowpi-asr flowpi-hook; getent group flowpi flowpi-asr flowpi-hook").out == ""
     assert "flowpi" not in bare.sh("systemctl list-unit-files --all; systemctl list-units --all --failed")
     assert bare.sh("find /var/lib/systemd /run /tmp /var/cache -name '*flowpi*'") == ""
 
@@ -99,7 +99,7 @@ def test_removal_keeps_what_is_the_owners(installed: Container, deb: Path) -> No
     assert installed.sh("systemctl is-active flowpi flowpi-asr").split() == ["active", "active"]
     # Also what a broken upgrade left can be purged.
     installed.sh(f"{DPKG} --unpack /root/flowpi.deb && {DPKG} --purge flowpi")
-    assert installed.run("getent passwd flowpi flowpi-asr; systemctl is-active flowpi").out == "inactive\n"
+    assert installed.run("getent passwd flowpi flowpi-asr flowpi-hook; systemctl is-active flowpi").out == "inactive\n"
 
 
 @pytest.fixture

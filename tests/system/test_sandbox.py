@@ -22,6 +22,7 @@ PROBE = "/usr/lib/flowpi-probe.py"
 DROP_IN = """\
 [Service]
 Type=oneshot
+ExecCondition=
 ExecStart=
 ExecStart=/usr/bin/python3 -B {probe}
 Restart=no
@@ -68,6 +69,7 @@ OWN = {
         "a local socket",
     },
     "flowpi-signal": {*OF_ALL, "write /run/flowpi", "read what the kernel tells all", "a local socket"},
+    "flowpi-hook": {*OF_ALL, "write /var/lib/flowpi-hook", "a local socket"},
     # As root, but with no capability: it owns what is root's, and may read that.
     "flowpi-provision": {
         *OF_ALL,
@@ -85,6 +87,7 @@ DEVICES = {
     "flowpi": {"open /dev/gpiochip0", "open the sound card"},
     "flowpi-asr": set[str](),
     "flowpi-signal": {"open /dev/gpiochip0"},
+    "flowpi-hook": set[str](),
     "flowpi-provision": set[str](),
 }
 """And where there are such devices."""
@@ -211,6 +214,7 @@ ELSEWHERE = {
     "StateDirectoryMode": "test_a_service_can_do_what_is_its_own_and_nothing_else",
     "RuntimeDirectoryPreserve": "test_it_stops_in_time_and_starts_with_the_system",
     "ExecStartPre": "test_a_bad_configuration_is_not_tried_again",
+    "ExecCondition": "test_a_command_gets_each_text_once_it_is_configured",
 }
 """The directives that a test elsewhere covers, and its name."""
 
@@ -224,6 +228,7 @@ LIFE = {
     "NotifyAccess",
     "ExecStart",
     "ExecReload",
+    "KillMode",
     "Restart",
     "RestartSec",
     "RestartMode",
@@ -328,6 +333,7 @@ def test_a_service_can_do_what_is_its_own_and_nothing_else(installed: Container)
     installed.put(GUEST / "probe.py", PROBE)
     prepare(installed)
     ids = {user: installed.sh(f"id -u {user}; id -G {user}").split() for user in ("flowpi", "flowpi-asr")}
+    ids["flowpi-hook"] = installed.sh("id -u flowpi-hook; id -g flowpi-hook").split()  # it is in the group flowpi, too
     ids["flowpi-provision"] = ["0", ids["flowpi"][1]]
     for unit, own in OWN.items():
         found = probe(installed, unit)
@@ -347,7 +353,9 @@ def test_a_service_can_do_what_is_its_own_and_nothing_else(installed: Container)
         "/run/flowpi": "750 flowpi:flowpi",
         "/run/flowpi-asr": "2750 flowpi-asr:flowpi",
         "/run/flowpi-asr-config": "2750 flowpi:flowpi-asr",
+        "/run/flowpi-hook-config": "2750 flowpi:flowpi-hook",
         "/var/lib/flowpi": "700 flowpi:flowpi",
+        "/var/lib/flowpi-hook": "700 flowpi-hook:flowpi-hook",
         "/run/flowpi-provision": "755 root:flowpi",
         "/etc/flowpi": "750 root:flowpi",
     }

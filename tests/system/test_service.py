@@ -51,6 +51,41 @@ def test_a_bad_configuration_is_not_tried_again(installed: Container, unit: str)
     assert "rate" in log, "the nearest known key"
 
 
+NOTE = """\
+#!/bin/sh
+cat >> /var/lib/flowpi-hook/notes
+setsid sleep 1000 &
+cat /etc/flowpi/flowpi.yaml /var/lib/flowpi/transcripts/*
+exit 0
+"""
+
+
+def test_a_command_gets_each_text_once_it_is_configured(installed: Container, spoken: Path) -> None:
+    installed.until("systemctl is-active flowpi && systemctl is-active flowpi-asr")
+    assert show(installed, "flowpi-hook", "Result") == "exec-condition"
+    assert installed.sh("systemctl is-enabled flowpi-hook; systemctl list-units --failed --plain --no-legend") == (
+        "enabled\n"
+    )
+    installed.path("/usr/local/bin/note").write_text(NOTE)
+    installed.sh("chmod 755 /usr/local/bin/note")
+    drop_in(installed, "flowpi-hook", "ExecPaths=/usr/local/bin/note /usr/bin")
+    speak_from_file(installed, spoken, "publish: {command: {run: [/usr/local/bin/note]}}\n")
+    installed.sh("systemctl restart flowpi-hook && systemctl is-active flowpi-hook")
+    installed.sh("flowpi record start && sleep 2 && flowpi record stop")
+    message = json.loads(installed.until("grep . /var/lib/flowpi-hook/notes"))
+    (text,) = installed.until(FINAL).splitlines()
+    assert message == {"topic": "transcript/final", "payload": json.loads(text)}
+    installed.until("! pgrep --uid flowpi-hook sleep")
+    installed.until("journalctl --no-pager --output=cat --unit=flowpi-hook | grep 'exit code 0'")
+    log = installed.sh("journalctl --no-pager --output=cat --unit=flowpi-hook")
+    assert log.count("Permission denied") == 2, "what the group flowpi may read is hidden"
+    assert message["payload"]["text"] not in log
+    # Off again.
+    installed.path(CONFIG).write_text("")
+    installed.sh("systemctl restart flowpi-hook")
+    assert show(installed, "flowpi-hook", "ActiveState") == "inactive"
+
+
 def test_a_killed_daemon_is_started_again(installed: Container) -> None:
     installed.until("systemctl is-active flowpi")
     before = show(installed, "flowpi", "MainPID")

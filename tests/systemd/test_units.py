@@ -10,7 +10,7 @@ import pytest
 from flowpi.cli.light import NAMES as NAMES_OF_PATTERNS
 from flowpi.config.boards import BOARDS
 from flowpi.host import boot_config_status
-from flowpi.host.paths import RECOGNISERS_RUNTIME
+from flowpi.host.paths import RECOGNISERS_RUNTIME, SYSTEM_HOOK_STATE
 from flowpi.provision import apply, credentials
 from flowpi.publish.socket import RECOGNISER
 from flowpi.setup.files import without_newer
@@ -21,7 +21,8 @@ from tests.waiting import PATIENCE_S
 UNITS = Path(__file__).parents[2] / "systemd"
 SERVICES = ["flowpi.service", "flowpi-asr.service", "flowpi-signal.service"]
 PROVISION = "flowpi-provision.service"
-NAMES = [*SERVICES, PROVISION]
+HOOK = "flowpi-hook.service"
+NAMES = [*SERVICES, PROVISION, HOOK]
 
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -95,7 +96,7 @@ def test_no_unit_reaches_into_other_processes_or_uses_swap_without_a_bound(name:
     refused = "SystemCallFilter=~@debug @keyring kcmp process_madvise process_vm_readv process_vm_writev userfaultfd"
     assert refused in settings(name)
     # glibc makes one heap for each thread, and keeps what each once had.
-    if name in ("flowpi.service", "flowpi-asr.service"):
+    if name in ("flowpi.service", "flowpi-asr.service", HOOK):
         assert {"MemorySwapMax=0", "Environment=MALLOC_ARENA_MAX=2"} <= set(settings(name))
 
 
@@ -172,3 +173,45 @@ def test_the_daemon_never_sees_the_boot_partition() -> None:
         line.split("=")[1].split() for line in settings("flowpi.service") if line.startswith("InaccessiblePaths=")
     ]
     assert ["-/boot/firmware" in paths for paths in hidden] == [True]
+
+
+def test_the_hook_has_the_socket_of_the_daemon_and_nothing_else_of_it() -> None:
+    lines = settings(HOOK)
+    assert {"User=flowpi-hook", "Group=flowpi-hook", "SupplementaryGroups=flowpi"} <= set(lines)
+    assert "m flowpi-hook flowpi" in (UNITS / "flowpi.sysusers").read_text().splitlines()
+    (hidden,) = (line.partition("=")[2].split() for line in lines if line.startswith("InaccessiblePaths="))
+    assert {"-/etc/flowpi", "-/var/lib/flowpi", "-/run/flowpi-asr", "-/run/flowpi-asr-config", "-/run/dbus"} <= {
+        *hidden
+    }
+    assert not [line for line in lines if line.startswith(("DeviceAllow=", "LoadCredential=", "BindPaths="))]
+    assert {"PrivateDevices=yes", "PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX"} <= set(lines)
+    assert Path("/var/lib", "flowpi-hook") == SYSTEM_HOOK_STATE
+    assert "StateDirectory=flowpi-hook" in lines
+
+
+def test_the_hook_is_turned_on_by_the_configuration_of_which_it_gets_its_part() -> None:
+    lines = settings(HOOK)
+    (before,) = (line for line in lines if line.startswith("ExecCondition="))
+    assert before.startswith("ExecCondition=+/usr/bin/setpriv --reuid=flowpi --regid=flowpi ")
+    assert before.endswith(" hook --hand-over /run/flowpi-hook-config")
+    assert "Environment=FLOWPI_HANDED_OVER=/run/flowpi-hook-config" in lines
+    (after,) = (line for line in lines if line.startswith("After="))
+    assert PROVISION in after.split()
+    assert "d /run/flowpi-hook-config 2750 flowpi flowpi-hook -" in (UNITS / "flowpi.tmpfiles").read_text().splitlines()
+
+
+def test_systemd_leaves_it_to_the_hook_to_end_its_command() -> None:
+    assert {"KillMode=mixed", "OOMPolicy=continue"} <= set(settings(HOOK))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_unit_may_execute_a_program_but_its_own_python(name: str) -> None:
+    allowed = [line.partition("=")[2] for line in settings(name) if line.startswith("ExecPaths=")]
+    assert allowed == [
+        "/opt/flowpi /opt/flowpi/bin/python3",
+        "-/usr/lib/python3.11 -/usr/lib/python3.13 -/usr/lib/aarch64-linux-gnu -/usr/lib/x86_64-linux-gnu",
+    ]
+    (forbidden,) = (line.partition("=")[2].split() for line in settings(name) if line.startswith("NoExecPaths="))
+    assert {"/", "/run", "/tmp", "/var/tmp"} <= set(forbidden)
+    made = [line.split("=")[1] for line in settings(name) if line.startswith("StateDirectory=")]
+    assert {f"/var/lib/{folder}" for folder in made} <= set(forbidden)

@@ -1,0 +1,149 @@
+"""What the hook keeps on the disk: its position in the texts, and those that its program refused, in a directory.
+
+A text that was refused is here before the position is moved behind it, as with the sinks of the daemon. The text itself
+is in the transcripts of the daemon.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from flowpi.core.errors import AlreadyRunning, CannotCreateError, NoPermissionError, SinkError
+from flowpi.core.ulid import is_ulid
+from flowpi.host.folders import make_folder, replace_file
+from flowpi.publish.messages import TextId
+from flowpi.publish.parked import ParkedTexts
+
+log = logging.getLogger(__name__)
+
+Done = TypeVar("Done")
+
+POSITION, REFUSED, LOCK = "command.position", "command.parked", "lock"
+
+
+class HookState:
+    """The directory of a hook, which no other one uses at the same time.
+
+    Attributes:
+        position: the last text that is done with; None before the first start.
+        refused: the texts that were given up.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Open the directory; it is made if it is missing.
+
+        Raises:
+            AlreadyRunning: another hook uses it.
+            CannotCreateError: it cannot be made or read.
+        """
+        self._directory = directory
+        self.refused = ParkedTexts(directory / REFUSED)
+        try:
+            make_folder(directory)
+            self._lock = _locked(directory)
+            self.refused.read()
+            self.position = self._read_position()
+        except OSError as error:
+            hint = "it belongs to flowpi-hook.service" if isinstance(error, PermissionError) else ""
+            raise CannotCreateError(f"cannot use {directory} ({error.strerror})", hint) from error
+
+    def close(self) -> None:
+        """Let another hook use the directory."""
+        os.close(self._lock)
+
+    async def passed(self, text: TextId) -> None:
+        """Note, durably, that a text is done with. Raises SinkError."""
+        content = msgspec.json.encode(text) + b"\n"
+        await self._do(lambda: replace_file(self._directory / POSITION, content, 0o600))
+        self.position = text
+
+    async def refuse(self, text: TextId, reason: str) -> None:
+        """Note, durably, that a text is given up. Raises SinkError, also if too many are."""
+        await self._do(lambda: self._refuse(text, reason))
+
+    async def accept(self, text: TextId) -> None:
+        """Forget that a text was given up. Raises SinkError."""
+        await self._do(lambda: self.refused.remove({text}))
+
+    async def forget(self) -> None:
+        """Forget all that were given up. Raises SinkError."""
+        await self._do(self.refused.clear)
+
+    async def _do(self, job: Callable[[], Done]) -> Done:
+        """Run a job of the disk on a thread. Raises SinkError."""
+        try:
+            return await asyncio.to_thread(job)
+        except OSError as error:
+            what = f"cannot write to {self._directory} ({error.strerror or error})"
+            raise SinkError(what, "free some space on its disk") from error
+
+    def _refuse(self, text: TextId, reason: str) -> None:
+        try:
+            self.refused.add("", text, reason)
+        except SinkError as error:
+            raise SinkError(error.message, "see `flowpi hook list`; `flowpi hook skip` forgets them") from error
+
+    def _read_position(self) -> TextId | None:
+        """Raises OSError."""
+        path = self._directory / POSITION
+        try:
+            position = msgspec.json.decode(path.read_bytes(), type=TextId)
+            if is_ulid(position.id):
+                return position
+            why = "no id"
+        except FileNotFoundError:
+            return None
+        except (msgspec.MsgspecError, ValueError) as error:
+            why = str(error)
+        log.error("%s is damaged: the command goes on with the texts from now on (%s)", path, why)
+        return None
+
+
+def refused_in(directory: Path) -> ParkedTexts:
+    """Return the texts that were given up, for a reader beside the hook. Raises NoPermissionError."""
+    found = ParkedTexts(directory / REFUSED)
+    try:
+        found.read()
+    except PermissionError:
+        raise NoPermissionError(f"may not read {directory}", "use sudo") from None
+    return found
+
+
+def running_in(directory: Path) -> int | None:
+    """Return the process of the hook that uses a directory, or None if none does. Raises NoPermissionError."""
+    try:
+        handle = os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        raise NoPermissionError(f"may not read {directory}", "use sudo") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with contextlib.suppress(ValueError):
+            return int(os.read(handle, 20))
+    finally:
+        os.close(handle)
+    return None
+
+
+def _locked(directory: Path) -> int:
+    """Return the descriptor of the lock of this directory. Raises OSError and AlreadyRunning."""
+    handle = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, b"%d\n" % os.getpid(), 0)
+    except BlockingIOError:
+        number = os.read(handle, 20).decode(errors="replace").strip()
+        os.close(handle)
+        hint = "stop that one: `systemctl stop flowpi-hook`, or Ctrl-C where it was started"
+        raise AlreadyRunning(f"another `flowpi hook` runs already (process {number})", hint) from None
+    return handle
