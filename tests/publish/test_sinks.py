@@ -112,8 +112,9 @@ class Harness:
             fault=self.faults.__setitem__,
             clear=lambda code: self.faults.pop(code, None),
             kinds={
-                name: SinkKind(lambda _, sink=sink: sink, made)  # type: ignore[misc]
+                name: SinkKind(lambda _, one={name: sink}: one, made)  # type: ignore[misc]
                 for name, sink in sinks.items()
+                if sink is not None
             },
         )
         await running.open()
@@ -382,7 +383,10 @@ async def test_a_mistake_in_a_kind_costs_no_other(harness: Harness) -> None:
         raise ImportError("No module named 'aiomqtt'")
 
     sink = Recording(["state"], durable=False)
-    kinds = {"broken": SinkKind(lambda config: True, broken), "good": SinkKind(lambda config: sink, lambda sink: sink)}
+    kinds = {
+        "broken": SinkKind(lambda config: {"broken": True}, broken),
+        "good": SinkKind(lambda config: {"good": sink}, lambda sink: sink),
+    }
     running = Publisher(
         Config(),
         harness.hub,
@@ -409,8 +413,10 @@ async def test_a_reload_makes_a_sink_anew_whose_settings_changed(harness: Harnes
         fault=harness.faults.__setitem__,
         clear=lambda code: harness.faults.pop(code, None),
         kinds={
-            "changed": SinkKind(lambda config: config.device_id, sinks.__getitem__),
-            "same": SinkKind(lambda config: "same", lambda settings: same),
+            "changed": SinkKind(
+                lambda config: {"changed": config.device_id} if config.device_id else {}, sinks.__getitem__
+            ),
+            "same": SinkKind(lambda config: {"same": "same"}, lambda settings: same),
         },
     )
     await running.open()
