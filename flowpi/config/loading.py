@@ -152,6 +152,8 @@ def warnings(config: Config, path: str | None, overrides: Sequence[str] = ()) ->
                 yield f"{path}: {'.'.join(key)} can be read by every user of this machine: chmod 640 {path}, or {place}"
     for name, backend in config.backends.items():
         yield from backend.warnings(f"backends.{name}")
+    for name, webhook in config.publish.webhooks.items():
+        yield from webhook.warnings(f"publish.webhooks.{name}")
     if (config.server.api_keys or config.server.partners) and config.server.tls.certificate is None:
         for address in config.server.listen:
             if not address.startswith("unix:") and not is_loopback(address.rpartition(":")[0]):

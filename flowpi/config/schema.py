@@ -13,6 +13,7 @@ from flowpi.config.backends import AnyBackendSettings
 from flowpi.config.backends.flow import LOCAL_URL, FlowSettings
 from flowpi.config.secret import Secret
 from flowpi.config.types import Address, GpioPin, KeyName, SpiNumber, Text, TimeOfDay, TopicLevel, Words, setting
+from flowpi.config.webhooks import WebhookSettings
 from flowpi.core.hints import Hints
 
 
@@ -185,6 +186,10 @@ class PublishSettings(Struct, frozen=True, forbid_unknown_fields=True):
             le=36_500,
         ),
     ] = 30
+    webhooks: Annotated[
+        dict[str, WebhookSettings],
+        setting("receivers of texts by HTTP: `{NAME: {url: ..., secret: ...}}`, see [webhooks](webhooks.md)"),
+    ] = {}
     socket: SocketSettings = SocketSettings()
     files: FilesSettings = FilesSettings()
 

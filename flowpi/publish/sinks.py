@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from flowpi.config.schema import Config
+from flowpi.publish import webhook
 from flowpi.publish.hub import Message
 from flowpi.publish.messages import Final
 
@@ -66,6 +67,6 @@ class SinkKind(NamedTuple):
     make: Callable[[Any], Sink]
 
 
-SINKS: Mapping[str, SinkKind] = {}
+SINKS: Mapping[str, SinkKind] = {"webhook": SinkKind(webhook.settings, webhook.make)}
 """The table of kinds. Each is the first level of the names of its sinks, and a name is also that of the fault
 (`sink.NAME`) and position file (`sinks/NAME.position`)."""

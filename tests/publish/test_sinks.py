@@ -14,16 +14,19 @@ from typing import Any
 import pytest
 
 from flowpi.config.schema import Config
+from flowpi.config.secret import Secret
+from flowpi.config.webhooks import WebhookSettings
 from flowpi.core.errors import SinkError, SinkRefusedError
 from flowpi.core.faults import kind_of
 from flowpi.host.folders import replace_file
-from flowpi.publish import feeder, publisher
+from flowpi.publish import feeder, publisher, webhook
 from flowpi.publish.files import Transcripts
 from flowpi.publish.hub import Hub, Message
 from flowpi.publish.messages import Final
 from flowpi.publish.publisher import Publisher
 from flowpi.publish.sinks import SINKS, Sink, SinkKind
 from tests.publish.test_files import DAY_S, NOON, final
+from tests.publish.webhook.receiver import SECRET, Receiver
 from tests.waiting import until
 
 
@@ -73,8 +76,40 @@ class Recording:
             await asyncio.Event().wait()
 
 
+class Hooked(Recording):
+    """The sink of a webhook with a real receiver. `got`: what the receiver accepted, before `write` returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._receiver = Receiver(SECRET)
+        self._sink: Sink | None = None
+
+    async def open(self) -> None:
+        await super().open()
+        await self._receiver.start()
+        if self._sink is None:
+            self._sink = webhook.make(WebhookSettings(self._receiver.url, Secret("literal", SECRET)))
+        await self._sink.open()
+
+    async def write(self, final: Final) -> None:
+        assert self._sink is not None
+        self.calls.append("write")
+        await self.free.wait()
+        if self.refuses_write:
+            raise SinkError("it is full", "make room")
+        await self._sink.write(final)
+        self.got = self._receiver.texts
+        self.before_return()
+
+    async def close(self) -> None:
+        if self._sink is not None:
+            await self._sink.close()
+        await self._receiver.stop()
+        await super().close()
+
+
 MakeSink = Callable[[], Recording]
-KINDS: dict[str, MakeSink] = {"recording": Recording}
+KINDS: dict[str, MakeSink] = {"recording": Recording, "webhook": Hooked}
 """The destination of each kind. A new row of `SINKS` adds one here, with the levers of `Recording`."""
 
 
