@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
-OTHER_SECRET = "whsec_ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
+SECRET = "whsec_canarycanarycanarycanarycanary12"
+OTHER_SECRET = "whsec_otherotherotherothercanarycanary"
+"""Good base64, with the word that may be in no line of a log."""
 
 Behaviour = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -73,7 +74,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook"
+        return f"http://127.0.0.1:{self.port}/hook?token=canary"
 
     @property
     def texts(self) -> list[int]:

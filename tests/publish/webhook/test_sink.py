@@ -97,7 +97,7 @@ async def test_what_is_sent(station: Station) -> None:
         await station.say(1)
         await station.until_sent(1)
     (request,) = station.receiver.requests
-    assert request.line == "POST /hook HTTP/1.1"
+    assert request.line == "POST /hook?token=canary HTTP/1.1"
     assert request.headers["webhook-id"] == "01JAZZ00000000000000000001-1"
     assert request.headers["content-type"] == "application/json"
     assert json.loads(request.body) == {
