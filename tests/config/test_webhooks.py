@@ -45,6 +45,10 @@ def hook(rest: str, url: str = "https://h") -> str:
         (hook("ca_file: ~/c"), f"{X}.ca_file is '~/c', and neither ~ nor $ is replaced here: "),
         (hook("secrit: canary"), f"{X}.secrit is not a known key: did you mean {X}.secret?"),
         (hook("secret'canary'"), f"{X}.*** is not a known key: did you mean {X}.secret?"),
+        (
+            hook("secret: 0777"),
+            f"{X}.secret is no plain number: put it in quotes if it is text, or write a plain number",
+        ),
         (hook("secret: [canary]"), f"{X}.secret must be text, {{credential: NAME}}, {{file: PATH}} or "),
         ("publish: {webhooks: {x: {}}}", f"{X}.url is missing: it must be text"),
         ("publish: {webhooks: {x: canary}}", f"{X} must be a mapping, not text"),

@@ -81,7 +81,7 @@ def judge(
     if status in (429, 503) and (asked_s := _retry_after_s(answer, unix_s)) is not None:
         return Later(f"{problem} and asks to wait", "", asked_s, False)
     if status in (400, 401) and signed and _clock_is_off(answer, unix_s, synchronised):
-        hint = "wait for the time server: see `timedatectl timesync-status`"
+        hint = "see `timedatectl timesync-status`; if the time is right, check the secret"
         return Later(f"{problem} while the clock of this machine is not set", hint, CLOCK_WAIT_S, False)
     if 400 <= status < 500 and status != 429:
         return failed(problem, _HINTS.get(status, ""), failures, jitter, tries=TRIES_OF_A_BAD_REQUEST)
