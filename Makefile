@@ -22,7 +22,8 @@ INTEROP := tests/interop
 # pyalsaaudio has no wheels: it is compiled against ALSA's headers.
 BUILD_PACKAGES := gcc libasound2-dev python3-dev python3-venv
 TEST_PACKAGES := $(BUILD_PACKAGES) chromium dosfstools e2fsprogs fish fuse3 groff-base iproute2 kmod \
-	libasound2-plugins man-db mount nodejs openssl pocketsphinx-testdata pulseaudio sox strace systemd util-linux zsh
+	libasound2-plugins locales man-db mount nodejs openssl pocketsphinx-testdata pulseaudio sox strace systemd \
+	util-linux zsh
 # A kernel with FAT, in case the machine's own has none. That of a Pi has it.
 ifeq ($(shell uname -m),x86_64)
 TEST_PACKAGES += user-mode-linux

@@ -103,7 +103,6 @@ class Daemon:
         self._inbox = inbox = Inbox()
         utterances, endings, ids, mask = Utterances(), Endings(), UlidFactory(), CueMask()
         transcripts = factory.make_transcripts(config)
-        history = History(transcripts)
         audio = AudioComponent(config, CaptureAudience(inbox, utterances, hub), mask)
         self._capture = audio.capture
         self._statistics = Statistics(hub, self._capture)
@@ -129,15 +128,10 @@ class Daemon:
             on_state=Reporter(self._notifier).show,
         )
         spool_requests = SpoolRequests(self._storage.spool, transcripts, self._delivery, utterances, announcer)
+        history = History(transcripts)
+        sinks, texts = SinkRequests(self._publisher), TextRequests(history, transcripts)
         requests = RequestHandler(
-            self._conductor,
-            self._delivery,
-            utterances,
-            self._statistics,
-            spool_requests,
-            endings,
-            SinkRequests(self._publisher),
-            TextRequests(history, transcripts),
+            self._conductor, self._delivery, utterances, self._statistics, spool_requests, endings, sinks, texts
         )
         self._socket = factory.make_socket(config, hub, requests.handle, history)
         self._components: tuple[Component, ...] = (

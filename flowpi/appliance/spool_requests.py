@@ -1,7 +1,8 @@
 """Requests about the spool: list, retry and drop what has no text yet, with and without a running daemon."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 from msgspec import structs
 
@@ -9,6 +10,7 @@ from flowpi.appliance.announcer import Announcer
 from flowpi.appliance.protocols import Deliveries
 from flowpi.appliance.utterances import Utterances
 from flowpi.audio.utterance import PartId
+from flowpi.core.errors import SpoolError
 from flowpi.delivery.backlog import Waiting
 from flowpi.publish.files import TextLog
 from flowpi.publish.messages import Problem, Spooled, moment
@@ -53,41 +55,59 @@ class SpoolRequests:
                 name,
                 one.part,
                 "speaking" if one.part in speaking else state,
-                one.reason,
+                one.reason or (found[name].reason if name in found else ""),
                 duration_s,
                 in_memory=one.in_memory,
             )
         return named(found.values())
 
     async def retry(self, chosen: Iterable[Spooled]) -> int:
-        """Ask the backends now, also for what is parked or in quarantine. Return for how many. Raises SpoolError."""
+        """Ask the backends now, also for what is parked or in quarantine. Return for how many.
+
+        Raises:
+            SpoolError: one could not be brought back from quarantine. All others are tried.
+        """
         chosen = list(chosen)
         published = await asyncio.to_thread(self._transcripts.ids)
         out = [one for one in chosen if (one.id, one.part) in published or is_delivered(one.name)]
         wanted = [one for one in chosen if one.state != "newer" and one not in out]
-        for one in wanted:
-            if one.state == "quarantined":
+        failures: list[SpoolError] = []
+        for one in [one for one in wanted if one.state == "quarantined"]:
+            try:
                 self._delivery.add([await asyncio.to_thread(self._spool.restore, one.name)])
+            except SpoolError as error:
+                failures.append(error)
+                wanted.remove(one)
         parts = [PartId(one.id, one.part) for one in wanted if one.id is not None]
         self._delivery.add(parts)  # the delivery may have lost sight of some while their disk was away
         self._count_quarantined()
         self._delivery.retry(parts)
+        if failures:
+            raise failures[0]
         return len(wanted)
 
     async def drop(self, chosen: Iterable[Spooled]) -> int:
-        """Delete for good, and return how many. Raises SpoolError."""
+        """Delete for good, and return how many.
+
+        Raises:
+            SpoolError: one could not be deleted. All others are.
+        """
         dropped = list(chosen)
         known = {waiting.part for waiting in self._delivery.waiting()}
-        for one in dropped:
-            if one.state == "quarantined":
-                await asyncio.to_thread(self._spool.discard, one.name)
-            elif one.id is not None:
+
+        async def drop(one: Spooled) -> None:
+            if one.state != "quarantined" and one.id is not None:
                 part = PartId(one.id, one.part)
                 self._announcer.dropped(part)
                 self._delivery.drop(part)
-                if part not in known:
-                    await self._spool.remove(part, cancelled=True)
-        self._count_quarantined()
+                if part in known:
+                    return
+            await _delete(self._spool, one)
+
+        try:
+            await _each(drop, dropped)
+        finally:
+            self._count_quarantined()
         return len(dropped)
 
     def _count_quarantined(self) -> None:
@@ -109,12 +129,32 @@ def file_of(one: Spooled) -> str:
 
 
 async def drop_from(spool: Spool, chosen: Iterable[Spooled]) -> None:
-    """Delete for good while no daemon runs. The spool must be open. Raises SpoolError."""
+    """Delete for good while no daemon runs. The spool must be open.
+
+    Raises:
+        SpoolError: one could not be deleted. All others are.
+    """
+    await _each(partial(_delete, spool), chosen)
+
+
+async def _each(delete: Callable[[Spooled], Awaitable[None]], chosen: Iterable[Spooled]) -> None:
+    """Delete them all, and raise the first SpoolError in the end."""
+    failures: list[SpoolError] = []
     for one in chosen:
-        if one.state == "quarantined":
-            spool.discard(one.name)
-        elif one.id is not None:
-            await spool.remove(PartId(one.id, one.part), cancelled=True)
+        try:
+            await delete(one)
+        except SpoolError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+async def _delete(spool: Spool, one: Spooled) -> None:
+    """Delete one from the disk. Raises SpoolError."""
+    if one.state == "quarantined":
+        await asyncio.to_thread(spool.discard, one.name)
+    elif one.id is not None:
+        await spool.remove(PartId(one.id, one.part), cancelled=True)
 
 
 def spooled(entry: SpoolEntry) -> Spooled:
@@ -124,7 +164,7 @@ def spooled(entry: SpoolEntry) -> Spooled:
         reason = "a later version of flowpi wrote it"
     elif entry.delivered:
         reason = "its text is out, but not all of its sound could be read"
-    elif entry.state == "quarantined":
+    elif entry.state == "quarantined" or reason:
         reason = f"its file cannot be read{reason and f' ({reason})'}"
     return _spooled(entry.name, entry.part, entry.state, reason, entry.duration_s)
 

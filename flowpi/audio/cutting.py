@@ -1,9 +1,11 @@
-"""Cuts sound that is all there into parts that are short enough for a recogniser, in pauses. Called by `transcribe`.
+"""Cuts sound that is all there into parts, in pauses: as long as a recogniser allows, or phrase by phrase.
 
-A recording in progress is cut by `recorder.py`, at the same pauses.
+Called by `transcribe`. A recording in progress is cut by `recorder.py`, at the same pauses.
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -13,6 +15,14 @@ from flowpi.dsp.level import rms
 from flowpi.dsp.pauses import PIECE_FRAMES, Pauses
 
 PIECE_BYTES = PIECE_FRAMES * FRAME_BYTES
+PIECE_S = PIECE_BYTES / BYTES_PER_S
+
+PHRASE_S = 15.0
+"""The longest phrase: more does not fit on a screen, nor into one segment of `flowpi serve`."""
+
+
+LEAD_PIECES = 3
+"""How much of a pause is left before the speech that follows: its first sound may be soft."""
 
 
 class Part(Struct, frozen=True):
@@ -25,37 +35,66 @@ class Part(Struct, frozen=True):
     pcm: bytearray
 
 
-def cut(blocks: Iterable[bytes], longest_s: float) -> Iterator[Part]:
-    """Yield the sound in parts of at most `longest_s`, without gap or overlap. At most one part is held in memory.
+class Rule(NamedTuple):
+    """Where to cut.
 
-    A part ends at the first pause near its greatest length, in the time in which the daemon looks for one too. If there
-    is none, it ends where the speech in this time is softest.
+    Attributes:
+        longest_s: the greatest length of a part, at least 1 s.
+        pause_s: returns how long a pause must be to end a part of a length in seconds; infinity: none ends it yet. For
+            the greatest length it is at most `PIECE_S`.
+    """
+
+    longest_s: float
+    pause_s: Callable[[float], float]
+
+
+def whole(longest_s: float) -> Rule:
+    """Return the rule for parts as long as possible: each ends at the first pause that the daemon would cut at too."""
+    earliest_s = longest_s - Rules(max_utterance_s=longest_s).pause_s
+    return Rule(longest_s, lambda length_s: PIECE_S if length_s >= earliest_s else math.inf)
+
+
+def phrases(longest_s: float) -> Rule:
+    """Return the rule for phrases: the longer one has become, the shorter the pause that ends it."""
+    longest_s = min(longest_s, PHRASE_S)
+    return Rule(longest_s, lambda length_s: max(PIECE_S, 0.7 - 0.75 * length_s / longest_s))
+
+
+def cut(blocks: Iterable[bytes], rule: Rule) -> Iterator[Part]:
+    """Yield the sound in parts, without gap or overlap. At most one part is held in memory.
+
+    A part ends shortly before the speech that follows a pause. If there is no pause, it ends where the speech near its
+    greatest length is softest.
 
     Args:
         blocks: int16 mono 16 kHz PCM in whole frames, from the first sample on.
-        longest_s: the greatest length of a part, at least 1 s.
+        rule: where to cut.
     """
-    longest = int(longest_s * BYTES_PER_S) // PIECE_BYTES * PIECE_BYTES
-    earliest = longest - int(Rules(max_utterance_s=longest_s).pause_s * BYTES_PER_S)
+    longest = int(rule.longest_s * BYTES_PER_S) // PIECE_BYTES * PIECE_BYTES
     waiting, done = bytearray(), 0
-    part, pauses, softest = bytearray(), Pauses(), (1.0, 0)
+    part, pauses, quiet, softest = bytearray(), Pauses(), 0, (1.0, 0)
     for block in blocks:
         waiting += block
         while len(waiting) >= PIECE_BYTES:
             piece = bytes(waiting[:PIECE_BYTES])
-            del waiting[:PIECE_BYTES]
-            part += piece
+            needed_s = rule.pause_s(len(part) / BYTES_PER_S)
+            paused = quiet > 0 and quiet * PIECE_S >= needed_s - PIECE_S / 2
             pausing = pauses.feed(piece)
-            if len(part) < earliest:
-                continue
-            softest = min(softest, (rms(piece), -len(part)))
-            if pausing or len(part) >= longest:
-                end = len(part) if pausing else -softest[1]
-                waiting[:0] = part[end:]
-                del part[end:]
-                yield Part(done / BYTES_PER_S, part)
-                done += end
-                part, pauses, softest = bytearray(), Pauses(), (1.0, 0)
+            if pausing or not paused:
+                del waiting[:PIECE_BYTES]
+                part += piece
+                quiet = quiet + 1 if pausing else 0
+                if needed_s <= PIECE_S:
+                    softest = min(softest, (rms(piece), -len(part)))
+                if len(part) < longest:
+                    continue
+            lead = min(quiet // 2, LEAD_PIECES) * PIECE_BYTES
+            end = len(part) - lead if quiet else -softest[1]
+            waiting[:0] = part[end:]
+            del part[end:]
+            yield Part(done / BYTES_PER_S, part)
+            done += end
+            part, pauses, quiet, softest = bytearray(), Pauses(), 0, (1.0, 0)
     part += waiting
     if part:
         yield Part(done / BYTES_PER_S, part)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from io import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import Any, BinaryIO
 
+from flowpi.audio import ogg
 from flowpi.audio.riff import JOINED as JOINED_RIFF
 from flowpi.audio.riff import RATES_HZ, UNKNOWN_BYTES
 from flowpi.audio.scan import LONGEST_MATCH, read_at, search_all
@@ -55,9 +56,11 @@ def read_blocks(file: BinaryIO, size: int, form: str, tally: Tally) -> Iterator[
         Unreadable: it does not know the form, or finds nothing that it can read.
     """
     bounds = [0, *_joined(file, size, form), size]
-    if form == "Ogg" and not _ends(file, size):
+    if form == "Ogg" and not ogg.ends(file, size):
         tally.remarks.append("its end is missing")
     for number, (start, end) in enumerate(itertools.pairwise(bounds)):
+        if form == "Ogg" and not ogg.begins_whole(file, start, end):
+            tally.remarks.append("its beginning is damaged")
         try:
             window = Window(file, start, end, endless=form == "MP3" and not _says_its_length(file, start))
             yield from _read_one(window, form, tally)
@@ -98,13 +101,6 @@ def _says_its_length(file: BinaryIO, start: int) -> bool:
     return BEGINNINGS["MP3"].match(read_at(file, beginning, LONGEST_MATCH)) is not None
 
 
-def _ends(file: BinaryIO, size: int) -> bool:
-    """Whether the last page of an Ogg file says that it is the last one."""
-    tail = read_at(file, max(0, size - (1 << 17)), 1 << 17)
-    page = tail.rfind(b"OggS\0")
-    return page < 0 or len(tail) <= page + 5 or bool(tail[page + 5] & 4)
-
-
 def _read_one(window: "Window", form: str, tally: Tally) -> Iterator[Raw]:
     try:
         import soundfile
@@ -128,6 +124,7 @@ def _read_one(window: "Window", form: str, tally: Tally) -> Iterator[Raw]:
     with sound:
         if sound.samplerate not in RATES_HZ:
             raise Unreadable(f"{sound.samplerate} Hz")
+        tally.expected_s += _announced(sound, 0) / sound.samplerate
         frames = 0
         for raw in _blocks(sound, form, soundfile.LibsndfileError):
             frames += raw.frames

@@ -54,6 +54,16 @@ class Sound:
         self._form = form
         self._tally = Tally()
 
+    @property
+    def read_s(self) -> float:
+        """How much sound was read, in seconds."""
+        return self._tally.read_s
+
+    @property
+    def expected_s(self) -> float:
+        """How long the sound is, in seconds, as far as the file has said it so far; 0 if it has not."""
+        return self._tally.expected_s
+
     def blocks(self) -> Iterator[bytes]:
         """Yield the sound as int16 mono 16 kHz, some seconds at a time; several channels are mixed.
 
@@ -91,6 +101,7 @@ class Sound:
         if self._form == "WAV":
             runs = list(find_runs(self._file, self._size))
             if all(run.shape.coding for run in runs):
+                self._tally.expected_s = sum(run.size / run.shape.frame_bytes / run.shape.rate_hz for run in runs)
                 for run in runs:
                     yield from self._decoded(run)
                 return

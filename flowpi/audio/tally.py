@@ -21,8 +21,10 @@ class Tally(Struct):
     """How much sound a file announced, how much was read from it, and what else is to be said about it.
 
     Where a file does not say how long it is, `announced_s` counts what was read. Both are complete only at the end.
+    `expected_s` is known from the beginning, as far as the file says it: for showing how far a reader is.
     """
 
+    expected_s: float = 0.0
     announced_s: float = 0.0
     read_s: float = 0.0
     remarks: list[str] = field(default_factory=list)

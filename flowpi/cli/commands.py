@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from flowpi.core.errors import UsageError
 from flowpi.core.nearest import nearest
+from flowpi.core.text import printable
 
 if TYPE_CHECKING:
     from flowpi.config.schema import Config
@@ -118,9 +119,12 @@ def status(arguments: Arguments, config: "Config") -> int:
 
 
 def transcribe(arguments: Arguments, config: "Config") -> int:
+    from pathlib import Path
+
     from flowpi.cli.transcribe import transcribe
 
-    return transcribe(config, arguments.file)
+    to = Path(arguments.to) if arguments.to else None
+    return transcribe(config, arguments.files, form=arguments.format, to=to)
 
 
 def doctor(arguments: Arguments, config: "Config") -> int:
@@ -205,7 +209,7 @@ def config_check(arguments: Arguments, config: "Config") -> int:
     make_backends(config)  # a configuration with which the daemon would not start must not pass here
     path = config_path(arguments.config)
     for warning in warnings(config, path, arguments.overrides):
-        print(f"flowpi: warning: {warning}", file=sys.stderr)
+        print("flowpi: warning:", printable(warning, None), file=sys.stderr)
     print(f"{path or 'built-in defaults'}: ok")
     return 0
 

@@ -23,11 +23,14 @@ from typing import Any
 from msgspec.structs import replace
 
 from flowpi.appliance.daemon import Daemon
+from flowpi.audio.device import AT_ONCE_S
+from flowpi.audio.device_probe import DeviceProbe
 from flowpi.audio.sound import open_sound
+from flowpi.audio.sources import make_source
 from flowpi.config.backends.flow import FlowSettings
 from flowpi.config.schema import AudioSettings, Config
 from flowpi.core import topics
-from flowpi.core.errors import EngineUnavailable, FlowpiError, NoInputError, UsageError
+from flowpi.core.errors import EngineUnavailable, FlowpiError, MicrophoneError, NoInputError, UsageError
 from flowpi.core.faults import MICROPHONE
 from flowpi.dsp.format import BYTES_PER_S
 from flowpi.host.paths import daemon_socket
@@ -118,6 +121,7 @@ async def _with_recording(config: Config, path: str, duration_s: float) -> int:
 
 async def _with_microphone(config: Config) -> int:
     """Dictate from the microphone until the user ends it."""
+    _try_microphone(config)  # first: the recogniser may take seconds to start
     screen = Screen()
     screen.say("server  starting")
     async with _running(config, screen) as (daemon, button, finals):
@@ -136,6 +140,26 @@ async def _with_microphone(config: Config) -> int:
         finally:
             keys.cancel()
     return 0
+
+
+def _try_microphone(config: Config) -> None:
+    """Open the microphone and close it again. A stuck driver blocks for `AT_ONCE_S` at most.
+
+    Raises:
+        NoInputError: it cannot be opened; says how to name another one, for a demo without a configuration file.
+    """
+    source = make_source(config)
+    try:
+        if source.trial is not None:
+            probe = DeviceProbe(source.trial)
+            if not probe.wait(AT_ONCE_S):
+                raise MicrophoneError(source.name, "it does not answer")
+            if probe.error is not None:
+                raise probe.error
+        source.open(time.monotonic())
+    except MicrophoneError as error:
+        raise NoInputError(error.message, NO_MICROPHONE) from error
+    source.close()
 
 
 async def _keys(button: ScriptedButton) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from flowpi.cli.terminal import print_safely
 from flowpi.client import DaemonConnection
 from flowpi.config.schema import Config
-from flowpi.core.text import escaped
+from flowpi.core.text import escaped, one_line
 
 AT_ONCE = 500
 """The most texts of one answer."""
@@ -28,7 +28,7 @@ def last(config: Config, number: int, *, as_json: bool) -> int:
         print_safely(escaped(json.dumps(found, ensure_ascii=False).encode()).decode())
         return 0
     for one in found:
-        print_safely(" ".join(one["text"].split()))
+        print_safely(one_line(one["text"]))
     if not found:
         print("there is no text yet", file=sys.stderr)
     return 0

@@ -10,7 +10,7 @@ from flowpi.client import DaemonConnection
 from flowpi.config.schema import Config
 from flowpi.core import moments, topics
 from flowpi.core.errors import UsageError
-from flowpi.core.text import escaped
+from flowpi.core.text import escaped, one_line
 from flowpi.core.ulid import first_ulid
 
 DEFAULT_FILTERS = ["availability", "state", "transcript/#", "event/#", "stats", "sinks"]
@@ -87,4 +87,4 @@ def _json_line(message: dict[str, Any]) -> str:
 def _text(message: dict[str, Any]) -> str | None:
     payload = message["payload"]
     text = payload.get("text") if isinstance(payload, dict) else None
-    return " ".join(text.split()) if text else None
+    return one_line(text) if text else None

@@ -7,12 +7,13 @@ streams in the place of its own that say which output failed, and at once when t
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
-from flowpi.core.errors import OutputError
+from flowpi.core.errors import CannotCreateError, OutputError
 
 
-class _Stdout(io.FileIO):
+class _Output(io.FileIO):
     def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
         try:
             return super().write(data)
@@ -35,9 +36,22 @@ def attach() -> None:
     if sys.stdout is None:  # it was closed by the caller; a file that is opened later must not become it
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     elif isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
-        sys.stdout = _stream(sys.stdout, _Stdout)
+        sys.stdout = _stream(sys.stdout, _Output)
     if isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
         sys.stderr = _stream(sys.stderr, _Stderr)
+
+
+def create(path: Path) -> io.TextIOWrapper:
+    """Open a file for writing in UTF-8; what is in it is replaced. Each write to it may raise OutputError.
+
+    Raises:
+        CannotCreateError: it cannot be made.
+    """
+    try:
+        raw: io.FileIO = _Output(path, "wb")
+    except OSError as error:
+        raise CannotCreateError(f"{str(path)!r} cannot be written ({error.strerror})", "write elsewhere") from None
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="replace", write_through=True)
 
 
 def silence() -> None:

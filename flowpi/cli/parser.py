@@ -32,6 +32,7 @@ from flowpi.cli.commands import (
     status,
     transcribe,
 )
+from flowpi.core.captions import FORMATS
 from flowpi.core.errors import ConfigError, FlowpiError, UsageError
 from flowpi.core.moments import PERSON_FORMS
 from flowpi.core.nearest import nearest
@@ -125,9 +126,14 @@ def _add_clients(to: Commands) -> None:
     sub = _add(to, "status", status, "what the daemon is doing", "flowpi status --json")
     sub.add_argument("--json", action="store_true", help="for a program")
     sub.add_argument("--follow", action="store_true", help="again at every change")
-    about = "a sound file to text on stdout, through the configured backends"
-    sub = _add(to, "transcribe", transcribe, about, "flowpi transcribe interview.flac > interview.txt")
-    sub.add_argument("file", metavar="FILE", help="WAV, FLAC, Ogg, MP3 and more; - for the standard input")
+    about = "sound files to text, through the configured backends"
+    examples = ("flowpi transcribe interview.flac > interview.txt", "flowpi transcribe -f srt --to . talk.mp3 song.ogg")
+    sub = _add(to, "transcribe", transcribe, about, *examples)
+    sub.add_argument("files", metavar="FILE", nargs="+", help="WAV, FLAC, Ogg, MP3 and more; - for the standard input")
+    about = f"one of: {', '.join(FORMATS)}; default: txt. All but txt have times, at phrases"
+    sub.add_argument("-f", "--format", metavar="FORMAT", choices=list(FORMATS), default="txt", help=about)
+    about = "a file in DIR for each, with its name and the format as extension; default: print them"
+    sub.add_argument("--to", metavar="DIR", help=about)
     sub.add_argument("--backend", metavar="NAME", help="this one only")
 
 

@@ -7,6 +7,7 @@ from flowpi.cli.terminal import print_safely
 from flowpi.client import DaemonConnection
 from flowpi.config.schema import Config
 from flowpi.core.errors import DataError, NoInputError, SpoolError, TryAgainError, UsageError
+from flowpi.core.text import one_line
 
 
 def record(config: Config, action: str, *, wait: bool = False) -> int:
@@ -44,7 +45,7 @@ def _print_text(answer: dict[str, Any]) -> None:
     match answer.get("ending"):
         case {"outcome": "text", "texts": texts}:
             for text in texts:
-                print_safely(" ".join(text.split()))
+                print_safely(one_line(text))
         case {"outcome": "kept", "reason": reason}:
             raise TryAgainError(f"no text now ({reason})", "it comes later by itself: `flowpi listen --text` prints it")
         case {"outcome": "cancelled"}:

@@ -49,7 +49,7 @@ def spool_list(config: Config, *, as_json: bool) -> int:
     for one in found:
         print(f"{one.name:<29} {_moment(one.said_at):<19} {_duration(one.duration_s):>7}  {_why(one)}")
     if not found:
-        print(f"nothing waits in {directory}", file=sys.stderr)
+        _remark(f"nothing waits in {directory}")
     return 0
 
 
@@ -130,10 +130,10 @@ def spool_export(config: Config, names: Sequence[str], to: Path) -> int:
             spool.export(file_of(one), path, _caller())
             print(path)
         except FlowpiError as error:  # the others are exported all the same
-            print(f"flowpi: {error}", file=sys.stderr)
+            _remark(f"flowpi: {error}")
             code = code or error.exit_code
     if not chosen:
-        print(f"nothing waits in {directory}", file=sys.stderr)
+        _remark(f"nothing waits in {directory}")
     return code
 
 
@@ -172,7 +172,7 @@ def _found(config: Config) -> tuple[list[Spooled], Path]:
             return found, Path(answer["directory"])
     except DaemonUnavailable:
         directory = spool_directory(config)
-        print(f"flowpi: {NO_DAEMON}: this is what lies in {directory}", file=sys.stderr)
+        _remark(f"flowpi: {NO_DAEMON}: this is what lies in {directory}")
         return named(map(spooled, _entries(Spool(directory)))), directory
 
 
@@ -207,6 +207,11 @@ def _why(one: Spooled) -> str:
     where = " (in memory only)" if one.in_memory else ""
     words = f"{one.state}{where}: {one.reason}" if one.reason else f"{one.state}{where}"
     return printable(words, None)
+
+
+def _remark(words: str) -> None:
+    """Print a line on stderr, which names files and directories."""
+    print(printable(words, None), file=sys.stderr)
 
 
 def _tell(count: int, what: str) -> int:

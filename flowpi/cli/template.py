@@ -12,7 +12,7 @@ import msgspec
 from flowpi.core import topics
 from flowpi.core.errors import UsageError
 from flowpi.core.nearest import nearest
-from flowpi.core.text import printable
+from flowpi.core.text import one_line
 from flowpi.dsp.level import Level
 from flowpi.publish import messages
 
@@ -46,7 +46,7 @@ class _Formatter(string.Formatter):
             case None:
                 return ""
             case str():
-                value = " ".join(printable(value, None).split())
+                value = one_line(value)
             case list() | dict():
                 value = str(value)
         return str(super().format_field(value, format_spec))

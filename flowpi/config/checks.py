@@ -10,6 +10,7 @@ import difflib
 import itertools
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -199,17 +200,24 @@ def _as_typed(config: Config) -> Iterator[tuple[Key, str, str]]:
             secret.resolve()
         except ConfigError as error:
             yield setting, f"cannot be used ({error.message.partition(': ')[2]})", error.hint
-    for setting, path in _paths(config):
+    listening: list[tuple[Key, str]] = [
+        (("server", "listen", str(index)), address.removeprefix("unix:"))
+        for index, address in enumerate(config.server.listen)
+        if address.startswith("unix:")
+    ]
+    for setting, path in (*_paths(config), *listening):
         if re.match(r"~|.*\$[\w{]", path):
             yield setting, f"is {path!r}, and neither ~ nor $ is replaced here", "write the whole path, from / on"
-    sockets: list[tuple[Key, str]] = [(("publish", "socket", "path"), config.publish.socket.path or "")]
-    for index, address in enumerate(config.server.listen):
-        sockets.append((("server", "listen", str(index)), address.removeprefix("unix:")))
-    for setting, path in sockets:
-        if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
-            problem = (
-                f"is {len(os.fsencode(path))} bytes long, and the path of a socket has {SOCKET_PATH_BYTES} at most"
-            )
+        if "\0" in path:
+            yield setting, f"is {path!r}, and no path has a null character in it", "write another path"
+        try:
+            os.fsencode(path)
+        except UnicodeEncodeError as error:
+            problem = f"is {path!r}, which the locale of this user cannot write ({error.encoding})"
+            yield setting, problem, "set LC_ALL=C.UTF-8, or write another path"
+    for setting, path in ((("publish", "socket", "path"), config.publish.socket.path or ""), *listening):
+        if (size := len(path.encode(sys.getfilesystemencoding(), "replace"))) > SOCKET_PATH_BYTES:
+            problem = f"is {size} bytes long, and the path of a socket has {SOCKET_PATH_BYTES} at most"
             yield setting, problem, "choose a shorter one"
     if config.audio.device != config.audio.device.strip():
         yield ("audio", "device"), f"is {config.audio.device!r}, with a space at one end", "remove the space"

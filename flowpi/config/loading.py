@@ -167,8 +167,10 @@ def masked(config: Config) -> dict[str, Any]:
 
 
 def to_yaml(tree: dict[str, Any]) -> str:
-    """Return a tree as YAML, with its keys in their order and each list on one line."""
+    """Return a tree as YAML that can be read again, with its keys in their order and each list on one line."""
     import yaml
+
+    from flowpi.config.yaml_reader import needs_quotes
 
     class Dumper(yaml.SafeDumper):
         def ignore_aliases(self, data: object) -> bool:
@@ -177,6 +179,10 @@ def to_yaml(tree: dict[str, Any]) -> str:
     def flow_list(dumper: yaml.SafeDumper, value: Sequence[object]) -> yaml.Node:
         return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
 
+    def quoted(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if needs_quotes(value) else None)
+
+    Dumper.add_representer(str, quoted)
     Dumper.add_representer(list, flow_list)
     Dumper.add_representer(tuple, flow_list)
     return yaml.dump(tree, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)

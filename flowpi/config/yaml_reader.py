@@ -29,6 +29,12 @@ INVISIBLE = re.compile("[\u00a0\u00ad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u20
 NO_SPACE = re.compile(rf"[\w.-]+:[ \t]*{INVISIBLE.pattern}")
 """The beginning of a plain value that was meant to be a key and a value."""
 
+
+def needs_quotes(text: str) -> bool:
+    """Whether the reader refuses a text in which a typist may not have meant what it shows, unless it is in quotes."""
+    return not text.isascii() and (INVISIBLE.search(text) is not None or not set(text).isdisjoint(CURLY_QUOTES))
+
+
 YAML_HINT = "a key, a colon, a space, a value; keys of one section under each other"
 
 

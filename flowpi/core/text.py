@@ -1,7 +1,12 @@
 """Untrusted text, made safe for logs, files, sockets and terminals."""
 
+import re
+
 OVERRIDES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 """The bidirectional classes of what changes the direction of other text: U+202A to U+202E, and U+2066 to U+2069."""
+
+BLANKS = re.compile("[ \t-\r\x1c-\x1f\x85\u2028\u2029]+")
+"""The space, tabs, and all that some program treats as the end of a line."""
 
 MOST = 200
 """The most characters of a peer's message in an error."""
@@ -16,6 +21,14 @@ def printable(text: str, most: int | None = MOST) -> str:
     """
     line = text[:most]
     return line if line.isprintable() else "".join(map(_harmless, line))
+
+
+def one_line(text: str) -> str:
+    """Return text as one `printable` line, with a single space in the place of the ends of lines and the spaces there.
+
+    Other spaces, such as those of French and Japanese, belong to the script and stay.
+    """
+    return printable(" ".join(filter(None, BLANKS.split(text))), None)
 
 
 def _harmless(letter: str) -> str:

@@ -6,13 +6,16 @@ room and the gain.
 
 import audioop
 
-from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
+from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES, RATE_HZ
 
 PIECE_FRAMES = RATE_HZ // 10
 """How much is judged at once. In shorter pieces the closure of a consonant, up to 80 ms, looks like a pause."""
 
 FAR_BELOW = 0.18
 """A pause is below this share of the recording's level (15 dB): room noise is quieter, quiet vowels are louder."""
+
+HOP_BYTES = RATE_HZ // 50 * FRAME_BYTES
+"""The resolution of `spoken`."""
 
 
 class Pauses:
@@ -33,3 +36,17 @@ class Pauses:
         self._power += level**2
         mean: float = (self._power / self._pieces) ** 0.5
         return level <= FAR_BELOW * mean
+
+
+def spoken(pcm: bytes | bytearray) -> tuple[float, float]:
+    """Return where speech begins and ends in a recording, in seconds. Digital silence gives its whole length.
+
+    Args:
+        pcm: int16 mono 16 kHz, with pauses at its ends or none.
+    """
+    quiet = FAR_BELOW * audioop.rms(pcm, 2)
+    with memoryview(pcm) as view:
+        hops = [at for at in range(0, len(pcm), HOP_BYTES) if audioop.rms(view[at : at + HOP_BYTES], 2) > quiet]
+    if not hops:
+        return 0.0, len(pcm) / BYTES_PER_S
+    return hops[0] / BYTES_PER_S, min(hops[-1] + HOP_BYTES, len(pcm)) / BYTES_PER_S

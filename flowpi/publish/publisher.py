@@ -63,6 +63,8 @@ class Publisher:
         """Begin to make and open the sinks that are configured. Does not wait until they are open."""
         for name, sink in self._configured(self._config).items():
             self._start(name, *sink)
+        if self._running:
+            self._changed()
 
     async def apply(self, config: Config) -> None:
         """Make those sinks anew whose settings changed. Each goes on from its position."""

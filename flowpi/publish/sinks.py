@@ -44,7 +44,7 @@ class Sink(Protocol):
         Cancelled after `feeder.PATIENCE_S`. After that or a SinkError it is called again later with the same text; a
         SinkError may say how much later.
         Raises SinkRefusedError if this text will never be accepted and others may be: it is parked, the sink stays
-        open, and the next text follows.
+        open, and the next text follows. The message of an error is logged and shown: it must not contain the text.
 
         A text whose write succeeded is repeated only if the process is killed before the position is on the disk.
         """

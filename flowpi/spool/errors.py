@@ -15,9 +15,13 @@ def unusable(directory: Path, error: OSError) -> SpoolError:
     return SpoolError(f"the spool {str(directory)!r} cannot be used ({error.strerror})", hint_for(error))
 
 
-def hint_for(error: OSError) -> str:
-    """Return what the operator can do about an error of the disk."""
+def hint_for(error: OSError, *, reading: bool = False) -> str:
+    """Return what the operator can do about an error of the disk, in writing or else in reading."""
     match error.errno:
+        case errno.EACCES | errno.EPERM if reading:
+            return "make it readable for the daemon's user, or try it with sudo"
+        case errno.ENOTEMPTY:
+            return "delete what is in it"
         case errno.ENOSPC | errno.EDQUOT:
             return "free some space on its disk"
         case errno.EROFS | errno.EACCES | errno.EPERM:

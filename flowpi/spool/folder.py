@@ -225,7 +225,7 @@ class Folder(LockedDirectory):
         return False
 
     def delete(self, part: PartId, *, sync: bool) -> None:
-        """Delete the file of an utterance. Harmless if it is gone. Raises OSError.
+        """Delete the file of an utterance, or what somebody put in its place. Harmless if it is gone. Raises OSError.
 
         Args:
             sync: return only when a power cut cannot bring it back.
@@ -234,7 +234,7 @@ class Folder(LockedDirectory):
         with contextlib.suppress(FileNotFoundError), self.at() as handle:
             with contextlib.suppress(FileNotFoundError):
                 size = size_of(os.stat(name, dir_fd=handle, follow_symlinks=False))
-                os.unlink(name, dir_fd=handle)
+                _delete(name, handle)
                 self.forget(size)
             if sync:  # also if it is gone: it may have been deleted by an attempt whose sync failed
                 sync_names(handle)
@@ -297,16 +297,15 @@ class Folder(LockedDirectory):
         """Move a file back from quarantine, so that it is tried again.
 
         Raises:
-            SpoolError: there is no such file, its name in the spool is taken, or its text is published already and
-                would be published twice.
+            SpoolError: there is no such file, its name is not that of an utterance or is taken in the spool, or its
+                text is published already and would be published twice.
         """
         if is_delivered(name):
             raise SpoolError(f"the text of {name!r} is out already", "export it to hear it, or drop it")
+        if (part := quarantined_part(name)) is None:
+            raise SpoolError(f"{name!r} does not have the name of an utterance", "drop it")
         try:
             file = quarantined_file(name)
-            part = quarantined_part(name)
-            if part is None:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             with self._busy, self.at() as home, self.at(QUARANTINE) as away:
                 target = f"{part}{SUFFIX}"
                 if target in os.listdir(home):
@@ -326,14 +325,18 @@ class Folder(LockedDirectory):
             file = quarantined_file(name)
             with self._busy, self.at(QUARANTINE) as away:
                 size = size_of(os.stat(file, dir_fd=away, follow_symlinks=False))
-                try:
-                    os.unlink(file, dir_fd=away)
-                except IsADirectoryError:
-                    os.rmdir(file, dir_fd=away)
+                _delete(file, away)
                 self.forget(size)
                 self.quarantined -= 1
         except FileNotFoundError:
             return
         except OSError as error:
-            hint = "delete what is in it" if error.errno == errno.ENOTEMPTY else hint_for(error)
-            raise SpoolError(f"{name!r} cannot be deleted ({error.strerror})", hint) from error
+            raise SpoolError(f"{name!r} cannot be deleted ({error.strerror})", hint_for(error)) from error
+
+
+def _delete(name: str, handle: int) -> None:
+    """Delete a file, or an empty directory that somebody put in its place, from an open directory. Raises OSError."""
+    try:
+        os.unlink(name, dir_fd=handle)
+    except IsADirectoryError:
+        os.rmdir(name, dir_fd=handle)

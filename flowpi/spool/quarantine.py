@@ -3,14 +3,17 @@
     <part>.utt             no text of it is published: maybe the only copy of what was said; the user drops it
     <part>.utt.delivered   the text of what could be read is published: deleted to make room, or by age
 
-`~2` and so on is appended if a name is taken. The reason is kept in an extended attribute, because the content may be
-the only copy and must not change; on a filesystem without extended attributes the reason is lost.
+`~2` and so on is appended if a name is taken. Somebody may have put anything else there, under any name.
+
+The reason is kept in an extended attribute, because the content may be the only copy and must not change; on a
+filesystem without extended attributes the reason is lost.
 """
 
 import contextlib
 import errno
 import os
 import stat
+from urllib.parse import unquote_to_bytes
 
 from flowpi.audio.utterance import PartId
 from flowpi.core.text import printable
@@ -40,10 +43,27 @@ def is_delivered(name: str) -> bool:
     return _plain(name).endswith(SUFFIX + DELIVERED) and quarantined_part(name) is not None
 
 
+def entry_name(file: str) -> str:
+    """Return the name of the entry of a file in quarantine, which can be printed, typed and sent as JSON.
+
+    What a terminal would interpret, and bytes that are no text, are percent-encoded, and so is `%`.
+    """
+    return f"{QUARANTINE}/" + "".join(
+        letter
+        if letter != "%" and printable(letter) == letter
+        else "".join(f"%{byte:02X}" for byte in os.fsencode(letter))
+        for letter in file
+    )
+
+
 def quarantined_file(name: str) -> str:
-    """Return the file name of an entry in quarantine. Raises FileNotFoundError for a name that no entry can have."""
-    file = name.removeprefix(f"{QUARANTINE}/")
-    if file == name or not file or "/" in file or "\0" in file or file in (".", ".."):
+    """Return the file of an entry in quarantine. Raises FileNotFoundError for a name that no entry can have."""
+    encoded = name.removeprefix(f"{QUARANTINE}/")
+    try:
+        file = os.fsdecode(unquote_to_bytes(os.fsencode(encoded)))
+    except UnicodeEncodeError:  # a letter that no name of a file can have in this locale
+        file = ""
+    if encoded == name or not file or "/" in file or "\0" in file or file in (".", ".."):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     return file
 

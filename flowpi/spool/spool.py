@@ -156,7 +156,7 @@ class Spool:
         except OSError as error:
             if error.errno not in NO_FILE:
                 raise SpoolError(
-                    f"{str(self.directory / name)!r} cannot be read ({error.strerror})", hint_for(error)
+                    f"{str(self.directory / name)!r} cannot be read ({error.strerror})", hint_for(error, reading=True)
                 ) from error
             self._folder.quarantine(part, error.strerror or type(error).__name__)
             return None
@@ -273,7 +273,7 @@ class Spool:
         except OSError as error:
             if error.errno in NO_FILE:
                 raise DataError(f"{name!r} has no sound: it is no regular file", see) from error
-            raise SpoolError(f"{name!r} cannot be read ({error.strerror})", hint_for(error)) from error
+            raise SpoolError(f"{name!r} cannot be read ({error.strerror})", hint_for(error, reading=True)) from error
         if utterance is None or not utterance.length:
             raise DataError(f"{name!r} has no sound that can be read", see)
         try:

@@ -1,13 +1,13 @@
 """Long files are cut in pauses: no word is cut while there is a pause, no sample is lost, memory stays bounded."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowpi.audio.cutting import Part, cut
+from flowpi.audio.cutting import PHRASE_S, PIECE_S, Part, Rule, cut, phrases, whole
 from flowpi.dsp.format import BYTES_PER_S, RATE_HZ
 from flowpi.dsp.level import rms
 from tests.speech import two_cities
@@ -19,14 +19,21 @@ def loud(seconds: float, amplitude: int = 8000) -> bytes:
 
 
 def parts_of(pcm: bytes, longest_s: float, step: int = 100_000) -> list[Part]:
-    return list(cut((pcm[at : at + step] for at in range(0, len(pcm), step)), longest_s))
+    return parts_by(whole(longest_s), pcm, step)
 
 
+def parts_by(rule: Rule, pcm: bytes, step: int = 100_000) -> list[Part]:
+    return list(cut((pcm[at : at + step] for at in range(0, len(pcm), step)), rule))
+
+
+@pytest.mark.parametrize("kind", [whole, phrases])
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=12), st.integers(1, 6), st.integers(1, 40_000))
-def test_the_parts_are_the_sound(pieces: list[tuple[int, bool]], longest_s: int, step: int) -> None:
+def test_the_parts_are_the_sound(
+    kind: Callable[[float], Rule], pieces: list[tuple[int, bool]], longest_s: int, step: int
+) -> None:
     tenth = loud(0.1)
     pcm = b"".join((tenth if spoken else bytes(len(tenth))) * tenths for tenths, spoken in pieces) + b"ab"
-    parts = parts_of(pcm, longest_s, step * 2)
+    parts = parts_by(kind(longest_s), pcm, step * 2)
     assert b"".join(part.pcm for part in parts) == pcm
     at = 0
     for part in parts:
@@ -73,5 +80,28 @@ def test_at_most_one_part_is_held() -> None:
             taken += 1
             yield loud(1)
 
-    for number, _ in enumerate(cut(blocks(), 10), 1):
+    for number, _ in enumerate(cut(blocks(), whole(10)), 1):
         assert taken <= number * 10 + 1
+
+
+@pytest.mark.parametrize(("pause_s", "lead_s"), [(0.6, 0.3), (0.8, 0.3), (8.0, 0.3)])
+def test_a_phrase_ends_shortly_before_the_speech_after_a_pause(pause_s: float, lead_s: float) -> None:
+    pcm = loud(2) + loud(pause_s, 20) + loud(3)
+    *_, last = parts_by(phrases(330), pcm)
+    assert last.start_s == pytest.approx(2 + pause_s - lead_s)
+
+
+def test_a_pause_at_the_end_is_no_part_of_its_own() -> None:
+    assert len(parts_by(phrases(330), loud(2) + loud(5, 20))) == 1
+
+
+def test_a_short_pause_does_not_end_a_short_phrase() -> None:
+    assert len(parts_by(phrases(330), loud(2) + loud(0.4, 20) + loud(2))) == 1
+    assert len(parts_by(phrases(330), loud(7) + loud(0.4, 20) + loud(2))) == 2
+
+
+def test_a_phrase_without_a_pause_is_as_long_as_the_rule_allows() -> None:
+    pcm = loud(14) + loud(0.2, 3000) + loud(14)
+    first, *_ = parts_by(phrases(330), pcm)
+    assert 14 <= len(first.pcm) / BYTES_PER_S <= 14.2 + PIECE_S
+    assert all(len(part.pcm) <= PHRASE_S * BYTES_PER_S for part in parts_by(phrases(330), loud(70)))

@@ -6,6 +6,7 @@ other systems. All are made here, at the time of the test.
 
 import audioop
 import io
+import re
 import struct
 from collections.abc import Iterator
 from functools import cache
@@ -287,6 +288,16 @@ def others() -> Iterator[Variant]:
         likeness=0.95,
         warning="its end is missing",
     )
+    pages = page_starts(vorbis := encoded("OGG", "VORBIS"))
+    first, last = (vorbis[: at + 99] + b"damaged" + vorbis[at + 106 :] for at in (pages[2], pages[-1]))
+    yield Variant(
+        "51d_Ogg_damaged_at_its_beginning", first, share=0.61, likeness=-1, warning="its beginning is damaged"
+    )
+    yield Variant("51e_Ogg_damaged_at_its_end", last, share=0.8, likeness=0.95, warning="its end is missing")
+    short = vorbis[: pages[2] + 99] + vorbis[pages[2] + 199 :]
+    yield Variant(
+        "51f_Ogg_with_a_hole_at_its_beginning", short, share=0.61, likeness=-1, warning="beginning is damaged"
+    )
     yield Variant("52_MP3", encoded("MP3", "MPEG_LAYER_III"), likeness=0.95)
     yield Variant("52b_MP3_44100_Hz_stereo", encoded("MP3", "MPEG_LAYER_III", 44_100, (1, 1)), likeness=0.95)
     yield Variant(
@@ -340,6 +351,10 @@ def refused() -> Iterator[Variant]:
     yield Variant("71_an_unknown_coding", wav(form=0x1234), refused=f"format 4660.*{convert}")
     yield Variant("72_PNG", b"\x89PNG\r\n\x1a\n" + bytes(500), refused="is no sound file: give a WAV")
     yield Variant("73_ZIP", b"PK\3\4" + bytes(500), refused="is no sound file: give a WAV")
+
+
+def page_starts(ogg: bytes) -> list[int]:
+    return [match.start() for match in re.finditer(b"OggS\\0", ogg)]
 
 
 def half_of(data: bytes) -> bytes:

@@ -152,7 +152,11 @@ def test_common_options_add_up_from_every_place() -> None:
         (["sinks"], commands.sinks, {"action": "list", "names": [], "json": False}),
         (["sinks", "skip", "mqtt"], commands.sinks, {"action": "skip", "names": ["mqtt"]}),
         (["status", "--json", "--follow"], commands.status, {"json": True, "follow": True}),
-        (["transcribe", "a.wav"], commands.transcribe, {"file": "a.wav", "overrides": []}),
+        (
+            ["transcribe", "a.wav"],
+            commands.transcribe,
+            {"files": ["a.wav"], "format": "txt", "to": None, "overrides": []},
+        ),
         (["transcribe", "a.wav", "--backend", "x"], commands.transcribe, {"overrides": ['dictation.backends=["x"]']}),
         (["config", "check"], commands.config_check, {"reads_config": True}),
         (["config", "schema"], commands.config_schema, {"reads_config": False}),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.rig.microphone import Microphone
 from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -138,8 +139,23 @@ def test_a_demo_without_a_microphone_says_what_to_type(environment: dict[str, st
     (tmp_path / "flowpi.yaml").touch()
     code, said = on_a_terminal(["demo", "--mic", "-o", "audio.device=plughw:CARD=Nosuch"], environment, 200)
     assert code == 66
-    last = said.splitlines()[-1].removeprefix("\x1b[K")
-    assert last.startswith("flowpi: no sound from 'plughw:CARD=Nosuch' (")
-    assert last.endswith(
+    (only,) = said.splitlines()
+    assert only.startswith("flowpi: no sound from 'plughw:CARD=Nosuch' (")
+    assert only.endswith(
         "): name one with `flowpi demo --mic -o audio.device=plughw:CARD=NAME`; `arecord -L` lists them"
     )
+
+
+def test_a_demo_does_not_wait_for_a_microphone_that_is_stuck(
+    environment: dict[str, str], tmp_path: Path, microphone: Microphone
+) -> None:
+    (tmp_path / "flowpi.yaml").touch()
+    environment["ALSA_CONFIG_PATH"] = str(microphone.config_path)
+    microphone.hang()
+    try:
+        code, said = on_a_terminal(["demo", "--mic", "-o", "audio.device=clock"], environment, 200)
+    finally:
+        microphone.unhang()
+    assert code == 66
+    (only,) = said.splitlines()
+    assert only.startswith("flowpi: no sound from 'clock' (it does not answer): name one with `flowpi demo --mic -o ")

@@ -1,6 +1,8 @@
 """`flowpi spool` with a real daemon, and without one."""
 
 import json
+import os
+import stat
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +12,8 @@ import pytest
 
 from tests.rig.appliance import Appliance
 from tests.rig.microphone import Microphone
+from tests.sound import ulid
+from tests.terminal import acting
 
 Make = Callable[..., Appliance]
 
@@ -134,6 +138,68 @@ def test_a_quarantined_file_is_listed_tried_again_and_dropped(make: Make) -> Non
     assert appliance.run("spool", "drop", ids[0]).returncode == 0
     client.wait("state", lambda state: "quarantine" not in [fault["code"] for fault in state["faults"]])
     assert list((appliance.spool / "quarantine").iterdir()) == []
+
+
+KINDS = {"a directory": stat.S_IFDIR, "a FIFO": stat.S_IFIFO, "a socket": stat.S_IFSOCK, "a symbolic link": 0}
+
+
+def plant(appliance: Appliance, folder: str = "") -> dict[str, str]:
+    """Plant one of each kind, under the names of utterances. Returns the kind by id."""
+    home = appliance.spool / folder
+    home.mkdir(parents=True, exist_ok=True)
+    planted = {ulid(number): kind for number, kind in enumerate(KINDS, 1)}
+    for name, kind in planted.items():
+        match KINDS[kind]:
+            case 0:
+                (home / f"{name}.utt").symlink_to("/etc/passwd")
+            case stat.S_IFDIR:
+                (home / f"{name}.utt").mkdir()
+            case number:
+                os.mknod(home / f"{name}.utt", number | 0o600)
+    return planted
+
+
+@pytest.mark.parametrize("when", ["before the start", "while it runs", "without a daemon"])
+def test_what_is_planted_has_a_reason_and_stops_nothing(make: Make, tmp_path: Path, when: str) -> None:
+    appliance, ids = kept(make)
+    assert appliance.daemon
+    if when != "while it runs":
+        appliance.daemon.end()
+    planted = plant(appliance)
+    plant(appliance, "quarantine")
+    (appliance.spool / "quarantine" / os.fsdecode(b"\xff\x1b[2J")).touch()
+    if when == "before the start":
+        appliance.start()
+        state = appliance.connect().subscribe("state")
+        state.wait("state", lambda state: any("9 files" in fault["message"] for fault in state["faults"]))
+    reasons = sorted((one["id"], one["reason"]) for one in listed(appliance) if one["id"] in planted)
+    assert reasons == sorted(2 * [(name, f"its file cannot be read (it is {kind})") for name, kind in planted.items()])
+    assert not any(map(acting, appliance.run("spool", "list").stdout.splitlines()))
+    if when != "without a daemon":
+        retried = appliance.run("spool", "retry")
+        assert retried.returncode == 74
+        assert "'quarantine/%FF%1B[2J' does not have the name of an utterance: drop it" in retried.stderr
+    (tmp_path / "out").mkdir()
+    exported = appliance.run("spool", "export", "--to", str(tmp_path / "out"))
+    assert (exported.returncode, exported.stdout.count(".wav\n")) == (65, len(ids))
+    assert appliance.run("spool", "drop", "--all").returncode == 0
+    assert listed(appliance) == []
+    assert [path.name for path in appliance.spool.iterdir()] == ["quarantine"]
+
+
+def test_one_that_cannot_be_dropped_keeps_no_other(make: Make) -> None:
+    appliance, ids = kept(make)
+    (appliance.spool / f"{ulid(1)}.utt").mkdir()
+    (appliance.spool / f"{ulid(1)}.utt" / "file").touch()
+    for running in (True, False):
+        dropped = appliance.run("spool", "drop", "--all")
+        assert dropped.returncode == 74
+        assert "cannot be deleted (Directory not empty): delete what is in it" in dropped.stderr
+        assert [one["id"] for one in listed(appliance)] == [ulid(1)]
+        if running:
+            assert appliance.daemon
+            appliance.daemon.end()
+            (appliance.spool / f"{ids[0]}.utt").write_bytes(b"rubbish")
 
 
 def test_a_dictation_in_two_parts_is_named_by_part(make: Make) -> None:

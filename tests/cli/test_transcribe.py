@@ -1,6 +1,7 @@
 """`flowpi transcribe`: what is sent, what is printed, and what is told on stderr."""
 
 import audioop
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from flowpi.audio.utterance import Utterance
 from flowpi.cli import transcribe as command
 from flowpi.cli.main import main
+from flowpi.core.errors import LinkLost
 from flowpi.dsp.format import BYTES_PER_S
 from flowpi.wire.roles import FinalText
 from tests.audio.variants import VARIANTS, reference, wav
@@ -17,18 +19,24 @@ from tests.speech import two_cities
 
 
 class Ears:
-    """Backends that hear everything, and answer with `text` and the number of the part."""
+    """Backends that hear everything, and answer with `text` and the number of the part.
+
+    `deaf_from`: the first part for which they fail.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.deaf_from = 1000
         self.parts: list[bytes] = []
         self.utterances: list[Utterance] = []
 
     async def text_of(self, utterance: Utterance, on_partial: Callable[..., None]) -> tuple[FinalText, str, None]:
         assert all(not utterance.length for utterance in self.utterances)  # the parts before are out of memory
+        if utterance.about.part >= self.deaf_from:
+            raise LinkLost("the link is gone")
         self.utterances.append(utterance)
         self.parts.append(bytes(utterance.read(0, utterance.length)))
-        return FinalText(self.text and f"{self.text} {utterance.about.part}", None), "ears", None
+        return FinalText(self.text and f"{self.text} {utterance.about.part}", "en"), "ears", None
 
     async def close(self) -> None:
         pass
@@ -84,7 +92,11 @@ def test_what_a_file_lacks_is_told_beside_its_text(ears: Ears, run: Run, tmp_pat
 
 def test_that_nobody_speaks_is_told(ears: Ears, run: Run, tmp_path: Path) -> None:
     ears.text = ""
-    assert run(written(tmp_path, wav(bytes(64_000)))) == (0, "\n", "flowpi: no speech was found\n")
+    path = written(tmp_path, wav(bytes(64_000)))
+    told = f"flowpi: no speech was found in '{path}'\n"
+    assert run(path) == (0, "\n", told)
+    assert run("-f", "srt", path) == (0, "", told)
+    assert run("-f", "vtt", path) == (0, "WEBVTT\n", told)
 
 
 def test_speech_that_is_too_quiet_is_told(ears: Ears, run: Run, tmp_path: Path) -> None:
@@ -125,3 +137,129 @@ def test_a_file_of_somebody_else_ends_with_77(
     code, _, err = run(path)
     assert code == 77
     assert f"chmod a+r {path}" in err
+
+
+class TestFormats:
+    def test_phrases_with_their_times(self, ears: Ears, run: Run, tmp_path: Path) -> None:
+        code, out, err = run("--format", "json", path := written(tmp_path, wav(two_cities().pcm)))
+        assert (code, err) == (0, "")
+        found = json.loads(out)
+        assert found["file"] == str(path)
+        assert (found["language"], found["complete"], found["warnings"]) == ("en", True, [])
+        assert found["duration_s"] == round(len(two_cities().pcm) / BYTES_PER_S, 2)
+        assert [one["text"] for one in found["segments"]] == [f"heard {n}" for n in range(1, len(ears.parts) + 1)]
+        assert found["text"] == " ".join(one["text"] for one in found["segments"])
+        assert b"".join(ears.parts) == two_cities().pcm
+
+    def test_what_the_backend_sends_stays_one_cue(self, ears: Ears, run: Run, tmp_path: Path) -> None:
+        ears.text = " one\n\n2\r\n00:00:00,000 --> 00:00:01,000\nfake\x1b[31m \u202ereversed a\u200cb "
+        code, out, err = run("-f", "srt", written(tmp_path, wav()))
+        cue = "one 2 00:00:00,000 --> 00:00:01,000 fake [31m reversed a\u200cb 1"
+        assert (code, out.splitlines()[2:], err) == (0, [cue, ""], "")
+
+    def test_the_json_of_a_damaged_file_says_so(self, ears: Ears, run: Run, tmp_path: Path) -> None:
+        (cut,) = (variant for variant in VARIANTS if variant.name == "04b_cut_in_half")
+        _, out, err = run("-f", "json", written(tmp_path, cut.data))
+        (warning,) = json.loads(out)["warnings"]
+        assert err == f"flowpi: warning: {warning}\n"
+
+    @pytest.mark.parametrize(
+        ("form", "text"), [("txt", "heard 1\n"), ("srt", "1\n00:00:00,540 --> 00:00:04,540\nheard 1\n\n")]
+    )
+    def test_what_was_heard_before_a_failure_is_printed(
+        self, ears: Ears, run: Run, tmp_path: Path, form: str, text: str
+    ) -> None:
+        ears.deaf_from = 2
+        path = written(tmp_path, wav(two_cities().pcm))
+        code, out, err = run("-f", form, "-o", "dictation.max_utterance_s=10", path)
+        assert (code, out) == (69, text)
+        assert err.startswith(f"flowpi: the text of '{path}' ends after 0:0")
+        assert "(the link is gone)" in err.splitlines()[1]
+
+    def test_incomplete_json_is_still_json(self, ears: Ears, run: Run, tmp_path: Path) -> None:
+        ears.deaf_from = 3
+        code, out, _ = run("-f", "json", written(tmp_path, wav(two_cities().pcm)))
+        found = json.loads(out)
+        assert (code, found["complete"], found["text"]) == (69, False, "heard 1 heard 2")
+
+
+class TestSeveral:
+    def test_texts_are_under_the_names_of_their_files(self, ears: Ears, run: Run, tmp_path: Path) -> None:
+        names = "one.wav", "two\x1b[31m.wav"
+        for name in names:
+            (tmp_path / name).write_bytes(wav())
+        one, two = (str(tmp_path / name) for name in names)
+        assert run(one, two) == (0, f"==> {one} <==\nheard 1\n==> {two.replace(chr(27), ' ')} <==\nheard 1\n", "")
+        assert len(ears.parts) == 2
+
+    def test_one_that_cannot_be_used_does_not_stop_the_others(self, ears: Ears, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "bad.wav").write_bytes(b"words")
+        (tmp_path / "good.wav").write_bytes(wav())
+        bad, gone, good = (tmp_path / name for name in ("bad.wav", "gone.wav", "good.wav"))
+        code, out, err = run("-f", "json", bad, gone, good)
+        assert (code, [json.loads(line)["file"] for line in out.splitlines()]) == (65, [str(good)])
+        assert [line.split(":")[1].partition("(")[0] for line in err.splitlines()] == [
+            f" '{bad}' is no sound file",
+            f" cannot read '{gone}' ",
+        ]
+
+    def test_each_gets_a_file(self, ears: Ears, run: Run, tmp_path: Path) -> None:
+        for name in ("one.wav", "two.flac.wav"):
+            (tmp_path / name).write_bytes(wav())
+        to = tmp_path / "texts"
+        to.mkdir()
+        code, out, err = run("-f", "vtt", "--to", to, tmp_path / "one.wav", tmp_path / "two.flac.wav")
+        assert (code, out.splitlines(), err) == (0, [f"{to}/one.vtt", f"{to}/two.flac.vtt"], "")
+        assert sorted(path.name for path in to.iterdir()) == ["one.vtt", "two.flac.vtt"]
+        assert (to / "one.vtt").read_text().startswith("WEBVTT\n\n00:00:0")
+
+    def test_what_is_not_complete_has_another_name(self, ears: Ears, run: Run, tmp_path: Path) -> None:
+        ears.deaf_from = 2
+        path = written(tmp_path, wav(two_cities().pcm))
+        assert run("-f", "srt", "--to", tmp_path, path)[:2] == (69, "")
+        assert not (tmp_path / "speech.srt").exists()
+        assert (tmp_path / "speech.srt.part").read_text().endswith("heard 1\n\n")
+        ears.deaf_from = 1000
+        assert run("-f", "srt", "--to", tmp_path, path)[0] == 0
+        assert not (tmp_path / "speech.srt.part").exists()
+
+    def test_no_trace_is_left_where_nothing_was_heard(self, ears: Ears, run: Run, tmp_path: Path) -> None:
+        ears.deaf_from = 1
+        path = written(tmp_path, wav())
+        assert run("-f", "json", "--to", tmp_path, path)[:2] == (69, "")
+        assert run("-f", "json", path)[:2] == (69, "")
+        path.write_bytes(wav(b""))
+        assert run("-f", "json", "--to", tmp_path, path)[:2] == (65, "")
+        assert [path.name for path in tmp_path.iterdir()] == ["speech"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "words"),
+        [
+            ("-f srt a.wav b.wav", 64, "2 files make as many of srt: name a directory for them: --to DIR"),
+            ("-f vtx a.wav", 64, "there is no format 'vtx': did you mean vtt?"),
+            ("- /dev/stdin", 64, "the standard input can be read only once: name it once"),
+            ("--to . a.wav x/a.flac", 64, "'a.txt' would be the text of several files: transcribe them one by one"),
+            ("--to nowhere a.wav", 66, "'nowhere' is no directory: make it: mkdir -p nowhere"),
+            ("--to . a.wav there.wav", 73, "'there.txt' is there already: delete it, or choose another --to"),
+        ],
+    )
+    def test_texts_that_have_no_place(
+        self,
+        ears: Ears,
+        run: Run,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        arguments: str,
+        code: int,
+        words: str,
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "there.txt").write_text("corrected by hand")
+        assert run(*arguments.split()) == (code, "", f"flowpi: {words}\n")
+        assert ears.parts == []
+
+    def test_a_full_disk(self, ears: Ears, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "speech.txt.part").symlink_to("/dev/full")
+        code, out, err = run("--to", tmp_path, written(tmp_path, wav()))
+        assert (code, out) == (74, "")
+        assert err.endswith("flowpi: the output cannot be written (No space left on device)\n")

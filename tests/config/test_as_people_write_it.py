@@ -170,6 +170,14 @@ NO_SECRET = "put only the secret there"
             "line 1: backends.cloud.client_key is '~/key', " + WHOLE_PATH,
         ),
         (
+            "server: {listen: ['unix:~/asr.sock']}",
+            "line 1: server.listen.0 is '~/asr.sock', " + WHOLE_PATH,
+        ),
+        (
+            'spool: {directory: "/var/lib/a\\0b"}',
+            "line 1: spool.directory is '/var/lib/a\\x00b', and no path has a null character in it: write another path",
+        ),
+        (
             f"publish: {{socket: {{path: /run/{'a' * 103}}}}}",
             "line 1: publish.socket.path " + TOO_LONG,
         ),

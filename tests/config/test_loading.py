@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from flowpi.config import loading
 from flowpi.config.backends.flow import FlowSettings, TokenSettings
 from flowpi.config.backends.suki import SukiSettings
-from flowpi.config.loading import config_path, json_schema, load, masked, to_yaml, warnings
+from flowpi.config.loading import config_path, json_schema, load, masked, read_tree, to_yaml, warnings
 from flowpi.config.schema import Config, ServerSettings, TlsSettings
 from flowpi.config.secret import Secret, secrets
 from flowpi.core.errors import ConfigError, NoInputError, NoPermissionError, UsageError
@@ -285,6 +287,17 @@ def test_what_is_shown_can_be_read_again(file: Path) -> None:
     )
     file.write_text(to_yaml(masked(config)))
     assert load(str(file)) == config
+
+
+odd = st.text(
+    st.sampled_from("k:0 -#'\"\\\u00a0\u00ad\u2009\u201c\u201d\u2019\u3000\ufeff\u0661é\U0001f468"), max_size=6
+)
+
+
+@given(st.dictionaries(odd, odd | st.lists(odd, max_size=2), max_size=3))
+@example({"0\u00a0": "\u201cquoted\u201d", "k": "key:\u00a0value"})
+def test_whatever_is_written_can_be_read_again(tree: dict[str, Any]) -> None:
+    assert read_tree(to_yaml({"section": tree}).encode(), "file") == {"section": tree}
 
 
 def test_schema_knows_every_section() -> None:

@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
-from flowpi.dsp.pauses import Pauses
+from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES, RATE_HZ
+from flowpi.dsp.pauses import Pauses, spoken
 
 
 def hear(pauses: Pauses, pcm: bytes, read_s: float = 0.1) -> int:
@@ -35,3 +35,14 @@ def test_the_closure_of_a_consonant_is_no_pause() -> None:
 
 def test_no_sound_at_all_is_a_pause() -> None:
     assert Pauses().feed(bytes(RATE_HZ))
+
+
+@pytest.mark.parametrize("gain", [100, 10_000])
+def test_where_speech_begins_and_ends(gain: int) -> None:
+    pcm = noise(0.5, gain // 20) + noise(1, gain) + noise(0.3, gain // 20) + noise(1, gain // 2) + noise(0.7, 1)
+    assert spoken(pcm) == pytest.approx((0.5, 2.8), abs=0.021)
+
+
+@pytest.mark.parametrize("pcm", [b"", bytes(100), bytes(BYTES_PER_S), noise(0.011, 500)])
+def test_all_of_it_is_speech_where_there_is_no_pause(pcm: bytes) -> None:
+    assert spoken(pcm) == (0.0, len(pcm) / BYTES_PER_S)

@@ -206,8 +206,20 @@ def test_the_same_file_again_writes_nothing_in_etc(card: Card) -> None:
     assert changed(card.etc) == before
 
 
-@pytest.mark.parametrize("change", [lambda text: text.replace("\n", "\r\n"), lambda text: "\ufeff" + text])
-def test_a_file_from_windows(card: Card, change: Callable[[str], str]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: "\ufeff" + text,
+        lambda text: "\ufeff" + text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", "\r"),
+        lambda text: text.rstrip("\n"),
+        lambda text: text + "\n \n\t\n",
+        lambda text: text.replace("\n...", "\n...  "),
+    ],
+    ids=["CRLF", "BOM", "BOM and CRLF", "CR", "no last end of line", "blank lines below", "spaces behind the end mark"],
+)
+def test_what_editors_make_of_the_text(card: Card, change: Callable[[str], str]) -> None:
     card.leave(change(GOOD))
     assert card.provision() == 0
     assert card.effective() == meant(GOOD)

@@ -1,17 +1,16 @@
 """A file that cannot be used: the error is reported everywhere, and nothing else changes."""
 
 import os
-from pathlib import Path
+import re
 
 import pytest
 
 from flowpi.cli.main import main
 from flowpi.config.addresses import one_of
 from flowpi.config.backends import KINDS
-from flowpi.core.errors import ConfigError, NoPermissionError
+from flowpi.core.errors import ConfigError
 from flowpi.host import boot_config_status
 from flowpi.provision import boot_file
-from flowpi.provision.apply import provision
 from tests.provision.card import GOOD, SECRETS, Card, meant
 
 
@@ -103,6 +102,24 @@ def test_a_file_that_is_cut_off_anywhere_changes_nothing(card: Card, before: str
             b"backends:\n  x: {kind: flow, url: 'wss://h/ws', api_key: &k abc}\nserver: {api_keys: [*k]}\n...\n",
             "server.api_keys.0 is the same (by *) as backends.x.api_key: the two are kept apart",
         ),
+        (
+            "backends:\n  x: {kind: flow, url: 'wss://h/ws', api_key: \u201ccanary\u201d}\n...\n".encode(),
+            'line 2: backends.x.api_key is in curly quotes, which YAML takes for letters: write straight ones (")',
+        ),
+        (
+            b"backends:\n  x: {kind: flow, url: 'wss://h/ws', api_key: Bearer canary}\n...\n",
+            "line 2: backends.x.api_key cannot be used (it begins with the word Bearer): write the key alone",
+        ),
+        (
+            b"backends:\n  x: {kind: flow, url: 'wss://h/ws', api_key: ' '}\n...\n",
+            "line 2: backends.x.api_key cannot be used (it is empty): put the secret there",
+        ),
+        (b"button: {pin: 017}\n...\n", "line 1: button.pin is 017, which YAML reads as 15"),
+        ("led:\n\u00a0 pin: 22\n...\n".encode(), "line 2: has an invisible character, U+00A0 (no-break space)"),
+        (b"audio: {device: plughw:CARD=Device,DEV=0}\n...\n", "line 1: audio.DEV=0 is not a known key: the value"),
+        (b"<!DOCTYPE html>\n<html></html>\n", "line 2: is the last line, and no end mark follows"),
+        (b"PK\x03\x04\x14\x00\x06\x00\xff\n", "has holes: it was not written to the end"),
+        (b"led: {pin: 22}\n---\n...\n", "is not YAML"),
     ],
 )
 def test_what_is_wrong_is_said_in_words(card: Card, content: bytes, words: str) -> None:
@@ -250,11 +267,15 @@ def test_with_nothing_to_take_over_it_says_so(card: Card, caplog: pytest.LogCapt
     assert caplog.messages == [f"nothing to take over at {card.boot}"]
 
 
-def test_a_user_who_may_not_write_is_told_before_anything_is_changed(card: Card) -> None:
+def test_a_user_who_may_not_write_is_told_before_anything_is_changed(
+    card: Card, capfd: pytest.CaptureFixture[str]
+) -> None:
     card.leave(GOOD)
     before = card.tree()
     here = card.boot.parent
     here.chmod(0o755)
+    assert main(["provision", "--boot", str(here / "none")]) == 0  # imports what the other user may not read
+    capfd.readouterr()
     child = os.fork()
     if child == 0:  # a process of another user
         code = 1
@@ -263,10 +284,23 @@ def test_a_user_who_may_not_write_is_told_before_anything_is_changed(card: Card)
             os.setgroups([])
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
-            provision([Path("boot")], Path("etc"), None)
-        except NoPermissionError as error:
-            code = error.exit_code if str(error).endswith(" is not for this user to write: run it with sudo") else 2
+            code = main(["provision", "--boot", "boot", "--etc", "etc"])
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 77
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert re.fullmatch("flowpi: .* is not for this user to write: run it with sudo\n", err)
     assert card.tree() == before
+
+
+def test_apple_double_files_beside_a_good_one_are_left_alone(card: Card) -> None:
+    """macOS writes them to each FAT that it touches."""
+    double = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        \x00\x02"
+    for name in ("._flowpi.yaml", "._.Trashes", ".DS_Store"):
+        card.leave(double, name)
+    card.leave(GOOD)
+    assert card.provision() == 0
+    assert card.error is None
+    assert card.effective() == meant(GOOD)
+    assert (card.boot / "._flowpi.yaml").read_bytes() == double

@@ -16,6 +16,7 @@ from flowpi.core.errors import SinkError
 from flowpi.host.folders import replace_file
 from flowpi.publish import feeder, lag, parked, publisher
 from flowpi.publish.feeder import SKIPPED
+from flowpi.publish.hub import Message
 from flowpi.publish.messages import ParkedText, SinkPayload, TextId
 from flowpi.publish.publisher import Publisher
 from flowpi.publish.sinks import Sink
@@ -274,9 +275,10 @@ class TestShown:
             await until(lambda: messages and messages[-1][0].state == "open")
             await harness.say(1, 2)
             await until(lambda: (messages[-1][0].parked, messages[-1][0].last) == (1, text_id(2)))
-        kept: list[bool] = []
-        harness.hub.subscribe([topics.SINKS], lambda message, retained: kept.append(retained))
-        assert kept == [True]
+        kept: list[Message] = []
+        harness.hub.subscribe([topics.SINKS], lambda message, retained: kept.append(message))
+        (payload,) = json.loads(kept[0].json)
+        assert (payload["name"], payload["state"], payload["last"]) == ("sink", "open", {"id": final(2).id, "part": 1})
 
     async def test_one_that_cannot_be_made_is_made_again(self, harness: Harness) -> None:
         sink = Recording()

@@ -14,7 +14,7 @@ from tests.rig import image, store
 from tests.rig.container import Container
 from tests.rig.debian import SUITES, BuildFailed, inside
 from tests.rig.kernel_image import kernel
-from tests.rig.package import desk, ground, older, package, wheels
+from tests.rig.package import desk, ground, older, package, shells, wheels
 
 MACHINE_SUITE = "bookworm"
 SCRIPTS = Path(__file__).parent
@@ -79,6 +79,7 @@ def build() -> None:
     with ThreadPoolExecutor() as builders:  # builders mostly wait for a mirror, or use one core
         parts: list[Future[object]] = [builders.submit(desk, suite) for suite in SUITES]
         parts += [builders.submit(installed, suite, which) for suite in SUITES for which in (package, older)]
+        parts += [builders.submit(shells, suite) for suite in SUITES]
         parts.append(builders.submit(wheels, "bookworm"))
         parts.append(builders.submit(kernel))
         for part in parts:

@@ -30,9 +30,13 @@ BOOT_S = 900.0
 
 DISKS = ("system", "data", "boot")
 
-BOOT = "console=ttyS0 quiet root=/dev/vda rw mitigations=off nokaslr audit=0 systemd.show_status=0 tsc=reliable"
+BOOT = (
+    "console=ttyS0 quiet root=/dev/vda rw mitigations=off nokaslr audit=0 systemd.show_status=0 tsc=reliable "
+    "no_timer_check panic=-1"
+)
 """The kernel's command line. Without `tsc=reliable` it would distrust an emulated TSC, and read the time from a device,
-which is four times as slow."""
+which is four times as slow. Without `no_timer_check` it counts the ticks of an emulated timer while this computer is
+busy, finds too few, and panics. A panic ends the machine, and with it the wait for its answer."""
 
 
 class Edge(NamedTuple):
@@ -128,11 +132,17 @@ class Machine:
         self._socket.settimeout(patience_s + 60)
         self._socket.sendall(json.dumps(request).encode() + b"\n")
         while b"\n" not in self._unread:
-            more = self._socket.recv(1 << 16)
-            assert more, f"the machine ended: {self.console.read_text(errors='replace')[-4000:]}"
+            try:
+                more = self._socket.recv(1 << 16)
+            except TimeoutError:
+                raise AssertionError(f"no answer: {self._console_end()}") from None
+            assert more, f"the machine ended: {self._console_end()}"
             self._unread += more
         line, self._unread = self._unread.split(b"\n", 1)
         return json.loads(line)
+
+    def _console_end(self) -> str:
+        return self.console.read_text(errors="replace")[-4000:]
 
     def run(self, script: str, timeout_s: float = PATIENCE_S) -> Done:
         """Run a shell script as root in the machine to its end; the exit code is 124 after a timeout."""

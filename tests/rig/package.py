@@ -154,6 +154,26 @@ def _download(root: Path, place: Path) -> None:
     (place / "etc/pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n")
 
 
+SHELLS = ("bash-completion", "fish", "zsh")
+
+
+def shells(suite: str) -> list[Path]:
+    """Return the packages of the shells that complete what is typed, and what they need besides `ground`."""
+    root = ground(suite)
+    place = store.kept(f"shells-{suite}", store.key(root.name, *SHELLS), lambda place: _fetch(root, place))
+    return sorted(place.glob("*.deb"))
+
+
+def _fetch(root: Path, place: Path) -> None:
+    work = place / "work"
+    get = "apt-get -qq --yes --no-install-recommends --download-only --option Dir::Cache::archives=/packages install"
+    with debian.layered(root, work) as tree:
+        debian.inside(tree, f"apt-get -qq update; {get} {' '.join(SHELLS)}", writable=[f"{place}:/packages"])
+    store.remove(work)
+    store.remove(place / "partial")
+    (place / "lock").unlink(missing_ok=True)
+
+
 def older(suite: str) -> Path:
     """Return the package as an earlier version, for tests of upgrades.
 

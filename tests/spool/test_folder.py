@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
+import stat
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +42,21 @@ def make(tmp_path: Path) -> Iterator[Make]:
     yield make
     for spool in made:
         spool.close()
+
+
+PLANTED = ("a directory", "a symbolic link", "a FIFO", "a socket")
+
+
+def plant(kind: str, path: Path) -> None:
+    match kind:
+        case "a directory":
+            path.mkdir()
+        case "a symbolic link":
+            path.symlink_to("/etc/passwd")
+        case "a FIFO":
+            os.mkfifo(path)
+        case "a socket":
+            os.mknod(path, stat.S_IFSOCK | 0o600)
 
 
 def names(folder: Path) -> list[str]:
@@ -268,7 +285,7 @@ class TestQuarantine:
             (f"quarantine/{ONE}.utt", ONE, False, "not an utterance"),
             (f"quarantine/{TWO}.utt.delivered", TWO, True, " [2J\N{REPLACEMENT CHARACTER}" + 195 * "x"),
             (f"quarantine/{TWO}.utt.delivered~2", TWO, True, "damaged; what could be read of it is delivered"),
-            (f"quarantine/{THREE}.utt", THREE, False, ""),
+            (f"quarantine/{THREE}.utt", THREE, False, "it is a FIFO"),
             ("quarantine/unknown", None, False, ""),
         ]
 
@@ -340,6 +357,72 @@ class TestEntries:
             SpoolEntry(f"quarantine/{THREE}.utt~2", THREE, "quarantined", 7, 0.0, reason="not an utterance"),
         ]
         other.close()
+
+    @pytest.mark.parametrize("folder", ["", "quarantine"])
+    def test_what_is_no_file_is_listed_as_what_it_is(self, make: Make, folder: str) -> None:
+        home = make().directory / folder
+        home.mkdir(exist_ok=True)
+        for number, kind in enumerate(PLANTED):
+            plant(kind, home / f"{ulid(number)}.utt")
+        found = Spool(home.parent if folder else home).entries()
+        assert [one.reason for one in found] == [f"it is {kind}" for kind in PLANTED]
+        assert {one.state for one in found} == {"quarantined" if folder else "waiting"}
+
+    @pytest.mark.parametrize("folder", ["", "quarantine"])
+    @pytest.mark.parametrize("call", ["open", "read"])
+    def test_what_cannot_be_read_is_listed_with_the_reason(
+        self, make: Make, monkeypatch: pytest.MonkeyPatch, folder: str, call: str
+    ) -> None:
+        home = make().directory / folder
+        home.mkdir(exist_ok=True)
+        (home / f"{ONE}.utt").write_bytes(b"rubbish")
+        real, number = getattr(os, call), (home / f"{ONE}.utt").stat().st_ino
+
+        def refuse(first: str | Path | int, *more: int, **named: int) -> int | bytes:
+            at = os.fstat(first) if isinstance(first, int) else os.stat(first, dir_fd=named.get("dir_fd"))
+            if at.st_ino == number:
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+            result: int | bytes = real(first, *more, **named)
+            return result
+
+        monkeypatch.setattr(os, call, refuse)
+        (found,) = Spool(home.parent if folder else home).entries()
+        assert (found.part, found.reason) == (ONE, "Permission denied")
+
+    @pytest.mark.parametrize(
+        ("file", "shown"),
+        [
+            (b"any thing~\x1b[2J", "any thing~%1B[2J"),
+            (b"100%25", "100%2525"),
+            (b"\xff\xe2\x80\xae", "%FF%E2%80%AE"),
+            ("\u0645\u06cc\u200c\u062e".encode(), "\u0645\u06cc\u200c\u062e"),
+        ],
+        ids=["escape sequence", "percent", "bytes and an override", "Persian"],
+    )
+    def test_any_name_in_quarantine_can_be_shown_and_typed(self, make: Make, file: bytes, shown: str) -> None:
+        spool = make()
+        home = spool.directory / "quarantine"
+        home.mkdir()
+        (home / os.fsdecode(file)).touch()
+        (home / "other").touch()
+        assert f"quarantine/{shown}" in [one.name for one in spool.entries()]
+        with pytest.raises(SpoolError, match="does not have the name of an utterance: drop it"):
+            spool.restore(f"quarantine/{shown}")
+        spool.discard(f"quarantine/{shown}")
+        assert names(home) == ["other"]
+
+
+async def test_what_is_planted_is_deleted_when_it_is_dropped(make: Make) -> None:
+    spool = make()
+    for number, kind in enumerate(PLANTED):
+        part = PartId(ulid(number))
+        plant(kind, spool.directory / f"{part}.utt")
+        await spool.remove(part, cancelled=True)
+    assert names(spool.directory) == []
+    (spool.directory / f"{ONE}.utt").mkdir()
+    (spool.directory / f"{ONE}.utt" / "file").touch()
+    with pytest.raises(SpoolError, match="cannot be deleted \\(Directory not empty\\): delete what is in it"):
+        await spool.remove(ONE, cancelled=True)
 
 
 class TestExport:

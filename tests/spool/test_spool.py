@@ -136,7 +136,8 @@ class TestRemove:
 
     async def test_what_cannot_be_deleted_is_said(self, spool: Spool) -> None:
         file_of(spool).mkdir()
-        with pytest.raises(SpoolError, match=rf"^'.*{ID}\.utt' cannot be deleted \(Is a directory\): "):
+        (file_of(spool) / "something").touch()
+        with pytest.raises(SpoolError, match=rf"^'.*{ID}\.utt' cannot be deleted \(Directory not empty\): "):
             await spool.remove(PART)
 
 

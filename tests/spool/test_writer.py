@@ -26,20 +26,21 @@ def harness(tmp_path: Path) -> DeliveryHarness:
 
 
 class Stuck:
-    """A file that cannot be deleted, because a directory replaces it."""
+    """A file that cannot be deleted, because a directory with something in it replaces it."""
 
     def __init__(self, harness: DeliveryHarness, utterance_id: str) -> None:
         self._file = harness.directory / f"{utterance_id}.utt"
         self._aside = harness.directory.with_name("aside")
         self._file.rename(self._aside)
         self._file.mkdir()
+        (self._file / "something").touch()
 
     def free(self) -> None:
-        self._file.rmdir()
+        self._file.rename(self._aside.with_name("freed"))  # at once: emptied, it could be deleted
 
     def give_back(self) -> None:
         """Put the file back, but not during an attempt to delete it, which would find nothing for a moment."""
-        self._file.rmdir()
+        self.free()
         self._aside.rename(self._file)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.rig import build
 from tests.rig.container import Container
-from tests.rig.package import older
+from tests.rig.package import older, shells
 from tests.speech import Recording, word_error_rate
 from tests.system.talking import FINAL, speak_from_file
 
@@ -54,14 +54,34 @@ def test_systemd_knows_each_line_of_the_units(installed: Container) -> None:
     assert installed.sh("systemd-analyze verify /lib/systemd/system/flowpi*.service 2>&1") == ""
 
 
-def test_the_manual_and_the_completions_are_where_their_programs_look(installed: Container) -> None:
-    """What they say is in tests/debian/test_manual.py. These roots leave manual pages out, so the package is asked."""
+def test_the_manual_is_where_its_program_looks(installed: Container) -> None:
+    """What it says is in tests/debian/test_manual.py. These roots leave manual pages out, so the package is asked."""
     assert "/usr/share/man/man1/flowpi.1.gz" in installed.sh("dpkg --listfiles flowpi").split()
-    installed.sh("test -s /usr/share/zsh/vendor-completions/_flowpi")
-    installed.sh("test -s /usr/share/fish/vendor_completions.d/flowpi.fish")
-    words = "COMP_WORDS=(flowpi sta) COMP_CWORD=1; _shtab_flowpi flowpi sta flowpi; echo ${COMPREPLY[@]}"
-    script = f"source /usr/share/bash-completion/completions/flowpi; {words}"
-    assert installed.sh(f"bash -c '{script}'") == "status\n"
+
+
+COMPLETED = {
+    "flowpi sta": "flowpi status",
+    "flowpi spool exp": "flowpi spool export",
+    "flowpi spool list --js": "flowpi spool list --json",
+    "flowpi record --wa": "flowpi record --wait",
+    "flowpi record to": "flowpi record toggle",
+    "flowpi transcribe inter": "flowpi transcribe interview.wav",
+}
+
+
+def test_completion_works_in_each_shell(installed: Container, suite: str) -> None:
+    """What else is completed is in tests/debian/test_manual.py."""
+    installed.sh("mkdir /root/shells && touch interview.wav")
+    for file in shells(suite):
+        installed.put(file, f"/root/shells/{file.name}")
+    installed.sh(f"{DPKG} --install /root/shells/*.deb")
+    installed.put(Path(build.__file__).with_name("complete.py"), "/root/complete.py")
+    typed = " ".join(f"'{line}'" for line in COMPLETED)
+    for shell in ("bash", "zsh"):
+        assert installed.sh(f"python3 /root/complete.py {shell} {typed}").splitlines() == list(COMPLETED.values())
+    for line, completed in COMPLETED.items():
+        (found,) = installed.sh(f"HOME=/root fish --command \"complete --do-complete '{line}'\"").splitlines()
+        assert found.partition("\t")[0] == completed.split()[-1]
 
 
 def test_removal_keeps_what_is_the_owners(installed: Container, deb: Path) -> None:
