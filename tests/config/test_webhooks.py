@@ -25,6 +25,7 @@ def hook(rest: str, url: str = "https://h") -> str:
     [
         (hook("secret: canary"), f"{X}.secret does not begin with whsec_: {MAKE_SECRET}"),
         (hook("secret: whsec_canary!"), f"{X}.secret is not base64 after whsec_: {MAKE_SECRET}"),
+        (hook(f"secret: whsec_{'canary-' * 6}"), f"{X}.secret is not base64 after whsec_: {MAKE_SECRET}"),
         (hook("secret: whsec_Y2FuYXJ5"), f"{X}.secret holds a key of 6 bytes: {MAKE_SECRET}"),
         (
             hook(f"secret: {GOOD}, old_secret: canary"),
