@@ -18,6 +18,7 @@ from flowpi.config.loading import masked
 from flowpi.config.phrases import expected, plain
 from flowpi.config.schema import Config
 from flowpi.config.secret import Secret
+from flowpi.config.webhooks import WebhookSettings
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "config" / "flowpi.yaml"
@@ -36,7 +37,7 @@ HEADER = """\
 #
 # A change counts after a reload, where nothing else is said.
 #
-# A secret (client_key, api_key, partner_token, password) is one of
+# A secret (client_key, api_key, partner_token, secret, password) is one of
 #   {credential: NAME}     a file that systemd passes: LoadCredential=NAME:PATH in the unit
 #   {file: PATH}           the first and only line of a file
 #   {env: NAME}            a variable of the environment
@@ -120,8 +121,8 @@ def shown(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n").removesuffix("\n...")
 
 
-def backend_defaults(kind: type[Any]) -> dict[str, Any]:
-    """Return the defaults of a kind of backend; `url` of `local` where a kind has none."""
+def named_defaults(kind: type[Any]) -> dict[str, Any]:
+    """Return the defaults of a section that the user names, such as a kind of backend."""
     fields = {field.encode_name: field.default for field in msgspec.structs.fields(kind)}
     return {name: msgspec.to_builtins(value) for name, value in fields.items() if value is not msgspec.NODEFAULT}
 
@@ -153,9 +154,12 @@ def tables() -> str:
         elif rows:
             parts.append(table(iter(rows), ""))
     for name, row in KINDS.items():
-        defaults = backend_defaults(row.settings)
+        defaults = named_defaults(row.settings)
         heading = f"### backends.NAME, kind: {name}\n\n{summary(row.settings)}\n\n"
         parts.append(heading + table(keys(row.settings, defaults), "backends.NAME."))
+    defaults = named_defaults(WebhookSettings)
+    heading = f"### publish.webhooks.NAME\n\n{summary(WebhookSettings)}\n\n"
+    parts.append(heading + table(keys(WebhookSettings, defaults), "publish.webhooks.NAME."))
     return "\n".join(parts)
 
 

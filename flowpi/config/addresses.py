@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 MAX_SOCKET_PATH = 107
 """The longest path of a Unix socket: 108 bytes in unix(7), including the one that ends it."""
 
+NEAR = (".local", ".home.arpa", ".lan")
+"""How names end that only the network of a house or a firm knows."""
+
 
 UNIX_EXAMPLES = {"ws+unix": "ws+unix:///run/flowpi/asr.sock", "unix": "unix:///run/mosquitto/mosquitto.sock"}
 
@@ -56,6 +59,18 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_near(host: str) -> bool:
+    """Return whether `host` is on this machine or, judged by its name or address, in a network of one's own."""
+    if is_loopback(host):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        name = host.lower().rstrip(".")
+        return "." not in name or name.endswith(NEAR)
+    return address.is_private or address.is_link_local
 
 
 def one_of(words: Sequence[str]) -> str:

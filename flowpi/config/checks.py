@@ -24,11 +24,15 @@ from flowpi.config.boards import BOARDS, with_board
 from flowpi.config.phrases import expected, plain
 from flowpi.config.schema import Config
 from flowpi.config.secret import Secret, leaves, literals
+from flowpi.config.webhooks import WebhookSettings
 from flowpi.core.errors import ConfigError
 from flowpi.core.nearest import nearest
 
-SECRETIVE = (("backends",), ("server",))
+SECRETIVE = (("backends",), ("server",), ("publish", "webhooks"))
 """The sections with secrets. Text in a wrong place in them may be one, so an error does not repeat it."""
+
+NAMED: dict[tuple[str, ...], Any] = {("backends",): AnyBackendSettings, ("publish", "webhooks"): WebhookSettings}
+"""The sections in which each key is a name that the user chose, with the type of what it names."""
 
 SPI_PINS = (10, 11)
 """The pins for data and clock of SPI 0, in BCM numbers, which a row of LEDs uses."""
@@ -121,6 +125,11 @@ def _remove(tree: Any, key: Key) -> bool:
     return bool(above) and _remove(tree, tuple(above))
 
 
+def is_secretive(key: Key) -> bool:
+    """Return whether a key is in a section with secrets."""
+    return any(key[: len(section)] == section for section in SECRETIVE)
+
+
 def _is_off(section: object, switch: str, off: object, known: set[str]) -> bool:
     """Return whether a section asks for nothing, whatever it says of how."""
     if section is None:
@@ -169,11 +178,12 @@ def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
         if name not in config.backends:
             key = ("dictation", "backends", str(index))
             yield key, f"is {name!r}, which is not in backends", nearest(name, config.backends)
-    for name, backend in config.backends.items():
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-            yield ("backends", name), "is not a good name", "use letters, digits, - and _"
-        for setting, problem, hint in backend.contradictions():
-            yield ("backends", name, setting), problem, hint
+    for section, named in (("backends",), config.backends), (("publish", "webhooks"), config.publish.webhooks):
+        for name, settings in named.items():
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+                yield (*section, name), "is not a good name", "use letters, digits, - and _"
+            for setting, problem, hint in settings.contradictions():
+                yield (*section, name, setting), problem, hint
     for setting, problem, hint in config.publish.mqtt.contradictions():
         yield ("publish", "mqtt", setting), problem, hint
     keys = config.server.api_keys or config.server.partners
@@ -234,13 +244,15 @@ def _paths(config: Config) -> Iterator[tuple[Key, str]]:
 def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:
     """Return key, problem and hint for a ValidationError of `msgspec`, which ends in "at `$.audio.rate`"."""
     said, path = _split(fault)
-    if path[1:2] == ("...",):  # msgspec does not name the key of a dict: find it
-        for name, backend in tree["backends"].items():
+    for section, named in NAMED.items():
+        if path[: len(section) + 1] != (*section, "..."):  # msgspec does not name the key of a dict: find it
+            continue
+        for name, value in _value_at(section, tree).items():
             try:
-                msgspec.convert(backend, AnyBackendSettings, dec_hook=_decode)
+                msgspec.convert(value, named, dec_hook=_decode)
             except msgspec.ValidationError as inner:
                 said, rest = _split(str(inner))
-                path = ("backends", name, *rest)
+                path = (*section, name, *rest)
                 break
     if found := re.match(r"Object contains unknown field `(.*)`", said, re.DOTALL):
         key = (*path, found[1])
@@ -255,14 +267,18 @@ def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:
     shown = _shown(value, kind)
     hint = _value_hint(value, kind)
     meant = isinstance(plain(kind), inspect.LiteralType) and hint
-    if isinstance(value, str) and value and path[:1] in SECRETIVE and path[1:2] != ("listen",) and not meant:
+    if isinstance(value, str) and value and is_secretive(path) and path[1:2] != ("listen",) and not meant:
         shown = "text"
     return path, f"must be {expected(kind)}, not {shown}", hint
 
 
 def _printable(key: Key, tree: dict[str, Any]) -> Key:
     """Return a key that may be shown: a secret may have become the name of one, as in `{client_key"fl-1234"}`."""
-    if key[:1] not in SECRETIVE or len(key) < (2 if key[0] == "server" else 3) or key[:2] == ("server", "partners"):
+    if (
+        not is_secretive(key)
+        or len(key) < {"server": 2, "backends": 3}.get(key[0], 4)
+        or key[:2] == ("server", "partners")
+    ):
         return key
     siblings = _fields(_type_at(key[:-1], tree))
     if not siblings or key[-1] in siblings:

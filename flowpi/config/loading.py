@@ -154,6 +154,8 @@ def warnings(config: Config, path: str | None, overrides: Sequence[str] = ()) ->
         yield from backend.warnings(f"backends.{name}")
     yield from config.publish.mqtt.warnings()
     yield from config.publish.command.warnings()
+    for name, webhook in config.publish.webhooks.items():
+        yield from webhook.warnings(f"publish.webhooks.{name}")
     if (config.server.api_keys or config.server.partners) and config.server.tls.certificate is None:
         for address in config.server.listen:
             if not address.startswith("unix:") and not is_loopback(address.rpartition(":")[0]):

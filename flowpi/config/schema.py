@@ -15,6 +15,7 @@ from flowpi.config.command import CommandSettings
 from flowpi.config.mqtt import MqttSettings
 from flowpi.config.secret import Secret
 from flowpi.config.types import Address, GpioPin, KeyName, SpiNumber, Text, TimeOfDay, TopicLevel, Words, setting
+from flowpi.config.webhooks import WebhookSettings
 from flowpi.core.hints import Hints
 
 
@@ -187,6 +188,10 @@ class PublishSettings(Struct, frozen=True, forbid_unknown_fields=True):
             le=36_500,
         ),
     ] = 30
+    webhooks: Annotated[
+        dict[str, WebhookSettings],
+        setting("receivers of texts by HTTP: `{NAME: {url: ..., secret: ...}}`, see [webhooks](webhooks.md)"),
+    ] = {}
     socket: SocketSettings = SocketSettings()
     files: FilesSettings = FilesSettings()
     mqtt: MqttSettings = MqttSettings()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from flowpi.config.checks import SECRETIVE
+from flowpi.config.checks import is_secretive
 from flowpi.config.secret import CURLY_QUOTES
 from flowpi.core.errors import ConfigError
 
@@ -159,9 +159,9 @@ class YamlReader:
             raise self._error(line, key, "is not a number that flowpi can use", "write a plain number, or quote text")
         if kind in ("int", "float") and not PLAIN_NUMBER.fullmatch(said):
             # Never the value itself in these sections: it may be a key that begins with a zero.
-            problem = f"is {said}, which YAML reads as {value}" if key[:1] not in SECRETIVE else "is no plain number"
+            problem = f"is {said}, which YAML reads as {value}" if not is_secretive(key) else "is no plain number"
             meant = _decimal(said)
-            number = f"write {meant}" if meant and key[:1] not in SECRETIVE else "write a plain number"
+            number = f"write {meant}" if meant and not is_secretive(key) else "write a plain number"
             raise self._error(line, key, problem, f"put it in quotes if it is text, or {number}")
         return value
 

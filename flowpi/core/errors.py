@@ -99,7 +99,15 @@ class PanelError(UnavailableError):
 
 
 class SinkError(UnavailableError):
-    """A sink cannot be opened, or did not accept a text. Never fatal: it is tried again."""
+    """A sink cannot be opened, or did not accept a text. Never fatal: it is tried again.
+
+    Attributes:
+        retry_after_s: how long to wait before that. None: waits that grow; infinity: until an operator asks for it.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.retry_after_s = retry_after_s
 
 
 class SinkRefusedError(SinkError):

@@ -1,23 +1,20 @@
 """The check of the clock, which keys, certificates and the dates of texts depend on."""
 
-import ctypes
 import time
 
 from flowpi.doctor.findings import Finding, fine
+from flowpi.host.clock import is_synchronised
 
 PART = "clock"
 
 NOT_BEFORE = 1_704_067_200
 """The start of 2024. An earlier time is wrong: a Pi without a network starts with a clock in the past."""
 
-TIME_ERROR = 5
-"""The return value of adjtimex(2) for a clock that is not synchronised."""
-
 HINT = "`sudo timedatectl set-ntp true`; which time server it must reach: `timedatectl timesync-status`"
 
 
 def examine() -> list[Finding]:
-    return [judge(time.time(), is_synchronised())]
+    return [judge(time.time(), is_synchronised() is True)]
 
 
 def judge(now: float, synchronised: bool) -> Finding:
@@ -27,10 +24,3 @@ def judge(now: float, synchronised: bool) -> Finding:
     if not synchronised:
         return Finding(PART, "warning", "unsynchronised", "is not set by the network, and drifts", HINT)
     return fine(PART, "is set by the network")
-
-
-def is_synchronised() -> bool:
-    """Whether the kernel reports the clock as synchronised, by timesyncd, chrony or ntpd alike."""
-    buffer = ctypes.create_string_buffer(1024)  # struct timex, with room to spare; zeros change nothing
-    code: int = ctypes.CDLL(None).adjtimex(buffer)
-    return 0 <= code < TIME_ERROR

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import enum
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -177,10 +178,13 @@ class Feeder:
         """Serve the sink, with growing waits after its failures, until the stop."""
         while not self._closing:
             self._wake.clear()
+            wait_s: float | None = self._wait_s
             try:
                 await self._serve()
             except FlowpiError as error:
                 self._failed(str(error))
+                if isinstance(error, SinkError) and error.retry_after_s is not None:
+                    wait_s = error.retry_after_s if error.retry_after_s < math.inf else None
             except TimeoutError:
                 self._failed(f"no answer within {PATIENCE_S:.0f} s")
             except Exception as error:  # a bug in one sink must not harm the others
@@ -188,7 +192,7 @@ class Feeder:
                 self._failed(f"{type(error).__name__}: see the journal")
             if not self._closing:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._wait_s):
+                    async with asyncio.timeout(wait_s):
                         await self._wake.wait()
             self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from flowpi.config.schema import Config
 from flowpi.core import topics
@@ -64,20 +65,22 @@ class Publisher:
 
     async def open(self) -> None:
         """Begin to make and open the sinks that are configured. Does not wait until they are open."""
-        for name in self._kinds:
-            self._start(name)
+        for name, sink in self._configured(self._config).items():
+            self._start(name, *sink)
         if self._running:
             self._changed()
 
     async def apply(self, config: Config) -> None:
         """Make those sinks anew whose settings changed. Each goes on from its position."""
-        before, self._config = self._config, config
-        changed = [name for name, kind in self._kinds.items() if kind.settings(before) != kind.settings(config)]
+        before, now = self._configured(self._config), self._configured(config)
+        self._config = config
+        changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         await self._stop(changed)
         for name in changed:
             self._outlet.clear(SINK_FAMILY + name)
             self._outlet.clear(UNDELIVERED_FAMILY + name)
-            self._start(name)
+            if name in now:
+                self._start(name, *now[name])
         if changed:
             self._changed()
 
@@ -116,11 +119,11 @@ class Publisher:
 
     # The rest.
 
-    def _start(self, name: str) -> None:
-        kind = self._kinds[name]
-        settings = kind.settings(self._config)
-        if settings is None:
-            return
+    def _configured(self, config: Config) -> dict[str, tuple[SinkKind, Any]]:
+        """Return the kind and the settings of each sink in a configuration."""
+        return {name: (kind, one) for kind in self._kinds.values() for name, one in kind.settings(config).items()}
+
+    def _start(self, name: str, kind: SinkKind, settings: Any) -> None:
         running = Feeder(name, partial(kind.make, settings, self._command), self._outlet)
         self._running[name] = asyncio.create_task(running.run(), name=f"sink {name}"), running
 

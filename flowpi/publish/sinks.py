@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from flowpi.config.schema import Config
-from flowpi.publish import mqtt
+from flowpi.publish import mqtt, webhook
 from flowpi.publish.hub import Message
 from flowpi.publish.messages import Final
 from flowpi.publish.socket_client import Command
@@ -42,7 +42,8 @@ class Sink(Protocol):
     async def write(self, final: Final) -> None:
         """Return once the text is safe at the destination.
 
-        Cancelled after `feeder.PATIENCE_S`. After that or a SinkError it is called again later with the same text.
+        Cancelled after `feeder.PATIENCE_S`. After that or a SinkError it is called again later with the same text; a
+        SinkError may say how much later.
         Raises SinkRefusedError if this text will never be accepted and others may be: it is parked, the sink stays
         open, and the next text follows. The message of an error is logged and shown: it must not contain the text.
 
@@ -65,15 +66,19 @@ class SinkKind(NamedTuple):
     """A row of the table.
 
     Attributes:
-        settings: returns what the configuration says about this sink; None: it is not configured. A reload makes the
-            sink anew when this has changed.
+        settings: returns what the configuration says about each sink of this kind, by the name of the sink; empty: none
+            is configured. A reload makes a sink anew when its settings have changed.
         make: returns the sink for such settings, and for what carries out the commands that come from its peers; None:
             nothing does. Called on a thread, and again later if it raises; imports its library only here.
     """
 
-    settings: Callable[[Config], Any]
+    settings: Callable[[Config], Mapping[str, Any]]
     make: Callable[[Any, Command | None], Sink]
 
 
-SINKS: Mapping[str, SinkKind] = {"mqtt": SinkKind(mqtt.settings, mqtt.make)}
-"""The table of sinks. A name here is also that of the fault (`sink.NAME`) and position file (`sinks/NAME.position`)."""
+SINKS: Mapping[str, SinkKind] = {
+    "mqtt": SinkKind(mqtt.settings, mqtt.make),
+    "webhook": SinkKind(webhook.settings, webhook.make),
+}
+"""The table of kinds. Each is the first level of the names of its sinks, and a name is also that of the fault
+(`sink.NAME`) and position file (`sinks/NAME.position`)."""

@@ -15,6 +15,7 @@ from flowpi.config.backends import KINDS
 from flowpi.config.loading import load, masked
 from flowpi.config.schema import Config
 from flowpi.config.secret import Secret
+from flowpi.config.webhooks import WebhookSettings
 from tests.docs.documents import ROOT, blocks, code, rows, section, text_of
 
 DOCUMENT = "docs/configuration.md"
@@ -29,10 +30,10 @@ def settings(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield f"{prefix}{key}", value
 
 
-def backend_settings(kind: type[Any]) -> Iterator[tuple[str, Any]]:
+def named_settings(section: str, kind: type[Any]) -> Iterator[tuple[str, Any]]:
     for field in msgspec.structs.fields(kind):
         default = "none" if field.default is msgspec.NODEFAULT else field.default
-        yield f"backends.NAME.{field.name}", msgspec.to_builtins(default)
+        yield f"{section}.NAME.{field.name}", msgspec.to_builtins(default)
 
 
 def documented() -> list[tuple[str, str]]:
@@ -46,8 +47,9 @@ def documented() -> list[tuple[str, str]]:
 def test_every_key_and_its_default_is_in_the_tables() -> None:
     known = masked(Config())
     del known["backends"]
-    kinds = [each for kind in KINDS.values() for each in backend_settings(kind.settings)]
-    assert sorted(documented()) == sorted((key, json.dumps(default)) for key, default in [*settings(known), *kinds])
+    named = [each for kind in KINDS.values() for each in named_settings("backends", kind.settings)]
+    named += named_settings("publish.webhooks", WebhookSettings)
+    assert sorted(documented()) == sorted((key, json.dumps(default)) for key, default in [*settings(known), *named])
 
 
 def test_the_reference_and_the_tables_are_written_from_the_types() -> None:
@@ -69,7 +71,7 @@ def test_every_key_has_a_description_and_says_when_it_counts() -> None:
                 case _:
                     yield f"{name}.{field.encode_name}"
 
-    kinds = [inspect.type_info(kind.settings) for kind in KINDS.values()]
+    kinds = [inspect.type_info(kind) for kind in [*(kind.settings for kind in KINDS.values()), WebhookSettings]]
     found = [name for kind in (inspect.type_info(Config), *kinds) for name in undescribed(kind, "")]
     assert found == [".backends"]  # each kind describes its own
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flowpi.doctor import clock
+from flowpi.host.clock import is_synchronised
 from tests.rig.wall_clock import WallClock
 from tests.waiting import PATIENCE_S
 
@@ -55,5 +56,5 @@ def test_the_kernel_is_asked_and_nothing_is_set() -> None:
     buffer = ctypes.create_string_buffer(1024)
     ctypes.CDLL(None).adjtimex(buffer)
     status = struct.unpack_from("@i4l i", buffer)[-1]  # of struct timex
-    assert clock.is_synchronised() == (finding.code == "works") == (not status & UNSYNC)
+    assert is_synchronised() == (finding.code == "works") == (not status & UNSYNC)
     assert abs(time.time() - time.monotonic() - before) < 1

@@ -16,10 +16,12 @@ import pytest
 
 from flowpi.config.mqtt import MqttSettings
 from flowpi.config.schema import Config
+from flowpi.config.secret import Secret
+from flowpi.config.webhooks import WebhookSettings
 from flowpi.core.errors import SinkError, SinkRefusedError
 from flowpi.core.faults import kind_of
 from flowpi.host.folders import replace_file
-from flowpi.publish import feeder, publisher
+from flowpi.publish import feeder, publisher, webhook
 from flowpi.publish.files import Transcripts
 from flowpi.publish.hub import Hub, Message
 from flowpi.publish.messages import Final
@@ -27,6 +29,7 @@ from flowpi.publish.publisher import Publisher
 from flowpi.publish.sinks import SINKS, Sink, SinkKind
 from tests.publish.mqtt.broker import shared_broker
 from tests.publish.test_files import DAY_S, NOON, final
+from tests.publish.webhook.receiver import SECRET, Receiver
 from tests.waiting import until
 
 
@@ -113,8 +116,40 @@ class Brokered(Recording):
         await super().close()
 
 
+class Hooked(Recording):
+    """The sink of a webhook with a real receiver. `got`: what the receiver accepted, before `write` returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._receiver = Receiver(SECRET)
+        self._sink: Sink | None = None
+
+    async def open(self) -> None:
+        await super().open()
+        await self._receiver.start()
+        if self._sink is None:
+            self._sink = webhook.make(WebhookSettings(self._receiver.url, Secret("literal", SECRET)), None)
+        await self._sink.open()
+
+    async def write(self, final: Final) -> None:
+        assert self._sink is not None
+        self.calls.append("write")
+        await self.free.wait()
+        if self.refuses_write:
+            raise SinkError("it is full", "make room")
+        await self._sink.write(final)
+        self.got = self._receiver.texts
+        self.before_return()
+
+    async def close(self) -> None:
+        if self._sink is not None:
+            await self._sink.close()
+        await self._receiver.stop()
+        await super().close()
+
+
 MakeSink = Callable[[], Recording]
-KINDS: dict[str, MakeSink] = {"recording": Recording, "mqtt": Brokered}
+KINDS: dict[str, MakeSink] = {"recording": Recording, "mqtt": Brokered, "webhook": Hooked}
 """The destination of each kind. A new row of `SINKS` adds one here, with the levers of `Recording`."""
 
 
@@ -152,8 +187,9 @@ class Harness:
             fault=self.faults.__setitem__,
             clear=lambda code: self.faults.pop(code, None),
             kinds={
-                name: SinkKind(lambda _, sink=sink: sink, made)  # type: ignore[misc]
+                name: SinkKind(lambda _, one={name: sink}: one, made)  # type: ignore[misc]
                 for name, sink in sinks.items()
+                if sink is not None
             },
         )
         await running.open()
@@ -423,8 +459,8 @@ async def test_a_mistake_in_a_kind_costs_no_other(harness: Harness) -> None:
 
     sink = Recording(["state"], durable=False)
     kinds = {
-        "broken": SinkKind(lambda config: True, broken),
-        "good": SinkKind(lambda config: sink, lambda sink, _: sink),
+        "broken": SinkKind(lambda config: {"broken": True}, broken),
+        "good": SinkKind(lambda config: {"good": sink}, lambda sink, _: sink),
     }
     running = Publisher(
         Config(),
@@ -452,8 +488,10 @@ async def test_a_reload_makes_a_sink_anew_whose_settings_changed(harness: Harnes
         fault=harness.faults.__setitem__,
         clear=lambda code: harness.faults.pop(code, None),
         kinds={
-            "changed": SinkKind(lambda config: config.device_id, lambda name, _: sinks[name]),
-            "same": SinkKind(lambda config: "same", lambda settings, _: same),
+            "changed": SinkKind(
+                lambda config: {"changed": config.device_id} if config.device_id else {}, lambda name, _: sinks[name]
+            ),
+            "same": SinkKind(lambda config: {"same": "same"}, lambda settings, _: same),
         },
     )
     await running.open()

@@ -88,7 +88,7 @@ def number_of(text: str) -> int:
 
 
 def publisher(directory: Path, transcripts: Transcripts, sink: Destination) -> Publisher:
-    kinds = {"sink": SinkKind(lambda _: True, lambda _, command: sink)}
+    kinds = {"sink": SinkKind(lambda _: {"sink": True}, lambda _, command: sink)}
     ignore = lambda *words: None  # noqa: E731
     return Publisher(Config(), Hub(), transcripts, directory / "sinks", fault=ignore, clear=ignore, kinds=kinds)
 

@@ -109,7 +109,7 @@ class TestUndeleted:
             told = len(harness.audience.said)
             stuck.free()
             await until(lambda: ("spool works",) in harness.audience.said[told:])
-            assert harness.files() == []
+            await until(lambda: not harness.files())
             assert delivery.waiting() == []
         assert [record.levelname for record in caplog.records if "cannot be deleted" in record.message].count(
             "WARNING"

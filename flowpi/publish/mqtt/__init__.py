@@ -22,10 +22,10 @@ class MqttAppliance(NamedTuple):
     device_id: str
 
 
-def settings(config: Config) -> MqttAppliance | None:
-    """Return what the sink is made from, or None if it is not configured."""
+def settings(config: Config) -> dict[str, MqttAppliance]:
+    """Return what the sink is made from, by its name; empty if it is not configured."""
     mqtt = config.publish.mqtt
-    return None if mqtt.url is None else MqttAppliance(mqtt, device_id(config))
+    return {} if mqtt.url is None else {"mqtt": MqttAppliance(mqtt, device_id(config))}
 
 
 def make(appliance: MqttAppliance, command: Command | None) -> "Sink":

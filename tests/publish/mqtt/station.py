@@ -62,7 +62,7 @@ class Station:
             self.positions,
             fault=self._raise,
             clear=lambda code: self.faults.pop(code, None),
-            kinds={"mqtt": SinkKind(lambda config: config.publish.mqtt, make)},
+            kinds={"mqtt": SinkKind(lambda config: {"mqtt": config.publish.mqtt}, make)},
         )
         await running.open()
         try:
