@@ -358,6 +358,5 @@ async def test_a_damaged_position_begins_with_the_next_text(
     (harness.directory / "state/command.position").write_bytes(content)
     harness.daemon.say(1)
     harness.start()
-    await until(lambda: harness.daemon.subscribed)
-    assert harness.position == 1
+    await harness.passed(1)
     assert "is damaged" in caplog.text

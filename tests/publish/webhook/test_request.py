@@ -31,7 +31,8 @@ def test_the_library_is_imported_only_for_a_webhook() -> None:
         "import sys; from flowpi.config.schema import Config, PublishSettings;"
         "from flowpi.config.webhooks import WebhookSettings; from flowpi.publish.sinks import SINKS;"
         "hooks = PublishSettings(webhooks={'x': WebhookSettings('https://h')});"
-        "made = lambda config: [kind.make(one, None) for kind in SINKS.values() for one in kind.settings(config).values()];"
+        "made = lambda config: "
+        "[kind.make(one, None) for kind in SINKS.values() for one in kind.settings(config).values()];"
         "assert made(Config()) == []; assert 'aiohttp' not in sys.modules;"
         "assert len(made(Config(publish=hooks))) == 1; assert 'aiohttp' in sys.modules"
     )
