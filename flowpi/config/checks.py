@@ -28,8 +28,16 @@ from flowpi.config.webhooks import WebhookSettings
 from flowpi.core.errors import ConfigError
 from flowpi.core.nearest import nearest
 
-SECRETIVE = (("backends",), ("server",), ("publish", "webhooks"))
+SECRETIVE = (("backends",), ("server",), ("publish", "mqtt"), ("publish", "webhooks"))
 """The sections with secrets. Text in a wrong place in them may be one, so an error does not repeat it."""
+
+KEY_DEPTH: dict[tuple[str, ...], int] = {
+    ("backends",): 3,
+    ("server",): 2,
+    ("publish", "mqtt"): 3,
+    ("publish", "webhooks"): 4,
+}
+"""How long the key of a setting in each of these sections is at least."""
 
 NAMED: dict[tuple[str, ...], Any] = {("backends",): AnyBackendSettings, ("publish", "webhooks"): WebhookSettings}
 """The sections in which each key is a name that the user chose, with the type of what it names."""
@@ -62,6 +70,12 @@ NOT_YET: dict[str, tuple[str, object, set[str]]] = {
 """The sections of `publish` that version 0.1.0 had without using them: the key that asks for something, its value that
 asks for nothing, and all keys. A file of that version with such a section switched off still loads."""
 
+NOT_USED: dict[str, tuple[str, object, set[str]]] = {
+    "mqtt": ("url", None, {"url", "username", "password", "discovery"}),
+    "command": ("run", None, {"run", "timeout_s"}),
+}
+"""Such sections that are used since. Switched off, they may hold any values: that version never looked at them."""
+
 
 def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
     """Return the configuration that `tree` describes; a key that is absent has its default.
@@ -89,9 +103,8 @@ def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
         for name in NOT_YET.keys() & publish:
             if not _is_off(publish[name], *NOT_YET[name]):
                 raise error(("publish", name), "is not in this version of flowpi", "take it out")
-        known = {name: value for name, value in publish.items() if name not in NOT_YET}
-        if known.get("mqtt", ...) is None:
-            del known["mqtt"]  # version 0.1.0 took an empty section for one that is switched off
+        off = {name for name, form in NOT_USED.items() if name in publish and _is_off(publish[name], *form)}
+        known = {name: value for name, value in publish.items() if name not in NOT_YET and name not in off}
         tree = {**tree, "publish": known}
     faults: list[ConfigError] = []
     config: Config | None = None
@@ -267,7 +280,7 @@ def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:
     shown = _shown(value, kind)
     hint = _value_hint(value, kind)
     meant = isinstance(plain(kind), inspect.LiteralType) and hint
-    if isinstance(value, str) and value and is_secretive(path) and path[1:2] != ("listen",) and not meant:
+    if isinstance(value, str) and value and is_secretive(path) and not {"listen", "commands"} & {*path} and not meant:
         shown = "text"
     return path, f"must be {expected(kind)}, not {shown}", hint
 
@@ -276,7 +289,7 @@ def _printable(key: Key, tree: dict[str, Any]) -> Key:
     """Return a key that may be shown: a secret may have become the name of one, as in `{client_key"fl-1234"}`."""
     if (
         not is_secretive(key)
-        or len(key) < {"server": 2, "backends": 3}.get(key[0], 4)
+        or len(key) < next(depth for section, depth in KEY_DEPTH.items() if key[: len(section)] == section)
         or key[:2] == ("server", "partners")
     ):
         return key

@@ -109,9 +109,8 @@ class Feeder:
         """Whether what is parked is to be written again."""
         self._taken = False
         """Whether the sink has the next text already, and only its position is not on the disk yet."""
-        position = outlet.positions / f"{name}.position"
-        if position.exists():  # the transcripts hold its texts from now on, also if it cannot be made
-            self._cursor = self._follow()
+        if _is_there(outlet.positions / f"{name}.position"):
+            self._cursor = self._follow()  # the transcripts hold its texts from now on, also if it cannot be made
 
     # What others ask for.
 
@@ -378,3 +377,11 @@ class Feeder:
         else:
             self._outlet.clear(code)
         self._outlet.changed()
+
+
+def _is_there(position: Path) -> bool:
+    """Whether a position was noted before. One that cannot be looked at is a fault of the sink, when it is opened."""
+    try:
+        return position.exists()
+    except OSError:
+        return True

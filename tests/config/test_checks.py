@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 
 from flowpi.config.addresses import one_of
 from flowpi.config.backends import KINDS
-from flowpi.config.command import CommandSettings
 from flowpi.config.loading import load
-from flowpi.config.mqtt import MqttSettings
-from flowpi.config.schema import Config, PublishSettings
+from flowpi.config.schema import Config
 from flowpi.core.errors import ConfigError, UsageError
 from tests.config.refusals import refused, with_examples
 
@@ -310,9 +308,35 @@ def test_a_file_made_from_the_reference_of_0_1_0_still_loads(file: Path) -> None
     file.write_text(
         "publish: {mqtt: {username: a, discovery: false}, command: {timeout_s: 5}, keyboard: {layout: de}}\n"
     )
-    kept = MqttSettings(username="a", discovery=False)  # MQTT and the command have come since, and are off without more
-    expected = PublishSettings(mqtt=kept, command=CommandSettings(timeout_s=5))
-    assert load(str(file)) == Config(publish=expected)
+    assert load(str(file)) == Config()
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "command:",
+        "command: {timeout_s: 0}",
+        "command: {run: null, timeout_s: null}",
+        "mqtt: {discovery: null}",
+    ],
+)
+def test_a_section_that_0_1_0_did_not_use_may_hold_anything_while_it_is_off(file: Path, section: str) -> None:
+    file.write_text(f"publish:\n  {section}\n")
+    assert load(str(file)) == Config()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "password: 0451777",
+        "password: 0x1F2E",
+        "password: 12:34:56",
+        "password hunter2secret: x",
+    ],
+)
+def test_a_password_of_a_broker_is_in_no_error(file: Path, settings: str) -> None:
+    said = refused(file, f"publish: {{mqtt: {{url: 'mqtt://h', {settings}}}}}")
+    assert not any(secret in said for secret in ("451777", "1F2E", "7966", "12:34", "45296", "hunter2"))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_it_is_off_and_for_texts() -> None:
             "write it as a list: [...]",
         ),
         ("run: []", "publish.command.run must be a list of text, not empty or null, not a list of 0"),
-        ("timeout_s: 0", "publish.command.timeout_s must be a number from 0.1 to 3600, not 0"),
+        ("run: [/bin/cat], timeout_s: 0", "publish.command.timeout_s must be a number from 0.1 to 3600, not 0"),
         (
             "run: [note, --now]",
             "publish.command.run.0 is 'note', and no folder is searched for it: write its whole path: "

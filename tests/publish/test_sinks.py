@@ -519,3 +519,17 @@ async def test_the_position_is_for_this_user_alone(harness: Harness, make: MakeS
     path = harness.positions / "sink.position"
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     assert json.loads(path.read_bytes()) == {}
+
+
+async def test_a_position_that_cannot_be_looked_at_is_a_fault_of_its_sink(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    harness.positions.write_text("in the way")
+    async with harness.run(sink=Recording()) as running:
+        await until(lambda: "sink.sink" in harness.faults)
+        assert running.names == ["sink"]
+    assert "sink.position" in harness.faults["sink.sink"]
