@@ -33,7 +33,7 @@ KEEPALIVE_S = 20
 """After so long without a packet paho asks whether the broker is there, and gives it as long again to answer."""
 
 MAX_UNSENT_BYTES = 256 * 1024
-"""A broker that leaves so much lying takes nothing any more."""
+"""A broker that leaves so much lying, beside the messages that it has not acknowledged, takes nothing any more."""
 
 WINDOW = 16
 """The most messages that are not acknowledged, if the broker does not want fewer: paho does not ask it."""
@@ -258,11 +258,16 @@ class Connection:
         assert link is not None
         try:
             client.loop_read()
-            while link.readable and not self.lost.done():
+            while link.readable and not self.lost.done():  # few packets: the link splits the rest off
                 client.loop_read()
         except Exception as error:  # paho raises all kinds for a packet that it cannot read
             log.debug("paho: %r", error)
             self._fail(SinkError(f"{self._endpoint} sends what is no MQTT", "is it an MQTT 5 broker?"))
+            link.abort()
+        # Its messages are acknowledged, and its pings answered, whether it reads that or not.
+        own = sum(answer.size for answer in self._answers.values())
+        if link.unsent_bytes > MAX_UNSENT_BYTES + own and not self.lost.done():
+            self._fail(SinkError("the broker sends, and does not read what it is sent", "is it overloaded?"))
             link.abort()
 
     def _screen(self, packet: bytes) -> bytes:

@@ -26,16 +26,21 @@ class PacketSplitter:
         self._first: int | None = first
         self._rest = bytearray()
 
-    def receive(self, data: bytes) -> list[bytes]:
-        """Return the packets that are whole with this data. Raises BadStream."""
+    def receive(self, data: bytes, most: int | None = None) -> list[bytes]:
+        """Return the packets that are whole with this data. Raises BadStream.
+
+        `most`: return no more than so many; a call with no data returns the next ones.
+        """
         self._rest += data
         if self._first is not None and self._rest:
             if self._rest[0] >> 4 != self._first:
                 raise BadStream("another protocol")
             self._first = None
-        packets = []
+        packets: list[bytes] = []
         start = 0
-        while (size := _packet_size(self._rest, start)) is not None and start + size <= len(self._rest):
+        while len(packets) != most and (size := _packet_size(self._rest, start)) is not None:
+            if start + size > len(self._rest):
+                break
             packets.append(bytes(self._rest[start : start + size]))
             start += size
         del self._rest[:start]

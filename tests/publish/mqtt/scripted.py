@@ -34,6 +34,10 @@ class Scripted:
         """Send bytes on the newest connection."""
         self._writers[-1].write(data)
 
+    def stop_reading(self) -> None:
+        """Let what flowpi sends on the newest connection lie."""
+        self._writers[-1].transport.pause_reading()  # type: ignore[attr-defined]
+
     def disconnect(self, code: int) -> None:
         """Send DISCONNECT with a reason code, and close."""
         self.send(bytes([0xE0, 2, code, 0]))
