@@ -215,7 +215,9 @@ class Connection:
     def _on_disconnect(self, client: Any, data: Any, flags: Any, code: ReasonCode, properties: Any) -> None:
         assert self._link is not None
         ours = not flags.is_disconnect_packet_from_server
-        if self._link.nonsense or (ours and code.getName() == "Protocol error"):
+        if (nonsense := self._link.nonsense) is not None:
+            error = SinkError(f"{self._endpoint} sends what is no MQTT ({nonsense})", "is it an MQTT 5 broker?")
+        elif ours and code.getName() == "Protocol error":
             error = SinkError(f"{self._endpoint} sends what is no MQTT", "is it an MQTT 5 broker?")
         elif not ours:
             error = reasons.closed(code.value, getattr(properties, "ReasonString", code.getName()))

@@ -31,13 +31,13 @@ class Link(asyncio.Protocol):
 
     Attributes:
         opened: done once MQTT may be sent; an error if the handshake failed.
-        nonsense: whether the connection was ended because the broker sent what is no MQTT.
+        nonsense: what the broker sent that is no MQTT, if the connection was ended for that.
     """
 
     def __init__(self) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.opened.add_done_callback(lambda opened: opened.cancelled() or opened.exception())  # nobody may ask
-        self.nonsense = False
+        self.nonsense: BadStream | None = None
         self._transport: asyncio.Transport | None = None
         self._undecoded = bytearray()
         self._splitter = PacketSplitter()
@@ -147,8 +147,9 @@ class Link(asyncio.Protocol):
             more = bool(self._undecoded) or len(packets) == PACKETS_A_TURN
             for packet in packets:
                 self._received += self._screen(packet)
-        except BadStream:
-            self.nonsense = self._at_end = True
+        except BadStream as error:
+            self.nonsense = error
+            self._at_end = True
             self.abort()
             more = False
         assert self._transport is not None

@@ -119,6 +119,14 @@ async def test_a_packet_that_is_too_large_costs_no_memory(station: Station, brok
         await broken("sends what is no MQTT")
 
 
+async def test_a_message_with_qos_2(station: Station, broken: Broken, script: Scripted) -> None:
+    async with station.run(script.url):
+        await until(lambda: "flowpi/desk/stats" in script.published)
+        script.send(b"\x34\x06\x00\x01t\x00\x01\x00")
+        await broken("sends what is no MQTT (a message with QoS 2, where QoS 1 was asked for)")
+        await until(lambda: script.connects == 2 and not station.fault)
+
+
 async def test_it_sends_and_does_not_read(
     station: Station, broken: Broken, script: Scripted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
