@@ -78,6 +78,8 @@ class MqttSink:
         self._absence = Absence()
         self._connection: Connection | None = None
         self._commands: Commands | None = None
+        self._paying = asyncio.Lock()
+        """One text at a time is published again: `open` and a welcome may overlap."""
         self._kept: dict[str, Outgoing] = {}
         """The newest message of each topic that the broker keeps, but that of `availability`."""
         self._word = OFFLINE
@@ -225,16 +227,17 @@ class MqttSink:
         if connection is None:
             return
         await self._announce_device(connection)
-        for message in self._kept.values():
+        for message in list(self._kept.values()):  # others may come meanwhile, and are delivered by themselves
             await connection.deliver(message)
         await connection.deliver(self._topics.availability(self._word))
         await self._pay(connection)
 
     async def _pay(self, connection: Connection) -> None:
         """Publish again what Home Assistant missed."""
-        while (final := self._absence.next_owed()) is not None:
-            await connection.deliver(self._topics.final(final))
-            self._absence.paid()
+        async with self._paying:
+            while (final := self._absence.next_owed()) is not None:
+                await connection.deliver(self._topics.final(final))
+                self._absence.paid()
 
     def _deliver(self, message: Outgoing) -> None:
         """Deliver a message without waiting for it."""

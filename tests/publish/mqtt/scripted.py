@@ -16,7 +16,7 @@ class Scripted:
     Attributes:
         hello: what answers CONNECT.
         suback: the code for each subscription; 1: granted.
-        puback: the code for a topic; None: no answer at all.
+        puback: the code for a topic; None: no answer before `acknowledge`.
         connects: how many connections there were.
         published: the topics of all messages, in order.
     """
@@ -29,10 +29,22 @@ class Scripted:
         self.published: list[str] = []
         self.url = ""
         self._writers: list[asyncio.StreamWriter] = []
+        self._held: list[bytes] = []
 
     def send(self, data: bytes) -> None:
         """Send bytes on the newest connection."""
         self._writers[-1].write(data)
+
+    def acknowledge(self) -> None:
+        """Acknowledge what this connection still waits for."""
+        held, self._held = self._held, []
+        self.send(b"".join(held))
+
+    def home_assistant(self, word: bytes, *, retained: bool = False) -> None:
+        """Send what Home Assistant says of itself."""
+        topic = b"homeassistant/status"
+        body = bytes([0, len(topic)]) + topic + b"\x00" + word
+        self.send(bytes([0x30 | retained, len(body)]) + body)
 
     def stop_reading(self) -> None:
         """Let what flowpi sends on the newest connection lie."""
@@ -59,14 +71,19 @@ class Scripted:
         match first >> 4:
             case 1:
                 self.connects += 1
+                self._held.clear()
                 self.send(self.hello)
             case 3:
                 length = int.from_bytes(body[:2])
                 topic = body[2 : 2 + length].decode()
                 self.published.append(topic)
                 code = self.puback(topic)
-                if first & 0b110 and code is not None:
-                    self.send(bytes([0x40, 4, *body[2 + length : 4 + length], code, 0]))
+                if first & 0b110:
+                    puback = bytes([0x40, 4, *body[2 + length : 4 + length], code or 0, 0])
+                    if code is None:
+                        self._held.append(puback)
+                    else:
+                        self.send(puback)
             case 8:
                 self.send(bytes([0x90, 4, *body[:2], 0, self.suback]))
             case 12:
