@@ -103,7 +103,10 @@ class MqttSink:
             raise
         self._watch(connection)
         if self._settings.commands and self._command is not None:
-            self._commands = Commands(self._settings.commands, self._command, self._topics.response, connection.show)
+            reserved = (self._topics.base, self._settings.discovery_prefix)
+            self._commands = Commands(
+                self._settings.commands, self._command, self._topics.response, reserved, connection.show
+            )
             await connection.subscribe(self._topics.command)
         if self._topics.home_assistant is not None:
             await self._tell(connection.subscribe(self._topics.home_assistant), connection)
