@@ -109,6 +109,8 @@ class MqttSink:
             )
             await connection.subscribe(self._topics.command)
         if self._topics.home_assistant is not None:
+            # It may have come while there was no connection. If it is away, a broker that keeps this says so again.
+            self._absence.came(time.monotonic())
             await self._tell(connection.subscribe(self._topics.home_assistant), connection)
             await self._announce_device(connection)
         await connection.deliver(self._topics.availability(OFFLINE))
@@ -217,7 +219,7 @@ class MqttSink:
         elif message.topic == self._topics.home_assistant:
             if message.payload == OFFLINE.encode():
                 self._absence.went()
-            elif message.payload == ONLINE.encode() and not message.retain:
+            elif message.payload == ONLINE.encode() and (self._absence.away or not message.retain):
                 self._absence.came(time.monotonic())
                 if self._welcome is not None:
                     self._welcome.cancel()  # two at once would each publish what it missed

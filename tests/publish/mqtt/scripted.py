@@ -17,6 +17,7 @@ class Scripted:
         hello: what answers CONNECT.
         suback: the code for each subscription; 1: granted.
         puback: the code for a topic; None: no answer before `acknowledge`.
+        kept: what Home Assistant had the broker keep of it, if anything.
         connects: how many connections there were.
         published: the topics of all messages, in order.
     """
@@ -25,6 +26,7 @@ class Scripted:
         self.hello = ACCEPT
         self.puback: Callable[[str], int | None] = lambda topic: 0
         self.suback = 1
+        self.kept: bytes | None = None
         self.connects = 0
         self.published: list[str] = []
         self.url = ""
@@ -86,6 +88,8 @@ class Scripted:
                         self.send(puback)
             case 8:
                 self.send(bytes([0x90, 4, *body[:2], 0, self.suback]))
+                if self.kept is not None:
+                    self.home_assistant(self.kept, retained=True)
             case 12:
                 self.send(b"\xd0\x00")
 

@@ -70,3 +70,47 @@ async def test_it_comes_while_what_it_missed_is_published(station: Station, scri
         await until(lambda: FINAL in script.published)
         await ticks()
         assert script.published.count(FINAL) == 1
+
+
+async def test_it_may_have_come_while_there_was_no_connection(station: Station, script: Scripted) -> None:
+    async with station.run(script.url):
+        await station.ready()
+        await online(script)
+        await miss(station, script, 1, 2)
+        script.hang_up()
+        await until(lambda: script.published.count(AVAILABILITY) == 2)
+        assert script.published.count(FINAL) == 2
+        await ticks()
+        await station.say(3)
+        await until(lambda: script.published.count(FINAL) == 3)
+        script.published.clear()
+        script.home_assistant(b"online")
+        await until(lambda: AVAILABILITY in script.published)
+        await ticks()
+        assert FINAL not in script.published  # it has them
+
+
+async def test_it_is_still_away_after_a_connection(station: Station, script: Scripted) -> None:
+    script.kept = b"offline"
+    async with station.run(script.url):
+        await station.ready()
+        await online(script)
+        await miss(station, script, 1, 2)
+        script.hang_up()
+        await until(lambda: script.published.count(AVAILABILITY) == 2)
+        await ticks()
+        assert FINAL not in script.published
+        script.home_assistant(b"online")
+        await until(lambda: script.published.count(FINAL) == 2)
+
+
+async def test_it_is_there_when_a_kept_message_says_so(station: Station, script: Scripted) -> None:
+    script.kept = b"online"
+    async with station.run(script.url):
+        await station.ready()
+        await online(script)
+        await ticks()
+        assert not script.published  # it was told all that by the connection
+        await miss(station, script, 1, 2)
+        script.home_assistant(b"online", retained=True)
+        await until(lambda: script.published.count(FINAL) == 2)
