@@ -14,16 +14,20 @@ MOST_S = 3600.0
 
 
 class Absence:
-    """The state of Home Assistant, as its own topic says, and what it missed. `now_s`: monotonic seconds."""
+    """The state of Home Assistant, as its own topic says, and what it missed. `now_s`: monotonic seconds.
+
+    Attributes:
+        away: whether the last that its topic said on this connection is that it went.
+    """
 
     def __init__(self) -> None:
-        self._away = False
+        self.away = False
         self._missed: deque[tuple[float, Final]] = deque(maxlen=MOST_TEXTS)
         self._owed: deque[Final] = deque(maxlen=MOST_TEXTS)
 
     def went(self) -> None:
         """Home Assistant says that it goes, or the broker says so for it."""
-        self._away = True
+        self.away = True
 
     def acknowledged(self, final: Final, now_s: float) -> None:
         """Note a text that the broker has.
@@ -31,18 +35,18 @@ class Absence:
         Called in the order in which the broker sent its acknowledgement and the messages of Home Assistant: a text
         from before the "offline" has arrived, and a second one would run its automations twice.
         """
-        if self._away:
+        if self.away:
             self._missed.append((now_s, final))
 
     def came(self, now_s: float) -> None:
-        """Home Assistant is there again, and is owed what it missed."""
+        """Home Assistant is there again, or may be, and is owed what it missed."""
         self._owed.extend(final for at, final in self._missed if now_s - at <= MOST_S)
         self._missed.clear()
-        self._away = False
+        self.away = False
 
     def next_owed(self) -> Final | None:
-        """Return the next text to publish again, or None."""
-        return self._owed[0] if self._owed else None
+        """Return the next text to publish again, or None if there is none or nobody to receive it."""
+        return self._owed[0] if self._owed and not self.away else None
 
     def paid(self) -> None:
         """The broker has the text that `next_owed` returned."""

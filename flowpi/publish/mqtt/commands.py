@@ -7,7 +7,7 @@ name, nothing that the broker had kept for later, and never anything that delete
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -33,18 +33,25 @@ class Commands:
     """Obeys the commands of one connection. `close` gives up what is not answered yet."""
 
     def __init__(
-        self, allowed: Sequence[str], execute: Command, response_topic: str, send: Callable[[Outgoing], None]
+        self,
+        allowed: Sequence[str],
+        execute: Command,
+        response_topic: str,
+        reserved: Sequence[str],
+        send: Callable[[Outgoing], None],
     ) -> None:
         """
         Args:
             allowed: `publish.mqtt.commands`.
             execute: carries out a request.
-            response_topic: where answers go if the sender names no topic.
+            response_topic: where answers go if the sender names no topic that may be used.
+            reserved: at and below these topics no sender gets an answer: others believe what is said there.
             send: sends an answer. May raise SinkError.
         """
         self._allowed = allowed
         self._execute = execute
         self._response_topic = response_topic
+        self._reserved = reserved
         self._send = send
         self._running: set[asyncio.Task[None]] = set()
 
@@ -59,7 +66,8 @@ class Commands:
         if retained:
             log.warning("a command that the broker had kept is not obeyed: send commands without the retain flag")
             return
-        answer = Outgoing(_topic(answer_to) or self._response_topic, b"", correlation=correlation)
+        topic = answer_to if _usable(answer_to, self._reserved) else self._response_topic
+        answer = Outgoing(topic, b"", correlation=correlation)
         request = _request(payload, self._allowed)
         if isinstance(request, Problem):
             self._answer(answer, None, request)
@@ -105,14 +113,16 @@ def _request(payload: bytes, allowed: Sequence[str]) -> Request | Problem:
         return Problem("not_allowed", f"commands by MQTT: {', '.join(allowed) or 'none'} (publish.mqtt.commands)")
     if request.action not in ACTIONS[request.command]:
         return Problem("not_allowed", f"actions by MQTT: {', '.join(sorted(ACTIONS[request.command]))}")
+    if request.wait:  # the answer would carry what was said, to a topic that the sender chooses
+        return Problem("not_allowed", "wait is not possible by MQTT: the text comes in transcript/final")
     return request
 
 
-def _topic(answer_to: str | None) -> str | None:
-    """Return a response topic if something can be published to it."""
-    if not answer_to or "+" in answer_to or "#" in answer_to or "\0" in answer_to or answer_to.startswith("$"):
-        return None
-    return answer_to
+def _usable(topic: str | None, reserved: Sequence[str]) -> TypeGuard[str]:
+    """Return whether an answer can be published to a response topic, and may be."""
+    if not topic or "+" in topic or "#" in topic or "\0" in topic or topic.startswith("$"):
+        return False
+    return not any(f"{topic}/".startswith(f"{one}/") for one in reserved)
 
 
 _decoder = msgspec.json.Decoder(Request)

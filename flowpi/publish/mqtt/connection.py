@@ -33,7 +33,7 @@ KEEPALIVE_S = 20
 """After so long without a packet paho asks whether the broker is there, and gives it as long again to answer."""
 
 MAX_UNSENT_BYTES = 256 * 1024
-"""A broker that leaves so much lying takes nothing any more."""
+"""A broker that leaves so much lying, beside the messages that it has not acknowledged, takes nothing any more."""
 
 WINDOW = 16
 """The most messages that are not acknowledged, if the broker does not want fewer: paho does not ask it."""
@@ -215,7 +215,9 @@ class Connection:
     def _on_disconnect(self, client: Any, data: Any, flags: Any, code: ReasonCode, properties: Any) -> None:
         assert self._link is not None
         ours = not flags.is_disconnect_packet_from_server
-        if self._link.nonsense or (ours and code.getName() == "Protocol error"):
+        if (nonsense := self._link.nonsense) is not None:
+            error = SinkError(f"{self._endpoint} sends what is no MQTT ({nonsense})", "is it an MQTT 5 broker?")
+        elif ours and code.getName() == "Protocol error":
             error = SinkError(f"{self._endpoint} sends what is no MQTT", "is it an MQTT 5 broker?")
         elif not ours:
             error = reasons.closed(code.value, getattr(properties, "ReasonString", code.getName()))
@@ -258,11 +260,16 @@ class Connection:
         assert link is not None
         try:
             client.loop_read()
-            while link.readable and not self.lost.done():
+            while link.readable and not self.lost.done():  # few packets: the link splits the rest off
                 client.loop_read()
         except Exception as error:  # paho raises all kinds for a packet that it cannot read
             log.debug("paho: %r", error)
             self._fail(SinkError(f"{self._endpoint} sends what is no MQTT", "is it an MQTT 5 broker?"))
+            link.abort()
+        # Its messages are acknowledged, and its pings answered, whether it reads that or not.
+        own = sum(answer.size for answer in self._answers.values())
+        if link.unsent_bytes > MAX_UNSENT_BYTES + own and not self.lost.done():
+            self._fail(SinkError("the broker sends, and does not read what it is sent", "is it overloaded?"))
             link.abort()
 
     def _screen(self, packet: bytes) -> bytes:

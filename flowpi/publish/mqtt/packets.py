@@ -1,4 +1,4 @@
-"""Splits what a broker sends into whole MQTT packets, and refuses what can be none.
+"""Splits what a broker sends into whole MQTT packets, and refuses what can be none, or was not asked for.
 
 Source: MQTT 5.0, section 2.1.4 (a fixed header: one byte, then the length of the rest in one to four bytes of 7 bits).
 """
@@ -7,7 +7,7 @@ MAX_PACKET_BYTES = 64 * 1024
 """The largest packet that flowpi accepts, and says so when it connects: it receives nothing but commands."""
 
 
-CONNECT, CONNACK, PUBACK = 1, 2, 4
+CONNECT, CONNACK, PUBLISH, PUBACK = 1, 2, 3, 4
 """Types of packets."""
 
 PUBACK_CODES = frozenset({0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99})
@@ -15,7 +15,10 @@ PUBACK_CODES = frozenset({0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99})
 
 
 class BadStream(ValueError):
-    """The broker sent something that is no MQTT, or a packet of more than MAX_PACKET_BYTES."""
+    """The broker sent something that is no MQTT, a packet of more than MAX_PACKET_BYTES, or a message with QoS 2.
+
+    The client library keeps each message with QoS 2 until the broker releases it, and flowpi asks for QoS 1.
+    """
 
 
 class PacketSplitter:
@@ -26,16 +29,24 @@ class PacketSplitter:
         self._first: int | None = first
         self._rest = bytearray()
 
-    def receive(self, data: bytes) -> list[bytes]:
-        """Return the packets that are whole with this data. Raises BadStream."""
+    def receive(self, data: bytes, most: int | None = None) -> list[bytes]:
+        """Return the packets that are whole with this data. Raises BadStream.
+
+        `most`: return no more than so many; a call with no data returns the next ones.
+        """
         self._rest += data
         if self._first is not None and self._rest:
             if self._rest[0] >> 4 != self._first:
                 raise BadStream("another protocol")
             self._first = None
-        packets = []
+        packets: list[bytes] = []
         start = 0
-        while (size := _packet_size(self._rest, start)) is not None and start + size <= len(self._rest):
+        while len(packets) != most and (size := _packet_size(self._rest, start)) is not None:
+            first = self._rest[start]
+            if first >> 4 == PUBLISH and (qos := first >> 1 & 0b11) > 1:
+                raise BadStream(f"a message with QoS {qos}, where QoS 1 was asked for")
+            if start + size > len(self._rest):
+                break
             packets.append(bytes(self._rest[start : start + size]))
             start += size
         del self._rest[:start]

@@ -78,6 +78,8 @@ class MqttSink:
         self._absence = Absence()
         self._connection: Connection | None = None
         self._commands: Commands | None = None
+        self._paying = asyncio.Lock()
+        """One text at a time is published again: `open` and a welcome may overlap."""
         self._kept: dict[str, Outgoing] = {}
         """The newest message of each topic that the broker keeps, but that of `availability`."""
         self._word = OFFLINE
@@ -101,9 +103,14 @@ class MqttSink:
             raise
         self._watch(connection)
         if self._settings.commands and self._command is not None:
-            self._commands = Commands(self._settings.commands, self._command, self._topics.response, connection.show)
+            reserved = (self._topics.base, self._settings.discovery_prefix)
+            self._commands = Commands(
+                self._settings.commands, self._command, self._topics.response, reserved, connection.show
+            )
             await connection.subscribe(self._topics.command)
         if self._topics.home_assistant is not None:
+            # It may have come while there was no connection. If it is away, a broker that keeps this says so again.
+            self._absence.came(time.monotonic())
             await self._tell(connection.subscribe(self._topics.home_assistant), connection)
             await self._announce_device(connection)
         await connection.deliver(self._topics.availability(OFFLINE))
@@ -212,7 +219,7 @@ class MqttSink:
         elif message.topic == self._topics.home_assistant:
             if message.payload == OFFLINE.encode():
                 self._absence.went()
-            elif message.payload == ONLINE.encode() and not message.retain:
+            elif message.payload == ONLINE.encode() and (self._absence.away or not message.retain):
                 self._absence.came(time.monotonic())
                 if self._welcome is not None:
                     self._welcome.cancel()  # two at once would each publish what it missed
@@ -225,16 +232,17 @@ class MqttSink:
         if connection is None:
             return
         await self._announce_device(connection)
-        for message in self._kept.values():
+        for message in list(self._kept.values()):  # others may come meanwhile, and are delivered by themselves
             await connection.deliver(message)
         await connection.deliver(self._topics.availability(self._word))
         await self._pay(connection)
 
     async def _pay(self, connection: Connection) -> None:
         """Publish again what Home Assistant missed."""
-        while (final := self._absence.next_owed()) is not None:
-            await connection.deliver(self._topics.final(final))
-            self._absence.paid()
+        async with self._paying:
+            while (final := self._absence.next_owed()) is not None:
+                await connection.deliver(self._topics.final(final))
+                self._absence.paid()
 
     def _deliver(self, message: Outgoing) -> None:
         """Deliver a message without waiting for it."""

@@ -12,6 +12,9 @@ from flowpi.publish.mqtt.endpoint import Endpoint
 from flowpi.publish.mqtt.link import Link
 from flowpi.publish.mqtt.packets import MAX_PACKET_BYTES
 
+BYTES_A_TURN = 512
+"""The most that is decoded in one turn of the loop: up to 256 frames, of which each may want an answer."""
+
 
 class WebSocketLink(Link):
     """A connection that carries MQTT in a WebSocket. It is open once the server has agreed to speak MQTT."""
@@ -33,19 +36,23 @@ class WebSocketLink(Link):
         self._protocol.send_binary(data)
         return b"".join(self._protocol.data_to_send())
 
-    def data_received(self, data: bytes) -> None:
-        self._protocol.receive_data(data)
+    def _decoded(self) -> bytes:
+        self._protocol.receive_data(bytes(self._undecoded[:BYTES_A_TURN]))
+        del self._undecoded[:BYTES_A_TURN]
+        decoded = bytearray()
         for event in self._protocol.events_received():
             match event:
                 case Response():
                     self._answered()
                 case Frame(opcode=Opcode.BINARY | Opcode.CONT):
-                    self._take(bytes(event.data))
+                    decoded += event.data
         self._flush()
         if self._protocol.handshake_exc is not None:
             self._answered()
         if self._protocol.close_expected():
-            self.close()
+            assert self._transport is not None
+            self._transport.close()  # what came before is still read
+        return bytes(decoded)
 
     def _answered(self) -> None:
         """Open the link, or refuse what the server answered."""

@@ -16,7 +16,8 @@ class Scripted:
     Attributes:
         hello: what answers CONNECT.
         suback: the code for each subscription; 1: granted.
-        puback: the code for a topic; None: no answer at all.
+        puback: the code for a topic; None: no answer before `acknowledge`.
+        kept: what Home Assistant had the broker keep of it, if anything.
         connects: how many connections there were.
         published: the topics of all messages, in order.
     """
@@ -25,14 +26,31 @@ class Scripted:
         self.hello = ACCEPT
         self.puback: Callable[[str], int | None] = lambda topic: 0
         self.suback = 1
+        self.kept: bytes | None = None
         self.connects = 0
         self.published: list[str] = []
         self.url = ""
         self._writers: list[asyncio.StreamWriter] = []
+        self._held: list[bytes] = []
 
     def send(self, data: bytes) -> None:
         """Send bytes on the newest connection."""
         self._writers[-1].write(data)
+
+    def acknowledge(self) -> None:
+        """Acknowledge what this connection still waits for."""
+        held, self._held = self._held, []
+        self.send(b"".join(held))
+
+    def home_assistant(self, word: bytes, *, retained: bool = False) -> None:
+        """Send what Home Assistant says of itself."""
+        topic = b"homeassistant/status"
+        body = bytes([0, len(topic)]) + topic + b"\x00" + word
+        self.send(bytes([0x30 | retained, len(body)]) + body)
+
+    def stop_reading(self) -> None:
+        """Let what flowpi sends on the newest connection lie."""
+        self._writers[-1].transport.pause_reading()  # type: ignore[attr-defined]
 
     def disconnect(self, code: int) -> None:
         """Send DISCONNECT with a reason code, and close."""
@@ -55,16 +73,23 @@ class Scripted:
         match first >> 4:
             case 1:
                 self.connects += 1
+                self._held.clear()
                 self.send(self.hello)
             case 3:
                 length = int.from_bytes(body[:2])
                 topic = body[2 : 2 + length].decode()
                 self.published.append(topic)
                 code = self.puback(topic)
-                if first & 0b110 and code is not None:
-                    self.send(bytes([0x40, 4, *body[2 + length : 4 + length], code, 0]))
+                if first & 0b110:
+                    puback = bytes([0x40, 4, *body[2 + length : 4 + length], code or 0, 0])
+                    if code is None:
+                        self._held.append(puback)
+                    else:
+                        self.send(puback)
             case 8:
                 self.send(bytes([0x90, 4, *body[:2], 0, self.suback]))
+                if self.kept is not None:
+                    self.home_assistant(self.kept, retained=True)
             case 12:
                 self.send(b"\xd0\x00")
 

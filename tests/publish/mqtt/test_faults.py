@@ -1,5 +1,6 @@
 """What goes wrong at a broker: the reason is in the fault and in the log, and no text is lost or passed over."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,30 @@ async def test_a_packet_that_is_too_large_costs_no_memory(station: Station, brok
         await until(lambda: "flowpi/desk/stats" in script.published)
         script.send(b"\x30\xff\xff\xff\x7f" + bytes(MAX_PACKET_BYTES))
         await broken("sends what is no MQTT")
+
+
+async def test_a_message_with_qos_2(station: Station, broken: Broken, script: Scripted) -> None:
+    async with station.run(script.url):
+        await until(lambda: "flowpi/desk/stats" in script.published)
+        script.send(b"\x34\x06\x00\x01t\x00\x01\x00")
+        await broken("sends what is no MQTT (a message with QoS 2, where QoS 1 was asked for)")
+        await until(lambda: script.connects == 2 and not station.fault)
+
+
+async def test_it_sends_and_does_not_read(
+    station: Station, broken: Broken, script: Scripted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(connection, "MAX_UNSENT_BYTES", 1000)
+    monkeypatch.setattr(connection, "ANSWER_S", 120.0)  # it is not for its silence that the connection ends
+    monkeypatch.setattr(connection, "KEEPALIVE_S", 120)
+    # Of a Unix socket the kernel holds few messages, however small they are.
+    server = await asyncio.start_unix_server(script.serve, tmp_path / "sock")
+    async with server, station.run(f"unix://{tmp_path}/sock"):
+        await until(lambda: "flowpi/desk/stats" in script.published)
+        script.stop_reading()
+        script.send(b"\x32\x06\x00\x01t\x00\x01\x00" * 5000)  # each wants an acknowledgement
+        await broken("the broker sends, and does not read what it is sent")
+        await until(lambda: script.connects == 2 and not station.fault)
 
 
 # Refused

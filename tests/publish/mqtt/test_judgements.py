@@ -61,6 +61,18 @@ def test_only_what_came_between_offline_and_online_is_owed() -> None:
     assert owed(absence) == []
 
 
+def test_nothing_is_paid_to_nobody() -> None:
+    absence = Absence()
+    absence.went()
+    absence.acknowledged(final(1), 1.0)
+    absence.came(2.0)
+    absence.went()
+    absence.acknowledged(final(2), 3.0)
+    assert owed(absence) == []
+    absence.came(4.0)
+    assert owed(absence) == [1, 2]
+
+
 def test_what_is_owed_is_bounded() -> None:
     absence = Absence()
     absence.went()

@@ -37,6 +37,12 @@ def test_the_largest_packet_and_a_larger_one() -> None:
         PacketSplitter().receive(CONNACK + b"\x30\xff\xff\xff\xff")
 
 
+@pytest.mark.parametrize("first", [0x34, 0x36, 0x3D])
+def test_a_message_with_a_qos_that_was_not_asked_for(first: int) -> None:
+    with pytest.raises(BadStream, match="QoS"):
+        PacketSplitter().receive(CONNACK + bytes([first, 0x7F]))  # before it comes
+
+
 @pytest.mark.parametrize("start", [b"H", b"\x15\x03", b"\x30\x00", b"\x00"])
 def test_another_protocol_is_known_by_its_first_byte(start: bytes) -> None:
     with pytest.raises(BadStream):

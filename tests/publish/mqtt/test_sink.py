@@ -139,6 +139,28 @@ async def test_the_answer_goes_where_it_is_wanted(station: Station, broker: Brok
 
 
 @pytest.mark.parametrize(
+    ("wanted", "topic"),
+    [
+        ("flowpi/desk", "flowpi/desk/response"),
+        ("flowpi/desk/state", "flowpi/desk/response"),
+        ("homeassistant/device/flowpi/config", "flowpi/desk/response"),
+        ("homeassistant/status", "flowpi/desk/response"),
+        ("flowpi/desktop", "flowpi/desktop"),
+    ],
+)
+async def test_no_answer_where_others_believe_it(
+    station: Station, broker: Broker, reader: Reader, wanted: str, topic: str
+) -> None:
+    async with station.run(broker.url, commands=("record",)):
+        await until(lambda: reader.of("availability")[1:])
+        reader.say(
+            "flowpi/desk/command", b'{"command": "record", "action": "stop"}', properties=asking(ResponseTopic=wanted)
+        )
+        await until(lambda: any(b'"response"' in one.payload for one in reader.heard))
+        assert [one.topic for one in reader.heard if b'"response"' in one.payload] == [topic]
+
+
+@pytest.mark.parametrize(
     ("allowed", "payload", "code"),
     [
         (("spool",), b'{"command": "record", "action": "start"}', "not_allowed"),
@@ -146,6 +168,7 @@ async def test_the_answer_goes_where_it_is_wanted(station: Station, broker: Brok
         (("spool",), b'{"command": "spool", "action": "list"}', "not_allowed"),
         (("record", "spool"), b'{"command": "status"}', "not_allowed"),
         (("record",), b'{"subscribe": ["#"]}', "not_allowed"),
+        (("record",), b'{"command": "record", "action": "stop", "wait": true}', "not_allowed"),
         (("record",), b'{"command": "record", "action": "start", "then": 1}', "bad_request"),
         (("record",), b'{"command": ["record"]}', "bad_request"),
         (("record",), b"ON", "bad_request"),
