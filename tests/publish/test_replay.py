@@ -176,6 +176,21 @@ async def test_what_a_clock_set_back_dated_comes_too(harness: ReplayHarness) -> 
     assert sorted(await numbers(client, 2)) == [3, 4]  # of several at once, those in the older file come first
 
 
+@pytest.mark.parametrize("piece_bytes", [1, 1 << 18])
+async def test_what_a_clock_set_back_dated_while_the_client_was_away_comes_too(
+    harness: ReplayHarness, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
+) -> None:
+    monkeypatch.setattr(log_search, "PIECE_BYTES", piece_bytes)
+    await harness.say(1)
+    await harness.say(2, 4, days=2)
+    await harness.say(3, 5, days=1)
+    await harness.say(6, 7, days=0)
+    client = await harness.replay(4)
+    assert await numbers(client, 3) == [6, 7, 5]
+    await harness.say(8, days=0)
+    assert await numbers(client, 1) == [8]
+
+
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
