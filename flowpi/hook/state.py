@@ -27,6 +27,17 @@ Done = TypeVar("Done")
 
 POSITION, REFUSED, LOCK = "command.position", "command.parked", "lock"
 
+REMEMBERED = 256
+"""How many texts are kept beside the position, so that one which comes again is known: some 12 KiB."""
+
+
+class _Position(msgspec.Struct, frozen=True):
+    """The content of the file of the position: the last text that is done with, and those before it."""
+
+    id: str
+    part: int
+    done: tuple[TextId, ...] = ()
+
 
 class HookState:
     """The directory of a hook, which no other one uses at the same time.
@@ -44,6 +55,8 @@ class HookState:
             CannotCreateError: it cannot be made or read.
         """
         self._directory = directory
+        self._done: tuple[TextId, ...] = ()
+        """The last texts that are done with, in this order."""
         self.refused = ParkedTexts(directory / REFUSED)
         try:
             make_folder(directory)
@@ -60,9 +73,14 @@ class HookState:
 
     async def passed(self, text: TextId) -> None:
         """Note, durably, that a text is done with. Raises SinkError."""
-        content = msgspec.json.encode(text) + b"\n"
+        done = (*self._done, text)[-REMEMBERED:]
+        content = msgspec.json.encode(_Position(text.id, text.part, done)) + b"\n"
         await self._do(lambda: replace_file(self._directory / POSITION, content, 0o600))
-        self.position = text
+        self.position, self._done = text, done
+
+    def has_passed(self, text: TextId) -> bool:
+        """Return whether a text is among the last ones that are done with."""
+        return text in self._done
 
     async def refuse(self, text: TextId, reason: str) -> None:
         """Note, durably, that a text is given up. Raises SinkError, also if too many are."""
@@ -94,9 +112,10 @@ class HookState:
         """Raises OSError."""
         path = self._directory / POSITION
         try:
-            position = msgspec.json.decode(path.read_bytes(), type=TextId)
+            position = msgspec.json.decode(path.read_bytes(), type=_Position)
             if is_ulid(position.id):
-                return position
+                self._done = position.done
+                return TextId(position.id, position.part)
             why = "no id"
         except FileNotFoundError:
             return None
