@@ -241,10 +241,25 @@ class Cursor:
             pass
         except (msgspec.MsgspecError, ValueError) as error:
             log.error("%s is damaged: the sink goes on with the texts from now on (%s)", self._path, error)
-        marks = {name: last_in(self._transcripts, name) for name in self._transcripts.names()}
+        marks = self._ends()
         # Saved at once: a restart before the first text would otherwise begin at a later end, and miss what is between.
         self._save(marks)
         return marks
+
+    def _ends(self) -> dict[str, TextId | None]:
+        """Return the last text of each file. Raises OSError."""
+        marks: dict[str, TextId | None] = {}
+        unreadable = []
+        for name in self._transcripts.names():
+            try:
+                marks[name] = last_in(self._transcripts, name)
+            except OSError as error:
+                self._transcripts.pass_over(name, error)
+                unreadable.append(name)
+        known = [mark for mark in marks.values() if mark is not None]
+        newest = max(known, key=lambda mark: (mark.id, mark.part), default=None)
+        # Should one become readable, it is read behind what is the end now, and not from its beginning.
+        return marks | dict.fromkeys(unreadable, newest)
 
     def _save(self, marks: dict[str, TextId | None]) -> None:
         """Write the position file durably. Raises OSError; then the old one is still there, or the new one."""

@@ -44,7 +44,7 @@ class LogSearch:
         """Search on for a moment. Return a reader behind the text, or None if there is more to search.
 
         Raises:
-            OSError: a file cannot be read.
+            OSError: the directory cannot be read, or the file to which texts are written now.
         """
         if self._rewritten != self._transcripts.rewritten:
             self._begin()  # offsets that were noted no longer hold
@@ -58,6 +58,13 @@ class LogSearch:
         try:
             return self._search_in(self._names[self._at])
         except FileNotFoundError:  # it has expired meanwhile
+            self._next_file()
+            return None
+        except OSError as error:
+            name = self._names[self._at]
+            self._transcripts.pass_over(name, error)
+            self._places.pop(name, None)
+            self._marks[name] = self._after  # should it become readable: from the first text that was begun later on
             self._next_file()
             return None
 

@@ -152,4 +152,7 @@ class _Scan:
                         self.found.append(final)
         except FileNotFoundError:  # it has expired
             return True
+        except OSError as error:
+            self._transcripts.pass_over(self._name, error)
+            return True
         return self._offset >= end or self._offset < stop  # or somebody has cut it off

@@ -26,7 +26,7 @@ from flowpi.publish.hub import Hub
 from flowpi.publish.messages import Problem, Request
 from flowpi.publish.socket import LocalSocket
 from flowpi.publish.socket_client import MAX_QUEUE_BYTES
-from tests.publish.test_files import DAY_S, NOON, fails, final
+from tests.publish.test_files import DAY_S, NOON, fails, final, unreadable
 from tests.publish.test_socket import Client, pause, resume
 from tests.waiting import ticks, until
 
@@ -230,6 +230,24 @@ async def test_files_that_cannot_be_read_end_the_connection_with_a_reason(
         assert error["code"] == "transcripts"
         assert "Input/output error" in error["message"]
         assert not await client.read_line()
+
+
+async def test_an_old_file_that_cannot_be_read_stops_no_replay(
+    harness: ReplayHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await harness.say(1, 2)
+    await harness.say(3, days=1)
+    first = await harness.replay(1)
+    assert await numbers(first, 2) == [2, 3]
+    await until(lambda: len(harness.history._listeners) == 1)
+    with unreadable(monkeypatch, "2023-11-14.jsonl"):
+        second, third = await harness.replay(0), await harness.replay(3)
+        assert await numbers(second, 1) == [3]
+        await until(lambda: len(harness.history._listeners) == 3)
+        await harness.say(4, days=1)
+        for client in (first, second, third):
+            assert await numbers(client, 1) == [4]
+    assert caplog.text.count("2023-11-14.jsonl is passed over") == 1
 
 
 class TestASlowReader:

@@ -20,7 +20,7 @@ from flowpi.publish.hub import Message
 from flowpi.publish.messages import ParkedText, SinkPayload, TextId
 from flowpi.publish.publisher import Publisher
 from flowpi.publish.sinks import Sink
-from tests.publish.test_files import DAY_S, NOON, final
+from tests.publish.test_files import DAY_S, NOON, final, unreadable
 from tests.publish.test_sinks import Harness, Recording
 from tests.waiting import ticks, until
 
@@ -388,6 +388,32 @@ async def test_a_week_is_caught_up_in_order(harness: Harness) -> None:
             sink.refuses_write = False
         await until_shown(running, waiting=0, last=text_id(700))
     assert sink.got == numbers
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["new", "old"])
+async def test_an_old_file_that_cannot_be_read_stops_nothing(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, new: bool
+) -> None:
+    await harness.say(1)
+    await harness.say(2, unix_s=NOON + DAY_S)
+    if new:
+        (harness.positions / "sink.position").unlink()
+    with unreadable(monkeypatch, "2023-11-14.jsonl"):
+        sink = Recording()
+        async with harness.run(sink=sink) as running:
+            if new:
+                await until(lambda: (harness.positions / "sink.position").exists())
+            await until_shown(running, state="open", waiting=0)
+            await harness.say(3, unix_s=NOON + DAY_S)
+            await until(lambda: sink.got == ([3] if new else [2, 3]))
+            await until_shown(running, waiting=0, last=text_id(3))
+            assert harness.faults == {}
+    assert caplog.text.count("2023-11-14.jsonl is passed over") == 1
+    after = Recording()
+    async with harness.run(sink=after):
+        await harness.say(4, unix_s=NOON + DAY_S)
+        await until(lambda: 4 in after.got)
+        assert after.got == ([4] if new else [1, 4])
 
 
 async def test_a_damaged_file_of_parked_texts_stops_nothing(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
