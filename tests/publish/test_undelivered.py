@@ -95,21 +95,22 @@ class TestRefusedForGood:
             await until(lambda: sink.got == [2])
             await until(lambda: [one.id for one in running.parked(["sink"])] == [final(1).id])
 
-    async def test_a_failure_does_not_end_the_retry(self, harness: Harness) -> None:
+    async def test_a_failure_ends_the_retry_and_the_next_texts_follow(self, harness: Harness) -> None:
         sink = Recording()
-        sink.refuses_for_good = {1}
+        sink.refuses_for_good = {1, 2}
         async with harness.run(sink=sink) as running:
-            await harness.say(1)
-            await until(lambda: running.parked(["sink"]))
-            sink.refuses_for_good, sink.refuses_write = set(), True
+            await harness.say(1, 2)
+            await until(lambda: len(running.parked(["sink"])) == 2)
+            sink.refuses_for_good, sink.fails_at = set(), {1}
             running.retry(["sink"])
-            await until(lambda: "sink.sink" in harness.faults)
-            assert len(running.parked(["sink"])) == 1
-            opened = sink.calls.count("open")
-            await until(lambda: sink.calls.count("open") > opened + 1)
-            assert "sink.sink" in harness.faults  # opening it proves nothing
-            sink.refuses_write = False
-            await until(lambda: sink.got == [1])
+            await until(lambda: running.parked(["sink"])[0].reason == "it broke at this one")
+            await harness.say(3)
+            await until(lambda: sink.got == [3])
+            await until(lambda: "sink.sink" not in harness.faults)
+            assert [one.id for one in running.parked(["sink"])] == [final(1).id, final(2).id]
+            sink.fails_at = set()
+            running.retry(["sink"])
+            await until(lambda: sink.got == [3, 1, 2])
             await until(lambda: not harness.faults)
 
     async def test_skip_forgets_what_is_parked(self, harness: Harness) -> None:
@@ -215,19 +216,6 @@ class TestSkip:
             await until(lambda: "nobody" in harness.faults["sink.sink"])
             await running.skip(["sink"])
             await until(lambda: running.parked(["sink"]))
-
-    async def test_it_ends_a_retry_that_fails(self, harness: Harness) -> None:
-        sink = Recording()
-        sink.refuses_for_good = {1}
-        async with harness.run(sink=sink) as running:
-            await harness.say(1)
-            await until(lambda: running.parked(["sink"]))
-            sink.refuses_write = True
-            running.retry(["sink"])
-            await until(lambda: "sink.sink" in harness.faults)
-            await running.skip(["sink"])
-            await until(lambda: "sink.sink" not in harness.faults)
-            assert len(running.parked(["sink"])) == 1
 
 
 class TestShown:
