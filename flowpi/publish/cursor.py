@@ -65,6 +65,8 @@ class Cursor:
         self._lag: Lag | None = None
         self._piece: Piece | None = None
         """The next text."""
+        self._noted: Piece | None = None
+        """The text behind which the position is."""
         self._news = asyncio.Event()
         self._interrupted = False
         transcripts.follow(self)
@@ -205,12 +207,15 @@ class Cursor:
 
     def _pass(self, piece: Piece) -> None:
         """Move the position behind a text, on the disk first and then in memory. Raises OSError."""
+        if piece is self._noted:  # `passed` was cancelled, and called again
+            return
         assert self._reader is not None
         assert self._lag is not None
         (text,) = piece.texts
         self._save({**self._reader.marks, text.name: text.id})
         self._reader.commit(piece)
         self._lag.passed(text.name)
+        self._noted = piece
         self.last = text.id
 
     def _read_parked(self, one: Parked) -> Final | None:
