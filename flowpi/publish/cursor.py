@@ -67,6 +67,10 @@ class Cursor:
         """The next text."""
         self._noted: Piece | None = None
         """The text behind which the position is."""
+        self._counting: asyncio.Task[Behind] | None = None
+        """The count that is running, or was the last."""
+        self._next_count: asyncio.Task[Behind] | None = None
+        """The count that begins when that one is over."""
         self._news = asyncio.Event()
         self._interrupted = False
         transcripts.follow(self)
@@ -144,10 +148,16 @@ class Cursor:
         return await self._do(partial(self._read_parked, one), "read")
 
     async def behind(self) -> Behind:
-        """Return how far the sink is behind. Raises SinkError."""
-        while (behind := await self._do(self._count, "read")) is None:
-            pass
-        return behind
+        """Return how far the sink is behind. Raises SinkError.
+
+        All who ask while a count is running share the one after it: a crowd must not fill the queue of the thread that
+        writes the texts.
+        """
+        if self._next_count is None:
+            self._next_count = asyncio.create_task(self._count_after(self._counting), name="count")
+            # All who asked may have left: nobody hears of its error then.
+            self._next_count.add_done_callback(lambda count: count.cancelled() or count.exception())
+        return await asyncio.shield(self._next_count)
 
     # For the transcripts.
 
@@ -228,6 +238,16 @@ class Cursor:
         except FileNotFoundError:
             pass
         return None
+
+    async def _count_after(self, before: asyncio.Task[Behind] | None) -> Behind:
+        """Count once another count is over. Raises SinkError."""
+        if before is not None:
+            await asyncio.wait({before})
+        # It begins now, so who asks from here on needs another one: a text may have been appended since.
+        self._counting, self._next_count = self._next_count, None
+        while (behind := await self._do(self._count, "read")) is None:
+            pass
+        return behind
 
     def _count(self) -> Behind | None:
         """Count on, for a moment. Return None if there is more to count."""
