@@ -9,7 +9,8 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -135,21 +136,55 @@ def refused_in(directory: Path) -> ParkedTexts:
     return found
 
 
-def running_in(directory: Path) -> int | None:
-    """Return the process of the hook that uses a directory, or None if none does. Raises NoPermissionError."""
+@contextlib.contextmanager
+def running_in(directory: Path) -> Iterator[int | None]:
+    """Return a descriptor of the process of the hook that uses a directory, for the length of a block.
+
+    None if there is none. The hook's user may replace all that is in the directory, so it is a process of the owner of
+    the directory only, whatever number the lock has: root must not send its signals to another.
+
+    Raises:
+        NoPermissionError: this user may not read the directory.
+    """
+    number = _number_in(directory)
     try:
-        handle = os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
+        process = os.pidfd_open(number) if number is not None else None
+    except (OSError, OverflowError):  # it has ended, or that is no number of a process
+        process = None
+    try:
+        # Only now, while the descriptor keeps the number from meaning another process unnoticed.
+        yield process if process is not None and _owner(number) == directory.stat().st_uid else None
+    finally:
+        if process is not None:
+            os.close(process)
+
+
+def _number_in(directory: Path) -> int | None:
+    """Return the number that is in the lock of a directory, or None if nobody holds it."""
+    try:
+        # Without O_NONBLOCK, a pipe in its place would be waited for.
+        handle = os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except PermissionError:
         raise NoPermissionError(f"may not read {directory}", "use sudo") from None
+    except OSError:  # there is none, or it is no file
+        return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         with contextlib.suppress(ValueError):
             return int(os.read(handle, 20))
     finally:
         os.close(handle)
+    return None
+
+
+def _owner(process: int | None) -> int | None:
+    """Return the real user of a process, or None if it has ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("Uid:"):
+                return int(line.split()[1])
     return None
 
 
