@@ -16,6 +16,9 @@ from flowpi.publish.messages import Problem, Request, TextId
 MAX_LISTED = 500
 """The most texts in one answer."""
 
+TEXT_BYTES = 1024
+"""The longest text to look for: it is looked for in every text that there is."""
+
 SEARCHES = 2
 """The most searches at once: each reads on the thread that writes the transcripts."""
 
@@ -52,6 +55,8 @@ def _query(request: Request) -> pages.Query | Problem:
         return Problem("bad_request", f"limit is from 1 to {MAX_LISTED}")
     if request.order not in ("newest", "oldest"):
         return Problem("bad_request", "order is one of: newest, oldest")
+    if len(request.text.encode(errors="replace")) > TEXT_BYTES:
+        return Problem("bad_request", "text is at most 1 KiB long")
     moments: dict[str, int] = {}
     for name, at, text in (("since", 0, request.since), ("until", 1, request.until)):
         if text is not None:

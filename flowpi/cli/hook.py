@@ -1,7 +1,7 @@
 """`flowpi hook list`, `retry` and `skip`: what the command refused, and what the running hook is to do about it."""
 
 import json
-import os
+import signal
 import sys
 
 from flowpi.cli.terminal import print_safely
@@ -33,14 +33,14 @@ def hook(action: str, *, as_json: bool) -> int:
         if not refused:
             print("the command refused no text", file=sys.stderr)
         return 0
-    process = running_in(directory)
-    if process is None:
-        raise UnavailableError("no `flowpi hook` runs", "sudo systemctl start flowpi-hook")
-    try:
-        os.kill(process, RETRY if action == "retry" else SKIP)
-    except PermissionError:
-        raise NoPermissionError("the hook belongs to another user", "use sudo") from None
-    except ProcessLookupError:
-        raise UnavailableError("the hook has just ended", "sudo systemctl start flowpi-hook") from None
+    with running_in(directory) as process:
+        if process is None:
+            raise UnavailableError("no `flowpi hook` runs", "sudo systemctl start flowpi-hook")
+        try:
+            signal.pidfd_send_signal(process, RETRY if action == "retry" else SKIP)
+        except PermissionError:
+            raise NoPermissionError("the hook belongs to another user", "use sudo") from None
+        except ProcessLookupError:
+            raise UnavailableError("the hook has just ended", "sudo systemctl start flowpi-hook") from None
     print("asked for: `journalctl -u flowpi-hook` shows what becomes of it")
     return 0

@@ -9,7 +9,8 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +27,17 @@ log = logging.getLogger(__name__)
 Done = TypeVar("Done")
 
 POSITION, REFUSED, LOCK = "command.position", "command.parked", "lock"
+
+REMEMBERED = 256
+"""How many texts are kept beside the position, so that one which comes again is known: some 12 KiB."""
+
+
+class _Position(msgspec.Struct, frozen=True):
+    """The content of the file of the position: the last text that is done with, and those before it."""
+
+    id: str
+    part: int
+    done: tuple[TextId, ...] = ()
 
 
 class HookState:
@@ -44,6 +56,8 @@ class HookState:
             CannotCreateError: it cannot be made or read.
         """
         self._directory = directory
+        self._done: tuple[TextId, ...] = ()
+        """The last texts that are done with, in this order."""
         self.refused = ParkedTexts(directory / REFUSED)
         try:
             make_folder(directory)
@@ -60,9 +74,14 @@ class HookState:
 
     async def passed(self, text: TextId) -> None:
         """Note, durably, that a text is done with. Raises SinkError."""
-        content = msgspec.json.encode(text) + b"\n"
+        done = (*self._done, text)[-REMEMBERED:]
+        content = msgspec.json.encode(_Position(text.id, text.part, done)) + b"\n"
         await self._do(lambda: replace_file(self._directory / POSITION, content, 0o600))
-        self.position = text
+        self.position, self._done = text, done
+
+    def has_passed(self, text: TextId) -> bool:
+        """Return whether a text is among the last ones that are done with."""
+        return text in self._done
 
     async def refuse(self, text: TextId, reason: str) -> None:
         """Note, durably, that a text is given up. Raises SinkError, also if too many are."""
@@ -94,9 +113,10 @@ class HookState:
         """Raises OSError."""
         path = self._directory / POSITION
         try:
-            position = msgspec.json.decode(path.read_bytes(), type=TextId)
+            position = msgspec.json.decode(path.read_bytes(), type=_Position)
             if is_ulid(position.id):
-                return position
+                self._done = position.done
+                return TextId(position.id, position.part)
             why = "no id"
         except FileNotFoundError:
             return None
@@ -116,21 +136,55 @@ def refused_in(directory: Path) -> ParkedTexts:
     return found
 
 
-def running_in(directory: Path) -> int | None:
-    """Return the process of the hook that uses a directory, or None if none does. Raises NoPermissionError."""
+@contextlib.contextmanager
+def running_in(directory: Path) -> Iterator[int | None]:
+    """Return a descriptor of the process of the hook that uses a directory, for the length of a block.
+
+    None if there is none. The hook's user may replace all that is in the directory, so it is a process of the owner of
+    the directory only, whatever number the lock has: root must not send its signals to another.
+
+    Raises:
+        NoPermissionError: this user may not read the directory.
+    """
+    number = _number_in(directory)
     try:
-        handle = os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
+        process = os.pidfd_open(number) if number is not None else None
+    except (OSError, OverflowError):  # it has ended, or that is no number of a process
+        process = None
+    try:
+        # Only now, while the descriptor keeps the number from meaning another process unnoticed.
+        yield process if process is not None and _owner(number) == directory.stat().st_uid else None
+    finally:
+        if process is not None:
+            os.close(process)
+
+
+def _number_in(directory: Path) -> int | None:
+    """Return the number that is in the lock of a directory, or None if nobody holds it."""
+    try:
+        # Without O_NONBLOCK, a pipe in its place would be waited for.
+        handle = os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except PermissionError:
         raise NoPermissionError(f"may not read {directory}", "use sudo") from None
+    except OSError:  # there is none, or it is no file
+        return None
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         with contextlib.suppress(ValueError):
             return int(os.read(handle, 20))
     finally:
         os.close(handle)
+    return None
+
+
+def _owner(process: int | None) -> int | None:
+    """Return the real user of a process, or None if it has ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("Uid:"):
+                return int(line.split()[1])
     return None
 
 

@@ -135,8 +135,11 @@ class Hook:
                 self._feed = None
 
     async def _deliver(self, line: bytes, payload: Any) -> None:
-        """Run the program for a text until it is done with."""
+        """Run the program for a text until it is done with, unless it is: the daemon may send one again."""
         text = msgspec.convert(payload, TextId)
+        if self._state.has_passed(text):
+            log.debug("a text came again", extra=_about(text))
+            return
         reason = await self._tried(line, payload, text)
         if reason is not None:
             log.error("the command %s: this text is given up", reason, extra=_about(text))

@@ -65,6 +65,12 @@ class Cursor:
         self._lag: Lag | None = None
         self._piece: Piece | None = None
         """The next text."""
+        self._noted: Piece | None = None
+        """The text behind which the position is."""
+        self._counting: asyncio.Task[Behind] | None = None
+        """The count that is running, or was the last."""
+        self._next_count: asyncio.Task[Behind] | None = None
+        """The count that begins when that one is over."""
         self._news = asyncio.Event()
         self._interrupted = False
         transcripts.follow(self)
@@ -142,10 +148,16 @@ class Cursor:
         return await self._do(partial(self._read_parked, one), "read")
 
     async def behind(self) -> Behind:
-        """Return how far the sink is behind. Raises SinkError."""
-        while (behind := await self._do(self._count, "read")) is None:
-            pass
-        return behind
+        """Return how far the sink is behind. Raises SinkError.
+
+        All who ask while a count is running share the one after it: a crowd must not fill the queue of the thread that
+        writes the texts.
+        """
+        if self._next_count is None:
+            self._next_count = asyncio.create_task(self._count_after(self._counting), name="count")
+            # All who asked may have left: nobody hears of its error then.
+            self._next_count.add_done_callback(lambda count: count.cancelled() or count.exception())
+        return await asyncio.shield(self._next_count)
 
     # For the transcripts.
 
@@ -205,12 +217,15 @@ class Cursor:
 
     def _pass(self, piece: Piece) -> None:
         """Move the position behind a text, on the disk first and then in memory. Raises OSError."""
+        if piece is self._noted:  # `passed` was cancelled, and called again
+            return
         assert self._reader is not None
         assert self._lag is not None
         (text,) = piece.texts
         self._save({**self._reader.marks, text.name: text.id})
         self._reader.commit(piece)
         self._lag.passed(text.name)
+        self._noted = piece
         self.last = text.id
 
     def _read_parked(self, one: Parked) -> Final | None:
@@ -223,6 +238,16 @@ class Cursor:
         except FileNotFoundError:
             pass
         return None
+
+    async def _count_after(self, before: asyncio.Task[Behind] | None) -> Behind:
+        """Count once another count is over. Raises SinkError."""
+        if before is not None:
+            await asyncio.wait({before})
+        # It begins now, so who asks from here on needs another one: a text may have been appended since.
+        self._counting, self._next_count = self._next_count, None
+        while (behind := await self._do(self._count, "read")) is None:
+            pass
+        return behind
 
     def _count(self) -> Behind | None:
         """Count on, for a moment. Return None if there is more to count."""
@@ -241,10 +266,25 @@ class Cursor:
             pass
         except (msgspec.MsgspecError, ValueError) as error:
             log.error("%s is damaged: the sink goes on with the texts from now on (%s)", self._path, error)
-        marks = {name: last_in(self._transcripts, name) for name in self._transcripts.names()}
+        marks = self._ends()
         # Saved at once: a restart before the first text would otherwise begin at a later end, and miss what is between.
         self._save(marks)
         return marks
+
+    def _ends(self) -> dict[str, TextId | None]:
+        """Return the last text of each file. Raises OSError."""
+        marks: dict[str, TextId | None] = {}
+        unreadable = []
+        for name in self._transcripts.names():
+            try:
+                marks[name] = last_in(self._transcripts, name)
+            except OSError as error:
+                self._transcripts.pass_over(name, error)
+                unreadable.append(name)
+        known = [mark for mark in marks.values() if mark is not None]
+        newest = max(known, key=lambda mark: (mark.id, mark.part), default=None)
+        # Should one become readable, it is read behind what is the end now, and not from its beginning.
+        return marks | dict.fromkeys(unreadable, newest)
 
     def _save(self, marks: dict[str, TextId | None]) -> None:
         """Write the position file durably. Raises OSError; then the old one is still there, or the new one."""

@@ -280,19 +280,34 @@ class Feeder:
             await self._park(cursor, str(error))
 
     async def _write_parked(self, sink: Sink, cursor: Cursor) -> None:
-        """Write what is parked once more. What is refused again stays parked."""
-        for one in cursor.parked.texts:
-            self._blocked = one.text_id
-            final = await cursor.read_parked(one)
-            try:
-                if final is not None:
-                    async with asyncio.timeout(PATIENCE_S):
-                        await sink.write(final)
-            except SinkRefusedError as error:
-                await cursor.park_again(one, str(error))
-            else:
-                await cursor.unpark(one)
-        self._again, self._blocked = False, None
+        """Write what is parked once more. What is refused again stays parked.
+
+        Raises:
+            SinkError, TimeoutError: the sink failed at one of them. It stays parked too, with the reason.
+        """
+        # Over whatever happens: a text at which the sink fails again and again must not hold the next ones back.
+        self._again = False
+        try:
+            for one in cursor.parked.texts:
+                self._blocked = one.text_id
+                try:
+                    final = await cursor.read_parked(one)
+                except SinkError as error:  # that is no failure of the sink
+                    await cursor.park_again(one, str(error))
+                    continue
+                try:
+                    if final is not None:
+                        async with asyncio.timeout(PATIENCE_S):
+                            await sink.write(final)
+                except SinkRefusedError as error:
+                    await cursor.park_again(one, str(error))
+                except (SinkError, TimeoutError) as error:
+                    await cursor.park_again(one, str(error) or f"no answer within {PATIENCE_S:.0f} s")
+                    raise
+                else:
+                    await cursor.unpark(one)
+        finally:
+            self._blocked = self._skip = None
         self._works()
         self._show_undelivered()
 
@@ -300,9 +315,7 @@ class Feeder:
         """Park the text at which the sink failed, if that was asked for."""
         if self._skip is None:
             return
-        if self._skip in {one.text_id for one in cursor.parked.texts}:
-            self._again = False  # it is parked already, and was written once more
-        elif (final := await cursor.next()) is not None and TextId(final.id, final.part) == self._skip:
+        if (final := await cursor.next()) is not None and TextId(final.id, final.part) == self._skip:
             if not self._taken:
                 await self._park(cursor, SKIPPED)
             await cursor.passed()

@@ -76,6 +76,7 @@ class Transcripts:
 
     Attributes:
         rewritten: how often a file was replaced by a new one; offsets in it no longer hold then.
+        unreadable: the names of the files that `pass_over` was called for, and `readable` not since.
     """
 
     def __init__(self, directory: Path, keep_days: int, max_lag_days: int = 30) -> None:
@@ -99,7 +100,10 @@ class Transcripts:
         self._settled: set[str] = set()
         """The names of the files whose lines from before the start are synced."""
         self._followers: list[Follower] = []
+        self._growing = ""
+        """The name of the file to which this process wrote last."""
         self.rewritten = 0
+        self.unreadable: set[str] = set()
 
     def open(self) -> None:
         """Make the directory if it is missing. Raises CannotCreateError if that fails."""
@@ -178,6 +182,22 @@ class Transcripts:
                     self._doubtful.add(name)
                     raise
         self._settled.add(name)
+
+    def pass_over(self, name: str, error: OSError) -> None:
+        """Log, once, that a file cannot be read: a reader goes on with the others. Called on the thread that writes.
+
+        Raises:
+            OSError: `error`, if texts are written to this file now: nobody may go on without them.
+        """
+        if name == self._growing:
+            raise error
+        if name not in self.unreadable:
+            self.unreadable.add(name)
+            log.warning("%s is passed over: it cannot be read (%s)", name, error.strerror or error)
+
+    def readable(self, name: str) -> None:
+        """Note that a file can be read. Called on the thread that writes."""
+        self.unreadable.discard(name)
 
     async def probe(self) -> None:
         """Check that a transcript could be written now, by writing, syncing and deleting a small file.
@@ -279,6 +299,7 @@ class Transcripts:
         except FileNotFoundError:  # somebody deleted the directory
             make_folder(self.directory)
             handle = self._open(name)
+        self._growing = name
         try:
             if self._stands(one, name):
                 return

@@ -49,13 +49,17 @@ class History:
         self._reading: asyncio.Task[None] | None = None
         transcripts.follow(self)
 
-    async def search(self, after: TextId) -> LogReader:
+    async def search(self, after: TextId, *, set_back: bool = False) -> LogReader:
         """Return a reader behind a text; if there is no such text, one before the first text that was begun later.
+
+        Args:
+            set_back: whether it also reads the texts of earlier files from the first one on that was begun later. Then
+                it misses none that was written there because the clock was set back, and may read some again.
 
         Raises:
             SpoolError: the transcripts cannot be read.
         """
-        search = LogSearch(self._transcripts, after)
+        search = LogSearch(self._transcripts, after, set_back=set_back)
         while (reader := await self.run(search.step)) is None:
             pass
         return reader

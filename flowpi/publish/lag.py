@@ -52,7 +52,7 @@ class Lag:
         return all(self._count_in(name) for name in names)
 
     def _count_in(self, name: str) -> bool:
-        """Count on in a file. Return whether its end is reached. Raises OSError."""
+        """Count on in a file. Return whether its end is reached, or it is passed over. Raises OSError."""
         try:
             status = os.stat(self._transcripts.directory / name)
             counted = self._files.get(name)
@@ -70,4 +70,7 @@ class Lag:
                         return False
         except FileNotFoundError:
             self._files.pop(name, None)
+        except OSError as error:
+            self._files.pop(name, None)
+            self._transcripts.pass_over(name, error)
         return True

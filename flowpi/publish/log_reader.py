@@ -76,7 +76,11 @@ class LogReader:
 
     def at_same_place(self, other: "LogReader") -> bool:
         """Whether another reader reads the same texts next. False is no proof: read on and ask again."""
-        return self._places == other._places and self._rewritten == other._rewritten
+        return self._readable_places() == other._readable_places() and self._rewritten == other._rewritten
+
+    def _readable_places(self) -> dict[str, Place]:
+        unreadable = self._transcripts.unreadable
+        return {name: place for name, place in self._places.items() if name not in unreadable}
 
     def place_in(self, name: str) -> Place | None:
         """Return where the reading goes on in a file, or None if it begins there at the beginning."""
@@ -84,6 +88,8 @@ class LogReader:
 
     def read(self, most_texts: int | None = None, most_bytes: int = PIECE_BYTES) -> Piece:
         """Return the next texts, from the oldest file on; at least one, if there is one and not `more`.
+
+        A file that cannot be read is passed over, but not the one to which texts are written now.
 
         Raises:
             OSError: none can be read, though there may be some.
@@ -104,7 +110,10 @@ class LogReader:
             except FileNotFoundError:
                 continue
             except OSError as error:  # a damaged file must not block the texts of the others
-                unread = error
+                try:
+                    self._transcripts.pass_over(name, error)
+                except OSError:
+                    unread = error
             if left <= 0 or len(piece.texts) == most_texts:
                 return msgspec.structs.replace(piece, more=True)
         if unread is not None and not piece.texts:
@@ -129,6 +138,7 @@ class LogReader:
             if place is None or place.inode != status.st_ino or place.offset > status.st_size:
                 place = Place(status.st_ino, _behind(lines, self.marks.get(name), name))
             lines.seek(place.offset)
+            self._transcripts.readable(name)
             yield lines, place
 
     def _read_in(self, name: str, piece: Piece, most_texts: int | None, most_bytes: int) -> int:

@@ -15,9 +15,15 @@ class LogSearch:
     has looked at them, and of later files everything.
     """
 
-    def __init__(self, transcripts: Transcripts, after: TextId) -> None:
+    def __init__(self, transcripts: Transcripts, after: TextId, *, set_back: bool = False) -> None:
+        """
+        Args:
+            set_back: whether the reader begins in each file before that of the text at the first one that was begun
+                later: after the clock was set back, it may have been written there later than `after`.
+        """
         self._transcripts = transcripts
         self._after = after
+        self._set_back = set_back
         self._begin()
 
     def _begin(self) -> None:
@@ -28,7 +34,9 @@ class LogSearch:
         self._mark: TextId | None = None
         self._marks: dict[str, TextId | None] = {}
         self._places: dict[str, Place] = {}
-        """What lies behind: the end of each file that was searched."""
+        """Where to begin in each file that was searched."""
+        self._first_later: tuple[Place, TextId | None] | None = None
+        """Where the first text of this file is that was begun later, and the text before it."""
         self._later: LogReader | None = None
         """Before the first text that was begun later."""
 
@@ -36,7 +44,7 @@ class LogSearch:
         """Search on for a moment. Return a reader behind the text, or None if there is more to search.
 
         Raises:
-            OSError: a file cannot be read.
+            OSError: the directory cannot be read, or the file to which texts are written now.
         """
         if self._rewritten != self._transcripts.rewritten:
             self._begin()  # offsets that were noted no longer hold
@@ -52,6 +60,13 @@ class LogSearch:
         except FileNotFoundError:  # it has expired meanwhile
             self._next_file()
             return None
+        except OSError as error:
+            name = self._names[self._at]
+            self._transcripts.pass_over(name, error)
+            self._places.pop(name, None)
+            self._marks[name] = self._after  # should it become readable: from the first text that was begun later on
+            self._next_file()
+            return None
 
     def _search_in(self, name: str) -> LogReader | None:
         if self._place is None:
@@ -62,8 +77,13 @@ class LogSearch:
             lines.seek(offset)
             for line in lines:
                 final = final_in(line)
-                if final is not None and self._later is None and (final.id, final.part) > _order(self._after):
-                    self._later = self._reader(name, Place(place.inode, offset), self._mark)
+                if (
+                    final is not None
+                    and self._first_later is None
+                    and (final.id, final.part) > (self._after.id, self._after.part)
+                ):
+                    self._first_later = Place(place.inode, offset), self._mark
+                    self._later = self._later or self._reader(name, *self._first_later)
                 offset += len(line)
                 if final is not None:
                     self._mark = TextId(final.id, final.part)
@@ -72,20 +92,18 @@ class LogSearch:
                 if offset - place.offset >= PIECE_BYTES:
                     self._place = Place(place.inode, offset)
                     return None
-        self._marks[name], self._places[name] = self._mark, Place(place.inode, offset)
+        self._places[name], self._marks[name] = Place(place.inode, offset), self._mark
+        if self._set_back and self._first_later is not None:
+            self._places[name], self._marks[name] = self._first_later
         self._next_file()
         return None
 
     def _next_file(self) -> None:
         self._at += 1
-        self._place = self._mark = None
+        self._place = self._mark = self._first_later = None
 
     def _reader(self, name: str = "", place: Place | None = None, mark: TextId | None = None) -> LogReader:
-        """Return a reader at a place in a file, and at the end of the files before it."""
+        """Return a reader at a place in a file; of the files before it, at what was found in them."""
         here = {} if place is None else {name: place}
         marks = {**self._marks, **({} if place is None else {name: mark})}
         return LogReader(self._transcripts, marks, {**self._places, **here})
-
-
-def _order(text: TextId) -> tuple[str, int]:
-    return text.id, text.part

@@ -40,12 +40,12 @@ class Query(msgspec.Struct, frozen=True):
     newest: bool = False
 
     def wants(self, final: Final) -> bool:
-        """Return whether a text is what the client looks for."""
+        """Return whether a text is what the client looks for, in a query whose `text` is casefolded."""
         begun_ms = ulid_unix_ms(final.id) if is_ulid(final.id) else 0
         return (
             (self.since_ms is None or begun_ms >= self.since_ms)
             and (self.until_ms is None or begun_ms < self.until_ms)
-            and self.text.casefold() in final.text.casefold()
+            and self.text in final.text.casefold()
         )
 
 
@@ -62,6 +62,7 @@ async def find(history: History, transcripts: Transcripts, query: Query) -> Page
     Raises:
         SpoolError: the transcripts cannot be read.
     """
+    query = msgspec.structs.replace(query, text=query.text.casefold())  # once, and not for each text
     page = _Builder(query)
     reader = None if query.after is None else await history.search(query.after)
     if query.newest:
@@ -151,5 +152,8 @@ class _Scan:
                     if self._query.wants(final):
                         self.found.append(final)
         except FileNotFoundError:  # it has expired
+            return True
+        except OSError as error:
+            self._transcripts.pass_over(self._name, error)
             return True
         return self._offset >= end or self._offset < stop  # or somebody has cut it off

@@ -87,9 +87,9 @@ class Publisher:
     async def close(self) -> None:
         """Close all sinks at the same time, within `2 * CLOSE_S`. One that hangs is left behind."""
         self._closed = True
-        await self._stop(list(self._running))
-        if self._news is not None:
+        if self._news is not None:  # before the stop: meanwhile it would publish a list without the sinks
             self._news.cancel()
+        await self._stop(list(self._running))
 
     # What others ask for.
 

@@ -74,7 +74,7 @@ class Replay:
 
     async def _run(self, after: TextId) -> None:
         try:
-            reader = await self._history.search(after)
+            reader = await self._history.search(after, set_back=True)
             while True:
                 await self._room.wait()  # before the read: what waits for the client is on the disk, not in memory
                 piece = await self._history.read(reader)

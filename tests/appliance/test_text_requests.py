@@ -113,11 +113,28 @@ async def test_without_a_text_or_a_folder(harness: TextHarness) -> None:
         assert await harness.ask(order=order) == {"transcripts": [], "more": False}
 
 
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+async def test_what_is_looked_for_is_casefolded_once(harness: TextHarness, order: str) -> None:
+    class Counted(str):
+        __slots__ = ()
+        folded = 0
+
+        def casefold(self) -> str:
+            Counted.folded += 1
+            return super().casefold()
+
+    await harness.say(*[said(number) for number in range(1, 11)])
+    query = pages.Query(text=Counted("NUMBER 1"), newest=order == "newest")
+    found = await pages.find(History(harness.transcripts), harness.transcripts, query)
+    assert (len(found.texts), Counted.folded) == (2, 1)
+
+
 @pytest.mark.parametrize(
     ("members", "message"),
     [
         ({"limit": 0}, "limit is from 1 to 500"),
         ({"limit": 501}, "limit is from 1 to 500"),
+        ({"text": "\u00e4" * 512 + "x"}, "text is at most 1 KiB long"),
         ({"order": "up"}, "order is one of: newest, oldest"),
         ({"after": "x"}, "after is the id and the part of a text"),
         ({"after": TextId("x", 1)}, "after is the id and the part of a text"),

@@ -1,11 +1,12 @@
 """`flowpi hook list`, `retry` and `skip`, and what is handed over to the service."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,35 @@ def test_none_runs(directory: Path, action: str) -> None:
     (directory / "lock").write_text(f"{os.getpid()}\n")  # of one that has ended
     with pytest.raises(UnavailableError):
         hook(action, as_json=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
+def test_a_process_of_another_user_is_not_asked(directory: Path, running: "subprocess.Popen[str]") -> None:
+    """The user of the hook can write any number into its lock, and root must not send a signal there."""
+    os.chown(directory, 65534, -1)
+    with pytest.raises(UnavailableError, match="no `flowpi hook` runs"):
+        hook("skip", as_json=False)
+    os.chown(directory, 0, -1)
+    hook("retry", as_json=False)
+    assert running.stdout is not None
+    assert running.stdout.readline() == f"{int(RETRY)}\n"  # nothing came before
+
+
+@pytest.mark.parametrize("content", ["0\n", "-1\n", "99999999999999999999", "nonsense", ""])
+def test_a_lock_with_no_process_in_it(directory: Path, content: str) -> None:
+    with open(directory / "lock", "w") as lock:
+        lock.write(content)
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UnavailableError, match="no `flowpi hook` runs"):
+            hook("skip", as_json=False)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/null", path)])
+def test_a_lock_that_is_no_file(directory: Path, make: Callable[[Path], None]) -> None:
+    make(directory / "lock")
+    with pytest.raises(UnavailableError, match="no `flowpi hook` runs"):
+        hook("skip", as_json=False)
 
 
 def test_only_a_list_is_json(directory: Path) -> None:

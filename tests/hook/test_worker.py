@@ -12,7 +12,7 @@ import pytest
 
 from flowpi.config.command import CommandSettings
 from flowpi.core.errors import AlreadyRunning
-from flowpi.hook import command, worker
+from flowpi.hook import command, state, worker
 from flowpi.hook.command import Outcome
 from flowpi.hook.feed import BEFORE_ALL
 from flowpi.hook.state import HookState
@@ -151,6 +151,23 @@ async def test_the_position_is_kept_before_the_next_text_and_a_restart_goes_on_t
     assert harness.runs == [1, 2, 3, 3, 4]
 
 
+async def test_a_text_that_comes_again_is_not_run_again(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after the clock was set back. Of the texts before the last ones that is not known."""
+    monkeypatch.setattr(state, "REMEMBERED", 2)
+    harness.start()
+    await until(lambda: harness.daemon.subscribed)
+    harness.daemon.say(1, 2, 3)
+    await harness.passed(3)
+    await harness.stop()
+    harness.daemon.drop()
+    harness.start()
+    await until(lambda: harness.daemon.subscribed)
+    for number in (2, 3, 1):
+        harness.daemon.publish("transcript/final", payload(number))
+    await harness.passed(1)
+    assert harness.runs == [1, 2, 3, 1]
+
+
 async def test_75_is_tried_again_with_growing_waits_and_keeps_the_order(harness: Harness) -> None:
     harness.outcomes = [75] * 12
     harness.start()
@@ -282,12 +299,12 @@ async def test_a_disk_that_accepts_nothing_stops_it_and_the_text_is_not_run_agai
 ) -> None:
     harness.start()
     await until(lambda: harness.daemon.subscribed)
-    state = harness.directory / "state"
-    state.rename(harness.directory / "gone")
+    folder = harness.directory / "state"
+    folder.rename(harness.directory / "gone")
     harness.daemon.say(1, 2)
     await until(lambda: harness.hook._blocked)
     assert harness.runs == [1]
-    (harness.directory / "gone").rename(state)
+    (harness.directory / "gone").rename(folder)
     harness.hook.retry()
     await harness.passed(2)
     assert harness.runs == [1, 2]

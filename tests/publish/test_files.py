@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import json
 import os
@@ -5,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,21 @@ def lines(transcripts: Transcripts, day: str = "2023-11-14") -> list[dict[str, A
 
 def fails(*arguments: object) -> None:
     raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@contextlib.contextmanager
+def unreadable(monkeypatch: pytest.MonkeyPatch, name: str) -> Iterator[None]:
+    """Let nobody open a file, for the length of a block, as if it belonged to another user."""
+    real = os.open
+
+    def refuse(path: Any, *arguments: Any, **more: Any) -> int:
+        if isinstance(path, Path) and path.name == name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, *arguments, **more)
+
+    with monkeypatch.context() as disk:
+        disk.setattr("os.open", refuse)
+        yield
 
 
 async def test_a_line_for_each_transcript(transcripts: Transcripts) -> None:

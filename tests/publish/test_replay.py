@@ -26,7 +26,7 @@ from flowpi.publish.hub import Hub
 from flowpi.publish.messages import Problem, Request
 from flowpi.publish.socket import LocalSocket
 from flowpi.publish.socket_client import MAX_QUEUE_BYTES
-from tests.publish.test_files import DAY_S, NOON, fails, final
+from tests.publish.test_files import DAY_S, NOON, fails, final, unreadable
 from tests.publish.test_socket import Client, pause, resume
 from tests.waiting import ticks, until
 
@@ -176,6 +176,21 @@ async def test_what_a_clock_set_back_dated_comes_too(harness: ReplayHarness) -> 
     assert sorted(await numbers(client, 2)) == [3, 4]  # of several at once, those in the older file come first
 
 
+@pytest.mark.parametrize("piece_bytes", [1, 1 << 18])
+async def test_what_a_clock_set_back_dated_while_the_client_was_away_comes_too(
+    harness: ReplayHarness, monkeypatch: pytest.MonkeyPatch, piece_bytes: int
+) -> None:
+    monkeypatch.setattr(log_search, "PIECE_BYTES", piece_bytes)
+    await harness.say(1)
+    await harness.say(2, 4, days=2)
+    await harness.say(3, 5, days=1)
+    await harness.say(6, 7, days=0)
+    client = await harness.replay(4)
+    assert await numbers(client, 3) == [6, 7, 5]
+    await harness.say(8, days=0)
+    assert await numbers(client, 1) == [8]
+
+
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
@@ -215,6 +230,24 @@ async def test_files_that_cannot_be_read_end_the_connection_with_a_reason(
         assert error["code"] == "transcripts"
         assert "Input/output error" in error["message"]
         assert not await client.read_line()
+
+
+async def test_an_old_file_that_cannot_be_read_stops_no_replay(
+    harness: ReplayHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await harness.say(1, 2)
+    await harness.say(3, days=1)
+    first = await harness.replay(1)
+    assert await numbers(first, 2) == [2, 3]
+    await until(lambda: len(harness.history._listeners) == 1)
+    with unreadable(monkeypatch, "2023-11-14.jsonl"):
+        second, third = await harness.replay(0), await harness.replay(3)
+        assert await numbers(second, 1) == [3]
+        await until(lambda: len(harness.history._listeners) == 3)
+        await harness.say(4, days=1)
+        for client in (first, second, third):
+            assert await numbers(client, 1) == [4]
+    assert caplog.text.count("2023-11-14.jsonl is passed over") == 1
 
 
 class TestASlowReader:

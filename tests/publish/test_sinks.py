@@ -46,6 +46,8 @@ class Recording:
         self.refuses_write = False
         self.refuses_for_good: set[int] = set()
         """The numbers of the texts that it never accepts."""
+        self.fails_at: set[int] = set()
+        """The numbers of the texts at which it fails."""
         self.loses = False
         self.hangs_at_close = False
         self.free = asyncio.Event()
@@ -68,6 +70,8 @@ class Recording:
         await self.free.wait()
         if self.refuses_write:
             raise SinkError("it is full", "make room")
+        if int(final.id[-3:]) in self.fails_at:
+            raise SinkError("it broke at this one")
         if int(final.id[-3:]) in self.refuses_for_good:
             raise SinkRefusedError("it is too long")
         self.got.append(int(final.id[-3:]))

@@ -20,7 +20,7 @@ from flowpi.publish.hub import Message
 from flowpi.publish.messages import ParkedText, SinkPayload, TextId
 from flowpi.publish.publisher import Publisher
 from flowpi.publish.sinks import Sink
-from tests.publish.test_files import DAY_S, NOON, final
+from tests.publish.test_files import DAY_S, NOON, final, unreadable
 from tests.publish.test_sinks import Harness, Recording
 from tests.waiting import ticks, until
 
@@ -95,21 +95,22 @@ class TestRefusedForGood:
             await until(lambda: sink.got == [2])
             await until(lambda: [one.id for one in running.parked(["sink"])] == [final(1).id])
 
-    async def test_a_failure_does_not_end_the_retry(self, harness: Harness) -> None:
+    async def test_a_failure_ends_the_retry_and_the_next_texts_follow(self, harness: Harness) -> None:
         sink = Recording()
-        sink.refuses_for_good = {1}
+        sink.refuses_for_good = {1, 2}
         async with harness.run(sink=sink) as running:
-            await harness.say(1)
-            await until(lambda: running.parked(["sink"]))
-            sink.refuses_for_good, sink.refuses_write = set(), True
+            await harness.say(1, 2)
+            await until(lambda: len(running.parked(["sink"])) == 2)
+            sink.refuses_for_good, sink.fails_at = set(), {1}
             running.retry(["sink"])
-            await until(lambda: "sink.sink" in harness.faults)
-            assert len(running.parked(["sink"])) == 1
-            opened = sink.calls.count("open")
-            await until(lambda: sink.calls.count("open") > opened + 1)
-            assert "sink.sink" in harness.faults  # opening it proves nothing
-            sink.refuses_write = False
-            await until(lambda: sink.got == [1])
+            await until(lambda: running.parked(["sink"])[0].reason == "it broke at this one")
+            await harness.say(3)
+            await until(lambda: sink.got == [3])
+            await until(lambda: "sink.sink" not in harness.faults)
+            assert [one.id for one in running.parked(["sink"])] == [final(1).id, final(2).id]
+            sink.fails_at = set()
+            running.retry(["sink"])
+            await until(lambda: sink.got == [3, 1, 2])
             await until(lambda: not harness.faults)
 
     async def test_skip_forgets_what_is_parked(self, harness: Harness) -> None:
@@ -215,19 +216,6 @@ class TestSkip:
             await until(lambda: "nobody" in harness.faults["sink.sink"])
             await running.skip(["sink"])
             await until(lambda: running.parked(["sink"]))
-
-    async def test_it_ends_a_retry_that_fails(self, harness: Harness) -> None:
-        sink = Recording()
-        sink.refuses_for_good = {1}
-        async with harness.run(sink=sink) as running:
-            await harness.say(1)
-            await until(lambda: running.parked(["sink"]))
-            sink.refuses_write = True
-            running.retry(["sink"])
-            await until(lambda: "sink.sink" in harness.faults)
-            await running.skip(["sink"])
-            await until(lambda: "sink.sink" not in harness.faults)
-            assert len(running.parked(["sink"])) == 1
 
 
 class TestShown:
@@ -388,6 +376,32 @@ async def test_a_week_is_caught_up_in_order(harness: Harness) -> None:
             sink.refuses_write = False
         await until_shown(running, waiting=0, last=text_id(700))
     assert sink.got == numbers
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["new", "old"])
+async def test_an_old_file_that_cannot_be_read_stops_nothing(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, new: bool
+) -> None:
+    await harness.say(1)
+    await harness.say(2, unix_s=NOON + DAY_S)
+    if new:
+        (harness.positions / "sink.position").unlink()
+    with unreadable(monkeypatch, "2023-11-14.jsonl"):
+        sink = Recording()
+        async with harness.run(sink=sink) as running:
+            if new:
+                await until(lambda: (harness.positions / "sink.position").exists())
+            await until_shown(running, state="open", waiting=0)
+            await harness.say(3, unix_s=NOON + DAY_S)
+            await until(lambda: sink.got == ([3] if new else [2, 3]))
+            await until_shown(running, waiting=0, last=text_id(3))
+            assert harness.faults == {}
+    assert caplog.text.count("2023-11-14.jsonl is passed over") == 1
+    after = Recording()
+    async with harness.run(sink=after):
+        await harness.say(4, unix_s=NOON + DAY_S)
+        await until(lambda: 4 in after.got)
+        assert after.got == ([4] if new else [1, 4])
 
 
 async def test_a_damaged_file_of_parked_texts_stops_nothing(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
