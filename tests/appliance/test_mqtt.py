@@ -46,11 +46,11 @@ def test_a_dictation_by_commands_from_the_broker(appliance: Appliance, broker: B
         wait_for(lambda: online(reader))
         reader.say("flowpi/desk/command", b'{"command": "record", "action": "start"}')
         wait_for(lambda: "recording" in states(reader))
-        reader.say("flowpi/desk/command", b'{"command": "record", "action": "stop", "wait": true, "request": 1}')
+        reader.say("flowpi/desk/command", b'{"command": "record", "action": "stop", "request": 1}')
         wait_for(lambda: bool(texts(reader)))
         wait_for(lambda: bool(reader.of("desk/response")[1:]))
         assert texts(reader) == appliance.transcripts()
-        assert reader.of("response")[1].json["ending"]["texts"] == [texts(reader)[0]["text"]]
+        assert reader.of("response")[1].json.items() >= {"response": 1, "ok": True}.items()
         assert states(reader)[-1] == "idle"
         reader.say("flowpi/desk/command", b'{"command": "spool", "action": "retry", "request": 2}')
         wait_for(lambda: bool(reader.of("desk/response")[2:]))

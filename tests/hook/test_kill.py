@@ -54,7 +54,8 @@ class Process:
     def noted(self) -> list[tuple[int, str]]:
         """Number and text of each run, in order."""
         found = []
-        for line in self.notes.read_text().splitlines() if self.notes.exists() else []:
+        written = self.notes.read_text() if self.notes.exists() else ""
+        for line in written.rpartition("\n")[0].splitlines():  # the last line may be in the middle of being written
             name, _, message = line.partition(" ")
             said = json.loads(message)["payload"]
             assert name == f"{said['id']}.{said['part']}"
