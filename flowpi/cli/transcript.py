@@ -70,10 +70,10 @@ class Transcript:
 
     def add(self, part: Part, text: FinalText) -> None:
         """Write what was said in the next part. Raises OutputError."""
-        self.until_s = part.start_s + len(part.pcm) / BYTES_PER_S
         self._language = self._language or text.language
         if (line := one_line(text.text)) or not self._form.timed:
             self._write_segment(part, line)
+        self.until_s = part.start_s + len(part.pcm) / BYTES_PER_S
 
     def add_unfinished(self, part: Part, text: PartialText | None) -> bool:
         """Write what was heard of a part whose text did not come, if it is long. Returns whether there was any."""
