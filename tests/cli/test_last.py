@@ -1,8 +1,6 @@
 """`flowpi last` and `flowpi listen --since`, with a daemon whose answers a test determines, and with a real one."""
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from tests.cli.test_daemon_commands import FINAL, Daemon, error
 from tests.cli.test_daemon_commands import daemon as daemon  # the fixture
 from tests.rig.appliance import Appliance
 from tests.rig.microphone import Microphone
-from tests.waiting import PATIENCE_S
 
 
 def answer(*texts: str, more: bool = False) -> dict[str, Any]:
@@ -76,17 +73,12 @@ def test_with_a_real_daemon(tmp_path: Path, microphone: Microphone) -> None:
         appliance.serve("echo")
         appliance.start()
 
-        def flowpi(*words: str) -> tuple[int, str, str]:
-            command = [sys.executable, "-m", "flowpi", *words, *appliance.options]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-            return done.returncode, done.stdout, done.stderr
-
         said = []
         for _ in range(2):
-            flowpi("record", "start")
-            said.append(flowpi("record", "stop", "--wait")[1])
-        assert flowpi("last") == (0, said[1], "")
-        assert flowpi("last", "5") == (0, "".join(said), "")
-        assert flowpi("listen", "--text", "--since", "1h", "-n", "2") == (0, "".join(said), "")
-        code, out, _ = flowpi("sinks")
+            appliance.flowpi("record", "start")
+            said.append(appliance.flowpi("record", "stop", "--wait")[1])
+        assert appliance.flowpi("last") == (0, said[1], "")
+        assert appliance.flowpi("last", "5") == (0, "".join(said), "")
+        assert appliance.flowpi("listen", "--text", "--since", "1h", "-n", "2") == (0, "".join(said), "")
+        code, out, _ = appliance.flowpi("sinks")
         assert (code, out) == (0, "")

@@ -206,6 +206,12 @@ class Appliance:
             select.select([], [], [], 0.01)
         return self.daemon
 
+    def flowpi(self, *words: str) -> tuple[int, str, str]:
+        """Run a command to its end, and return its exit code, stdout and stderr."""
+        command = [sys.executable, "-m", "flowpi", *words, *self.options]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        return done.returncode, done.stdout, done.stderr
+
     def connect(self) -> Socket:
         self._clients.append(Socket(self.socket))
         return self._clients[-1]
