@@ -77,9 +77,9 @@ async def run(argv: Sequence[str], line: bytes, about: Mapping[str, str], timeou
             umask=0o077,
             start_new_session=True,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a transcript edited by hand has a null character in a profile
         os.close(giving)
-        return Outcome(None, (error.strerror or str(error)).lower())
+        return Outcome(None, (getattr(error, "strerror", None) or str(error)).lower())
     finally:
         os.close(given)
     return await _Run(process, before).result(giving, left, timeout_s)

@@ -1,4 +1,4 @@
-"""The connection of the hook to the daemon: the messages of some topics, and texts of before."""
+"""The connections of the hook to the daemon: for the messages of some topics and texts of before, and for reports."""
 
 import asyncio
 import contextlib
@@ -8,13 +8,18 @@ from typing import Any
 
 import msgspec
 
-from flowpi.core import topics
 from flowpi.core.errors import DaemonUnavailable
-from flowpi.publish.messages import TextId
+from flowpi.publish.messages import SinkReport, TextId
+
+SINK = "command"
+"""The name of the hook among the sinks of the daemon, as that of its settings in `publish`."""
 
 ANSWER_S = 15.0
 LINE_BYTES = 4 << 20
 """The longest line that the daemon may send; twice as much waits here at most while a text is tried again."""
+
+NO_SUCH_SINK = ("no_such_sink", "bad_request")
+"""How a daemon answers that keeps no texts for the command, and one of before that knows no sinks."""
 
 BEFORE_ALL = TextId("0" * 26, 0)
 """What comes before every text."""
@@ -29,7 +34,9 @@ class Line(msgspec.Struct):
     error: Any = None
     ok: bool | None = None
     transcripts: list[dict[str, Any]] = []
+    sinks: list[dict[str, Any]] = []
     more: bool = False
+    do: str = ""
 
 
 class Feed:
@@ -39,7 +46,23 @@ class Feed:
         self._reader = reader
         self._writer = writer
 
-    async def newest(self) -> TextId:
+    async def first_position(self) -> TextId:
+        """Return the text behind which the daemon keeps texts for the command; the newest one if it keeps none."""
+        newest = await self._newest()  # before the other question: a text that comes between the two must count
+        async with _in_time():
+            self._send({"command": "sinks", "action": "list", "sinks": [SINK], "request": 1})
+            _, answer = await self._line()
+        if isinstance(answer.error, dict) and answer.error.get("code") in NO_SUCH_SINK:
+            return newest
+        _check(answer)
+        for sink in answer.sinks:
+            if sink.get("last") is not None:
+                return msgspec.convert(sink["last"], TextId)
+            if sink.get("waiting"):
+                return BEFORE_ALL
+        return newest
+
+    async def _newest(self) -> TextId:
         """Return the last text that there is, or `BEFORE_ALL`."""
         answer = await self._ask({"command": "transcripts", "order": "newest", "limit": 1})
         if not answer.transcripts:
@@ -65,8 +88,21 @@ class Feed:
             self._send({"subscribe": list(filters), **follows})
             await self.read()
 
+    def report(self, report: SinkReport) -> None:
+        """Report how the hook is. It is answered when the hook is to do something, or reports again."""
+        self._send({"command": "sinks", "action": "report", "report": report, "wait": True, "request": 1})
+
     async def read(self) -> tuple[bytes, Line]:
         """Return the next line, also decoded. After this was cancelled, nothing more can be read."""
+        line, message = await self._line()
+        _check(message)
+        return line, message
+
+    async def answer(self) -> Line:
+        """Return the next line, decoded, also if it is an error."""
+        return (await self._line())[1]
+
+    async def _line(self) -> tuple[bytes, Line]:
         try:
             line = await self._reader.readuntil(b"\n")
             message = msgspec.json.decode(line, type=Line)
@@ -74,8 +110,6 @@ class Feed:
             raise DaemonUnavailable("the daemon went away") from error
         except (asyncio.LimitOverrunError, msgspec.MsgspecError, ValueError) as error:
             raise DaemonUnavailable(f"the daemon sent no message of flowpi ({type(error).__name__})") from error
-        if isinstance(message.error, dict):
-            raise DaemonUnavailable(f"the daemon says: {message.error.get('message')}")
         return line, message
 
     def close(self) -> None:
@@ -90,6 +124,12 @@ class Feed:
 
     def _send(self, request: dict[str, Any]) -> None:
         self._writer.write(msgspec.json.encode(request) + b"\n")
+
+
+def _check(message: Line) -> None:
+    """Raises DaemonUnavailable if a line is an error."""
+    if isinstance(message.error, dict):
+        raise DaemonUnavailable(f"the daemon says: {message.error.get('message')}")
 
 
 @contextlib.asynccontextmanager
@@ -122,8 +162,3 @@ async def _in_time() -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise DaemonUnavailable("the daemon does not answer") from None
-
-
-def follows_texts(filters: Sequence[str]) -> bool:
-    """Return whether texts are among the messages of these topics."""
-    return any(topics.matches(one, topics.FINAL) for one in filters)

@@ -8,6 +8,7 @@ import msgspec
 from flowpi.config.loading import to_yaml
 from flowpi.config.schema import Config
 from flowpi.core.errors import FlowpiError
+from flowpi.hook.feed import SINK
 from flowpi.host import handover
 from flowpi.host.paths import SOCKET, SYSTEM_RUNTIME
 
@@ -28,7 +29,8 @@ def hand_over(load: Callable[[], Config], directory: Path) -> bool:
         CannotCreateError: nothing can be written there.
     """
     try:
-        publish = load().publish
+        config = load()
+        publish = config.publish
     except FlowpiError as error:
         handover.write(directory, {handover.ERROR: handover.encoded(error)})
         return True
@@ -38,5 +40,8 @@ def hand_over(load: Callable[[], Config], directory: Path) -> bool:
     # The path in any case: while the daemon has not made it, it would be looked for among those of the hook's user.
     socket = publish.socket.path or str(SYSTEM_RUNTIME / SOCKET)
     tree = {"socket": {"path": socket}, "command": msgspec.to_builtins(publish.command)}
-    handover.write(directory, {handover.CONFIG: (HEAD + to_yaml({"publish": tree})).encode()})
+    # Of the profiles only whose texts the command does not get. Which other sinks they have is not its business.
+    profiles: dict[str, object] = {name: {"sinks": []} for name in config.without_sink(SINK)}
+    written = to_yaml({"publish": tree, **({"profiles": profiles} if profiles else {})})
+    handover.write(directory, {handover.CONFIG: (HEAD + written).encode()})
     return True

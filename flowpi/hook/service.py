@@ -7,6 +7,9 @@ import signal
 from flowpi.config.schema import Config
 from flowpi.core.errors import UsageError
 from flowpi.hook.command import adopt_orphans
+from flowpi.hook.feed import SINK
+from flowpi.hook.reporter import Reporter
+from flowpi.hook.standing import Standing
 from flowpi.hook.state import HookState
 from flowpi.hook.worker import Hook
 from flowpi.host.paths import find_socket, hook_directory
@@ -33,13 +36,17 @@ def hook(config: Config, notifier: Notifier) -> int:
         task = asyncio.current_task()
         assert task is not None
         loop = asyncio.get_running_loop()
-        worker = Hook(settings, find_socket(config), state)
+        socket, standing = find_socket(config), Standing()
+        worker = Hook(settings, socket, state, standing, passed_over=config.without_sink(SINK))
+        reporter = Reporter(socket, state, standing, retry=worker.retry, skip=worker.skip)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, task.cancel)
         loop.add_signal_handler(RETRY, worker.retry)
         loop.add_signal_handler(SKIP, worker.skip)
         notifier.ready()
-        await worker.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(worker.run(), name="worker")
+            tasks.create_task(reporter.run(), name="reporter")
 
     try:
         with contextlib.suppress(asyncio.CancelledError):

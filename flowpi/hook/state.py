@@ -11,6 +11,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +19,9 @@ import msgspec
 
 from flowpi.core.errors import AlreadyRunning, CannotCreateError, NoPermissionError, SinkError
 from flowpi.core.ulid import is_ulid
-from flowpi.host.folders import make_folder, replace_file
+from flowpi.host.disk_hints import disk_hint
+from flowpi.host.durable_file import DurableFile
+from flowpi.host.folders import make_folder
 from flowpi.publish.messages import TextId
 from flowpi.publish.parked import ParkedTexts
 
@@ -39,6 +42,10 @@ class _Position(msgspec.Struct, frozen=True):
     part: int
     done: tuple[TextId, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not is_ulid(self.id):
+            raise ValueError("it has no id of a text")
+
 
 class HookState:
     """The directory of a hook, which no other one uses at the same time.
@@ -58,12 +65,19 @@ class HookState:
         self._directory = directory
         self._done: tuple[TextId, ...] = ()
         """The last texts that are done with, in this order."""
+        self._file = DurableFile(
+            directory / POSITION,
+            _Position,
+            "the command goes on where the daemon shows it, else with the texts from now on",
+        )
         self.refused = ParkedTexts(directory / REFUSED)
+        self.position: TextId | None = None
         try:
             make_folder(directory)
             self._lock = _locked(directory)
             self.refused.read()
-            self.position = self._read_position()
+            if (position := self._file.read()) is not None:
+                self.position, self._done = TextId(position.id, position.part), position.done
         except OSError as error:
             hint = "it belongs to flowpi-hook.service" if isinstance(error, PermissionError) else ""
             raise CannotCreateError(f"cannot use {directory} ({error.strerror})", hint) from error
@@ -75,8 +89,7 @@ class HookState:
     async def passed(self, text: TextId) -> None:
         """Note, durably, that a text is done with. Raises SinkError."""
         done = (*self._done, text)[-REMEMBERED:]
-        content = msgspec.json.encode(_Position(text.id, text.part, done)) + b"\n"
-        await self._do(lambda: replace_file(self._directory / POSITION, content, 0o600))
+        await self._do(partial(self._file.write, _Position(text.id, text.part, done)))
         self.position, self._done = text, done
 
     def has_passed(self, text: TextId) -> bool:
@@ -101,29 +114,13 @@ class HookState:
             return await asyncio.to_thread(job)
         except OSError as error:
             what = f"cannot write to {self._directory} ({error.strerror or error})"
-            raise SinkError(what, "free some space on its disk") from error
+            raise SinkError(what, disk_hint(error)) from error
 
     def _refuse(self, text: TextId, reason: str) -> None:
         try:
             self.refused.add("", text, reason)
         except SinkError as error:
             raise SinkError(error.message, "see `flowpi hook list`; `flowpi hook skip` forgets them") from error
-
-    def _read_position(self) -> TextId | None:
-        """Raises OSError."""
-        path = self._directory / POSITION
-        try:
-            position = msgspec.json.decode(path.read_bytes(), type=_Position)
-            if is_ulid(position.id):
-                self._done = position.done
-                return TextId(position.id, position.part)
-            why = "no id"
-        except FileNotFoundError:
-            return None
-        except (msgspec.MsgspecError, ValueError) as error:
-            why = str(error)
-        log.error("%s is damaged: the command goes on with the texts from now on (%s)", path, why)
-        return None
 
 
 def refused_in(directory: Path) -> ParkedTexts:

@@ -14,6 +14,7 @@ for its next try, nothing is read from the daemon; the texts of that time are in
 import asyncio
 import contextlib
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -23,13 +24,15 @@ import msgspec
 
 from flowpi.config.command import CommandSettings
 from flowpi.core import topics
+from flowpi.core.backoff import Backoff
 from flowpi.core.errors import DaemonUnavailable, SinkError
-from flowpi.core.text import printable
+from flowpi.core.safe_text import printable
 from flowpi.core.ulid import is_ulid
 from flowpi.hook import command
-from flowpi.hook.feed import Feed, connected, follows_texts
+from flowpi.hook.feed import Feed, connected
+from flowpi.hook.standing import Standing
 from flowpi.hook.state import HookState
-from flowpi.host.logfields import fields
+from flowpi.host.logfields import MessageId, fields
 from flowpi.publish.messages import TextId
 
 log = logging.getLogger(__name__)
@@ -39,10 +42,13 @@ EXIT_NOT_NOW = 75
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 300.0
-"""The longest wait between two tries of a text; each is twice as long as the one before."""
+"""The bounds of the waits between two tries of a text, see `Backoff`."""
 
 LONGEST_ABSENCE_S = 30.0
 """The same between two connections: a daemon that was started is looked for again soon."""
+
+ABSENT_S = 30.0
+"""How long a daemon may be away, as while it is started anew, before the operator should look for it."""
 
 SKIPPED = "skipped by a command"
 """The reason of a text that `skip` gave up."""
@@ -54,12 +60,30 @@ LOGGED_LETTERS = 12_000
 class Hook:
     """The program, the connection and the state. `run` is a task; `retry` and `skip` are called on the loop."""
 
-    def __init__(self, settings: CommandSettings, socket: Path, state: HookState) -> None:
+    def __init__(
+        self,
+        settings: CommandSettings,
+        socket: Path,
+        state: HookState,
+        standing: Standing | None = None,
+        *,
+        passed_over: frozenset[str] = frozenset(),
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """
+        Args:
+            standing: where to note how the hook is.
+            passed_over: the profiles for whose texts the program is not run. They are done with at once.
+            chance: returns a random number from 0 to 1, which spreads the waits.
+        """
         assert settings.run is not None
+        self._standing = standing or Standing()
         self._argv = settings.run
         self._settings = settings
         self._socket = socket
         self._state = state
+        self._passed_over = passed_over
+        self._chance = chance
         self._feed: Feed | None = None
         self._wake = asyncio.Event()
         self._again = False
@@ -67,8 +91,10 @@ class Hook:
         self._blocked = False
         """Whether a text, or a note about one, waits for its next try."""
         self._skip = False
-        self._absence_s = FIRST_WAIT_S
-        """How long to wait before the next connection."""
+        self._absences = Backoff(FIRST_WAIT_S, LONGEST_ABSENCE_S, chance)
+        """The waits before the next connection."""
+        self._alarm: asyncio.TimerHandle | None = None
+        """What logs that there is no daemon; also when it has done so."""
 
     def retry(self) -> None:
         """Try now, and once more what was given up."""
@@ -96,10 +122,11 @@ class Hook:
                 if not self._wake.is_set():
                     log.log(logging.DEBUG if str(error) == said else logging.WARNING, "%s", error)
                     said = str(error)
+                self._miss_daemon(error)
             if asyncio.get_running_loop().time() - began > LONGEST_ABSENCE_S:
-                self._absence_s, said = FIRST_WAIT_S, ""
-            await self._pause(self._absence_s)
-            self._absence_s = min(2 * self._absence_s, LONGEST_ABSENCE_S)
+                self._absences.reset()
+                said = ""
+            await self._pause(self._absences.next_s())
 
     async def _serve(self) -> None:
         """Serve one connection until it is lost. Raises DaemonUnavailable."""
@@ -108,28 +135,29 @@ class Hook:
             await self._durably(self._state.forget)
         async with connected(self._socket) as feed:
             after = None
-            if follows_texts(self._settings.filters):
+            if self._settings.follows_texts:
                 if self._state.position is None:
                     # Noted at once: a restart before the first text would otherwise begin at a later one.
-                    newest = await feed.newest()
-                    await self._durably(partial(self._state.passed, newest))
+                    first = await feed.first_position()
+                    await self._durably(partial(self._state.passed, first))
                 after = self._state.position
                 if self._again:
                     await self._try_refused(feed)
                     self._again = False  # not before: a daemon that goes away meanwhile is asked once more
             await feed.subscribe(self._settings.filters, after)
+            self._found_daemon()
             log.info("the command follows %s", ", ".join(self._settings.filters))
             self._feed = feed
             try:
                 while True:
                     line, message = await feed.read()
-                    self._absence_s = FIRST_WAIT_S
+                    self._absences.reset()
                     if message.topic == topics.FINAL:
                         await self._deliver(line, message.payload)
                         if self._again:  # asked for while this text was tried: it needs a connection without messages
                             self._wake.set()
                             return
-                    elif message.topic:
+                    elif message.topic and not self._passes(message.payload):
                         await self._run(line, message.topic, message.payload)
             finally:
                 self._feed = None
@@ -140,37 +168,48 @@ class Hook:
         if self._state.has_passed(text):
             log.debug("a text came again", extra=_about(text))
             return
-        reason = await self._tried(line, payload, text)
+        reason = None if self._passes(payload) else await self._tried(line, payload, text)
         if reason is not None:
-            log.error("the command %s: this text is given up", reason, extra=_about(text))
+            event = MessageId.COMMAND_GAVE_UP
+            log.error("the command %s: this text is given up", reason, extra=_about(text, event))
             await self._durably(partial(self._state.refuse, text, reason))
         await self._durably(partial(self._state.passed, text))
         self._skip = False  # it was meant for this text
 
     async def _tried(self, line: bytes, payload: Any, text: TextId) -> str | None:
         """Run the program until it has done its work, and return None; or return why the text is given up."""
-        wait_s, failures, level = FIRST_WAIT_S, 0, logging.WARNING
+        waits, failures, level = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, self._chance), 0, logging.WARNING
         while (outcome := await self._run(line, topics.FINAL, payload)).code != 0:
             failures += not may_succeed_later(outcome)
+            self._standing.failed(f"the command {describe(outcome)}")
             if failures == TRIES:
                 return describe(outcome)
-            log.log(level, "the command %s: again in %.0f s", describe(outcome), wait_s, extra=_about(text))
+            wait_s = waits.next_s()
+            event = MessageId.COMMAND_NOT_STARTED if outcome.why else None
+            log.log(level, "the command %s: again in %.0f s", describe(outcome), wait_s, extra=_about(text, event))
             if await self._waited_in_vain(wait_s):
                 return SKIPPED
-            wait_s, level = min(2 * wait_s, LONGEST_WAIT_S), logging.INFO
+            level = logging.INFO
         return None
 
     async def _try_refused(self, feed: Feed) -> None:
         """Run the program once for each text that was given up. Raises DaemonUnavailable."""
         for one in self._state.refused.texts:
             payload = await feed.text(one.text_id)
-            if payload is not None:
+            if payload is None:
+                about = _about(one.text_id, MessageId.TEXTS_EXPIRED)
+                log.warning("a text that was given up is not in the transcripts any more", extra=about)
+            elif not self._passes(payload):
                 line = msgspec.json.encode({"topic": topics.FINAL, "payload": payload}) + b"\n"
                 outcome = await self._run(line, topics.FINAL, payload)
                 if outcome.code != 0:
                     await self._durably(partial(self._state.refuse, one.text_id, describe(outcome)))
                     continue
             await self._durably(partial(self._state.accept, one.text_id))
+
+    def _passes(self, payload: Any) -> bool:
+        """Whether the program is not to be run for a message, because of the profile of its text."""
+        return isinstance(payload, dict) and "text" in payload and payload.get("profile") in self._passed_over
 
     async def _run(self, line: bytes, topic: str, payload: Any) -> command.Outcome:
         """Run the program once, and log what it printed."""
@@ -180,6 +219,7 @@ class Hook:
             "FLOWPI_ID": str(said.get("id") or ""),
             "FLOWPI_PART": str(said.get("part") or ""),
             "FLOWPI_LATE": "true" if said.get("late") is True else "false",
+            "FLOWPI_PROFILE": str(said.get("profile") or ""),
         }
         began = asyncio.get_running_loop().time()
         outcome = await command.run(self._argv, line, about, self._settings.timeout_s)
@@ -193,16 +233,18 @@ class Hook:
 
     async def _durably(self, write: Callable[[], Awaitable[None]]) -> None:
         """Write until the disk accepts it: only then the next message may be read."""
-        wait_s = FIRST_WAIT_S
+        waits = Backoff(FIRST_WAIT_S, LONGEST_WAIT_S, self._chance)
         while True:
             try:
-                return await write()
+                await write()
+                self._standing.works()
+                return
             except SinkError as error:
                 log.error("%s", error)
-            if await self._waited_in_vain(wait_s):
+                self._standing.failed(str(error))
+            if await self._waited_in_vain(waits.next_s()):
                 with contextlib.suppress(SinkError):  # that too many are given up is one of the reasons
                     await self._state.forget()
-            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
     async def _waited_in_vain(self, wait_s: float) -> bool:
         """Wait for the next try. Return whether there is to be none, because of `skip`."""
@@ -213,6 +255,19 @@ class Hook:
             self._blocked = False
         skip, self._skip = self._skip, False
         return skip
+
+    def _miss_daemon(self, error: DaemonUnavailable) -> None:
+        """Log an event for the operator in `ABSENT_S`, unless the daemon is found by then; once for each absence."""
+        if self._alarm is None:
+            event = fields(MessageId.DAEMON_ABSENT)
+            self._alarm = asyncio.get_running_loop().call_later(
+                ABSENT_S, lambda: log.error("found no daemon for %.0f s: %s", ABSENT_S, error, extra=event)
+            )
+
+    def _found_daemon(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     async def _pause(self, wait_s: float) -> None:
         """Wait, but not longer than until `retry` or `skip`."""
@@ -248,5 +303,5 @@ def _log_output(outcome: command.Outcome, extra: dict[str, Any]) -> None:
         log.info("the command said %d bytes more", outcome.more, extra=extra)
 
 
-def _about(text: TextId) -> dict[str, Any]:
-    return fields(part=(text.id, text.part)) if is_ulid(text.id) else {}
+def _about(text: TextId, event: MessageId | None = None) -> dict[str, Any]:
+    return fields(event, part=(text.id, text.part) if is_ulid(text.id) else None)

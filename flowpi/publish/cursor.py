@@ -5,6 +5,8 @@ without a position begins at the end of the transcripts.
 
 The position is on the disk before the next text is read. If the process is killed between a write and that sync, the
 sink receives this one text again; the other order would lose it.
+
+If the destination keeps the position too, it shows what it has forgotten, and the position goes back (`trail.py`).
 """
 
 import asyncio
@@ -18,13 +20,17 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from flowpi.core.errors import SinkError
-from flowpi.host.folders import make_folder, replace_file
+from flowpi.core.faults import UNDELIVERED_FAMILY
+from flowpi.host.disk_hints import disk_hint
+from flowpi.host.durable_file import DurableFile
+from flowpi.host.logfields import MessageId, fields
 from flowpi.publish.files import Transcripts
 from flowpi.publish.lag import Lag
-from flowpi.publish.lines import final_in, opened
+from flowpi.publish.lines import finals_in, opened
 from flowpi.publish.log_reader import LogReader, Piece, last_in
 from flowpi.publish.messages import Final, TextId
 from flowpi.publish.parked import Parked, ParkedTexts
+from flowpi.publish.trail import Marks, Trail, earlier, marks_in
 
 log = logging.getLogger(__name__)
 
@@ -46,17 +52,31 @@ class Cursor:
     Attributes:
         parked: the texts that the sink refused for good, and how many expired before it had them.
         last: the text that the sink received last, as far as that is known.
+        position: what the destination is to keep, from `trace` on.
     """
 
-    def __init__(self, path: Path, transcripts: Transcripts, on_change: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        transcripts: Transcripts,
+        on_change: Callable[[], object] = lambda: None,
+        *,
+        passed_over: frozenset[str] = frozenset(),
+    ) -> None:
         """Read `transcripts` from the position in the file `path` on; the file is made if it is missing.
 
         Args:
             on_change: called on the loop when there is another text, or when texts have expired.
+            passed_over: the profiles whose texts are not for the sink: its position passes them, and none is missed.
         """
         self.parked = ParkedTexts(path.with_suffix(".parked"))
         self.last: TextId | None = None
+        self.position = b""
+        self._passed_over = passed_over
+        self._trail = Trail(path.with_suffix(".trail"))
         self._path = path
+        self._file = DurableFile(path, Marks, "the sink goes on with the texts from now on")
+        self._fault = UNDELIVERED_FAMILY + path.stem
         self._transcripts = transcripts
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
@@ -79,6 +99,10 @@ class Cursor:
         """Hold no files any more."""
         self._transcripts.unfollow(self)
 
+    def wants(self, final: Final) -> bool:
+        """Return whether a text is for the sink."""
+        return final.profile not in self._passed_over
+
     async def open(self) -> None:
         """Note where the sink begins, if that is not known yet, so that every text from now on waits for it.
 
@@ -89,6 +113,8 @@ class Cursor:
 
     async def next(self) -> Final | None:
         """Wait for the first text that the sink does not have; None after `interrupt`. Cancelling loses nothing.
+
+        It is the same object until `passed` has returned, or `go_back` has.
 
         Raises:
             SinkError: it cannot be read.
@@ -129,6 +155,9 @@ class Cursor:
         """
         assert self._piece is not None
         text = self._piece.texts[0]
+        # Logged first: a connection that is lost meanwhile cancels this, and the text is parked at the next try.
+        about = fields(MessageId.TEXT_PARKED, part=(text.id.id, text.id.part), fault=self._fault)
+        log.warning("%s: a text is parked: %s", self._path.stem, reason, extra=about)
         await self._do(partial(self.parked.add, text.name, text.id, reason), "written")
 
     async def park_again(self, one: Parked, reason: str) -> None:
@@ -139,6 +168,12 @@ class Cursor:
         """Forget a text that is parked, durably. Raises SinkError."""
         await self._do(partial(self.parked.remove, {one.text_id}), "written")
 
+    async def lose(self, one: Parked) -> None:
+        """Count a text that is parked as missed instead, durably: the transcripts have it no more. Raises SinkError."""
+        about = fields(MessageId.TEXTS_EXPIRED, part=(one.id, one.part), fault=self._fault)
+        log.warning("%s: a parked text is not in the transcripts any more", self._path.stem, extra=about)
+        await self._do(partial(self.parked.lose, one.text_id), "written")
+
     async def forget(self) -> None:
         """Forget all that is parked, and what was missed. Raises SinkError."""
         await self._do(self.parked.clear, "written")
@@ -146,6 +181,35 @@ class Cursor:
     async def read_parked(self, one: Parked) -> Final | None:
         """Return a text that is parked, or None if the transcripts do not have it any more. Raises SinkError."""
         return await self._do(partial(self._read_parked, one), "read")
+
+    async def trace(self) -> bool:
+        """Remember from now on where the position was before, so that it can go back.
+
+        Returns:
+            Whether the destination showed the position when it was last asked.
+
+        Raises:
+            SinkError: that cannot be written.
+        """
+        return await self._do(self._trace, "written")
+
+    async def go_back(self, there: bytes | None) -> bool:
+        """Go back, durably, to where the destination still was, and return whether there is such a place.
+
+        No other call may be waiting, but for `behind`. A file that has expired is gone.
+
+        Args:
+            there: the position that the destination shows. It never leads on; if it is none of ours, the position goes
+                back by a day.
+
+        Raises:
+            SinkError: that cannot be read or written.
+        """
+        return await self._do(partial(self._go_back, there), "written")
+
+    async def note_shown(self, shown: bool) -> None:
+        """Note, durably, whether the destination shows the position. Raises SinkError."""
+        await self._do(partial(self._trail.note_shown, shown), "written")
 
     async def behind(self) -> Behind:
         """Return how far the sink is behind. Raises SinkError.
@@ -169,11 +233,11 @@ class Cursor:
     def holds(self, name: str) -> bool:
         """Return whether texts of a file wait for the sink, or are parked."""
         try:
-            reader = self._read_position()
+            reader = self._read_position(begin=False)
             if any(one.name == name for one in self.parked.texts):
                 return True
             with reader.file(name) as (lines, _):
-                return any(final_in(line) is not None for line in lines)
+                return any(map(self.wants, finals_in(lines)))
         except FileNotFoundError:
             return False
         except OSError:
@@ -181,30 +245,73 @@ class Cursor:
 
     def expiring(self, name: str) -> None:
         """Count the texts of a file that the sink will not receive."""
-        missed = 0
+        waiting: list[TextId] = []
         with contextlib.suppress(OSError):
-            reader = self._read_position()
+            reader = self._read_position(begin=False)
             with reader.file(name) as (lines, _):
-                missed = sum(final_in(line) is not None for line in lines)
+                waiting = [TextId(one.id, one.part) for one in filter(self.wants, finals_in(lines))]
             reader.forget(name)
-        if self._piece is not None and self._piece.texts[0].name == name:
-            missed -= 1  # the next text is in memory already
-        if missed := self.parked.expired(name, max(0, missed)):
-            log.warning("%s expires before %s has %d texts of it", name, self._path.stem, missed)
+        if missed := self.parked.expired(name, waiting):
+            about = fields(MessageId.TEXTS_EXPIRED, fault=self._fault)
+            log.warning("%s expires before %s has %d texts of it", name, self._path.stem, missed, extra=about)
             self._loop.call_soon_threadsafe(self._on_change)
 
     # On the thread of the transcripts.
 
-    def _read_position(self) -> LogReader:
-        """Raises OSError."""
+    def _read_position(self, *, begin: bool = True) -> LogReader:
+        """Raises OSError: FileNotFoundError if there is none, unless it may `begin` one."""
         if self._reader is None:
             self.parked.read()
-            marks = self._load()
-            self._reader = LogReader(self._transcripts, marks)
-            self._lag = Lag(self._transcripts, self._reader)
-            known = [mark for _, mark in sorted(marks.items()) if mark is not None]
-            self.last = known[-1] if known else None
+            self._trail.read()
+            return self._begin(LogReader(self._transcripts, self._load(begin)))
         return self._reader
+
+    def _begin(self, reader: LogReader) -> LogReader:
+        """Note where a reader begins."""
+        self._reader = reader
+        self._lag = Lag(self._transcripts, self._reader, self.wants)
+        self.last = next((mark for _, mark in sorted(reader.marks.items(), reverse=True) if mark is not None), None)
+        self._show_position()
+        return reader
+
+    def _show_position(self) -> None:
+        """Encode the marks that may differ from those that the destination kept before."""
+        assert self._reader is not None
+        self.position = msgspec.json.encode({name: self._reader.marks.get(name) for name in self._trail.start()})
+
+    def _trace(self) -> bool:
+        self._trail.begin()
+        return self._trail.shown
+
+    def _go_back(self, there: bytes | None) -> bool:
+        reader, theirs = self._read_position(), marks_in(there)
+        marks = reader.marks
+        back: Marks = {}
+        try:
+            names = self._transcripts.names()
+        except FileNotFoundError:
+            names = []
+        for name, start in self._trail.start().items():
+            if name not in names:
+                continue
+            # A file that the destination does not name has all its texts since.
+            shown = start if theirs is None else theirs.get(name, start)
+            try:
+                mark = earlier(self._transcripts, name, start, marks.get(name), shown)
+            except OSError as error:
+                self._transcripts.pass_over(name, error)
+                continue
+            if mark != marks.get(name):
+                back[name] = mark
+        if not back or not self._trail.may_return():
+            return False
+        self._trail.shorten(back)
+        self._file.write({**marks, **back})
+        self._trail.returned(back, marks)
+        reader.move(back)
+        self._piece = self._noted = None
+        self._begin(reader)
+        return True
 
     def _find(self) -> Piece | None:
         """Return the first text behind the position, or None if there is none. Raises OSError."""
@@ -222,22 +329,23 @@ class Cursor:
         assert self._reader is not None
         assert self._lag is not None
         (text,) = piece.texts
-        self._save({**self._reader.marks, text.name: text.id})
+        if self.parked.arrived(text.id):
+            self._loop.call_soon_threadsafe(self._on_change)
+        self._trail.leave(text.name, self._reader.marks.get(text.name))
+        self._file.write({**self._reader.marks, text.name: text.id})
         self._reader.commit(piece)
-        self._lag.passed(text.name)
+        self._lag.passed(text)
+        self._trail.arrived(text.name, text.id)
+        self._show_position()
         self._noted = piece
         self.last = text.id
 
     def _read_parked(self, one: Parked) -> Final | None:
         try:
             with opened(self._transcripts.directory / one.name) as handle, open(handle, "rb", closefd=False) as lines:
-                for line in lines:
-                    final = final_in(line)
-                    if final is not None and (final.id, final.part) == (one.id, one.part):
-                        return final
+                return next((final for final in finals_in(lines) if TextId(final.id, final.part) == one.text_id), None)
         except FileNotFoundError:
-            pass
-        return None
+            return None
 
     async def _count_after(self, before: asyncio.Task[Behind] | None) -> Behind:
         """Count once another count is over. Raises SinkError."""
@@ -251,29 +359,27 @@ class Cursor:
 
     def _count(self) -> Behind | None:
         """Count on, for a moment. Return None if there is more to count."""
-        self._read_position()
+        self._read_position(begin=False)
         assert self._lag is not None
         if not self._lag.count():
             return None
-        first = self._piece or self._find()
+        first = (self._piece or self._find()) if self._lag.waiting else None
         return Behind(self._lag.waiting, first.texts[0].final.started_at if first else None)
 
-    def _load(self) -> dict[str, TextId | None]:
-        """Read the position file; without a readable one, begin at the end of all files. Raises OSError."""
-        try:
-            return _decoder.decode(self._path.read_bytes())
-        except FileNotFoundError:
-            pass
-        except (msgspec.MsgspecError, ValueError) as error:
-            log.error("%s is damaged: the sink goes on with the texts from now on (%s)", self._path, error)
-        marks = self._ends()
-        # Saved at once: a restart before the first text would otherwise begin at a later end, and miss what is between.
-        self._save(marks)
+    def _load(self, begin: bool) -> Marks:
+        """Read the position file; without a readable one, begin at the end of all files. Raises as above."""
+        marks = self._file.read()
+        if marks is None:
+            if not begin:
+                raise FileNotFoundError("no position yet")
+            marks = self._ends()
+            # Now: a restart before the first text would otherwise begin at a later end, and miss what is between.
+            self._file.write(marks)
         return marks
 
-    def _ends(self) -> dict[str, TextId | None]:
+    def _ends(self) -> Marks:
         """Return the last text of each file. Raises OSError."""
-        marks: dict[str, TextId | None] = {}
+        marks: Marks = {}
         unreadable = []
         for name in self._transcripts.names():
             try:
@@ -281,23 +387,14 @@ class Cursor:
             except OSError as error:
                 self._transcripts.pass_over(name, error)
                 unreadable.append(name)
-        known = [mark for mark in marks.values() if mark is not None]
-        newest = max(known, key=lambda mark: (mark.id, mark.part), default=None)
+        newest = max(filter(None, marks.values()), key=lambda mark: (mark.id, mark.part), default=None)
         # Should one become readable, it is read behind what is the end now, and not from its beginning.
         return marks | dict.fromkeys(unreadable, newest)
-
-    def _save(self, marks: dict[str, TextId | None]) -> None:
-        """Write the position file durably. Raises OSError; then the old one is still there, or the new one."""
-        make_folder(self._path.parent)
-        replace_file(self._path, msgspec.json.encode(marks) + b"\n", 0o600)
 
     async def _do(self, job: Callable[[], Done], what: str) -> Done:
         """Run a job between two lines. Raises SinkError if the disk fails: the files of the sink cannot be `what`."""
         try:
             return await self._transcripts.between_lines(job)
         except OSError as error:
-            hint = "free some space on its disk" if what == "written" else ""
-            raise SinkError(f"{str(self._path)!r} cannot be {what} ({error.strerror or error})", hint) from error
-
-
-_decoder = msgspec.json.Decoder(dict[str, TextId | None])
+            message = f"{str(self._path)!r} cannot be {what} ({error.strerror or error})"
+            raise SinkError(message, disk_hint(error)) from error

@@ -15,6 +15,7 @@ import errno
 import logging
 import os
 import re
+import stat
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,16 +25,18 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from flowpi.core.errors import CannotCreateError, SpoolError
-from flowpi.core.retention import DAY_S, overdue
-from flowpi.core.text import escaped
-from flowpi.core.ulid import is_ulid
+from flowpi.core.safe_text import escaped
+from flowpi.host.disk_hints import disk_hint
 from flowpi.host.folders import FOLDER, make_folder, write_and_delete
-from flowpi.publish.lines import end_of_day, ids_in, opened
+from flowpi.publish.expiry import Expiry
+from flowpi.publish.lines import ids_in, opened
 from flowpi.publish.messages import Final
 
 log = logging.getLogger(__name__)
 
 NAME = re.compile(r"\d{4}-\d\d-\d\d\.jsonl")
+ID = re.compile(rb'"id": ?"([0-7][0-9A-HJKMNP-TV-Z]{25})"')
+"""The id in a line: a ULID."""
 NEW = ".new"
 PROBE = "probe.new"
 PROBE_BYTES = 4096
@@ -43,7 +46,6 @@ TAIL_BYTES = 1 << 16
 
 APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 REPLACE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
 
 Done = TypeVar("Done")
 
@@ -86,20 +88,19 @@ class Transcripts:
             max_lag_days: how long a file is kept at most if a follower holds it.
         """
         self.directory = directory
-        self._keep_days = keep_days
-        self._max_lag_days = max_lag_days
+        self._expiry = Expiry(keep_days, max_lag_days)
         self._thread = ThreadPoolExecutor(1, "transcripts")
         self._doubtful: set[str] = set()
         """The names of the files of which it is unknown what is on the disk."""
-        self._noted: dict[str, float] = {}
-        """The state of `overdue` between two calls."""
-        self._noted_held: dict[str, float] = {}
-        """The same for the files that followers hold."""
+        self._failed: dict[tuple[str, int], str] = {}
+        """Id and part of each line whose writing failed last, and the name of the file that may have it."""
         self._written: dict[str, float] = {}
         """The monotonic seconds of the last line that this process wrote, by file."""
         self._settled: set[str] = set()
         """The names of the files whose lines from before the start are synced."""
         self._followers: list[Follower] = []
+        self._irregular: set[str] = set()
+        """The names of which it is in the log that they are no regular files."""
         self._growing = ""
         """The name of the file to which this process wrote last."""
         self.rewritten = 0
@@ -150,7 +151,7 @@ class Transcripts:
 
     def limit_lag(self, max_lag_days: int) -> None:
         """Keep a file that a follower holds for so many days at most."""
-        self._max_lag_days = max_lag_days
+        self._expiry.limit_lag(max_lag_days)
 
     async def between_lines(self, job: Callable[[], Done]) -> Done:
         """Run a short job on the thread that writes, where it never sees a half-written line, and return its result.
@@ -160,12 +161,17 @@ class Transcripts:
         return await asyncio.shield(asyncio.wrap_future(self._thread.submit(job)))
 
     def names(self) -> list[str]:
-        """Return the names of the files, oldest first. Raises OSError if the directory cannot be read."""
-        return sorted(
-            path.name
-            for path in self.directory.iterdir()
-            if NAME.fullmatch(path.name) and path.is_file() and not path.is_symlink()
-        )
+        """Return the names of the files, oldest first. Raises OSError if the directory cannot be read.
+
+        What is no regular file is not among them, because opening it may have no end. That is logged, once.
+        """
+        with os.scandir(self.directory) as entries:
+            regular = {one.name: one.is_file(follow_symlinks=False) for one in entries if NAME.fullmatch(one.name)}
+        for name in sorted(name for name, is_regular in regular.items() if not is_regular):
+            if name not in self._irregular:
+                self._irregular.add(name)
+                log.warning("%s is passed over: it is no regular file; move it away", self.directory / name)
+        return sorted(name for name, is_regular in regular.items() if is_regular)
 
     def settle(self, name: str) -> None:
         """Sync the lines of a file, for a job that reads it `between_lines`. Raises OSError.
@@ -219,10 +225,8 @@ class Transcripts:
             os.close(handle)
 
     def _not_written(self, error: OSError) -> SpoolError:
-        return SpoolError(
-            f"the transcript cannot be written to {str(self.directory)!r} ({error.strerror})",
-            "free some space on its disk, or set publish.files.directory",
-        )
+        what = f"the transcript cannot be written to {str(self.directory)!r} ({error.strerror})"
+        return SpoolError(what, disk_hint(error, "publish.files.directory"))
 
     def ids(self) -> set[tuple[str, int]]:
         """Return id and part of every text that is durable. Reads all files, so it must not be called on the loop."""
@@ -242,12 +246,13 @@ class Transcripts:
 
     def last_id(self) -> str | None:
         """Return the greatest id in the last lines of all files, or None: new ids must follow it despite the clock."""
-        found: set[str] = set()
+        found: set[bytes] = set()
         for path in self._files():
             with contextlib.suppress(OSError), opened(path) as handle:
                 start = max(0, os.fstat(handle).st_size - TAIL_BYTES)
-                found.update(id for id, _ in ids_in(os.pread(handle, TAIL_BYTES, start)) if is_ulid(id))
-        return max(found, default=None)
+                # Not decoded: the daemon is not ready before it has looked into all files.
+                found.update(ID.findall(os.pread(handle, TAIL_BYTES, start)))
+        return max(found).decode() if found else None
 
     def expire(self, unix_s: float, monotonic_s: float) -> None:
         """Delete the files of days that ended more than `keep_days` ago, but those that a follower holds only after
@@ -257,24 +262,14 @@ class Transcripts:
             unix_s: the wall clock, in seconds.
             monotonic_s: a clock that does not leap, in seconds; see `core/retention.py` for why both are needed.
         """
-        born = {path.name: end_of_day(path.name) for path in self._files()}
-        keep_s, held_s = self._keep_days * DAY_S, max(self._keep_days, self._max_lag_days) * DAY_S
-        before = self._noted
-        due, self._noted = overdue(born, before, keep_s=keep_s, unix_s=unix_s, monotonic_s=monotonic_s)
-        too_late, self._noted_held = overdue(
-            born, self._noted_held, keep_s=held_s, unix_s=unix_s, monotonic_s=monotonic_s
-        )
-        for name in due:
-            age_s = monotonic_s - self._written.get(name, float("-inf"))
-            if age_s < keep_s:
-                continue  # its date comes from a clock that was wrong: it has texts of the last days
-            may_be_held = name not in too_late or age_s < held_s
-            if may_be_held and self._thread.submit(self._is_held, name).result():
-                self._noted[name] = before[name]  # it goes at the first call after nobody holds it any more
-                continue
+        names = [path.name for path in self._files()]
+        for name in self._expiry.due(names, self._written, self._is_held, unix_s=unix_s, monotonic_s=monotonic_s):
             self._thread.submit(self._delete, name).result()
 
     def _is_held(self, name: str) -> bool:
+        return self._thread.submit(self._would_be_missed, name).result()
+
+    def _would_be_missed(self, name: str) -> bool:
         return any(follower.holds(name) for follower in list(self._followers))
 
     def _delete(self, name: str) -> None:
@@ -283,7 +278,7 @@ class Transcripts:
             follower.expiring(name)
         with contextlib.suppress(OSError):
             (self.directory / name).unlink()
-            log.info("deleted %s: older than %d days", name, self._keep_days)
+            log.info("deleted %s: older than %d days", name, self._expiry.keep_days)
 
     def _files(self) -> list[Path]:
         """Return the paths of the files, oldest first; none if the directory cannot be read."""
@@ -301,13 +296,14 @@ class Transcripts:
             handle = self._open(name)
         self._growing = name
         try:
-            if self._stands(one, name):
-                return
-            if name in self._doubtful:
-                self._replace(name, line)
-                return
-            self._add(handle, name, line)
-            self._written[name] = time.monotonic()
+            if not self._stands(one, name):
+                self._failed[one] = name
+                if name in self._doubtful:
+                    self._replace(name, line)
+                else:
+                    self._add(handle, name, line)
+                    self._written[name] = time.monotonic()
+            self._failed.pop(one, None)
         finally:
             os.close(handle)
 
@@ -338,20 +334,27 @@ class Transcripts:
 
     def _open(self, name: str) -> int:
         """Open a file for reading and appending, and make it if it is missing. Raises OSError."""
-        return os.open(self.directory / name, APPEND, 0o600)
+        handle = os.open(self.directory / name, APPEND, 0o600)
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            return handle
+        os.close(handle)
+        raise OSError(errno.EINVAL, f"{name} is no regular file")
 
     def _stands(self, one: tuple[str, int], today: str) -> bool:
         """Whether a line with this id and part is durable already. Raises OSError if today's file cannot be read.
 
         It is searched for in the last lines of today's file, of the one before, and of each file in doubt, which is
-        rewritten first: what is read from it may be in the memory of the kernel only.
+        rewritten first: what is read from it may be in the memory of the kernel only. If writing it failed before, it
+        is searched for in all of that file, which others may have taken out of doubt since.
         """
         last = sorted(path.name for path in self._files() if path.name != today)[-1:]
-        for name in {today, *last, *self._doubtful}:
+        failed = self._failed.get(one)
+        for name in {today, failed or today, *last, *self._doubtful}:
             try:
                 with opened(self.directory / name) as handle:
-                    start = max(0, os.fstat(handle).st_size - TAIL_BYTES)
-                    if one not in ids_in(os.pread(handle, TAIL_BYTES, start)):
+                    size = os.fstat(handle).st_size
+                    most = size if name == failed else TAIL_BYTES
+                    if one not in ids_in(os.pread(handle, most, max(0, size - most))):
                         continue
                     if name in self._doubtful:
                         self._replace(name)

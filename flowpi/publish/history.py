@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from flowpi.core.errors import SpoolError
+from flowpi.host.disk_hints import disk_hint
+from flowpi.publish import shares
 from flowpi.publish.files import Transcripts
 from flowpi.publish.log_reader import LogReader, Piece
 from flowpi.publish.log_search import LogSearch
@@ -74,7 +76,9 @@ class History:
             try:
                 return await self._transcripts.between_lines(job)
             except OSError as error:
-                raise SpoolError(f"the transcripts cannot be read ({error.strerror or error})") from error
+                where = str(self._transcripts.directory)
+                what = f"the transcripts in {where!r} cannot be read ({error.strerror or error})"
+                raise SpoolError(what, disk_hint(error)) from error
 
     def join(self, reader: LogReader, listener: Listener) -> bool:
         """Let a listener receive what is appended, if its reader has found nothing more and stands where the tail does.
@@ -132,10 +136,21 @@ class History:
             if self._tail is not tail:  # all left meanwhile, and others came
                 self._unread = True
                 continue
-            # Moved and sent in one turn: who joins sees the tail before both, or after both.
             tail.commit(piece)
             self._unread = self._unread or piece.more
-            for listener in list(self._listeners):
+            if piece.texts:
+                await self._send(piece)
+
+    async def _send(self, piece: Piece) -> None:
+        """Send texts to all listeners, for `shares.TURN_S` in each turn of the loop."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + shares.TURN_S
+        # Those who stood where the tail stood. It was moved in this same turn: who joins from now on has these texts.
+        for listener in list(self._listeners):
+            if loop.time() >= end:
+                await asyncio.sleep(0)
+                end = loop.time() + shares.TURN_S
+            if listener in self._listeners:  # it may have left in between
                 listener.receive(piece)
 
     def _fail(self, error: SpoolError) -> None:

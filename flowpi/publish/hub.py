@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from flowpi.core.text import escaped
+from flowpi.core.safe_text import escaped
 from flowpi.core.topics import RETAINED, matches
 
 log = logging.getLogger(__name__)

@@ -1,12 +1,14 @@
 """How far a sink is behind the transcripts."""
 
 import os
+from collections.abc import Callable
 
 import msgspec
 
 from flowpi.publish.files import Transcripts
 from flowpi.publish.lines import final_in
-from flowpi.publish.log_reader import PIECE_BYTES, LogReader
+from flowpi.publish.log_reader import PIECE_BYTES, LogReader, Text
+from flowpi.publish.messages import Final
 
 
 class _Counted(msgspec.Struct):
@@ -23,9 +25,11 @@ class Lag:
     All methods run on the thread of the transcripts.
     """
 
-    def __init__(self, transcripts: Transcripts, reader: LogReader) -> None:
+    def __init__(self, transcripts: Transcripts, reader: LogReader, wants: Callable[[Final], bool]) -> None:
+        """`wants`: returns whether a text counts."""
         self._transcripts = transcripts
         self._reader = reader
+        self._wants = wants
         self._rewritten = 0
         self._files: dict[str, _Counted] = {}
 
@@ -34,10 +38,10 @@ class Lag:
         """How many texts wait, as far as they are counted."""
         return sum(counted.waiting for counted in self._files.values())
 
-    def passed(self, name: str) -> None:
-        """Count one text of a file less."""
-        if name in self._files:
-            self._files[name].waiting -= 1
+    def passed(self, text: Text) -> None:
+        """Count a text no more."""
+        if text.name in self._files:
+            self._files[text.name].waiting -= self._wants(text.final)
 
     def count(self) -> bool:
         """Count on, for a moment. Return whether all is counted. Raises OSError."""
@@ -65,7 +69,7 @@ class Lag:
                 lines.seek(counted.offset)
                 for line in lines:
                     counted.offset += len(line)
-                    counted.waiting += final_in(line) is not None
+                    counted.waiting += (final := final_in(line)) is not None and self._wants(final)
                     if counted.offset >= end:
                         return False
         except FileNotFoundError:

@@ -3,7 +3,7 @@
 import contextlib
 import datetime
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -29,6 +29,13 @@ def final_in(line: bytes) -> Final | None:
         return _finals.decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
+
+
+def finals_in(lines: Iterable[bytes]) -> Iterator[Final]:
+    """Yield the text of each line that has one."""
+    for line in lines:
+        if (final := final_in(line)) is not None:
+            yield final
 
 
 def ids_in(lines: bytes) -> set[tuple[str, int]]:

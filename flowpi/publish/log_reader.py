@@ -25,6 +25,10 @@ PIECE_BYTES = 1 << 18
 """The most that is read at once: the thread that reads is the one that writes, and a text must not wait for long."""
 
 
+LOOK_BYTES = 1 << 12
+"""How much of the end of a file is searched first for its last text: most lines are shorter."""
+
+
 class Place(msgspec.Struct, frozen=True):
     """Where to go on reading in a file."""
 
@@ -125,6 +129,12 @@ class LogReader:
         self.marks.update((text.name, text.id) for text in piece.texts)
         self._places.update(piece.places)
 
+    def move(self, marks: dict[str, TextId | None]) -> None:
+        """Move the position in some files behind other texts."""
+        self.marks.update(marks)
+        for name in marks:
+            self._places.pop(name, None)
+
     def forget(self, name: str) -> None:
         """Forget a file that is deleted."""
         self._places.pop(name, None)
@@ -162,11 +172,17 @@ class LogReader:
 
 def last_in(transcripts: Transcripts, name: str) -> TextId | None:
     """Return the last text of a file, or None if there is none in it. Raises OSError."""
-    last = None
-    with opened(transcripts.directory / name) as handle, open(handle, "rb", closefd=False) as lines:
-        for line in lines:
-            last = final_in(line) or last
-    return last and TextId(last.id, last.part)
+    with opened(transcripts.directory / name) as handle:
+        start = size = os.fstat(handle).st_size
+        look = LOOK_BYTES
+        while start:  # from the end on: the daemon is not ready before it has looked into all files
+            start = max(0, size - look)
+            lines = os.pread(handle, look, start).split(b"\n")
+            for line in reversed(lines[1:] if start else lines):  # the first may be the rest of one
+                if (last := final_in(line)) is not None:
+                    return TextId(last.id, last.part)
+            look *= 4
+    return None
 
 
 def _behind(lines: BinaryIO, mark: TextId | None, name: str) -> int:

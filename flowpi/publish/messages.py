@@ -4,9 +4,9 @@ Times are RFC 3339 in UTC; durations are seconds.
 """
 
 import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from flowpi.core.ulid import END_OF_TIME_MS, ulid_unix_ms
 
@@ -35,6 +35,7 @@ class StatePayload(Struct):
 
     `utterance`: the id of the one that is being recorded, or whose text is awaited.
     `spooled`: how many utterances wait for a backend.
+    `profile`: that of the utterance; left out if it has none.
     """
 
     state: str
@@ -43,16 +44,23 @@ class StatePayload(Struct):
     backend: str | None
     faults: list[FaultPayload]
     spooled: int
+    profile: str | UnsetType = UNSET
 
 
 class Partial(Struct):
-    """The preliminary text of an utterance. `text`: the whole text so far."""
+    """The preliminary text of an utterance.
+
+    `text`: the whole text so far. `stable`: how many characters at its start are settled, since the text before it has
+    the same: whole words. `profile`: left out if there is none.
+    """
 
     id: str
     part: int
     text: str
     language: str | None
     backend: str
+    stable: int
+    profile: str | UnsetType = UNSET
 
 
 class Final(Struct, omit_defaults=True):
@@ -65,6 +73,9 @@ class Final(Struct, omit_defaults=True):
     `confirmed`: false if the backend closed the connection without confirming that this is the whole text.
     `partial`: true if the end or a piece of the sound is missing, because the power, the microphone or the disk failed.
     `lost_ms`: how much of the sound is silence in place of what the machine was too busy to record.
+    `raw`: what the recogniser wrote, if `text` was edited.
+    `rewritten`: true if a language model changed it, too.
+    `profile`: the name of the profile that it was dictated with; it may not be configured any more.
     """
 
     id: str
@@ -79,6 +90,9 @@ class Final(Struct, omit_defaults=True):
     confirmed: bool = True
     partial: bool = False
     lost_ms: int = 0
+    raw: str | None = None
+    rewritten: bool = False
+    profile: str | None = None
 
 
 class Failed(Struct):
@@ -94,9 +108,10 @@ class Failed(Struct):
 
 
 class ButtonPayload(Struct):
-    """A gesture of the button."""
+    """A gesture of the button. `profile`: the one that has this button for its own; left out if none has."""
 
     kind: str
+    profile: str | UnsetType = UNSET
 
 
 class BacklogPayload(Struct):
@@ -189,6 +204,30 @@ class ParkedText(Struct):
     reason: str
 
 
+class GivenUp(Struct, frozen=True, omit_defaults=True):
+    """A text that a process gave up, and why; the reason may be left out where there are many."""
+
+    id: str
+    part: int
+    reason: Annotated[str, Meta(max_length=200)] = ""
+
+
+class SinkReport(Struct, frozen=True, omit_defaults=True):
+    """What a sink that is a process of its own reports about itself: see `remote.py`. Later versions may add members.
+
+    `last`: the text that it is done with last, noted on its own disk before; None if it has none, or follows no texts.
+    `error`, `error_at`: as in `SinkPayload`.
+    `parked`: all texts that it gave up.
+    """
+
+    sink: Annotated[str, Meta(max_length=100)]
+    state: Literal["open", "failing"]
+    last: TextId | None = None
+    error: Annotated[str, Meta(max_length=500)] | None = None
+    error_at: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT[\d:.]{8,12}Z$")] | None = None
+    parked: Annotated[list[GivenUp], Meta(max_length=1000)] = []
+
+
 class DictationEnding(Struct):
     """What became of a dictation, for a client that waited for it.
 
@@ -208,8 +247,11 @@ class Request(Struct, forbid_unknown_fields=True):
     `utterances`: ULIDs, which mean all parts, or with `.2` at the end for the second part.
     `after`: list only what comes after this name, or this text.
     `sinks`: the names of sinks.
+    `report`: what a sink that is a process of its own reports, a `SinkReport`.
     `limit`, `text`, `since`, `until`, `order`: which texts of the transcripts, see `pages.Query`.
-    `wait`: answer a `record` that ends a dictation only when its text is there, or is known not to come now.
+    `profile`: the name of the profile of the dictation that a `record` begins.
+    `wait`: answer a `record` that ends a dictation only when its text is there, or is known not to come now; and a
+        report only when its sink is to do something, or reports again.
     `request`: anything; it is copied to the response.
     """
 
@@ -225,6 +267,8 @@ class Request(Struct, forbid_unknown_fields=True):
     until: str | None = None
     order: str = "oldest"
     context: Any = UNSET
+    report: Any = UNSET
+    profile: str | None = None
     wait: bool = False
     request: Any = None
 

@@ -86,8 +86,8 @@ async def _find_newest(history: History, transcripts: Transcripts, reader: LogRe
     """Fill a page with what lies before the place of a reader; None: with the last texts."""
     try:
         names = await history.run(transcripts.names)
-    except SpoolError:
-        if transcripts.directory.exists():
+    except SpoolError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
             raise
         names = []
     for name in reversed(names):

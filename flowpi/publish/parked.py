@@ -6,14 +6,14 @@ parked once; the other order would lose it.
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
 
 from flowpi.core.errors import SinkError
-from flowpi.core.text import printable
-from flowpi.host.folders import make_folder, replace_file
+from flowpi.core.safe_text import printable
+from flowpi.host.durable_file import DurableFile
 from flowpi.publish.messages import TextId
 
 log = logging.getLogger(__name__)
@@ -46,27 +46,34 @@ class ParkedTexts:
     """The file of one sink. Its methods run on the thread of the transcripts, the properties on any."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._file = DurableFile(path, _Content, "what was parked is in the transcripts only")
         self._content = _Content()
+        self._may_arrive: set[TextId] = set()
+        """Of those that count as missed, the ones that may be in memory, on their way to the sink."""
 
     @property
     def texts(self) -> tuple[Parked, ...]:
         """What is parked, in the order of the refusals."""
         return self._content.parked
 
+    def holds(self, text: TextId) -> bool:
+        """Return whether a text is parked."""
+        return any(one.text_id == text for one in self.texts)
+
     @property
     def missed(self) -> int:
         """How many texts expired before the sink had them, since this was last forgotten."""
         return self._content.missed
 
+    def undelivered(self, sink: str) -> str:
+        """Return the message of the fault for texts that a sink will not receive by itself, or "" if there are none."""
+        what = [f"{len(self.texts)} refused by the sink {sink}"] if self.texts else []
+        what += [f"{self.missed} expired before the sink {sink} had them"] if self.missed else []
+        return f"texts were not delivered ({', '.join(what)}): see `flowpi sinks`" if what else ""
+
     def read(self) -> None:
         """Read the file, if there is one. Raises OSError."""
-        try:
-            self._content = _decoder.decode(self._path.read_bytes())
-        except FileNotFoundError:
-            pass
-        except (msgspec.MsgspecError, ValueError) as error:
-            log.error("%s is damaged: what was parked is in the transcripts only (%s)", self._path, error)
+        self._content = self._file.read() or _Content()
 
     def add(self, name: str, text: TextId, reason: str) -> None:
         """Park a text, or note another reason for one that is parked.
@@ -90,29 +97,48 @@ class ParkedTexts:
         """Forget some that are parked. Raises OSError."""
         self._write(_Content(tuple(one for one in self.texts if one.text_id not in texts), self.missed))
 
-    def expired(self, name: str, missed: int) -> int:
-        """Forget what is parked of a file, and count it and `missed` others as missed. Return how many that were."""
+    def lose(self, text: TextId) -> None:
+        """Count a text that is parked as missed instead: it is gone. Raises OSError."""
+        left = tuple(one for one in self.texts if one.text_id != text)
+        self._write(_Content(left, self.missed + len(self.texts) - len(left)))
+
+    def expired(self, name: str, waiting: Sequence[TextId]) -> int:
+        """Forget what is parked of a file, and count it and the texts that wait as missed. Return how many that were.
+
+        The first that waits may be on its way to the sink. It counts all the same, because it is in memory only: a
+        process that ends has lost it.
+        """
         left = tuple(one for one in self.texts if one.name != name)
-        missed += len(self.texts) - len(left)
+        missed = len(waiting) + len(self.texts) - len(left)
+        self._may_arrive.update(waiting[:1])
         if missed:
             content = _Content(left, self.missed + missed)
             try:
                 self._write(content)
             except OSError as error:  # the texts are gone all the same
-                log.warning("%s cannot be written (%s)", self._path, error.strerror)
+                log.warning("%s cannot be written (%s)", self._file.path, error.strerror)
                 self._content = content
         return missed
+
+    def arrived(self, text: TextId) -> bool:
+        """Count a text as missed no more, if it was: the sink has it. Return whether it was. Raises OSError."""
+        was_missed = text in self._may_arrive
+        if was_missed:
+            self._write(_Content(self.texts, max(0, self.missed - 1)))
+        self._may_arrive.clear()
+        return was_missed
+
+    def replace(self, parked: tuple[Parked, ...]) -> None:
+        """Park these texts, and no others. Raises OSError."""
+        self._write(_Content(parked, self.missed))
 
     def clear(self) -> None:
         """Forget all, also what was missed. Raises OSError."""
         self._write(_Content())
+        self._may_arrive.clear()
 
     def _write(self, content: _Content) -> None:
         if content == self._content:
             return
-        make_folder(self._path.parent)
-        replace_file(self._path, msgspec.json.encode(content) + b"\n", 0o600)
+        self._file.write(content)
         self._content = content
-
-
-_decoder = msgspec.json.Decoder(_Content)

@@ -23,15 +23,10 @@ class Sink(Protocol):
 
     Attributes:
         filters: the topics that it shows live while it is open; empty for none.
-        durable: whether `write` is called with each final text from the sink's own position on, also those from before
-            a restart.
     """
 
     @property
     def filters(self) -> Sequence[str]: ...
-
-    @property
-    def durable(self) -> bool: ...
 
     async def open(self) -> None:
         """Connect. Raises SinkError if that is not possible now. Cancelled after `feeder.PATIENCE_S`."""
@@ -40,7 +35,7 @@ class Sink(Protocol):
         """Show a message live. It must not wait. Raises SinkError if the connection is lost."""
 
     async def write(self, final: Final) -> None:
-        """Return once the text is safe at the destination.
+        """Return once the text is safe at the destination. Called only if its kind says that it follows texts.
 
         Cancelled after `feeder.PATIENCE_S`. After that or a SinkError it is called again later with the same text; a
         SinkError may say how much later.
@@ -62,6 +57,24 @@ class WatchedSink(Sink, Protocol):
         """Wait until the connection is lost, and raise a SinkError then. Called after `open`."""
 
 
+@runtime_checkable
+class RewindableSink(Sink, Protocol):
+    """A sink whose destination also keeps the position of the texts: one that forgot texts forgot their position too.
+
+    The position is opaque, has no word of text, and is a few hundred bytes long.
+    """
+
+    async def position_there(self) -> bytes | None:
+        """Return the position that the destination keeps, or None if it shows none.
+
+        Called after `open`. What was noted before is there now, unless the destination does not accept it. Raises
+        SinkError if the connection is lost.
+        """
+
+    def note_position(self, position: bytes) -> None:
+        """Have the destination keep a position instead of the last one. It must not wait."""
+
+
 class SinkKind(NamedTuple):
     """A row of the table.
 
@@ -70,15 +83,18 @@ class SinkKind(NamedTuple):
             is configured. A reload makes a sink anew when its settings have changed.
         make: returns the sink for such settings, and for what carries out the commands that come from its peers; None:
             nothing does. Called on a thread, and again later if it raises; imports its library only here.
+        follows_texts: returns whether such a sink is durable: `write` is called with each final text from the sink's
+            own position on, also those from before a restart. Known before it is made, so that none is passed over.
     """
 
     settings: Callable[[Config], Mapping[str, Any]]
     make: Callable[[Any, Command | None], Sink]
+    follows_texts: Callable[[Any], bool]
 
 
 SINKS: Mapping[str, SinkKind] = {
-    "mqtt": SinkKind(mqtt.settings, mqtt.make),
-    "webhook": SinkKind(webhook.settings, webhook.make),
+    "mqtt": SinkKind(mqtt.settings, mqtt.make, mqtt.follows_texts),
+    "webhook": SinkKind(webhook.settings, webhook.make, webhook.follows_texts),
 }
 """The table of kinds. Each is the first level of the names of its sinks, and a name is also that of the fault
 (`sink.NAME`) and position file (`sinks/NAME.position`)."""

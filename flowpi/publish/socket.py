@@ -14,7 +14,9 @@ import os
 import pwd
 import socket
 import struct
+from array import array
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import flowpi
@@ -26,7 +28,7 @@ from flowpi.publish.history import History
 from flowpi.publish.hub import Hub
 from flowpi.publish.messages import Problem
 from flowpi.publish.shares import ClientTurns, QueueBudget
-from flowpi.publish.socket_client import Command, Shared, SocketClient
+from flowpi.publish.socket_client import ClientCommand, Shared, SocketClient
 
 log = logging.getLogger(__name__)
 log.addFilter(LogLimit())
@@ -40,8 +42,14 @@ MAX_CLIENTS_A_USER = 256
 
 CLIENTS_A_TURN = 4
 
+ACCEPT_TURNS = 4
+"""How many turns of the loop asyncio needs from a client at the door to one that is served."""
+
 RECOGNISER = "flowpi-asr"
 """The user of flowpi-asr.service. The recogniser reads what strangers send, so it must not give the daemon commands."""
+
+SO_PEERGROUPS = 59
+"""The number on ARM, x86 and RISC-V; Python has no name for it."""
 
 MAKE_AGAIN_S = 2.0
 """How often to try to make the socket again after its file or its folder was deleted."""
@@ -53,7 +61,7 @@ class LocalSocket:
     def __init__(
         self,
         hub: Hub,
-        command: Command,
+        command: ClientCommand,
         *,
         path: Path,
         group: str | None,
@@ -63,7 +71,7 @@ class LocalSocket:
     ) -> None:
         """
         Args:
-            command: called for each command of a client.
+            command: called for each command of a client, with its user id.
             group: the group whose members may connect, besides the daemon's user and root. If it is None or does not
                 exist, nobody else may.
             refused: the user who may not connect, also if the group has it as a member.
@@ -111,11 +119,15 @@ class LocalSocket:
             self._making.cancel()
         if self._server is None:
             return
+        self._watch_no_more()  # or it would be made again
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+        # Nobody can come any more. Those whom the loop is just accepting would never be closed by it without a server.
+        for _ in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
         self._stop_listening()
         for client in list(self._shared.clients):
             client.drop("shutting_down", "the daemon stops")
-        with contextlib.suppress(OSError):
-            self.path.unlink()
 
     async def _listen(self) -> None:
         """Raises OSError."""
@@ -132,6 +144,9 @@ class LocalSocket:
     def _stop_listening(self) -> None:
         if self._server is not None:
             self._server.close()
+        self._watch_no_more()
+
+    def _watch_no_more(self) -> None:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
@@ -172,7 +187,7 @@ class LocalSocket:
         if uid == self._refused and not privileged:
             log.warning("the recogniser's user was refused on the socket")
             return Problem("not_permitted", "the recogniser may not connect")
-        if not privileged and not self._is_member(uid, gid):
+        if not privileged and not self._is_member(peer, uid, gid):
             log.warning("a user outside the group was refused on the socket")
             return Problem("not_permitted", "only root, the daemon's user and members of its group may connect")
         if len(self._shared.clients) >= MAX_CLIENTS:  # with those that were dropped and may read why
@@ -188,16 +203,27 @@ class LocalSocket:
         """A client that was admitted is gone."""
         self._users[uid] -= 1
 
-    def _is_member(self, uid: int, gid: int) -> bool:
-        """Return whether a user is in the group. The file mode alone is not enough: the kernel says who connected."""
+    def _is_member(self, peer: socket.socket, uid: int, gid: int) -> bool:
+        """Return whether a client is in the group. The file mode alone is not enough: the kernel says who connected."""
         if self._group is None:
             return False
-        if gid == self._group:
+        if gid == self._group or self._group in _groups_of(peer):
             return True
         try:
             return self._group in os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
         except KeyError:
             return False
+
+
+def _groups_of(peer: socket.socket) -> Sequence[int]:
+    """Return the supplementary groups of the process at the other end; none if the kernel does not say.
+
+    The accounts do not know those of a service, such as `SupplementaryGroups=` of one with `DynamicUser=yes`.
+    """
+    try:
+        return array("I", peer.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1024))
+    except OSError:  # before Linux 4.13, or it has more than 256 groups
+        return ()
 
 
 def _user_id(user: str) -> int | None:

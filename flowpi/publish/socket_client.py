@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from flowpi.core import topics
-from flowpi.core.text import escaped
+from flowpi.core.safe_text import escaped
 from flowpi.core.topics import filter_error, matches
 from flowpi.core.ulid import is_ulid
 from flowpi.host.log_limit import LogLimit
@@ -59,6 +59,9 @@ NEWEST_ONLY = frozenset({topics.PARTIAL, topics.LEVEL})
 Command = Callable[[Request], Awaitable[dict[str, Any] | Problem]]
 """Executes a command. Returns the members of the response, or what is wrong with it."""
 
+ClientCommand = Callable[[Request, int | None], Awaitable[dict[str, Any] | Problem]]
+"""The same for a client of the socket, with its user id."""
+
 
 class Shared(Struct):
     """What all clients of a socket have in common.
@@ -70,7 +73,7 @@ class Shared(Struct):
     """
 
     hub: Hub
-    command: Command
+    command: ClientCommand
     hello: dict[str, Any]
     turns: ClientTurns
     queues: QueueBudget
@@ -257,7 +260,7 @@ class SocketClient(asyncio.BufferedProtocol):
 
     async def _answer(self, request: Request) -> None:
         """Execute a command and send its response."""
-        answer = await self._shared.command(request)
+        answer = await self._shared.command(request, self._user)
         if isinstance(answer, Problem):
             self._send({"response": request.request, "ok": False, "error": answer})
         else:

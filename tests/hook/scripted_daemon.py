@@ -20,6 +20,14 @@ class ScriptedDaemon:
         self.texts: list[dict[str, Any]] = []
         self.asked: list[dict[str, Any]] = []
         self.connections = 0
+        self.sink: dict[str, Any] | None = None
+        """What it shows of the sink `command`; None: it knows no sinks, as a daemon of before."""
+        self.reports: list[dict[str, Any]] = []
+        self.refusal: str | None = "bad_request"
+        """The error by which each report is refused, as by a daemon of before; None: it waits for `ask`."""
+        self.refusals: list[str] = []
+        """Those of the next reports, before that."""
+        self._reporter: asyncio.StreamWriter | None = None
         self._subscribers: list[asyncio.StreamWriter] = []
         self._clients: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
@@ -32,6 +40,11 @@ class ScriptedDaemon:
         assert self._server is not None
         self._server.close()
         self.drop()
+
+    def stopping(self) -> None:
+        """Tell all clients that it stops."""
+        for client in self._clients:
+            _send(client, {"error": {"code": "shutting_down", "message": "the daemon stops"}})
 
     def drop(self) -> None:
         """Disconnect all clients."""
@@ -63,18 +76,41 @@ class ScriptedDaemon:
         with contextlib.suppress(OSError):
             while line := await reader.readline():
                 request = json.loads(line)
+                if request.get("action") == "report":
+                    self._report(request, writer)
+                    continue
                 self.asked.append(request)
                 if "subscribe" in request:
                     _send(writer, {"subscribed": request["subscribe"]})
                     for one in self._behind(request["after"]) if "after" in request else []:
                         _send(writer, {"topic": "transcript/final", "payload": one})
                     self._subscribers.append(writer)
+                elif request["command"] == "sinks":
+                    problem = {"code": "bad_request", "message": "unknown command"}
+                    answer = (
+                        {"ok": False, "error": problem} if self.sink is None else {"ok": True, "sinks": [self.sink]}
+                    )
+                    _send(writer, {"response": request["request"], **answer})
                 else:
                     found = self._behind(request["after"]) if "after" in request else self.texts
                     page = list(reversed(found)) if request.get("order") == "newest" else found
                     _send(writer, {"response": 1, "ok": True, "transcripts": page[: request["limit"]], "more": False})
         self._clients.discard(writer)
         writer.close()
+
+    def _report(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        self.reports.append(request["report"])
+        refusal = self.refusals.pop(0) if self.refusals else self.refusal
+        if refusal is not None:
+            _send(writer, {"response": request["request"], "ok": False, "error": {"code": refusal, "message": refusal}})
+        else:
+            self._reporter = writer
+
+    def ask(self, what: str) -> None:
+        """Answer the report that waits."""
+        assert self._reporter is not None
+        writer, self._reporter = self._reporter, None
+        _send(writer, {"response": 1, "ok": True, "do": what})
 
 
 def _send(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:

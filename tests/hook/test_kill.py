@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 
@@ -73,6 +73,38 @@ class Process:
         return process
 
 
+class AgeingDaemon:
+    """`ageing_daemon.py` as a process. A command that a kill interrupts is given again to the next one."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        pipe = asyncio.subprocess.PIPE
+        argv = [sys.executable, "-m", "tests.hook.ageing_daemon", str(self._directory)]
+        self._process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe)
+
+    async def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        await self._process.wait()
+
+    async def do(self, command: str) -> bool:
+        """Return whether it is done; False if the daemon was killed."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(command.encode() + b"\n")
+        async with asyncio.timeout(PATIENCE_S):
+            return await self._process.stdout.readline() == b"done\n"
+
+    def texts(self) -> set[int]:
+        """The numbers of the texts that the transcripts have."""
+        files = (self._directory / "transcripts").glob("*.jsonl")
+        return {int(json.loads(line)["id"]) for file in files for line in file.read_text().splitlines()}
+
+
 @pytest.fixture
 async def hook(tmp_path: Path) -> AsyncIterator[Process]:
     one = Process(tmp_path)
@@ -117,6 +149,59 @@ async def test_killed_at_random_points_it_loses_nothing_and_repeats_only_the_tex
     assert sorted(dict(noted)) == list(dict(noted)) == list(range(1, number + 1))
     assert len(noted) <= number + kills
     assert kills > 3
+
+
+@pytest.mark.promise("P42")
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_with_hook_and_daemon_killed_no_text_is_deleted_before_the_hook_had_it(
+    hook: Process, tmp_path: Path, seed: int, times: Callable[[int, int], int], measured: Callable[..., None]
+) -> None:
+    """Days pass, and each text is due to be deleted a day later. Hook and daemon are killed at random."""
+    chance = random.Random(seed)
+    daemon = AgeingDaemon(tmp_path)
+    await daemon.start()
+    assert await daemon.do("expire 0")
+    process = await hook.start()
+    await until((hook.state / "command.position").exists)
+    day, number, kills, held = 0, 0, 0, 0
+
+    async def do(command: str) -> None:
+        """Do it, however often the daemon is killed meanwhile."""
+        nonlocal kills
+        killing = asyncio.create_task(daemon.kill()) if chance.random() < 0.15 else None
+        done = await daemon.do(command)
+        if killing is not None:
+            await killing
+            kills += 1
+            await daemon.start()
+        if not done:
+            assert await daemon.do(command)
+
+    for _ in range(times(12, 100)):
+        for _ in range(chance.randrange(1, 6)):
+            number += 1
+            await do(f"say {number} {day}")
+        if chance.random() < 0.4:
+            process.kill()
+            await process.wait()
+            kills += 1
+        day += chance.randrange(4)
+        await do(f"expire {day}")
+        gone = set(range(1, number + 1)) - daemon.texts()
+        assert gone <= {one for one, _ in hook.noted}
+        held += day > 1 and process.returncode is not None
+        if process.returncode is not None:
+            process = await hook.start()
+        await until(partial(hook.has_noted, max(0, number - chance.randrange(12))))
+    await until(partial(hook.has_noted, number))
+    while daemon.texts():  # what it has is not held for longer
+        assert await daemon.do(f"expire {day + 3}")
+    await daemon.kill()
+    noted = hook.noted
+    assert sorted(dict(noted)) == list(range(1, number + 1))
+    assert len(noted) <= number + kills
+    assert min(kills, held) >= 3
+    measured(texts=number, kills=kills, deleted_too_early=0, repeated=len(noted) - number)
 
 
 async def test_it_stops_at_once_and_its_command_with_it(hook: Process, tmp_path: Path) -> None:

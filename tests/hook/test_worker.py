@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from flowpi.core.errors import AlreadyRunning
 from flowpi.hook import command, state, worker
 from flowpi.hook.command import Outcome
 from flowpi.hook.feed import BEFORE_ALL
+from flowpi.hook.standing import Standing
 from flowpi.hook.state import HookState
 from flowpi.hook.worker import Hook
+from flowpi.host.logfields import MessageId
 from flowpi.publish import parked
 from flowpi.publish.messages import TextId
 from tests.hook.scripted_daemon import ScriptedDaemon, payload
@@ -35,15 +38,25 @@ class Harness:
         self.runs: list[int] = []
         self.given: list[tuple[bytes, dict[str, str]]] = []
         self.waits: list[float] = []
+        self.chance = 1.0
         self.gate = asyncio.Event()
         self.gate.set()
-        self.filters = ("transcript/final",)
+        self.filters: tuple[str, ...] = ("transcript/final",)
+        self.passed_over: frozenset[str] = frozenset()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self.state = HookState(self.directory / "state")
+        self.standing = Standing()
         settings = CommandSettings(run=("/bin/true",), filters=self.filters)
-        self.hook = Hook(settings, self.daemon.path, self.state)
+        self.hook = Hook(
+            settings,
+            self.daemon.path,
+            self.state,
+            self.standing,
+            passed_over=self.passed_over,
+            chance=lambda: self.chance,
+        )
         self._task = asyncio.create_task(self.hook.run())
 
     async def stop(self) -> None:
@@ -108,6 +121,28 @@ async def test_the_first_start_begins_with_the_next_text(harness: Harness) -> No
     assert harness.runs == [3]
 
 
+@pytest.mark.parametrize(
+    ("sink", "runs"),
+    [
+        ({"last": {"id": f"{2:026}", "part": 1}, "waiting": 2}, [3, 4]),
+        ({"last": None, "waiting": 4}, [1, 2, 3, 4]),
+        ({"last": None, "waiting": 0}, []),
+    ],
+    ids=["behind_its_last", "behind_none", "nothing_waits"],
+)
+async def test_the_first_start_begins_where_the_daemon_keeps_texts_for_it(
+    harness: Harness, sink: dict[str, Any], runs: list[int]
+) -> None:
+    harness.daemon.say(1, 2, 3, 4)
+    harness.daemon.sink = {"name": "command", **sink}
+    harness.start()
+    await until(lambda: harness.daemon.subscribed)
+    harness.daemon.say(5)
+    await harness.passed(5)
+    assert harness.runs == [*runs, 5]
+    assert {"command": "sinks", "action": "list", "sinks": ["command"], "request": 1} in harness.daemon.asked
+
+
 async def test_where_there_is_no_text_yet_all_that_come_count(harness: Harness) -> None:
     harness.start()
     await until(lambda: harness.daemon.subscribed)
@@ -132,7 +167,36 @@ async def test_what_it_is_given(harness: Harness) -> None:
         "FLOWPI_ID": f"{7:026}",
         "FLOWPI_PART": "2",
         "FLOWPI_LATE": "true",
+        "FLOWPI_PROFILE": "",
     }
+
+
+async def test_what_a_profile_keeps_from_the_command_is_done_with_at_once(harness: Harness) -> None:
+    harness.passed_over = frozenset({"private"})
+    harness.filters = ("transcript/#", "state")
+    harness.start()
+    await until(lambda: harness.daemon.subscribed)
+    harness.daemon.say(1, profile="private")
+    harness.daemon.say(2, profile="german")
+    await harness.passed(2)
+    harness.daemon.say(3, profile="private")
+    await harness.passed(3)
+    assert harness.runs == [2]
+    assert harness.given[0][1]["FLOWPI_PROFILE"] == "german"
+
+
+async def test_what_was_given_up_and_is_kept_from_the_command_now_is_not_tried_again(harness: Harness) -> None:
+    harness.outcomes = [1, 1, 1]
+    harness.start()
+    await until(lambda: harness.daemon.subscribed)
+    harness.daemon.say(1, profile="private")
+    await until(lambda: harness.refused() == [1])
+    await harness.stop()
+    harness.passed_over = frozenset({"private"})
+    harness.start()
+    harness.hook.retry()
+    await until(lambda: harness.refused() == [])
+    assert harness.runs == [1, 1, 1]
 
 
 async def test_the_position_is_kept_before_the_next_text_and_a_restart_goes_on_there(harness: Harness) -> None:
@@ -168,14 +232,17 @@ async def test_a_text_that_comes_again_is_not_run_again(harness: Harness, monkey
     assert harness.runs == [1, 2, 3, 1]
 
 
-async def test_75_is_tried_again_with_growing_waits_and_keeps_the_order(harness: Harness) -> None:
+@pytest.mark.parametrize("chance", [1.0, 0.0])
+async def test_75_is_tried_again_with_growing_waits_and_keeps_the_order(harness: Harness, chance: float) -> None:
+    harness.chance = chance
     harness.outcomes = [75] * 12
     harness.start()
     await until(lambda: harness.daemon.subscribed)
     harness.daemon.say(1, 2)
     await harness.passed(2)
     assert harness.runs == [1] * 13 + [2]
-    assert harness.waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    whole = [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    assert harness.waits == [wait_s * (0.5 + 0.5 * chance) for wait_s in whole]
     assert harness.refused() == []
 
 
@@ -224,7 +291,9 @@ async def test_a_daemon_that_goes_away_costs_nothing(harness: Harness) -> None:
 
 
 @pytest.mark.usefixtures("long_waits")
-async def test_retry_tries_now_and_what_was_given_up_before_the_next_text(harness: Harness) -> None:
+async def test_retry_tries_now_and_what_was_given_up_before_the_next_text(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
     harness.start()
     await until(lambda: harness.daemon.subscribed)
     await harness.state.refuse(TextId(f"{1:026}", 1), "ended with exit code 1")
@@ -245,6 +314,7 @@ async def test_retry_tries_now_and_what_was_given_up_before_the_next_text(harnes
         [(1, "ended with exit code 4")],
     )
     await until(lambda: harness.refused() == [1])
+    assert caplog.text.count("a text that was given up is not in the transcripts any more") == 1
 
 
 async def test_a_retry_that_the_end_of_the_daemon_cut_off_goes_on(harness: Harness) -> None:
@@ -299,12 +369,15 @@ async def test_a_disk_that_accepts_nothing_stops_it_and_the_text_is_not_run_agai
 ) -> None:
     harness.start()
     await until(lambda: harness.daemon.subscribed)
-    folder = harness.directory / "state"
-    folder.rename(harness.directory / "gone")
-    harness.daemon.say(1, 2)
-    await until(lambda: harness.hook._blocked)
-    assert harness.runs == [1]
-    (harness.directory / "gone").rename(folder)
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as disk:
+        disk.setattr("flowpi.host.durable_file.replace_file", full)
+        harness.daemon.say(1, 2)
+        await until(lambda: harness.hook._blocked)
+        assert harness.runs == [1]
     harness.hook.retry()
     await harness.passed(2)
     assert harness.runs == [1, 2]
@@ -377,3 +450,57 @@ async def test_a_damaged_position_begins_with_the_next_text(
     harness.start()
     await harness.passed(1)
     assert "is damaged" in caplog.text
+
+
+def events(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What happened that a program can wait for."""
+    names = {one.value: one.name for one in MessageId}
+    journal = [getattr(one, "journal", {}) for one in caplog.records]
+    return [names[one["MESSAGE_ID"]] for one in journal if "MESSAGE_ID" in one]
+
+
+async def test_what_the_operator_must_act_on_has_an_id(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    harness.outcomes = [Outcome(None, "permission denied"), 1, 1, 1]
+    harness.start()
+    await until(lambda: harness.daemon.subscribed)
+    harness.daemon.say(1)
+    await harness.passed(1)
+    assert events(caplog) == ["COMMAND_NOT_STARTED", "COMMAND_GAVE_UP"]
+
+
+async def test_a_daemon_that_stays_away_is_an_event_once(
+    harness: Harness, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.start()
+    await until(lambda: harness.daemon.subscribed)
+    await harness.daemon.crash()
+    await until(lambda: len(harness.waits) > 8)  # as while it is started anew
+    assert events(caplog) == []
+    await harness.daemon.start()
+    await until(lambda: harness.daemon.subscribed)
+    await until(lambda: harness.hook._alarm is None)
+    monkeypatch.setattr(worker, "ABSENT_S", 0.01)
+    await harness.daemon.crash()
+    await until(lambda: events(caplog))
+    waits = len(harness.waits)
+    await until(lambda: len(harness.waits) > waits + 20)
+    assert events(caplog) == ["DAEMON_ABSENT"]
+
+
+async def test_it_notes_how_it_is(harness: Harness) -> None:
+    harness.outcomes = [75]
+    harness.start()
+    standing = harness.standing
+    await until(lambda: harness.daemon.subscribed)
+    assert (standing.failing, standing.error, standing.news.is_set()) == (False, None, True)
+    standing.news.clear()
+    harness.gate.clear()
+    harness.daemon.say(1)
+    await until(lambda: harness.runs)
+    assert not standing.news.is_set()  # the text is not done with
+    harness.gate.set()
+    await until(lambda: len(harness.runs) == 2)
+    assert (standing.error, standing.news.is_set()) == ("the command ended with exit code 75", True)
+    await harness.passed(1)
+    await until(lambda: not standing.failing)
+    assert standing.error == "the command ended with exit code 75"

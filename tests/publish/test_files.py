@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +199,23 @@ class TestOnce:
         assert path.stat().st_mode & 0o777 == 0o600
         assert os.listdir(transcripts.directory) == [path.name]
 
+    @pytest.mark.parametrize("later", [[NOON] * 99, [NOON, NOON + DAY_S, NOON + 2 * DAY_S]], ids=["texts", "days"])
+    async def test_long_after_neither_sync_nor_taking_back_worked(
+        self, transcripts: Transcripts, monkeypatch: pytest.MonkeyPatch, later: list[float]
+    ) -> None:
+        """The next text takes the file out of doubt, with the line that did not count."""
+        with monkeypatch.context() as disk:
+            await transcripts.append(final(0), NOON)
+            disk.setattr(os, "fsync", fails)
+            disk.setattr(os, "ftruncate", fails)
+            with pytest.raises(SpoolError, match="Input/output error"):
+                await transcripts.append(final(1), NOON)
+        for number, unix_s in enumerate(later, 2):
+            await transcripts.append(final(number, 1000 * "a"), unix_s)
+        await transcripts.append(final(1), later[-1])
+        found = [line["id"] for name in transcripts.names() for line in lines(transcripts, name.partition(".")[0])]
+        assert found == [final(number).id for number in range(len(later) + 2)]
+
     async def test_what_a_killed_process_wrote_counts_once_it_is_synced(
         self, transcripts: Transcripts, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -233,14 +250,34 @@ async def test_a_link_is_not_followed(transcripts: Transcripts, tmp_path: Path) 
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["fifo", "directory"])
+async def test_what_is_no_regular_file_is_passed_over_and_told_once(
+    transcripts: Transcripts, caplog: pytest.LogCaptureFixture, make: Callable[[Path], None]
+) -> None:
+    await transcripts.append(final(), NOON)
+    strange = transcripts.directory / "2023-11-13.jsonl"
+    make(strange)
+    for _ in range(2):
+        assert transcripts.names() == ["2023-11-14.jsonl"]
+    assert caplog.text.count(f"{strange} is passed over: it is no regular file; move it away") == 1
+
+
+async def test_texts_do_not_go_into_a_fifo(transcripts: Transcripts) -> None:
+    os.mkfifo(transcripts.directory / "2023-11-14.jsonl")
+    with pytest.raises(SpoolError, match=r"2023-11-14\.jsonl is no regular file"):
+        await transcripts.append(final(), NOON)
+    (transcripts.directory / "2023-11-14.jsonl").unlink()
+    await transcripts.append(final(), NOON)
+    assert lines(transcripts)[0]["id"] == final().id
+
+
 async def test_what_cannot_be_written_is_said(transcripts: Transcripts) -> None:
     transcripts.directory.rmdir()
     transcripts.directory.touch()
     with pytest.raises(SpoolError) as caught:
         await transcripts.append(final(), NOON)
     assert str(caught.value) == (
-        f"the transcript cannot be written to '{transcripts.directory}' (Not a directory): "
-        "free some space on its disk, or set publish.files.directory"
+        f"the transcript cannot be written to '{transcripts.directory}' (Not a directory): set publish.files.directory"
     )
 
 

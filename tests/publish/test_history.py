@@ -1,8 +1,11 @@
 """Who reads the transcripts joins those who receive what is appended, at one place and in one turn of the loop."""
 
+import asyncio
+
 import pytest
 
 from flowpi.core.errors import SpoolError
+from flowpi.publish import shares
 from flowpi.publish.files import Transcripts
 from flowpi.publish.history import History
 from flowpi.publish.log_reader import LogReader, Piece
@@ -102,6 +105,48 @@ async def test_one_that_has_left_receives_nothing(transcripts: Transcripts) -> N
     assert (one.got, other.got) == ([], [2])
 
 
+async def test_a_crowd_has_its_texts_in_many_turns_of_the_loop(
+    transcripts: Transcripts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who joins or leaves in between misses none, and has none twice."""
+    monkeypatch.setattr(shares, "TURN_S", 0.0)  # each has a turn of its own
+    history, turns, turn = History(transcripts), list[int](), 0
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        counting[0] = asyncio.get_running_loop().call_soon(count)
+
+    class Counted(Listener):
+        def receive(self, piece: Piece) -> None:
+            super().receive(piece)
+            turns.append(turn)
+            if len(turns) == 5:
+                history.leave(crowd[10])
+                assert history.join(ahead, late)
+
+    crowd, late = [Counted() for _ in range(20)], Listener()
+    ahead = await history.search(BEGINNING)
+    for one in crowd:
+        reader = await history.search(BEGINNING)
+        assert await rest(history, reader) == []
+        while not history.join(reader, one):
+            await history.catch_up()
+    await history.catch_up()
+    appending = asyncio.create_task(say(transcripts, 1))
+    while not await rest(history, ahead):
+        pass
+    counting = [asyncio.get_running_loop().call_soon(count)]
+    await appending
+    await until(lambda: late in history._listeners)
+    await say(transcripts, 2)
+    await history.catch_up()
+    counting[0].cancel()
+    assert len(set(turns)) == len(turns) == 19 + 19
+    assert [one.got for one in crowd] == [[1, 2] if one is not crowd[10] else [] for one in crowd]
+    assert late.got == [2]
+
+
 async def test_all_are_told_when_nothing_can_be_read(transcripts: Transcripts, monkeypatch: pytest.MonkeyPatch) -> None:
     history, one = History(transcripts), Listener()
     reader = await history.search(BEGINNING)
@@ -111,7 +156,9 @@ async def test_all_are_told_when_nothing_can_be_read(transcripts: Transcripts, m
     with monkeypatch.context() as disk:
         disk.setattr("flowpi.publish.log_reader.opened", fails)
         await say(transcripts, 1)
-        await until(lambda: one.errors == ["the transcripts cannot be read (Input/output error)"])
+        await until(lambda: one.errors)
+    where = f"the transcripts in {str(transcripts.directory)!r}"
+    assert one.errors == [f"{where} cannot be read (Input/output error): check its disk, and see the journal"]
     again = await history.search(BEGINNING)
     assert await rest(history, again) == [1]
     assert history.join(again, one)

@@ -12,17 +12,18 @@ from pathlib import Path
 import pytest
 
 from flowpi.core import topics
-from flowpi.core.errors import SinkError
 from flowpi.host.folders import replace_file
+from flowpi.host.logfields import MessageId
 from flowpi.publish import feeder, lag, parked, publisher
-from flowpi.publish.feeder import SKIPPED
 from flowpi.publish.hub import Message
 from flowpi.publish.messages import ParkedText, SinkPayload, TextId
 from flowpi.publish.publisher import Publisher
 from flowpi.publish.sinks import Sink
+from flowpi.publish.text_feed import SKIPPED
+from tests.publish.destinations import Recording
+from tests.publish.harness import Harness
 from tests.publish.test_files import DAY_S, NOON, final, unreadable
-from tests.publish.test_sinks import Harness, Recording
-from tests.waiting import ticks, until
+from tests.waiting import PATIENCE_S, ticks, until
 
 
 @pytest.fixture
@@ -46,11 +47,22 @@ async def shown(running: Publisher) -> SinkPayload:
 
 
 async def until_shown(running: Publisher, **members: object) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         now = await shown(running)
         while any(getattr(now, name) != value for name, value in members.items()):
             await ticks(1)
             now = await shown(running)
+
+
+def entries(caplog: pytest.LogCaptureFixture) -> list[dict[str, str]]:
+    """The fields of the entries with a MESSAGE_ID."""
+    found = [getattr(record, "journal", {}) for record in caplog.records]
+    return [one for one in found if "MESSAGE_ID" in one]
+
+
+def parked_entry(number: int) -> dict[str, str]:
+    about = {"UTTERANCE_ID": final(number).id, "PART": "1", "FAULT": "undelivered.sink"}
+    return {"MESSAGE_ID": MessageId.TEXT_PARKED.value, **about}
 
 
 class TestRefusedForGood:
@@ -66,6 +78,16 @@ class TestRefusedForGood:
                 "undelivered.sink": "texts were not delivered (1 refused by the sink sink): see `flowpi sinks`"
             }
             assert sink.calls.count("open") == 1
+
+    async def test_each_is_an_entry_of_the_journal(self, harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+        sink = Recording()
+        sink.refuses_for_good, sink.fails_at = {1, 2}, {3}
+        async with harness.run(sink=sink) as running:
+            await harness.say(1, 2, 3, 4)
+            await until(lambda: "sink.sink" in harness.faults)
+            assert await running.skip(["sink"]) == 1
+            await until(lambda: sink.got == [4])
+        assert entries(caplog) == [parked_entry(number) for number in (1, 2, 3)]
 
     async def test_it_stays_parked_over_a_restart_until_it_is_written_again(self, harness: Harness) -> None:
         first, second = Recording(), Recording()
@@ -113,6 +135,17 @@ class TestRefusedForGood:
             await until(lambda: sink.got == [3, 1, 2])
             await until(lambda: not harness.faults)
 
+    async def test_a_retry_that_fails_midway_says_how_many_are_left(self, harness: Harness) -> None:
+        sink = Recording()
+        sink.refuses_for_good = {1, 2}
+        async with harness.run(sink=sink) as running:
+            await harness.say(1, 2)
+            await until(lambda: "(2 refused by the sink sink)" in harness.faults.get("undelivered.sink", ""))
+            sink.refuses_for_good, sink.fails_at = set(), {2}
+            running.retry(["sink"])
+            await until(lambda: "(1 refused by the sink sink)" in harness.faults["undelivered.sink"])
+            assert sink.got == [1]
+
     async def test_skip_forgets_what_is_parked(self, harness: Harness) -> None:
         sink = Recording()
         sink.refuses_for_good = {1, 2}
@@ -147,8 +180,7 @@ class TestRefusedForGood:
             order.append(path.name)
             real(path, content, mode)
 
-        monkeypatch.setattr("flowpi.publish.parked.replace_file", noted)
-        monkeypatch.setattr("flowpi.publish.cursor.replace_file", noted)
+        monkeypatch.setattr("flowpi.host.durable_file.replace_file", noted)
         before = (harness.positions / "sink.position").read_bytes()
         first, second = Recording(), Recording()
         first.refuses_for_good = second.refuses_for_good = {1}
@@ -170,16 +202,18 @@ class TestRefusedForGood:
         sink = Recording()
         sink.refuses_for_good = {1}
         real = replace_file
-        monkeypatch.setattr("flowpi.publish.parked.replace_file", full)
+        monkeypatch.setattr("flowpi.host.durable_file.replace_file", full)
         async with harness.run(sink=sink) as running:
             await harness.say(1, 2)
             await until(lambda: "sink.sink" in harness.faults)
             assert (sink.got, running.parked(["sink"])) == ([], [])
-            monkeypatch.setattr("flowpi.publish.parked.replace_file", real)
+            monkeypatch.setattr("flowpi.host.durable_file.replace_file", real)
             await until(lambda: sink.got == [2])
             assert len(running.parked(["sink"])) == 1
 
-    async def test_one_that_is_no_longer_in_the_transcripts_is_forgotten(self, harness: Harness) -> None:
+    async def test_one_that_is_no_longer_in_the_transcripts_counts_as_missed(
+        self, harness: Harness, caplog: pytest.LogCaptureFixture
+    ) -> None:
         sink = Recording()
         sink.refuses_for_good = {1}
         async with harness.run(sink=sink) as running:
@@ -189,6 +223,9 @@ class TestRefusedForGood:
             running.retry(["sink"])
             await until(lambda: not running.parked(["sink"]))
             assert sink.got == []
+            await until_shown(running, parked=0, missed=1)
+            await until(lambda: "(1 expired before the sink sink had them)" in harness.faults["undelivered.sink"])
+            assert "a parked text is not in the transcripts any more" in caplog.text
 
 
 class TestSkip:
@@ -285,6 +322,18 @@ class TestShown:
             await until(lambda: not harness.faults)
             assert (await shown(running)).state == "open"
 
+    async def test_one_that_follows_texts_no_more_has_no_fault_for_them(self, harness: Harness) -> None:
+        sink = Recording()
+        sink.refuses_for_good = {1}
+        async with harness.run(sink=sink):
+            await harness.say(1)
+            await until(lambda: "undelivered.sink" in harness.faults)
+        harness.faults.clear()
+        async with harness.run(sink=Recording(durable=False)) as running:
+            await harness.say(2)
+            await until_shown(running, state="open", parked=0, waiting=0)
+            assert harness.faults == {}
+
     async def test_one_that_follows_no_texts(self, harness: Harness) -> None:
         (harness.positions / "sink.position").unlink()
         async with harness.run(sink=Recording(durable=False)) as running:
@@ -292,75 +341,6 @@ class TestShown:
             assert await running.skip(["sink"]) == 0
             running.retry(["sink"])
             assert (await shown(running)).last is None
-
-
-class TestKept:
-    """`keep_days` deletes no text that a sink still has to receive, until `max_lag_days`."""
-
-    async def expire(self, harness: Harness, days: float) -> None:
-        for uptime_days in (days * 10, days * 10 + 1):
-            await asyncio.to_thread(harness.transcripts.expire, NOON + days * DAY_S, uptime_days * DAY_S + 1e9)
-
-    @pytest.mark.parametrize("made", [True, False], ids=["made", "not_made"])
-    async def test_what_waits_is_kept(self, harness: Harness, made: bool) -> None:
-        def broken() -> Sink:
-            raise SinkError("no library")
-
-        sink = Recording()
-        sink.refuses_open = True
-        harness.transcripts.limit_lag(50)
-        await harness.say(1, 2)
-        async with harness.run(sink=sink if made else broken) as running:
-            await until(lambda: harness.faults)
-            await self.expire(harness, 40)
-            assert (await shown(running)).waiting == 2
-            await self.expire(harness, 52)
-            assert not list(harness.transcripts.directory.iterdir())
-            await until(lambda: "undelivered.sink" in harness.faults)
-            assert "(2 expired before the sink sink had them)" in harness.faults["undelivered.sink"]
-            assert ((await shown(running)).waiting, (await shown(running)).missed) == (0, 2)
-        async with harness.run(sink=Recording()) as running:  # it is not forgotten
-            await until_shown(running, missed=2, state="open")
-            assert await running.skip(["sink"]) == 2
-            await until_shown(running, missed=0)
-            assert "undelivered.sink" not in harness.faults
-
-    async def test_what_the_sink_has_goes_at_the_next_look(self, harness: Harness) -> None:
-        sink = Recording()
-        sink.refuses_write = True
-        harness.transcripts.limit_lag(50)
-        await harness.say(1)
-        async with harness.run(sink=sink) as running:
-            await self.expire(harness, 40)
-            assert len(list(harness.transcripts.directory.iterdir())) == 1
-            sink.refuses_write = False
-            await until_shown(running, waiting=0, last=text_id(1))
-            await asyncio.to_thread(harness.transcripts.expire, NOON + 40 * DAY_S, 401.01 * DAY_S + 1e9)
-            assert not list(harness.transcripts.directory.iterdir())
-            assert (await shown(running)).missed == 0
-
-    async def test_what_is_parked_is_kept(self, harness: Harness) -> None:
-        sink = Recording()
-        sink.refuses_for_good = {1}
-        harness.transcripts.limit_lag(50)
-        await harness.say(1)
-        async with harness.run(sink=sink) as running:
-            await until(lambda: running.parked(["sink"]))
-            await self.expire(harness, 40)
-            sink.refuses_for_good = set()
-            running.retry(["sink"])
-            await until(lambda: sink.got == [1])
-            sink.refuses_for_good = {1}
-
-    async def test_a_sink_that_is_not_configured_any_more_keeps_nothing(self, harness: Harness) -> None:
-        harness.transcripts.limit_lag(50)
-        await harness.say(1)
-        sink = Recording()
-        sink.refuses_open = True
-        async with harness.run(sink=sink):
-            await until(lambda: harness.faults)
-        await self.expire(harness, 40)
-        assert not list(harness.transcripts.directory.iterdir())
 
 
 async def test_a_week_is_caught_up_in_order(harness: Harness) -> None:
@@ -402,23 +382,3 @@ async def test_an_old_file_that_cannot_be_read_stops_nothing(
         await harness.say(4, unix_s=NOON + DAY_S)
         await until(lambda: 4 in after.got)
         assert after.got == ([4] if new else [1, 4])
-
-
-async def test_a_damaged_file_of_parked_texts_stops_nothing(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    (harness.positions / "sink.parked").write_bytes(b'{"parked":')
-    sink = Recording()
-    async with harness.run(sink=sink):
-        await harness.say(1)
-        await until(lambda: sink.got == [1])
-    assert "sink.parked is damaged" in caplog.text
-
-
-async def test_what_is_parked_is_for_this_user_alone(harness: Harness) -> None:
-    sink = Recording()
-    sink.refuses_for_good = {1}
-    async with harness.run(sink=sink) as running:
-        await harness.say(1)
-        await until(lambda: running.parked(["sink"]))
-    path = harness.positions / "sink.parked"
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert json.loads(path.read_bytes())["parked"][0]["name"] == "2023-11-14.jsonl"

@@ -28,6 +28,11 @@ def settings(config: Config) -> dict[str, MqttAppliance]:
     return {} if mqtt.url is None else {"mqtt": MqttAppliance(mqtt, device_id(config))}
 
 
+def follows_texts(appliance: MqttAppliance) -> bool:
+    """Return True: the broker receives each text."""
+    return True
+
+
 def make(appliance: MqttAppliance, command: Command | None) -> "Sink":
     """Return the sink. Called on a thread, because the import takes a while. Raises SinkError without paho."""
     try:

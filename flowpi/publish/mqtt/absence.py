@@ -1,5 +1,8 @@
 """The texts that Home Assistant missed: those that the broker acknowledged between its "offline" and its "online".
 
+A broker that was restarted says no "offline": it has forgotten that Home Assistant was there. That nobody is subscribed
+to the topic of its announcements says the same.
+
 Home Assistant connects with a clean session, and ignores retained messages of event entities: a text of that time
 never reaches it unless it is published again.
 """
@@ -17,7 +20,7 @@ class Absence:
     """The state of Home Assistant, as its own topic says, and what it missed. `now_s`: monotonic seconds.
 
     Attributes:
-        away: whether the last that its topic said on this connection is that it went.
+        away: whether the last that the broker said on this connection is that it went, or is not there.
     """
 
     def __init__(self) -> None:
@@ -26,7 +29,7 @@ class Absence:
         self._owed: deque[Final] = deque(maxlen=MOST_TEXTS)
 
     def went(self) -> None:
-        """Home Assistant says that it goes, or the broker says so for it."""
+        """Home Assistant says that it goes, or the broker says that it went."""
         self.away = True
 
     def acknowledged(self, final: Final, now_s: float) -> None:

@@ -1,7 +1,7 @@
 """Commands that come from the broker: which are obeyed, and where the answer goes.
 
 Who may publish to the topic `command` may start the microphone. So nothing is obeyed that the configuration does not
-name, nothing that the broker had kept for later, and never anything that deletes audio.
+name, nothing that the broker is to keep, or had kept, for later, and never anything that deletes audio.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 import msgspec
 
 from flowpi.core.errors import SinkError
-from flowpi.core.text import escaped
+from flowpi.core.safe_text import escaped
 from flowpi.publish.messages import Problem, Request
 from flowpi.publish.mqtt.outgoing import Outgoing
 from flowpi.publish.socket_client import Command
@@ -59,12 +59,12 @@ class Commands:
         """Obey a command, and answer it when it is done.
 
         Args:
-            retained: whether the broker had kept the message: whoever sent it did not mean this moment.
+            retained: whether the broker keeps the message: whoever sent it did not mean this moment only.
             answer_to: the response topic of the message.
             correlation: its correlation data, which goes back with the answer.
         """
         if retained:
-            log.warning("a command that the broker had kept is not obeyed: send commands without the retain flag")
+            log.warning("a command that the broker keeps is not obeyed: send commands without the retain flag")
             return
         topic = answer_to if _usable(answer_to, self._reserved) else self._response_topic
         answer = Outgoing(topic, b"", correlation=correlation)

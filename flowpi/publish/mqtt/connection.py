@@ -16,6 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from flowpi.core.errors import SinkError, SinkRefusedError
 from flowpi.publish.mqtt import reasons
@@ -106,7 +107,7 @@ class Connection:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
-        client.on_subscribe = self._on_subscribe
+        client.on_subscribe = client.on_unsubscribe = self._on_subscribe
         client.on_message = lambda client, data, message: self._on_message(message)
         client.on_socket_register_write = self._write_soon
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -120,28 +121,39 @@ class Connection:
         except TimeoutError:
             raise self._endpoint.silent() from None
 
-    async def subscribe(self, topic: str) -> None:
-        """Ask for the messages of a topic, at QoS 1. Raises SinkError if the broker refuses it, or does not answer."""
+    async def subscribe(self, topic: str, *, as_published: bool = False) -> None:
+        """Ask for the messages of a topic, at QoS 1. Raises SinkError if the broker refuses it, or does not answer.
+
+        `as_published`: a message has the retain flag if its sender set it, not only if it comes late.
+        """
         client = self._usable()
-        code, mid = client.subscribe(topic, qos=1)
+        code, mid = client.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=as_published))
+        await self._answer(code, mid, topic, 0)
+
+    async def unsubscribe(self, topic: str) -> None:
+        """Want no more messages of a topic. Raises SinkError if the broker does not answer."""
+        code, mid = self._usable().unsubscribe(topic)
         await self._answer(code, mid, topic, 0)
 
     def show(self, message: Outgoing) -> None:
-        """Send a message, and do not ask what becomes of it. Raises SinkError if the connection is lost."""
+        """Send a message, and do not ask what becomes of it. Raises SinkError if the connection is, or is now, lost."""
         client = self._usable()
         assert self._link is not None
         if self._link.unsent_bytes > MAX_UNSENT_BYTES:
-            raise SinkError("the broker takes no messages")
+            error = SinkError("the broker takes no messages", "is it overloaded, or the network?")
+            self._fail(error)
+            raise error
         client.publish(message.topic, message.payload, 0, message.retain, _properties(message))
 
-    async def deliver(self, message: Outgoing, acknowledged: Callable[[], None] = lambda: None) -> None:
+    async def deliver(self, message: Outgoing, acknowledged: Callable[[bool], None] = lambda heard: None) -> None:
         """Send a message at QoS 1, and return when the broker has acknowledged it.
 
         Cancelling gives up waiting: the broker may have the message all the same.
 
         Args:
             message: the message; it is sent before this waits, if the broker takes so many at once.
-            acknowledged: called before anything else that the broker sent after its acknowledgement is received.
+            acknowledged: called before anything else that the broker sent after its acknowledgement is received, with
+                false if the broker says that nobody is subscribed to the topic.
 
         Raises:
             SinkRefusedError: the broker refused this message for good.
@@ -181,7 +193,12 @@ class Connection:
         return self._client
 
     async def _answer(
-        self, code: int, mid: int | None, topic: str, size: int, acknowledged: Callable[[], None] = lambda: None
+        self,
+        code: int,
+        mid: int | None,
+        topic: str,
+        size: int,
+        acknowledged: Callable[[bool], None] = lambda heard: None,
     ) -> None:
         """Wait for the answer to a packet."""
         if code != paho.MQTT_ERR_SUCCESS or mid is None:
@@ -238,7 +255,7 @@ class Connection:
             name = getattr(properties, "ReasonString", code.getName())
             answer.done.set_exception(reasons.refused_publish(answer.topic, code.value, name))
         else:
-            answer.acknowledged()
+            answer.acknowledged(code.value != reasons.NO_SUBSCRIBERS)
             answer.done.set_result(None)
 
     def _on_subscribe(
@@ -323,11 +340,11 @@ class Connection:
 
 
 class _Answer(Struct):
-    """Who waits for the acknowledgement of a packet. `size`: of the message; 0 for a subscription."""
+    """Who waits for the acknowledgement of a packet. `size`: of the message; 0 for a subscription and its end."""
 
     topic: str
     size: int
-    acknowledged: Callable[[], None]
+    acknowledged: Callable[[bool], None]
     done: asyncio.Future[None]
 
 

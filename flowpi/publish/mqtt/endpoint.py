@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from flowpi.core.errors import SinkError
-from flowpi.core.text import printable
+from flowpi.core.safe_text import printable
 
 PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 

@@ -93,8 +93,7 @@ class Link(asyncio.Protocol):
     def close(self) -> None:
         """End the connection when what was sent has left. Nothing more is received."""
         self._read_no_more()
-        if self._transport is not None:
-            self._transport.close()
+        self._close_transport()
 
     def fileno(self) -> int:
         return -1  # the loop waits for the socket, not paho
@@ -161,6 +160,14 @@ class Link(asyncio.Protocol):
         else:
             self._transport.resume_reading()
         self._on_readable()  # last: it may end the connection, and with it the next turn
+
+    def _close_transport(self) -> None:
+        """End the connection when what was sent has left. What came before is still read.
+
+        Once: that of TLS is unusable after a second `close`, and then not even `abort` ends it.
+        """
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.close()
 
     def _read_no_more(self) -> None:
         if self._next_turn is not None:

@@ -5,7 +5,7 @@ from msgspec import Struct
 
 from flowpi.config.mqtt import MqttSettings
 from flowpi.core import topics
-from flowpi.core.text import escaped
+from flowpi.core.safe_text import escaped
 from flowpi.publish.messages import Final
 
 EXPIRY_S = 10
@@ -55,6 +55,11 @@ class Topics(Struct, frozen=True):
     @property
     def response(self) -> str:
         return f"{self.base}/response"
+
+    @property
+    def cursor(self) -> str:
+        """Where the broker keeps the position of the texts."""
+        return f"{self.base}/cursor"
 
     def live(self, topic: str, json: bytes) -> Outgoing:
         """Return a message of the hub."""

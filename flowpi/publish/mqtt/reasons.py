@@ -4,8 +4,9 @@ Source of the codes: MQTT 5.0, section 2.4.
 """
 
 from flowpi.core.errors import SinkError, SinkRefusedError
-from flowpi.core.text import printable
+from flowpi.core.safe_text import printable
 
+NO_SUBSCRIBERS = 0x10
 FIRST_FAILURE = 0x80
 UNSPECIFIED = 0x80
 BAD_CREDENTIALS, NOT_AUTHORIZED, TAKEN_OVER = 0x86, 0x87, 0x8E
@@ -80,7 +81,7 @@ def closed(code: int, name: str) -> SinkError:
 
 
 def is_failure(code: int) -> bool:
-    """Return whether a code is a refusal. 0x10, nobody is subscribed, is none."""
+    """Return whether a code is a refusal. NO_SUBSCRIBERS is none."""
     return code >= FIRST_FAILURE
 
 

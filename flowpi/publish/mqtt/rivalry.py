@@ -16,24 +16,35 @@ HOLD_S = 60.0
 
 
 class Rivalry:
-    """What the ends of the connections so far say about a second machine. `now_s`: monotonic seconds."""
+    """What the ends of the connections so far say about a second machine. `now_s`: monotonic seconds.
+
+    Attributes:
+        possible: whether the last connection may have been ended for another machine, and the broker was there since.
+    """
 
     def __init__(self, device_id: str) -> None:
         self._device_id = device_id
+        self.possible = False
         self._suspect = 0
         self._until = float("-inf")
 
     def lost(self, error: SinkError, lasted_s: float, now_s: float) -> None:
         """Note by which error a connection was lost that the broker had accepted `lasted_s` before."""
         taken = isinstance(error, TakenOverError)
+        self.possible = taken or isinstance(error, HungUpError)
         hung_up = isinstance(error, HungUpError) and lasted_s < SOON_S
         self._suspect = self._suspect + 1 if taken or hung_up else 0
         if taken or self._suspect >= IN_A_ROW:
             self._until = now_s + HOLD_S
             self._suspect = IN_A_ROW - 1  # the next one that ends soon is enough
 
+    def wrote(self) -> None:
+        """Note that another machine wrote in our place meanwhile: the next connection that ends soon is enough."""
+        self._suspect = IN_A_ROW - 1
+
     def not_reached(self) -> None:
         """Note that there is no broker: a broker that comes and goes explains connections that end soon."""
+        self.possible = False
         self._suspect = 0
 
     def error(self, now_s: float) -> SinkError | None:

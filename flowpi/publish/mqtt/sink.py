@@ -14,11 +14,11 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from flowpi import __version__
-from flowpi.config.mqtt import MqttSettings
+from flowpi.config.mqtt import SHORTER, MqttSettings, too_long
 from flowpi.config.secret import Secret
 from flowpi.core import topics
 from flowpi.core.errors import ConfigError, SinkError
-from flowpi.host.machine import machine_serial
+from flowpi.host.machine import appliance_serial
 from flowpi.publish.hub import Message
 from flowpi.publish.messages import Final
 from flowpi.publish.mqtt.absence import Absence
@@ -26,6 +26,7 @@ from flowpi.publish.mqtt.commands import Commands
 from flowpi.publish.mqtt.connection import Connection, Login
 from flowpi.publish.mqtt.discovery import Device, discovery
 from flowpi.publish.mqtt.endpoint import Endpoint
+from flowpi.publish.mqtt.kept_position import KeptPosition
 from flowpi.publish.mqtt.link import is_reachable
 from flowpi.publish.mqtt.outgoing import Outgoing, Topics
 from flowpi.publish.mqtt.reasons import HungUpError
@@ -40,14 +41,16 @@ log = logging.getLogger(__name__)
 JITTER_S = 3.0
 """The longest wait before Home Assistant is told everything anew: 200 appliances hear of its start at once."""
 
+LINGER_S = 0.05
+"""How long a live message waits for others. At a press the sound has the processor for itself meanwhile: the messages
+about the press would cost it a millisecond, which is ten on a small Pi."""
+
 ONLINE, OFFLINE = "online", "offline"
 """What the appliance, and Home Assistant, say of themselves."""
 
 
 class MqttSink:
-    """See `Sink` and `WatchedSink`."""
-
-    durable = True
+    """See `Sink`, `WatchedSink` and `RewindableSink`."""
 
     def __init__(
         self,
@@ -73,17 +76,23 @@ class MqttSink:
         self._device_id = device_id
         self._endpoint = Endpoint.parse(settings.url)
         self._topics = Topics.of(settings, device_id)
-        self._device = Device(device_id, machine_serial() or device_id, __version__)
+        self._device = Device(device_id, appliance_serial() or device_id, __version__)
         self._rivalry = Rivalry(device_id)
         self._absence = Absence()
         self._connection: Connection | None = None
         self._commands: Commands | None = None
+        self._position: KeptPosition | None = None
+        self._newest_position: bytes | None = None
+        """The newest position that the broker was given, or had of this machine, on any connection."""
         self._paying = asyncio.Lock()
         """One text at a time is published again: `open` and a welcome may overlap."""
         self._kept: dict[str, Outgoing] = {}
         """The newest message of each topic that the broker keeps, but that of `availability`."""
         self._word = OFFLINE
         """What `availability` says."""
+        self._unshown: list[Message] = []
+        """The live messages that wait for `_showing`."""
+        self._showing: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._welcome: asyncio.Task[None] | None = None
         self._judging: asyncio.Task[None] | None = None
@@ -102,14 +111,15 @@ class MqttSink:
             self._rivalry.not_reached()
             raise
         self._watch(connection)
+        self._position = KeptPosition(connection, self._topics.cursor, self._device.serial)
         if self._settings.commands and self._command is not None:
             reserved = (self._topics.base, self._settings.discovery_prefix)
             self._commands = Commands(
                 self._settings.commands, self._command, self._topics.response, reserved, connection.show
             )
-            await connection.subscribe(self._topics.command)
+            await connection.subscribe(self._topics.command, as_published=True)
         if self._topics.home_assistant is not None:
-            # It may have come while there was no connection. If it is away, a broker that keeps this says so again.
+            # It may have come while there was no connection. If it is away, the next answers of the broker say so.
             self._absence.came(time.monotonic())
             await self._tell(connection.subscribe(self._topics.home_assistant), connection)
             await self._announce_device(connection)
@@ -119,29 +129,39 @@ class MqttSink:
         await self._pay(connection)  # if the last connection broke before it was done
 
     def receive(self, message: Message, retained: bool) -> None:
-        connection = self._connection
-        assert connection is not None
-        if message.topic == topics.AVAILABILITY:
-            self._word = message.payload
-            # After what else the hub has kept, which it delivers in this same turn of the loop.
-            asyncio.get_running_loop().call_soon(self._deliver, self._topics.availability(self._word))
-            return
-        outgoing = self._topics.live(message.topic, message.json)
-        if outgoing.retain:
-            self._kept[message.topic] = outgoing
-        if outgoing.retain or message.topic == topics.FAILED:
-            self._deliver(outgoing)
-        else:
-            connection.show(outgoing)
+        self._unshown.append(message)
+        if self._showing is None:
+            self._showing = asyncio.get_running_loop().call_later(LINGER_S, self._show)
 
     async def write(self, final: Final) -> None:
         assert self._connection is not None
+        self._show()  # no interim text comes after its final one
         await self._connection.deliver(
-            self._topics.final(final), lambda: self._absence.acknowledged(final, time.monotonic())
+            self._topics.final(final), lambda _: self._absence.acknowledged(final, time.monotonic())
         )
         if self._settings.last:
             self._kept["last"] = self._topics.last(final)
             self._deliver(self._kept["last"])
+
+    async def position_there(self) -> bytes | None:
+        assert self._position is not None
+        kept = await self._position.read()
+        if kept is None:
+            return None
+        another = kept.machine not in (None, self._device.serial)
+        if another and self._rivalry.possible and self._newest_position is not None:
+            # It wrote over ours. A broker that crashed may have forgotten ours instead, and is judged by what it shows.
+            log.warning("another machine uses the device_id %r at the broker, and wrote its position", self._device_id)
+            self._rivalry.wrote()
+            self._position.note(self._newest_position)
+            return self._newest_position
+        self._newest_position = kept.position
+        return kept.position
+
+    def note_position(self, position: bytes) -> None:
+        assert self._position is not None
+        self._newest_position = position
+        self._position.note(position)
 
     async def wait_lost(self) -> None:
         assert self._connection is not None
@@ -149,6 +169,8 @@ class MqttSink:
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
+        self._drop_unshown()
+        position, self._position = self._position, None
         for task in self._tasks:
             task.cancel()
         if self._commands is not None:
@@ -158,11 +180,15 @@ class MqttSink:
             return
         try:
             if connection.usable:
-                await connection.deliver(self._topics.availability(OFFLINE))
+                assert position is not None
+                # With an older position at the broker the last text would be repeated at the next start.
+                await asyncio.gather(connection.deliver(self._topics.availability(OFFLINE)), position.settle())
                 await connection.close()
         except SinkError as error:
             log.debug("no goodbye: %s", error)
         finally:
+            if position is not None:
+                position.close()
             connection.abort()
 
     def _login(self) -> Login:
@@ -172,6 +198,8 @@ class MqttSink:
             password = settings.password.resolve() if isinstance(settings.password, Secret) else None
         except ConfigError as error:
             raise SinkError(f"publish.mqtt.password cannot be used ({error.problem})", error.hint) from None
+        if password is not None and (problem := too_long(password)):
+            raise SinkError(f"publish.mqtt.password {problem}", SHORTER)
         tls = _tls(settings) if self._endpoint.secure else None
         will = self._topics.availability(OFFLINE)
         return Login(f"flowpi-{self._device_id}", settings.username, password, tls, will)
@@ -195,8 +223,14 @@ class MqttSink:
             self._rivalry.lost(error, lasted_s, time.monotonic())
 
     async def _announce_device(self, connection: Connection) -> None:
-        """Tell Home Assistant of the appliance."""
-        await self._tell(connection.deliver(discovery(self._device, self._topics, self._settings)), connection)
+        """Tell Home Assistant of the appliance. Who else would be subscribed to that? If nobody is, it is away."""
+
+        def acknowledged(heard: bool) -> None:
+            if not heard:  # after the broker, or the house, was without power, flowpi is often the first to be back
+                self._absence.went()
+
+        announcement = discovery(self._device, self._topics, self._settings)
+        await self._tell(connection.deliver(announcement, acknowledged), connection)
 
     async def _tell(self, telling: Coroutine[Any, Any, None], connection: Connection) -> None:
         """Do something for Home Assistant only. A broker that refuses it still gets all texts."""
@@ -216,6 +250,9 @@ class MqttSink:
                 answer_to=getattr(properties, "ResponseTopic", None),
                 correlation=getattr(properties, "CorrelationData", None),
             )
+        elif message.topic == self._topics.cursor and self._position is not None:
+            user = getattr(message.properties, "UserProperty", ())
+            self._position.receive(bytes(message.payload), user, retained=message.retain)
         elif message.topic == self._topics.home_assistant:
             if message.payload == OFFLINE.encode():
                 self._absence.went()
@@ -232,6 +269,7 @@ class MqttSink:
         if connection is None:
             return
         await self._announce_device(connection)
+        self._show()
         for message in list(self._kept.values()):  # others may come meanwhile, and are delivered by themselves
             await connection.deliver(message)
         await connection.deliver(self._topics.availability(self._word))
@@ -243,6 +281,37 @@ class MqttSink:
             while (final := self._absence.next_owed()) is not None:
                 await connection.deliver(self._topics.final(final))
                 self._absence.paid()
+
+    def _show(self) -> None:
+        """Send the live messages now, and that the appliance is online after all else that it says."""
+        unshown = sorted(self._drop_unshown(), key=lambda message: message.topic == topics.AVAILABILITY)
+        try:
+            for message in unshown:
+                self._show_one(message)
+        except SinkError as error:  # which `wait_lost` raises
+            log.debug("not shown: %s", error)
+
+    def _drop_unshown(self) -> list[Message]:
+        """Forget the live messages that wait, and return them."""
+        if self._showing is not None:
+            self._showing.cancel()
+            self._showing = None
+        unshown, self._unshown = self._unshown, []
+        return unshown
+
+    def _show_one(self, message: Message) -> None:
+        assert self._connection is not None
+        if message.topic == topics.AVAILABILITY:
+            self._word = message.payload
+            self._deliver(self._topics.availability(self._word))
+            return
+        outgoing = self._topics.live(message.topic, message.json)
+        if outgoing.retain:
+            self._kept[message.topic] = outgoing
+        if outgoing.retain or message.topic == topics.FAILED:
+            self._deliver(outgoing)
+        else:
+            self._connection.show(outgoing)
 
     def _deliver(self, message: Outgoing) -> None:
         """Deliver a message without waiting for it."""

@@ -50,8 +50,7 @@ class WebSocketLink(Link):
         if self._protocol.handshake_exc is not None:
             self._answered()
         if self._protocol.close_expected():
-            assert self._transport is not None
-            self._transport.close()  # what came before is still read
+            self._close_transport()  # what came before is still read
         return bytes(decoded)
 
     def _answered(self) -> None:
@@ -78,4 +77,4 @@ class WebSocketLink(Link):
             if data:
                 self._transport.write(data)
             else:  # the end of what is sent
-                self._transport.close()
+                self._close_transport()

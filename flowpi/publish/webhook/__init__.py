@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flowpi.config.schema import Config
 from flowpi.config.webhooks import WebhookSettings
+from flowpi.core import topics
 from flowpi.core.errors import SinkError
 from flowpi.publish.socket_client import Command
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 def settings(config: Config) -> dict[str, WebhookSettings]:
     """Return the settings of each webhook by the name of its sink."""
     return {f"webhook.{name}": one for name, one in config.publish.webhooks.items()}
+
+
+def follows_texts(settings: WebhookSettings) -> bool:
+    """Return whether the receiver wants final texts."""
+    return topics.FINAL in topics.matched(settings.filters)
 
 
 def make(settings: WebhookSettings, command: Command | None) -> "Sink":

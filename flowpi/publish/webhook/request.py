@@ -1,4 +1,4 @@
-"""The request that carries a text, by the Standard Webhooks: https://www.standardwebhooks.com, version 1.0.0.
+"""The request that carries a message, by the Standard Webhooks: https://www.standardwebhooks.com, version 1.0.0.
 
 The body of a text is always the same bytes, and so is the id, by which the receiver recognises a text that it has
 already. Time and signature are those of the try: a receiver refuses what is more than five minutes old.
@@ -11,22 +11,37 @@ from collections.abc import Sequence
 
 import msgspec
 
-from flowpi.publish.messages import Final
-
-TYPE = "transcript.final"
+from flowpi.core import topics
+from flowpi.publish.messages import Final, rfc3339
 
 
 class Event(msgspec.Struct):
-    """What the body says. `timestamp`: when the utterance was begun."""
+    """What the body says.
+
+    Attributes:
+        type: the topic, with dots between its levels.
+        timestamp: when the utterance of a text was begun, or when another message was published.
+        data: the payload of the topic.
+    """
 
     type: str
     timestamp: str
-    data: Final
+    data: Final | msgspec.Raw
 
 
 def body_of(final: Final) -> bytes:
     """Return the body for a text, as JSON."""
-    return msgspec.json.encode(Event(TYPE, final.started_at, final))
+    return msgspec.json.encode(Event(type_of(topics.FINAL), final.started_at, final))
+
+
+def live_body_of(topic: str, payload: bytes, unix_s: float) -> bytes:
+    """Return the body for a message of another topic, as JSON, which its payload is already."""
+    return msgspec.json.encode(Event(type_of(topic), rfc3339(unix_s), msgspec.Raw(payload)))
+
+
+def type_of(topic: str) -> str:
+    """Return the type of a message, as the Standard Webhooks write it."""
+    return topic.replace("/", ".")
 
 
 def id_of(final: Final) -> str:

@@ -31,9 +31,36 @@ class Answer(NamedTuple):
     retry_after: str | None = None
     date: str | None = None
 
+    @property
+    def accepted(self) -> bool:
+        """Whether the receiver has what was sent."""
+        return 200 <= self.status < 300
+
+
+class NoAnswer(NamedTuple):
+    """There is no answer that can be read.
+
+    `reached`: whether there was a connection, so that the receiver may have seen the text.
+    """
+
+    problem: str
+    hint: str
+    reached: bool
+
 
 class Accepted(NamedTuple):
     """The receiver has the text."""
+
+
+class NotReached(NamedTuple):
+    """The receiver has seen nothing of the text, so this was none of the tries that a text has.
+
+    It is tried again after the waits that the publisher has for all sinks: they begin with a second, and stay short
+    enough for a receiver that is back to be found soon.
+    """
+
+    problem: str
+    hint: str
 
 
 class Later(NamedTuple):
@@ -55,13 +82,19 @@ class Refused(NamedTuple):
     hint: str
 
 
-Verdict = Accepted | Later | Refused
+Verdict = Accepted | NotReached | Later | Refused
 
 
 def judge(
-    answer: Answer, failures: int, unix_s: float, jitter: float, *, synchronised: bool | None, signed: bool
+    answer: Answer | NoAnswer,
+    failures: int,
+    unix_s: float,
+    jitter: float,
+    *,
+    synchronised: bool | None,
+    signed: bool,
 ) -> Verdict:
-    """Return what an answer means.
+    """Return what an answer means, or that there is none.
 
     Args:
         failures: how many tries of this text have failed before.
@@ -70,16 +103,21 @@ def judge(
         synchronised: whether the clock of this machine is set; None if nobody knows.
         signed: whether the request was signed, so that the receiver may have judged its time.
     """
-    status = answer.status
-    if 200 <= status < 300:
+    if isinstance(answer, NoAnswer):
+        if not answer.reached:
+            return NotReached(answer.problem, answer.hint)
+        return failed(answer.problem, answer.hint, failures, jitter)
+    if answer.accepted:
         return Accepted()
+    status = answer.status
     if status == 410:
         return Later(
             "it says that it is gone for good (410)", "correct the url, or remove the webhook", math.inf, False
         )
     problem = f"it answers {status}"
     if status in (429, 503) and (asked_s := _retry_after_s(answer, unix_s)) is not None:
-        return Later(f"{problem} and asks to wait", "", asked_s, False)
+        # All appliances that it refused at one moment come back at another one each, and none sooner than it asked for.
+        return Later(f"{problem} and asks to wait", "", asked_s * (1 + abs(jitter - 1)), False)
     if status in (400, 401) and signed and _clock_is_off(answer, unix_s, synchronised):
         hint = "see `timedatectl timesync-status`; if the time is right, check the secret"
         return Later(f"{problem} while the clock of this machine is not set", hint, CLOCK_WAIT_S, False)

@@ -16,24 +16,31 @@ from typing import Any, NamedTuple
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from tests.ports import free_port
 from tests.waiting import wait_for
 
 PROGRAM = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
-SAVES = "persistence true\nautosave_interval 1\nautosave_on_changes true"
+BY_DEFAULT = "persistence true"
+"""It saves every 30 minutes, and at its end: Debian's configuration."""
+EACH_CHANGE = f"{BY_DEFAULT}\nautosave_interval 1\nautosave_on_changes true"
 
 
 class Broker:
     """A broker on loopback. Its files are in a directory, where it finds them again when it is started anew."""
 
-    def __init__(self, directory: Path, lines: str = "", *, anonymous: bool = True) -> None:
-        """`lines`: more of mosquitto.conf."""
+    def __init__(self, directory: Path, lines: str = "", *, anonymous: bool = True, saves: str = EACH_CHANGE) -> None:
+        """
+        Args:
+            lines: more of mosquitto.conf.
+            saves: its lines about what it saves.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.port = free_port()
         self._config = directory / "mosquitto.conf"
         self._config.write_text(
             # Started by root it would become another user, who may not read the directories of tests.
-            f"user root\nlistener {self.port} 127.0.0.1\nallow_anonymous {str(anonymous).lower()}\n{SAVES}\n"
+            f"user root\nlistener {self.port} 127.0.0.1\nallow_anonymous {str(anonymous).lower()}\n{saves}\n"
             f"persistence_location {directory}/\nlog_type all\n{lines}\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,6 +71,35 @@ class Broker:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def stop(self) -> None:
+        """End it as a service manager does, also if it is frozen: it saves, and reads nothing more."""
+        if self._process is not None:
+            self._process.terminate()
+            self.thaw()
+            self._process.wait()
+            self._process = None
+
+    def forget(self) -> None:
+        """Delete what it saved. It must not run."""
+        (self.directory / "mosquitto.db").unlink(missing_ok=True)
+
+    def save(self) -> None:
+        """Have it save all that it has now. A client must have connected before."""
+        assert self._process is not None
+        before = self.saved
+        self._process.send_signal(signal.SIGUSR1)
+        wait_for(lambda: self.saved > before)
+
+    @property
+    def saved(self) -> int:
+        """When it saved last, in nanoseconds."""
+        file = self.directory / "mosquitto.db"
+        return file.stat().st_mtime_ns if file.exists() else 0
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None
 
     def freeze(self) -> None:
         """Let it do nothing, with its connections open."""
@@ -146,13 +182,6 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def write_users(path: Path, passwords: dict[str, str]) -> None:

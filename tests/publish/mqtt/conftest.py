@@ -5,14 +5,23 @@ from pathlib import Path
 import pytest
 
 from flowpi.publish import feeder
+from flowpi.publish.publisher import Publisher
 from tests.publish.mqtt.broker import Broker
-from tests.publish.mqtt.station import Broken, Station
+from tests.publish.mqtt.scripted import Scripted, scripted
+from tests.publish.mqtt.station import Broken, Parked, Station
 
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
     """A broker that lets everybody do everything."""
     with Broker(tmp_path / "broker") as broker:
+        yield broker
+
+
+@pytest.fixture
+async def script() -> AsyncIterator[Scripted]:
+    """A broker that does what a test says."""
+    async with scripted() as broker:
         yield broker
 
 
@@ -35,4 +44,15 @@ def broken(station: Station, caplog: pytest.LogCaptureFixture) -> Broken:
         assert any(reason in line for line in caplog.messages)
 
     caplog.set_level(logging.INFO)
+    return wait
+
+
+@pytest.fixture
+def parked(station: Station, caplog: pytest.LogCaptureFixture) -> Parked:
+    """Wait until a text is parked for a reason, which is in the log too."""
+
+    async def wait(publisher: Publisher, reason: str) -> None:
+        await station.parked(publisher, reason)
+        assert any(reason in line for line in caplog.messages)
+
     return wait

@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Literal
 
 from flowpi.publish.mqtt.packets import CONNECT, PacketSplitter
 
 ACCEPT = b"\x20\x03\x00\x00\x00"
 """CONNACK, without properties."""
+
+CURSOR = b"flowpi/desk/cursor"
 
 
 class Scripted:
@@ -18,6 +21,10 @@ class Scripted:
         suback: the code for each subscription; 1: granted.
         puback: the code for a topic; None: no answer before `acknowledge`.
         kept: what Home Assistant had the broker keep of it, if anything.
+        position: what it keeps in the topic `cursor`, which is not among those that were published.
+        positions: how often it was given one.
+        shows: whether it shows the position before it acknowledges the subscription, only before it acknowledges
+            what flowpi sends next, or never.
         connects: how many connections there were.
         published: the topics of all messages, in order.
     """
@@ -27,6 +34,9 @@ class Scripted:
         self.puback: Callable[[str], int | None] = lambda topic: 0
         self.suback = 1
         self.kept: bytes | None = None
+        self.position = b""
+        self.positions = 0
+        self.shows: Literal["at once", "late", "never"] = "at once"
         self.connects = 0
         self.published: list[str] = []
         self.url = ""
@@ -44,8 +54,14 @@ class Scripted:
 
     def home_assistant(self, word: bytes, *, retained: bool = False) -> None:
         """Send what Home Assistant says of itself."""
-        topic = b"homeassistant/status"
-        body = bytes([0, len(topic)]) + topic + b"\x00" + word
+        self._publish(b"homeassistant/status", word, retained)
+
+    def _show_position(self, when: str) -> None:
+        if self.position and when == self.shows:
+            self._publish(CURSOR, self.position, retained=True)
+
+    def _publish(self, topic: bytes, payload: bytes, retained: bool) -> None:
+        body = bytes([0, len(topic)]) + topic + b"\x00" + payload
         self.send(bytes([0x30 | retained, len(body)]) + body)
 
     def stop_reading(self) -> None:
@@ -78,7 +94,12 @@ class Scripted:
             case 3:
                 length = int.from_bytes(body[:2])
                 topic = body[2 : 2 + length].decode()
-                self.published.append(topic)
+                if topic == CURSOR.decode():
+                    self.positions += 1
+                    at = 4 + length
+                    self.position = body[at + 1 + body[at] :]
+                else:
+                    self.published.append(topic)
                 code = self.puback(topic)
                 if first & 0b110:
                     puback = bytes([0x40, 4, *body[2 + length : 4 + length], code or 0, 0])
@@ -88,8 +109,13 @@ class Scripted:
                         self.send(puback)
             case 8:
                 self.send(bytes([0x90, 4, *body[:2], 0, self.suback]))
-                if self.kept is not None:
+                if CURSOR in body:
+                    self._show_position("at once")
+                elif self.kept is not None:
                     self.home_assistant(self.kept, retained=True)
+            case 10:
+                self._show_position("late")
+                self.send(bytes([0xB0, 4, *body[:2], 0, 0]))
             case 12:
                 self.send(b"\xd0\x00")
 

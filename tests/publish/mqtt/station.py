@@ -20,6 +20,9 @@ from tests.waiting import until
 Broken = Callable[[str], Awaitable[None]]
 """Waits for a fault with a reason, which is in the log too."""
 
+Parked = Callable[[Publisher, str], Awaitable[None]]
+"""Waits until a text is parked for a reason, which is in the log too."""
+
 IDLE = {"state": "idle", "faults": [], "spooled": 0}
 
 
@@ -62,9 +65,10 @@ class Station:
             self.positions,
             fault=self._raise,
             clear=lambda code: self.faults.pop(code, None),
-            kinds={"mqtt": SinkKind(lambda config: {"mqtt": config.publish.mqtt}, make)},
+            kinds={"mqtt": SinkKind(lambda config: {"mqtt": config.publish.mqtt}, make, lambda _: True)},
         )
         await running.open()
+        running.start()
         try:
             yield running
         finally:
@@ -73,6 +77,11 @@ class Station:
     async def ready(self) -> None:
         """Wait until it has its position: what is said from now on is published."""
         await until((self.positions / "mqtt.position").exists)
+
+    async def fed(self) -> None:
+        """Wait until the broker has shown the position: what is said from now on is published at once."""
+        trail = self.positions / "mqtt.trail"
+        await until(lambda: trail.exists() and b'"shown":true' in trail.read_bytes())
 
     async def say(self, *numbers: int, text: str = "") -> list[Final]:
         """Append texts to the transcripts, and return them."""
@@ -88,7 +97,6 @@ class Station:
 
     async def parked(self, publisher: Publisher, reason: str) -> None:
         """Wait until a text is parked for this reason."""
-        await until(lambda: any(reason in one.reason for one in publisher.parked(["mqtt"])))
         await until(lambda: any(reason in one.reason for one in publisher.parked(["mqtt"])))
         await until(lambda: "undelivered.mqtt" in self.faults)
 

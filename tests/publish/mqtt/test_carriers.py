@@ -9,10 +9,11 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
 from flowpi.publish.mqtt import link
-from tests.publish.mqtt.broker import Broker, Reader, free_port, make_certificates
+from tests.ports import free_port
+from tests.publish.mqtt.broker import Broker, Reader, make_certificates
 from tests.publish.mqtt.scripted import ACCEPT
 from tests.publish.mqtt.station import Broken, Station
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, ticks, until
 
 
 @pytest.fixture
@@ -36,6 +37,24 @@ async def test_tls(station: Station, tmp_path: Path, secure: Path) -> None:
             await station.ready()
             await station.say(1)
             await until(lambda: reader.of("transcript/final"))
+
+
+@pytest.mark.parametrize("by", ["flowpi", "broker"])
+async def test_the_end_of_tls_is_no_error_of_the_loop(
+    station: Station, tmp_path: Path, secure: Path, caplog: pytest.LogCaptureFixture, by: str
+) -> None:
+    port = free_port()
+    with Broker(tmp_path / "broker", tls_lines(secure, port)) as broker:
+        async with station.run(f"mqtts://localhost:{port}", ca_file=str(secure / "ca.pem")):
+            await station.fed()
+            if by == "broker":
+                broker.stop()
+                await until(lambda: station.fault)
+        if by == "flowpi":
+            await until(lambda: "Received DISCONNECT from flowpi-desk" in broker.log)
+            await until(lambda: "Client flowpi-desk disconnected" in broker.log)
+        await ticks()
+    assert not [record for record in caplog.records if record.name == "asyncio" and record.levelname == "ERROR"]
 
 
 @pytest.mark.parametrize(

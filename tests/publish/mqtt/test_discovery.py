@@ -8,7 +8,7 @@ import pytest
 
 from flowpi.config.mqtt import MqttSettings
 from flowpi.core.appliance import Finishing, Idle, Recording, Starting
-from flowpi.host.machine import machine_serial
+from flowpi.host.machine import appliance_serial
 from flowpi.publish.mqtt.discovery import STATES, Device, discovery
 from flowpi.publish.mqtt.outgoing import Topics
 
@@ -68,8 +68,26 @@ def test_all_states_are_options() -> None:
 )
 def test_the_serial_stays_and_does_not_tell_the_machine_id(tmp_path: Path, content: str, known: bool) -> None:
     (tmp_path / "machine-id").write_text(content)
-    serial = machine_serial(tmp_path / "machine-id")
-    assert serial == machine_serial(tmp_path / "machine-id")
+    serial = appliance_serial(tmp_path / "machine-id")
+    assert serial == appliance_serial(tmp_path / "machine-id")
     assert (serial is not None) == known
     assert serial is None or (len(serial) == 16 and serial not in content)
-    assert machine_serial(tmp_path / "absent") is None
+    assert appliance_serial(tmp_path / "absent") is None
+
+
+def test_a_second_daemon_on_the_machine_has_a_serial_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "machine-id").write_text("0123456789abcdef" * 2)
+
+    def serial(state: str | None) -> str | None:
+        if state is None:
+            monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+        else:
+            monkeypatch.setenv("STATE_DIRECTORY", state)
+        return appliance_serial(tmp_path / "machine-id")
+
+    # That of the service, and of a daemon without systemd, is in Home Assistant already: it must never change.
+    first = {serial("/var/lib/flowpi"), serial(None), serial("/var/lib/flowpi:/var/lib/other")}
+    assert first == {"67cfc6c7224f18b6"}
+    assert len({serial("/var/lib/flowpi-2"), serial("/var/lib/flowpi-3")} - first) == 2

@@ -1,33 +1,19 @@
-"""What goes wrong at a broker: the reason is in the fault and in the log, and no text is lost or passed over."""
+"""What a broker does wrong or refuses: the reason is in the fault and in the log, and no text is passed over."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flowpi.config.secret import Secret
-from flowpi.publish import feeder
-from flowpi.publish.mqtt import connection, rivalry
+from flowpi.publish.mqtt import connection, sink
 from flowpi.publish.mqtt.packets import MAX_PACKET_BYTES
-from tests.publish.mqtt.broker import Broker, Reader, free_port, write_users
-from tests.publish.mqtt.scripted import Scripted, scripted
-from tests.publish.mqtt.station import Broken, Station
+from tests.ports import free_port
+from tests.publish.mqtt.broker import Broker, Reader, write_users
+from tests.publish.mqtt.scripted import Scripted
+from tests.publish.mqtt.station import Broken, Parked, Station
 from tests.waiting import ticks, until
-
-
-@pytest.fixture
-async def script() -> AsyncIterator[Scripted]:
-    async with scripted() as broker:
-        yield broker
-
-
-async def online(broker: Broker) -> None:
-    """Wait until the appliance has said all that it says after a connection."""
-    with Reader(broker.port, "flowpi/desk/availability") as reader:
-        await until(lambda: any(one.payload == b"online" for one in reader.heard))
-
 
 # Nobody to talk to
 
@@ -143,6 +129,24 @@ async def test_it_sends_and_does_not_read(
         await until(lambda: script.connects == 2 and not station.fault)
 
 
+async def test_it_does_not_read_what_is_shown(
+    station: Station, broken: Broken, script: Scripted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(connection, "MAX_UNSENT_BYTES", 1000)
+    monkeypatch.setattr(connection, "ANSWER_S", 120.0)
+    monkeypatch.setattr(connection, "KEEPALIVE_S", 120)
+    monkeypatch.setattr(sink, "LINGER_S", 0.0)
+    server = await asyncio.start_unix_server(script.serve, tmp_path / "sock")
+    async with server, station.run(f"unix://{tmp_path}/sock", partial=True):
+        await until(lambda: "flowpi/desk/stats" in script.published)
+        script.stop_reading()
+        for _ in range(500):
+            station.hub.publish("transcript/partial", {"text": "x" * 10_000})
+            await ticks(2)
+        await broken("the broker takes no messages: is it overloaded, or the network?")
+        await until(lambda: script.connects == 2 and not station.fault)
+
+
 # Refused
 
 
@@ -176,6 +180,14 @@ async def test_a_password_that_cannot_be_read(
 ) -> None:
     async with station.run(guarded.url, username="pi", password=Secret("file", str(tmp_path / "absent"))):
         await broken("publish.mqtt.password cannot be used (cannot read it (No such file or directory))")
+
+
+async def test_a_password_that_mqtt_cannot_send(
+    station: Station, broken: Broken, guarded: Broker, tmp_path: Path
+) -> None:
+    (tmp_path / "long").write_text("s" * 65_536)
+    async with station.run(guarded.url, username="pi", password=Secret("file", str(tmp_path / "long"))):
+        await broken("publish.mqtt.password is 65536 bytes long, and MQTT sends 65535 at most: choose a shorter one")
 
 
 async def test_what_the_acl_denies_is_not_delivered(
@@ -254,13 +266,13 @@ async def test_a_refused_text_is_not_delivered(
     ],
 )
 async def test_a_text_that_is_refused_for_good_is_parked(
-    station: Station, script: Scripted, code: int, reason: str
+    station: Station, parked: Parked, script: Scripted, code: int, reason: str
 ) -> None:
     script.puback = lambda topic: code if topic.endswith("final") else 0
     async with station.run(script.url) as publisher:
         await station.ready()
         await station.say(1)
-        await station.parked(publisher, reason)
+        await parked(publisher, reason)
         script.puback = lambda topic: 0
         sent = script.published.count("flowpi/desk/transcript/final")
         await station.say(2)  # the others do not wait for it
@@ -296,24 +308,24 @@ async def test_never_an_acknowledgement_although_nothing_is_said(
         await broken("the broker does not answer (flowpi/desk/state)")
 
 
-async def test_a_text_that_is_too_large(station: Station, tmp_path: Path) -> None:
+async def test_a_text_that_is_too_large(station: Station, parked: Parked, tmp_path: Path) -> None:
     with Broker(tmp_path / "broker", "message_size_limit 8000") as broker:
         async with station.run(broker.url) as publisher:
             await station.ready()
             await station.say(1, text="x" * 9000)
-            await station.parked(publisher, "for its size (0x95, Packet too large)")
+            await parked(publisher, "for its size (0x95, Packet too large)")
 
 
-async def test_a_packet_that_is_too_large_is_not_even_sent(station: Station, tmp_path: Path) -> None:
+async def test_a_packet_that_is_too_large_is_not_even_sent(station: Station, parked: Parked, tmp_path: Path) -> None:
     with Broker(tmp_path / "broker", "max_packet_size 8000") as broker:
         async with station.run(broker.url) as publisher:
             await station.ready()
             await station.say(1, text="x" * 9000)
-            await station.parked(publisher, "bytes, and the broker accepts 8000: raise max_packet_size at the broker")
+            await parked(publisher, "bytes, and the broker accepts 8000: raise max_packet_size at the broker")
         assert "flowpi/desk/transcript/final" not in broker.log
 
 
-async def test_disconnected_for_the_size(station: Station, script: Scripted) -> None:
+async def test_disconnected_for_the_size(station: Station, parked: Parked, script: Scripted) -> None:
     def puback(topic: str) -> int | None:
         if topic.endswith("final"):
             script.disconnect(0x95)
@@ -324,117 +336,6 @@ async def test_disconnected_for_the_size(station: Station, script: Scripted) -> 
     async with station.run(script.url) as publisher:
         await station.ready()
         await station.say(1)
-        await station.parked(
+        await parked(
             publisher, "the broker ended the connection (0x95, Packet too large) at flowpi/desk/transcript/final"
         )
-
-
-# Gone, frozen, forgetful
-
-
-async def test_a_dead_broker_is_noticed_although_nothing_is_said(
-    station: Station, broken: Broken, broker: Broker
-) -> None:
-    async with station.run(broker.url):
-        await online(broker)
-        broker.kill()
-        await broken("the connection to the broker broke")
-        await broken("nobody listens")
-        broker.start()
-        await until(lambda: not station.fault)
-        with Reader(broker.port, "flowpi/#") as reader:
-            await until(lambda: any(one.payload == b"online" for one in reader.of("availability")))
-
-
-async def test_a_frozen_broker_is_noticed_although_nothing_is_said(
-    station: Station, broken: Broken, broker: Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection, "KEEPALIVE_S", 1)
-    async with station.run(broker.url):
-        await online(broker)
-        broker.freeze()
-        await broken("the broker does not answer any more: is it overloaded, or the network?")
-        broker.thaw()
-        await until(lambda: not station.fault)
-
-
-async def test_a_text_that_a_frozen_broker_did_not_acknowledge(
-    station: Station, broken: Broken, broker: Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection, "ANSWER_S", 0.3)
-    async with station.run(broker.url):
-        await station.ready()
-        await online(broker)
-        broker.freeze()
-        await station.say(1)
-        await broken("the broker does not answer (flowpi/desk/transcript/final)")
-        broker.kill()  # with what the kernel still held for it
-        broker.start()
-        with Reader(broker.port, "flowpi/#") as reader:
-            await until(lambda: not station.fault)
-            await station.say(2)
-            await until(lambda: len(reader.of("transcript/final")) >= 1)
-            await until(lambda: reader.of("transcript/final")[-1].json["id"].endswith("2"))
-
-
-@pytest.mark.parametrize("number", [100, pytest.param(1000, marks=pytest.mark.long)])
-async def test_many_texts_wait_for_the_broker(station: Station, broken: Broken, broker: Broker, number: int) -> None:
-    async with station.run(broker.url):
-        await station.ready()
-        broker.kill()
-        await broken("nobody listens")
-        await station.say(*range(1, number + 1))
-        broker.start()
-        with Reader(broker.port, "flowpi/+/transcript/final") as reader:
-            await until(lambda: bool(reader.heard) and reader.heard[-1].json["id"].endswith(f"{number:06}"))
-            heard = [int(one.json["id"][-6:]) for one in reader.heard]
-            assert heard == sorted(set(heard))
-
-
-# Two machines with one device_id
-
-
-async def test_the_broker_says_that_another_one_took_over(
-    station: Station, broken: Broken, script: Scripted, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rivalry, "HOLD_S", 0.5)
-    async with station.run(script.url):
-        await until(lambda: "flowpi/desk/stats" in script.published)
-        script.disconnect(0x8E)
-        await broken("another client took the place at the broker (0x8E, Session taken over)")
-        await broken("another machine uses the device_id 'desk' at the broker: set device_id on one of them")
-        assert script.connects == 1
-        await until(lambda: not station.fault)
-        assert script.connects == 2
-
-
-async def test_it_only_closes_the_connection(station: Station, broken: Broken, script: Scripted) -> None:
-    async with station.run(script.url):
-        for number in range(1, 4):
-            await until(lambda many=number: script.connects == many and not station.fault)  # type: ignore[misc]
-            script.hang_up()
-        await broken("another machine uses the device_id 'desk' at the broker")
-        assert script.connects == 3
-
-
-async def test_a_broker_that_comes_and_goes_is_no_second_machine(
-    station: Station, broker: Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feeder, "FIRST_WAIT_S", 0.3)
-    monkeypatch.setattr(feeder, "LONGEST_WAIT_S", 0.3)
-    async with station.run(broker.url):
-        for _ in range(rivalry.IN_A_ROW + 1):
-            await online(broker)
-            broker.kill()
-            await until(lambda: station.fault)
-            await ticks()
-            broker.start()
-            await until(lambda: not station.fault)
-    assert set(station.said) == {"the connection to the broker broke"}
-
-
-async def test_two_machines_at_a_real_broker(station: Station, broken: Broken, broker: Broker, tmp_path: Path) -> None:
-    other = Station(tmp_path / "other")
-    async with station.run(broker.url), other.run(broker.url):
-        await until(lambda: "another machine uses" in str(station.said + other.said))
-    other.transcripts.close()

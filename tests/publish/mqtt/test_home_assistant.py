@@ -1,21 +1,13 @@
 """Home Assistant comes and goes while other things go on: it is told everything, and each text that it missed once."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-
-from tests.publish.mqtt.scripted import Scripted, scripted
+from tests.publish.mqtt.scripted import Scripted
 from tests.publish.mqtt.station import Station
+from tests.publish.test_files import final
 from tests.waiting import ticks, until
 
+NO_SUBSCRIBERS = 0x10
 AVAILABILITY, STATE = "flowpi/desk/availability", "flowpi/desk/state"
 FINAL, LAST = "flowpi/desk/transcript/final", "flowpi/desk/transcript/last"
-
-
-@pytest.fixture
-async def script() -> AsyncIterator[Scripted]:
-    async with scripted() as broker:
-        yield broker
 
 
 async def online(script: Scripted) -> None:
@@ -31,6 +23,7 @@ async def miss(station: Station, script: Scripted, *numbers: int) -> None:
     await ticks()
     await station.say(*numbers)
     await until(lambda: script.published.count(FINAL) == len(numbers))
+    await until(lambda: final(numbers[-1]).id.encode() in script.position)  # else the last one would be owed again
     await ticks()
     script.published.clear()
 
@@ -114,3 +107,28 @@ async def test_it_is_there_when_a_kept_message_says_so(station: Station, script:
         await miss(station, script, 1, 2)
         script.home_assistant(b"online", retained=True)
         await until(lambda: script.published.count(FINAL) == 2)
+
+
+async def test_it_is_away_if_nobody_is_subscribed_to_what_it_is_told(station: Station, script: Scripted) -> None:
+    """As after a restart of the broker, which has no "offline" of it."""
+    script.puback = lambda topic: NO_SUBSCRIBERS if topic.startswith("homeassistant/") else 0
+    async with station.run(script.url):
+        await station.ready()
+        await online(script)
+        await station.say(1)
+        await until(lambda: final(1).id.encode() in script.position)
+        assert script.published.count(FINAL) == 1
+        script.hang_up()
+        await until(lambda: script.published.count(AVAILABILITY) == 2)
+        await ticks()
+        assert script.published.count(FINAL) == 1
+        script.puback = lambda topic: 0
+        script.home_assistant(b"online")
+        await until(lambda: script.published.count(FINAL) == 2)
+        await station.say(2)
+        await until(lambda: script.published.count(FINAL) == 3)
+        script.published.clear()
+        script.home_assistant(b"online")
+        await until(lambda: AVAILABILITY in script.published)
+        await ticks()
+        assert FINAL not in script.published  # it was there

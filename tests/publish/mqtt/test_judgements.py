@@ -26,6 +26,14 @@ def test_connections_that_end_soon_after_each_other() -> None:
     assert rivalry.error(IN_A_ROW) is not None
 
 
+def test_one_end_is_enough_if_another_machine_wrote_meanwhile() -> None:
+    rivalry = Rivalry("desk")
+    rivalry.wrote()
+    assert rivalry.error(0.0) is None
+    rivalry.lost(HUNG_UP, SOON_S / 2, 1.0)
+    assert rivalry.error(1.0) is not None
+
+
 def test_other_ends_are_no_second_machine() -> None:
     rivalry = Rivalry("desk")
     for now in range(20):

@@ -1,5 +1,6 @@
 """What another client of the broker sees of an appliance."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,13 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from flowpi.config.mqtt import MqttSettings
+from flowpi.core import topics
 from flowpi.core.errors import SinkError
 from flowpi.publish import mqtt
 from flowpi.publish.messages import Problem
+from flowpi.publish.mqtt import sink
+from flowpi.publish.mqtt.sink import MqttSink
+from tests.docs.documents import section
 from tests.publish.mqtt.broker import Broker, Reader
 from tests.publish.mqtt.station import IDLE, Station
 from tests.waiting import until
@@ -54,8 +59,11 @@ async def test_a_late_subscriber_gets_what_is_kept(station: Station, broker: Bro
             station.hub.publish("state", {"state": "recording"})
             await until(lambda: len(reader.of("/state")) == 2)
     with Reader(broker.port, "flowpi/#") as reader:
-        await until(lambda: len(reader.heard) == 4)
-        assert {one.topic.removeprefix("flowpi/desk/"): one.json for one in reader.heard[1:]} == {
+        await until(lambda: len(reader.heard) == 5)
+        availability, *others = sorted(reader.heard, key=lambda one: one.topic)
+        assert (availability.topic, availability.payload) == ("flowpi/desk/availability", b"offline")
+        assert {one.topic.removeprefix("flowpi/desk/"): one.json for one in others} == {
+            "cursor": {"2023-11-14.jsonl": {"id": said.id, "part": 1}},
             "state": {"state": "recording"},
             "stats": {"delivered": 0},
             "transcript/last": msgspec.to_builtins(said),
@@ -97,6 +105,24 @@ async def test_what_is_worth_nothing_later_expires(
     assert not hasattr(reader.of("transcript/failed")[0].properties, "MessageExpiryInterval")
 
 
+async def test_live_messages_leave_the_first_moment_to_the_sound(
+    station: Station, broker: Broker, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink, "LINGER_S", 3600.0)
+    async with station.run(broker.url, partial=True, commands=("record",)):
+        await until(lambda: station.hub.wants("event/button"))
+        station.hub.publish("event/button", {"kind": "tap"})
+        station.hub.publish("transcript/partial", {"text": "It was"})
+        reader.say("flowpi/desk/command", b'{"command": "record", "action": "start"}')
+        await until(lambda: reader.of("desk/response"))  # which would have come after them
+        assert not reader.of("event/button")
+        await station.say(1)
+        await until(lambda: reader.of("transcript/final"))
+        topics = [one.topic.removeprefix("flowpi/desk/") for one in reader.heard]
+        shown = [one for one in topics if one.startswith(("event/", "transcript/"))]
+        assert shown == ["event/button", "transcript/partial", "transcript/final"]
+
+
 async def test_texts_of_the_time_without_a_broker_come_later(station: Station, broker: Broker) -> None:
     async with station.run(broker.url):
         await station.ready()
@@ -110,6 +136,12 @@ async def test_texts_of_the_time_without_a_broker_come_later(station: Station, b
             await station.say(21)
             await until(lambda: reader.of("transcript/final")[-1].json["id"].endswith("021"))
         assert reader.of("availability")[-1].payload == b"online"
+
+
+def test_the_documentation_names_what_is_not_published() -> None:
+    everything = MqttSink(MqttSettings("mqtt://broker", partial=True), "desk")
+    (named,) = re.findall(r"All topics .* but (.*) are below", section("docs/mqtt.md", "Topics"))
+    assert set(re.findall("`(.+?)`", named)) == {*topics.ALL} - {*everything.filters, topics.FINAL}
 
 
 # Commands
@@ -195,6 +227,7 @@ async def test_a_command_that_the_broker_kept_starts_no_microphone(
     reader.say("flowpi/desk/command", start, retain=True)
     async with station.run(broker.url, commands=("record",)):
         await until(lambda: reader.of("availability")[1:])
+        reader.say("flowpi/desk/command", start, retain=True)  # while flowpi is there
         reader.say("flowpi/desk/command", stop)
         await until(lambda: reader.of("desk/response"))
     assert [one.action for one in station.asked] == ["stop"]
@@ -202,8 +235,12 @@ async def test_a_command_that_the_broker_kept_starts_no_microphone(
 
 async def test_without_commands_nothing_is_subscribed_to(station: Station, broker: Broker, reader: Reader) -> None:
     async with station.run(broker.url, discovery=False):
+        await station.fed()
         await until(lambda: reader.of("availability")[1:])
-        assert "Received SUBSCRIBE from flowpi-desk" not in broker.log
+        # What follows each is the topic.
+        subscriptions = re.findall(r"Received SUBSCRIBE from flowpi-desk\n.*\t(\S+) \(QoS", broker.log)
+        assert set(subscriptions) == {"flowpi/desk/cursor"}
+        assert broker.log.count("Received UNSUBSCRIBE from flowpi-desk") == len(subscriptions)
         assert not reader.of("config")
 
 
@@ -216,9 +253,9 @@ async def test_home_assistant_is_told_again_when_it_comes(station: Station, brok
         reader.heard.clear()
         reader.say("homeassistant/status", b"online")
         await until(lambda: reader.of("availability"))
-        told = [one.topic.rpartition("/")[2] for one in reader.heard]
-        assert told == ["status", "config", "state", "stats", "availability"]
-        assert reader.heard[-1].payload == b"online"
+        told = [one for one in reader.heard if not one.topic.endswith("cursor")]  # it is noted behind its connection
+        assert [one.topic.rpartition("/")[2] for one in told] == ["status", "config", "state", "stats", "availability"]
+        assert told[-1].payload == b"online"
 
 
 async def test_it_gets_the_texts_that_it_missed_once(station: Station, broker: Broker, reader: Reader) -> None:
@@ -240,6 +277,18 @@ async def test_it_gets_the_texts_that_it_missed_once(station: Station, broker: B
         assert not reader.of("transcript/final")
 
 
+async def test_home_assistant_is_away_if_nobody_hears_of_the_appliance(station: Station, broker: Broker) -> None:
+    """As after a restart of the broker, which has no "offline" of it."""
+    with Reader(broker.port, "flowpi/#") as reader:
+        async with station.run(broker.url):
+            await until(lambda: reader.of("availability")[1:])
+            await station.say(1)
+            await until(lambda: reader.of("transcript/final"))
+            with Reader(broker.port, "homeassistant/device/#") as home_assistant:
+                home_assistant.say("homeassistant/status", b"online")
+                await until(lambda: len(reader.of("transcript/final")) == 2)
+
+
 # What it costs
 
 
@@ -259,6 +308,7 @@ async def main():
     fault, clear = lambda *_: failed.set(), lambda *_: None
     publisher = Publisher(config, Hub(), Transcripts(at, 30), at, fault=fault, clear=clear)
     await publisher.open()
+    publisher.start()
     if publisher.names:
         await failed.wait()  # no broker has this name
     await publisher.close()

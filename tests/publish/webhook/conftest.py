@@ -4,9 +4,8 @@ from pathlib import Path
 import pytest
 
 from flowpi.publish import publisher
-from flowpi.publish.webhook import sink as module
 from tests.clock import SkippingLoop
-from tests.publish.test_sinks import Recording
+from tests.publish.destinations import Recording
 from tests.publish.webhook.receiver import SECRET, receiver
 from tests.publish.webhook.station import Station
 
@@ -16,7 +15,6 @@ async def station(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skipping_clock: SkippingLoop
 ) -> AsyncIterator[Station]:
     monkeypatch.setattr(publisher, "NEWS_S", 1e9)
-    monkeypatch.setattr(module, "JITTER", 0.0)
     async with receiver(SECRET) as one:
         station = Station(tmp_path, skipping_clock, one)
         await station.begin(Recording)

@@ -79,7 +79,7 @@ class Receiver:
     @property
     def texts(self) -> list[int]:
         """The numbers of the texts that were accepted."""
-        return [int(body["data"]["id"][-3:]) for body in self.accepted]
+        return [int(body["data"]["id"][-3:]) for body in self.accepted if body["type"] == "transcript.final"]
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from flowpi.config.secret import Secret
 from flowpi.config.webhooks import WebhookSettings
+from flowpi.core import topics
+from flowpi.publish import webhook
 from flowpi.publish.webhook.sink import WebhookSink
 from tests.clock import SkippingLoop
-from tests.publish.test_sinks import Harness
+from tests.publish.harness import Harness
 from tests.publish.webhook.receiver import SECRET, Receiver
 from tests.waiting import ticks
 
@@ -22,6 +24,12 @@ class Faults(dict[str, str]):
         self.raised += 1
 
 
+class Hook(WebhookSink):
+    """The sink of the receiver. `durable`: whether it follows texts."""
+
+    durable = True
+
+
 class Station(Harness):
     """A publisher with the clock and one receiver, which has the secret of the hook `desk`."""
 
@@ -34,13 +42,20 @@ class Station(Harness):
         self.receiver = receiver
         self.offset_s = 0.0
         self.synchronised: bool | None = True
+        self.chance = lambda: 1.0
 
-    def sink(self, secret: str | None = SECRET, old: str | None = None) -> WebhookSink:
-        return WebhookSink(
-            settings(self.receiver, secret, old),
+    def sink(
+        self, secret: str | None = SECRET, old: str | None = None, *, filters: tuple[str, ...] = (topics.FINAL,)
+    ) -> Hook:
+        chosen = settings(self.receiver, secret, old, filters)
+        hook = Hook(
+            chosen,
             unix_time=lambda: time.time() + self.offset_s,
             synchronised=lambda: self.synchronised,
+            chance=lambda: 0.5,
         )
+        hook.durable = webhook.follows_texts(chosen)
+        return hook
 
     async def until_failed(self, times: int) -> None:
         """Wait until the sink has failed so often and waits for its next try."""
@@ -52,14 +67,22 @@ class Station(Harness):
 
     async def assert_waits(self, wait_s: float) -> None:
         """Let the wait pass, and assert that no try comes in its first half: a busy machine may spend the other."""
-        tried = len(self.receiver.requests)
+        tried = len(self.receiver.requests), self.faults.raised
         self.clock.skip(wait_s / 2)
         await ticks(50)
-        assert len(self.receiver.requests) == tried
+        assert (len(self.receiver.requests), self.faults.raised) == tried
         self.clock.skip(wait_s / 2)
 
 
-def settings(receiver: Receiver, secret: str | None = SECRET, old: str | None = None) -> WebhookSettings:
+def settings(
+    receiver: Receiver,
+    secret: str | None = SECRET,
+    old: str | None = None,
+    filters: tuple[str, ...] = (topics.FINAL,),
+) -> WebhookSettings:
     return WebhookSettings(
-        receiver.url, Secret("literal", secret) if secret else None, Secret("literal", old) if old else None
+        receiver.url,
+        Secret("literal", secret) if secret else None,
+        Secret("literal", old) if old else None,
+        filters=filters,
     )

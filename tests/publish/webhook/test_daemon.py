@@ -1,6 +1,7 @@
 """A dictation of the whole daemon reaches a webhook, and neither its key nor a word of it gets anywhere else."""
 
 import asyncio
+import itertools
 import json
 from pathlib import Path
 
@@ -22,6 +23,37 @@ async def test_a_dictation_reaches_a_webhook(tmp_path: Path) -> None:
     for what in ("sinks", "doctor", "log"):
         assert "canary" not in said[what], what
         assert said["text"] not in said[what], what
+
+
+async def test_other_messages_of_a_dictation_reach_a_webhook(tmp_path: Path) -> None:
+    async with receiver(SECRET) as one:
+        await asyncio.to_thread(dictate_with_states, tmp_path, one)
+    assert states(one)[-3:] == ["recording", "finishing", "idle"]
+    assert {body["type"] for body in one.accepted} == {"state", "transcript.final"}
+    assert all(map(one.is_genuine, one.requests))
+
+
+def states(receiver: Receiver) -> list[str]:
+    """The states that the receiver accepted, without those that only differ in something else."""
+    names = [body["data"]["state"] for body in receiver.accepted if body["type"] == "state"]
+    return [name for name, _ in itertools.groupby(names)]
+
+
+def dictate_with_states(directory: Path, receiver: Receiver) -> None:
+    """Dictate with one webhook that also receives the states, and wait until it has the last one."""
+    hook = {"url": receiver.url, "secret": SECRET, "filters": ["state", "transcript/final"]}
+    settings = ["audio.source=wav", "audio.path=flowpi/data/demo.wav", "button.kind=none"]
+    settings.append(f"publish.webhooks.desk={json.dumps(hook)}")
+    with Appliance(directory, *settings, environment={"STATE_DIRECTORY": str(directory / "state")}) as appliance:
+        appliance.serve("echo")
+        daemon = appliance.start()
+        client = appliance.connect().subscribe("sinks")
+        client.wait("sinks", lambda sinks: sinks[0]["state"] == "open")
+        for action in ("start", "stop"):
+            client.record(action)
+        wait_for(lambda: any(body["type"] == "transcript.final" for body in receiver.accepted))
+        wait_for(lambda: states(receiver)[-2:] == ["finishing", "idle"])
+        assert daemon.end() == 0
 
 
 def dictate(directory: Path, receiver: Receiver) -> dict[str, str]:

@@ -13,6 +13,8 @@ from flowpi.publish.webhook.verdict import (
     Accepted,
     Answer,
     Later,
+    NoAnswer,
+    NotReached,
     Refused,
     Verdict,
     failed,
@@ -23,7 +25,12 @@ NOW = 1_800_000_000.0
 
 
 def judged(
-    answer: Answer, failures: int = 0, *, jitter: float = 1.0, synchronised: bool | None = True, signed: bool = True
+    answer: Answer | NoAnswer,
+    failures: int = 0,
+    *,
+    jitter: float = 1.0,
+    synchronised: bool | None = True,
+    signed: bool = True,
 ) -> Verdict:
     return judge(answer, failures, NOW, jitter, synchronised=synchronised, signed=signed)
 
@@ -42,6 +49,13 @@ def test_accepted(status: int) -> None:
 def test_the_waits_and_their_end(status: int) -> None:
     assert [wait_of(judged(Answer(status), number)) for number in range(6)] == list(WAITS_S)
     assert isinstance(judged(Answer(status), 6), Refused)
+
+
+def test_no_answer_counts_only_if_the_receiver_may_have_seen_the_text() -> None:
+    assert [wait_of(judged(NoAnswer("it broke", "", True), number)) for number in range(6)] == list(WAITS_S)
+    assert judged(NoAnswer("it broke", "look", True), 6) == Refused("it broke", "look")
+    for number in range(9):
+        assert judged(NoAnswer("nobody is there", "look", False), number) == NotReached("nobody is there", "look")
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 408, 413, 422, 451])
@@ -80,6 +94,11 @@ def test_how_long_it_asks_to_wait(status: int, retry_after: str, date: str | Non
     verdict = judged(Answer(status, retry_after, date), 6)
     assert isinstance(verdict, Later)
     assert (verdict.wait_s, verdict.counts) == (wait_s, False)
+
+
+@pytest.mark.parametrize(("jitter", "wait_s"), [(0.8, 120), (0.9, 110), (1.0, 100), (1.2, 120)])
+def test_it_is_never_asked_sooner_than_it_asks_for(jitter: float, wait_s: float) -> None:
+    assert wait_of(judged(Answer(503, "100"), 0, jitter=jitter)) == pytest.approx(wait_s)
 
 
 @pytest.mark.parametrize(
