@@ -5,6 +5,7 @@ if the rate differs. All sizes are whole frames: a caller never passes a part of
 """
 
 import audioop
+from collections.abc import Callable
 from typing import Any, Literal
 
 from flowpi.dsp.format import RATE_HZ
@@ -31,14 +32,19 @@ def to_16_bit(pcm: bytes, width: int) -> bytes:
     return audioop.lin2lin(pcm, width, 2)
 
 
+def check_channel(channels: int, channel: Channel) -> None:
+    """Raise IndexError if there is no such channel."""
+    if isinstance(channel, int) and not 0 <= channel < channels:
+        raise IndexError(f"channel {channel} of {channels}")
+
+
 def to_mono(pcm: bytes, channels: int, channel: Channel = "mix") -> bytes:
     """Convert interleaved int16, shape (frames, channels), to shape (frames,). Mono is returned as the same object.
 
     Raises:
         IndexError: there is no such channel.
     """
-    if isinstance(channel, int) and not 0 <= channel < channels:
-        raise IndexError(f"channel {channel} of {channels}")
+    check_channel(channels, channel)
     if channels == 1:
         return pcm
     if channel == "audible":
@@ -67,6 +73,19 @@ def _audible(pcm: bytes, channels: int) -> bytes:
     return loudest if audioop.rms(mixed, 2) < CANCELS * audioop.rms(loudest, 2) / channels else mixed
 
 
+def held_back_s(feed_5_ms: Callable[[], int], from_hz: int, to_hz: int = RATE_HZ) -> float:
+    """Return how much sound a resampler holds back at most.
+
+    soxr documents no bound for that, so it is measured with half a second of silence: `feed_5_ms` feeds a two-hundredth
+    of a second, and returns how many frames came out.
+    """
+    step, held, out = from_hz // 200, 0.0, 0
+    for fed in range(step, from_hz // 2, step):
+        out += feed_5_ms()
+        held = max(held, fed / from_hz - out / to_hz)
+    return held
+
+
 class Resampler:
     """Converts a stream of int16 mono from one rate to another.
 
@@ -84,12 +103,8 @@ class Resampler:
 
         self._numpy = numpy
         self._stream: Any = soxr.ResampleStream(from_hz, to_hz, 1, dtype="int16", quality="HQ")
-        # soxr documents no bound for what it holds back, so it is measured with half a second of silence.
-        step, held, out = from_hz // 200, 0.0, 0
-        for fed in range(step, from_hz // 2, step):
-            out += len(self._resample(bytes(2 * step), last=False)) // 2
-            held = max(held, fed / from_hz - out / to_hz)
-        self.delay_s = held
+        silence = bytes(2 * (from_hz // 200))
+        self.delay_s = held_back_s(lambda: len(self._resample(silence, last=False)) // 2, from_hz, to_hz)
         self._settle_frames = from_hz // 2
         self._begin()
 
@@ -122,17 +137,22 @@ class Resampler:
 
 
 class Converter:
-    """Converts a stream of PCM to int16 mono 16 kHz. PCM in that format already is returned as the same object."""
+    """Converts a stream of int16 to int16 mono 16 kHz. PCM in that format already is returned as the same object."""
 
-    def __init__(self, rate_hz: int, channels: int = 1, width: int = 2, channel: Channel = "mix") -> None:
+    def __init__(self, rate_hz: int, channels: int = 1, channel: Channel = "mix", *, gain_db: float = 0.0) -> None:
         """
+        Args:
+            rate_hz, channels: of the PCM.
+            channel: what to hear of it.
+            gain_db: makes it louder. What then exceeds full scale is limited to it, and counts as clipped.
+
         Raises:
             IndexError: there is no such channel.
         """
-        to_mono(b"", channels, channel)
+        check_channel(channels, channel)
         self._channels = channels
-        self._width = width
         self._channel = channel
+        self._factor = 10 ** (gain_db / 20)
         self._resampler = None if rate_hz == RATE_HZ else Resampler(rate_hz)
 
     @property
@@ -142,9 +162,14 @@ class Converter:
 
     def feed(self, pcm: bytes) -> bytes:
         """Add interleaved PCM, and return the mono 16 kHz that is ready."""
-        mono = to_mono(to_16_bit(pcm, self._width), self._channels, self._channel)
-        return self._resampler.feed(mono) if self._resampler else mono
+        mono = to_mono(pcm, self._channels, self._channel)
+        return louder(self._resampler.feed(mono) if self._resampler else mono, self._factor)
 
     def flush(self) -> bytes:
         """Return what is still held back, and end the stream: the next `feed` begins another."""
-        return self._resampler.flush() if self._resampler else b""
+        return louder(self._resampler.flush(), self._factor) if self._resampler else b""
+
+
+def louder(pcm: bytes, factor: float) -> bytes:
+    """Return int16 multiplied and limited to full scale; with a factor of 1 the same object."""
+    return pcm if factor == 1 else audioop.mul(pcm, 2, factor)

@@ -17,17 +17,20 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from flowpi.core.errors import UsageError
+from flowpi.host.memory import give_back
 from flowpi.server.acceptor import Acceptor, Seat, connection_limit
 from flowpi.server.auth import Authenticator
 from flowpi.server.connection import CLOSE_S, IDLE_S, MAX_UTTERANCE_S
 from flowpi.server.connections import Connections
-from flowpi.server.engines import Engine, load_engine
+from flowpi.server.engines import Engine, Measuring, load_engine
 from flowpi.server.flow import FlowEndpoints
 from flowpi.server.http import REQUEST_S, HttpConnection
 from flowpi.server.listeners import Listener, TcpAddress, parse_address
+from flowpi.server.memory import GIVE_BACK_S, Leftovers
 from flowpi.server.middleware import MAX_BODY_BYTES, Middleware
+from flowpi.server.model_files import INSTALLED, Models
 from flowpi.server.suki import SukiEndpoints
-from flowpi.server.workers import Workers
+from flowpi.server.workers import Lane, Workers
 
 if TYPE_CHECKING:
     import ssl
@@ -52,8 +55,10 @@ class Server:
         strict: accept only the documented form of the dialects.
         max_sessions: the limit of open sessions on HOST:PORT, and again on Unix sockets; further clients are answered
             with HTTP 503.
+        vocabulary: names and words to listen for in every session, before those that the client sends.
         idle_s: the time after which a client that sends no message is disconnected.
         max_utterance_s: the limit of audio in one session.
+        give_back_s: see `Leftovers`.
     """
 
     def __init__(
@@ -65,8 +70,10 @@ class Server:
         tls: "ssl.SSLContext | None" = None,
         strict: bool = False,
         max_sessions: int = 16,
+        vocabulary: Sequence[str] = (),
         idle_s: float = IDLE_S,
         max_utterance_s: float = MAX_UTTERANCE_S,
+        give_back_s: float = GIVE_BACK_S,
     ) -> None:
         access = access or Authenticator()
         check_addresses(listen, access)
@@ -74,6 +81,7 @@ class Server:
         self._tls = tls
         self._listeners: list[Listener] = []
         self._workers = Workers()
+        self._leftovers = Leftovers(self._give_back, give_back_s)
         numbers = itertools.count(1)
 
         def door(keys: Authenticator, *, local: bool) -> _Door:
@@ -83,6 +91,8 @@ class Server:
                 numbers,
                 local=local,
                 max_sessions=max_sessions,
+                ended=self._leftovers.session_ended,
+                vocabulary=tuple(vocabulary),
                 idle_s=idle_s,
                 max_utterance_s=max_utterance_s,
             )
@@ -134,7 +144,12 @@ class Server:
         await asyncio.gather(*(door.connections.close() for door in doors))
         for door in doors:
             await door.close()
+        await self._leftovers.close()
         self._workers.close()
+
+    async def _give_back(self) -> None:
+        # Not on a thread of a low priority: others must not wait long for memory.
+        await self._workers.run(Lane.FINAL, give_back, local=False)
 
 
 class _Door:
@@ -192,19 +207,24 @@ def check_addresses(listen: Sequence[str], access: Authenticator) -> None:
 async def serve(
     listen: Sequence[str],
     engine_name: str,
+    models: Models = INSTALLED,
     *,
     access: Authenticator | None = None,
     tls: "ssl.SSLContext | None" = None,
     strict: bool = False,
     max_sessions: int = 16,
+    vocabulary: Sequence[str] = (),
     ready: Callable[[], None] | None = None,
+    status: Callable[[str], None] | None = None,
 ) -> None:
     """Run a transcription server until cancelled; it then closes within a few seconds.
 
     Args:
-        listen, access, tls, strict, max_sessions: see `Server`.
-        engine_name: a key of `ENGINES`.
+        listen, access, tls, strict, max_sessions, vocabulary: see `Server`.
+        engine_name: a key of `ENGINES`, or `AUTO`.
+        models: the models to load; by default those that are installed.
         ready: called once the engine is loaded and every address is listening.
+        status: called a moment later with a line that says which models speak, and how fast they are here.
 
     Raises:
         UsageError: an address or the name of the engine is wrong.
@@ -213,9 +233,18 @@ async def serve(
     """
     access = access or Authenticator()
     check_addresses(listen, access)  # first: a typing error is reported without waiting for the engine to load
-    engine = await asyncio.to_thread(load_engine, engine_name)
-    async with Server(listen, engine, access=access, tls=tls, strict=strict, max_sessions=max_sessions) as server:
-        log.info("serving %s on %s", engine_name, ", ".join(server.urls))
+    engine = await asyncio.to_thread(load_engine, engine_name, models)
+    server = Server(
+        listen, engine, access=access, tls=tls, strict=strict, max_sessions=max_sessions, vocabulary=vocabulary
+    )
+    async with server:
+        log.info("serving %s on %s, up to %d sessions", engine_name, ", ".join(server.urls), max_sessions)
         if ready:
             ready()
+        if isinstance(engine, Measuring):  # after READY, which must not wait for it
+            chosen = await asyncio.to_thread(engine.measure)
+            log.info("recognises with %s", chosen)
+            if status:
+                status(chosen)
+        await asyncio.to_thread(give_back)  # loading a model leaves 20 MB
         await asyncio.get_running_loop().create_future()  # never done: wait to be cancelled

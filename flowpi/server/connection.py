@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, assert_never
 
 from aiohttp import WSMessage, WSMsgType, web
 
+from flowpi.core.phrases import chosen
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
-from flowpi.server.engines import Engine
+from flowpi.server.engines import Engine, Expected
 from flowpi.server.frames import FrameGate
 from flowpi.server.transcription import SLICE_BYTES, Transcription
 from flowpi.server.untrusted import log as untrusted
@@ -71,6 +72,7 @@ class Connection:
         dialect: the protocol of the client's service.
         authorize: checks the key in the first message.
         admit: gives the client that has shown its key a place; returns what prevents that, or None.
+        vocabulary: the phrases that the server listens for; those of the client come after them.
         limits: the limits of the session.
         local: whether the client is on a Unix socket.
     """
@@ -86,6 +88,7 @@ class Connection:
         authorize: Authorize,
         admit: Callable[[], str | None],
         *,
+        vocabulary: tuple[str, ...],
         limits: Limits,
         local: bool,
     ) -> None:
@@ -97,6 +100,7 @@ class Connection:
         self._workers = workers
         self._authorize = authorize
         self._admit = admit
+        self._vocabulary = vocabulary
         self._limits = limits
         self._local = local
         self._opened_s = self._began_s = asyncio.get_running_loop().time()
@@ -104,6 +108,8 @@ class Connection:
         self._transcription: Transcription | None = None
         self._audio_waits = asyncio.Event()
         self._audio_taken = asyncio.Event()
+        self._preview_wanted = asyncio.Event()
+        self._alone = asyncio.Lock()  # held by the one of advance and preview that runs
         self._interim: asyncio.Task[None] | None = None
         self._conclusion: asyncio.Task[str] | None = None
         self._outcome = "client left"
@@ -199,11 +205,12 @@ class Connection:
         if problem := self._admit():
             await self._fail(problem, 1013)
             return
-        asked = [tag.replace("_", "-").partition("-")[0].lower() for tag in request.language]
-        if asked and self._engine.language not in asked:
-            await self._fail(f"language: this server understands {self._engine.language}", 1008)
+        asked = tuple(tag.replace("_", "-").partition("-")[0].lower() for tag in request.language)
+        understood = self._engine.languages
+        if asked and not set(asked) & set(understood):
+            await self._fail(f"language: this server understands {', '.join(understood)}", 1008)
             return
-        self._transcription = Transcription(self._engine, asked)
+        self._transcription = Transcription(self._engine, Expected(asked, chosen(self._vocabulary, request.phrases)))
         self._interim = asyncio.create_task(self._send_interim_texts(self._transcription), name="interim texts")
         self._opened_s = asyncio.get_running_loop().time()
         self._progress()
@@ -232,21 +239,21 @@ class Connection:
         await self._work_off(SLICE_BYTES)  # slice by slice, so that others have their turn
         # Before the final text, so that no interim text is sent after it.
         await self._end_interim()
-        return await self._work(self._open_transcription.conclude)
+        return await self._work(Lane.FINAL, self._open_transcription.conclude)
 
-    async def _work(self, work: Callable[[], Result]) -> Result:
-        """Run `work` of the engine in the lane that is due to the client."""
+    async def _work(self, lane: Lane, work: Callable[[], Result]) -> Result:
+        """Run `work` of the engine in `lane`, or in that of clients that are ahead."""
+        return await self._workers.run(self._due(lane), work, local=self._local)
+
+    def _due(self, lane: Lane) -> Lane:
         time_s = asyncio.get_running_loop().time() - self._opened_s
-        lane = Lane.INTERIM if self._conclusion is None else Lane.FINAL
-        if self._open_transcription.heard_s - time_s > AHEAD_S:
-            lane = Lane.AHEAD
-        return await self._workers.run(lane, work, local=self._local)
+        return Lane.AHEAD if self._open_transcription.heard_s - time_s > AHEAD_S else lane
 
     async def _send_final_text(self) -> None:
         assert self._conclusion is not None
         if self._socket.closed:
             return
-        self._dialect.final(self._conclusion.result(), self._engine.language)
+        self._dialect.final(self._conclusion.result(), self._open_transcription.language)
         self._outcome = "final text sent"
         await self._close(1000)
 
@@ -257,22 +264,45 @@ class Connection:
 
     async def _send_interim_texts(self, transcription: Transcription) -> None:
         try:
-            while True:
-                await self._audio_waits.wait()
-                self._audio_waits.clear()
-                text = await self._work(transcription.advance)
-                self._audio_taken.set()
-                if transcription.waiting_bytes:
-                    self._audio_waits.set()
-                if text is not None and self._conclusion is None:
-                    self._dialect.partial(text, self._engine.language)
-                    await self._flush()
-        except ConnectionError:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._advance(transcription), name="advance")
+                group.create_task(self._preview(transcription), name="preview")
+        except* ConnectionError:
             pass  # `run` notices it too
-        except Exception:
+        except* Exception:
             await self._break_off("the engine failed")
         finally:
             self._audio_taken.set()  # `_hear` must not wait for a task that has ended
+
+    async def _advance(self, transcription: Transcription) -> None:
+        """Recognise audio as it comes. A preview that still waits for its turn does not delay it."""
+        while True:
+            await self._audio_waits.wait()
+            self._audio_waits.clear()
+            # The lock first: it may be a preview that runs, and a thread of a better lane must not wait for that.
+            async with self._alone:
+                lane = Lane.SEGMENT if self._conclusion is None else Lane.FINAL
+                text = await self._work(lane, transcription.advance)
+                if transcription.preview_due:
+                    self._preview_wanted.set()
+            self._audio_taken.set()
+            if transcription.waiting_bytes:
+                self._audio_waits.set()
+            await self._show(text)
+
+    async def _preview(self, transcription: Transcription) -> None:
+        while True:
+            await self._preview_wanted.wait()
+            # One does for all that were wanted before its turn. If `_advance` is at work then, that will want another.
+            work = transcription.preview
+            text = await self._workers.attempt(self._due(Lane.INTERIM), work, self._alone, local=self._local)
+            self._preview_wanted.clear()
+            await self._show(text)
+
+    async def _show(self, text: str | None) -> None:
+        if text is not None and self._conclusion is None:
+            self._dialect.partial(text, self._open_transcription.language)
+            await self._flush()
 
     async def _end_interim(self) -> None:
         if self._transcription:

@@ -6,11 +6,12 @@ place from others, and few places from each other.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 from aiohttp import web
 
+from flowpi.server.acceptor import MAX_CONNECTIONS
 from flowpi.server.connection import CLOSE_S, IDLE_S, MAX_UTTERANCE_S, Authorize, Connection, Limits
 from flowpi.server.engines import Engine
 from flowpi.server.frames import MAX_MESSAGE_BYTES, ByteBudget, FrameGate
@@ -23,6 +24,15 @@ MAX_KEYLESS = 16
 MAX_KEYLESS_OF_ADDRESS = 8
 """The limit of those from one address, so that one machine leaves places to others."""
 
+SESSIONS_OF_A_CPU = 30
+"""The dictations that one CPU of the machine of the measurements serves with final texts inside of a second, and with
+an interim text every few seconds."""
+
+
+def default_sessions(cpus: int) -> int:
+    """Return the limit of sessions for a server with so many CPUs: no more than there are connections for."""
+    return min(SESSIONS_OF_A_CPU * cpus, MAX_CONNECTIONS - MAX_KEYLESS)
+
 
 class Connections:
     """The open sessions of a door.
@@ -33,7 +43,8 @@ class Connections:
         numbers: the numbers of the sessions in the log.
         local: whether the door is that of the Unix sockets.
         max_sessions: the limit of sessions that have shown a key.
-        idle_s, max_utterance_s: see `Connection`.
+        ended: called at the end of each session.
+        vocabulary, idle_s, max_utterance_s: see `Connection`.
     """
 
     def __init__(
@@ -44,6 +55,8 @@ class Connections:
         *,
         local: bool,
         max_sessions: int,
+        ended: Callable[[], None],
+        vocabulary: tuple[str, ...] = (),
         idle_s: float = IDLE_S,
         max_utterance_s: float = MAX_UTTERANCE_S,
     ) -> None:
@@ -52,6 +65,8 @@ class Connections:
         self._numbers = numbers
         self._local = local
         self._max_sessions = max_sessions
+        self._ended = ended
+        self._vocabulary = vocabulary
         self._limits = Limits(idle_s, max_utterance_s)
         self._budget = ByteBudget()
         self._known: set[Connection] = set()
@@ -116,6 +131,7 @@ class Connections:
             self._workers,
             authorize,
             admit,
+            vocabulary=self._vocabulary,
             limits=self._limits,
             local=self._local,
         )
@@ -131,6 +147,7 @@ class Connections:
             self._known.discard(session)
             self._keyless.pop(session, None)
             gate.close()
+            self._ended()
             if socket.prepared and request.transport is not None:  # the time limit to read what was sent
                 asyncio.get_running_loop().call_later(CLOSE_S, request.transport.abort)
         return socket

@@ -1,6 +1,7 @@
-"""Moonshine tiny (English, int8) on onnxruntime: a recogniser that needs no account and no network."""
+"""Moonshine tiny or base (int8) on onnxruntime: a recogniser that needs no account and no network."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,19 @@ import onnxruntime
 
 from flowpi.core.errors import EngineUnavailable
 from flowpi.dsp.format import RATE_HZ
-from flowpi.server.model_files import DECODER, ENCODER, GET_IT, TOKENIZER, model_directory
+from flowpi.server.beam import search
+from flowpi.server.clips import sure_words
+from flowpi.server.endpointer import Endpointer
+from flowpi.server.engines import Expected
+from flowpi.server.loops import before_loop, repeated
+from flowpi.server.measurement import cpu_ratio
+from flowpi.server.model_files import GET_IT, INSTALLED, TOKENIZER, Models, interim_model, model_for
+from flowpi.server.moonshine_networks import open_networks
+from flowpi.server.phrases import Phrases, Tokenizer
+from flowpi.server.silero import VoiceModel
 from flowpi.server.streaming import StreamingRecognition
+
+log = logging.getLogger(__name__)
 
 BEGIN, END = 1, 2
 """The control tokens; tokens up to END are no text."""
@@ -18,59 +30,70 @@ BEGIN, END = 1, 2
 TOKENS_PER_S = 6.5
 """The limit given by the model's authors: beyond it the model repeats itself."""
 
+RENAMED = {"last_hidden_state": "encoder_hidden_states"}
+"""The outputs of the networks that have another name as an input of the decoder. In others, it is the past now."""
+
 SHORTEST = RATE_HZ // 10
 """The shortest input, in samples; the encoder's convolutions fail on much less."""
 
 
-def load() -> "MoonshineEngine":
-    """Load the model and return the engine.
+INTERIM_RATIO_MAX = 0.1
+"""The CPU time per time of speech up to which a model is quick enough for interim texts: the open segment is decoded
+anew each time, 4 s of it in 0.4 s."""
+
+
+def load(models: Models = INSTALLED) -> "MoonshineEngine":
+    """Load the models and return the engine. A smaller one that is only installed is loaded when `measure` wants it.
 
     Raises:
-        EngineUnavailable: the model is missing or cannot be read.
+        EngineUnavailable: a model is missing or cannot be read.
     """
-    return MoonshineEngine(Model(model_directory()))
+    smaller = interim_model(models)
+    model, voice = Model(model_for("moonshine", models)), VoiceModel()
+    languages = models.languages or ("en",)
+    if smaller and models.interim_model:
+        return MoonshineEngine(model, voice, interim=Model(smaller), languages=languages)
+    return MoonshineEngine(model, voice, smaller=smaller, languages=languages)
 
 
 class Model:
     """The neural network, safe to use from several threads at once."""
 
     def __init__(self, directory: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        # A second thread gains nothing on inputs this short, and a spinning one burns the CPU between them.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 4  # onnxruntime logs a halted run as an error
+        self.name = directory.name
         try:
-            self._encoder, self._decoder = (
-                onnxruntime.InferenceSession(str(directory / name), options, providers=["CPUExecutionProvider"])
-                for name in (ENCODER, DECODER)
-            )
+            self._encoder, self._decoder = open_networks(directory)
             self._vocabulary = read_vocabulary((directory / TOKENIZER).read_bytes())
+            self._tokenizer = Tokenizer(self._vocabulary)
         except Exception as error:  # onnxruntime's exceptions have no common base class
             raise EngineUnavailable(f"the speech model in {directory} cannot be read ({error})", GET_IT) from error
+        self._encoder_inputs, self._decoder_inputs = (
+            {put.name for put in session.get_inputs()} for session in (self._encoder, self._decoder)
+        )
         past = [put for put in self._decoder.get_inputs() if put.name.startswith("past_key_values")]
-        self._empty_cache = {put.name: np.zeros((1, put.shape[1], 0, put.shape[3]), np.float32) for put in past}
-        self._cache_names = [
-            put.name.replace("present", "past_key_values")
-            for put in self._decoder.get_outputs()
-            if put.name != "logits"
-        ]
+        shapes = {put.name: [size if isinstance(size, int) else 0 for size in put.shape[1:]] for put in past}
+        self._empty_cache = {name: np.zeros((1, *shape), np.float32) for name, shape in shapes.items()}
+        self._heard_names, (_, *self._cache_names) = (
+            [RENAMED.get(put.name, put.name.replace("present", "past_key_values")) for put in session.get_outputs()]
+            for session in (self._encoder, self._decoder)
+        )
 
-    def transcribe(self, pcm: bytes, run: "DecodeRun | None" = None) -> str | None:
+    def transcribe(self, pcm: bytes, run: "DecodeRun | None" = None, phrases: tuple[str, ...] = ()) -> str | None:
         """Turn one segment of speech into text.
 
         Args:
             pcm: int16 mono 16 kHz, up to about 30 s.
             run: the handle that can halt the decode.
+            phrases: names and words to listen for, which make it search longer.
 
         Returns:
             The text, perhaps empty; None if the decode was halted.
         """
-        samples = np.frombuffer(pcm, np.int16).astype(np.float32)[None] / 32768
+        samples = _samples(pcm)
         if samples.shape[1] < SHORTEST:
             return ""
         try:
-            tokens = self._tokens(samples, run.options if run else None)
+            tokens = self._tokens(samples, run.options if run else None, self._tokenizer.phrases(phrases))
         except Exception:
             if run and run.halted:
                 return None
@@ -78,28 +101,116 @@ class Model:
         text = b"".join(self._vocabulary[token] for token in tokens if token > END).decode(errors="ignore")
         return clean(text)
 
-    def _tokens(self, samples: Any, options: Any) -> list[int]:
+    def transcribe_clip(self, pcm: bytes, *, end_only: bool) -> str:
+        """Turn a clip into text without words that the model is not sure of.
+
+        Args:
+            pcm: like `transcribe`.
+            end_only: whether it is cut only at its end.
+        """
+        samples = _samples(pcm)
+        if samples.shape[1] < SHORTEST:
+            return ""
+        decoding = self._decoding(samples, None)
+        tokens = _greedy(decoding, _most_tokens(samples))
+        pieces = [self._vocabulary[token] if token > END else b"" for token in tokens]
+        text = sure_words(pieces, decoding.probabilities(tokens), end_only=end_only)
+        return clean(text.decode(errors="ignore"))
+
+    def _tokens(self, samples: Any, options: Any, phrases: Phrases) -> list[int]:
         """Decode `samples`: float32, shape (1, frames), -1 to 1."""
-        mask = np.ones(samples.shape, np.int64)
-        (heard,) = self._encoder.run(None, {"input_values": samples, "attention_mask": mask}, options)
-        cache = dict(self._empty_cache)
-        token, tokens = BEGIN, list[int]()
-        for step in range(int(samples.shape[1] / RATE_HZ * TOKENS_PER_S) + 6):
-            inputs = {
-                "input_ids": np.array([[token]], np.int64),
-                "encoder_hidden_states": heard,
-                "encoder_attention_mask": mask,
-                "use_cache_branch": np.array([step > 0]),
-            }
-            logits, *present = self._decoder.run(None, inputs | cache, options)
-            token = int(logits[0, -1].argmax())
-            if token == END:
-                break
-            tokens.append(token)
-            for name, value in zip(self._cache_names, present, strict=True):
-                if step == 0 or ".decoder." in name:  # the encoder's part is complete after the first step
-                    cache[name] = value
-        return tokens
+        decoding, limit = self._decoding(samples, options), _most_tokens(samples)
+        if phrases:
+            return before_loop(list(search(decoding.step, phrases, begin=BEGIN, end=END, limit=limit)))
+        return _greedy(decoding, limit)
+
+    def _decoding(self, samples: Any, options: Any) -> "Decoding":
+        mask = np.ones(samples.shape, np.int64)  # in samples, for the decoder too
+        inputs = {"input_values": samples, "attention_mask": mask}
+        heard = self._encoder.run(None, _only(self._encoder_inputs, inputs), options)
+        inputs = dict(zip(self._heard_names, heard, strict=True)) | {"encoder_attention_mask": mask}
+        shared = self._empty_cache | _only(self._decoder_inputs, inputs)
+        return Decoding(self._decoder, self._decoder_inputs, shared, self._cache_names, options)
+
+
+def _samples(pcm: bytes) -> Any:
+    """Return int16 PCM as the model takes it: float32, shape (1, frames), -1 to 1."""
+    return np.frombuffer(pcm, np.int16).astype(np.float32)[None] / 32768
+
+
+def _most_tokens(samples: Any) -> int:
+    return int(samples.shape[1] / RATE_HZ * TOKENS_PER_S) + 6
+
+
+def _greedy(decoding: "Decoding", limit: int) -> list[int]:
+    """Return the tokens that are each the most likely after those before them."""
+    token, tokens = BEGIN, list[int]()
+    for _ in range(limit):
+        token = int(decoding.step([token], [0])[0].argmax())
+        if token == END:
+            break
+        tokens.append(token)
+        if extra := repeated(tokens):
+            del tokens[-extra:]
+            break
+    return tokens
+
+
+def _only(names: Set[str], inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return the inputs that a network has: tiny has masks, and base has none."""
+    return {name: value for name, value in inputs.items() if name in names}
+
+
+class Decoding:
+    """The decoder at work on one piece of audio, on several texts at once: each is a row of its batch.
+
+    Args:
+        decoder: the network.
+        names: those of its inputs.
+        shared: the inputs that are the same for all texts and steps: one row, which the network uses for all of them;
+            and the empty cache.
+        cache_names: the outputs behind the logits, by the names of the inputs that they are for.
+        options: onnxruntime's, to halt a run.
+    """
+
+    def __init__(
+        self, decoder: Any, names: Set[str], shared: dict[str, Any], cache_names: Sequence[str], options: Any
+    ) -> None:
+        self._decoder = decoder
+        self._names = names
+        # In the cache, what is of the encoder is the same for all texts.
+        self._empty = self._own = {name: value for name, value in shared.items() if ".decoder." in name}
+        self._shared = {name: value for name, value in shared.items() if name not in self._own}
+        self._rows = 1
+        self._cache_names = cache_names
+        self._options = options
+        self._begun = False
+
+    def step(self, tokens: Sequence[int], parents: Sequence[int]) -> Any:
+        """See `beam.Step`."""
+        if list(parents) != list(range(self._rows)):
+            self._own = {name: value[parents] for name, value in self._own.items()}
+        self._rows = len(tokens)
+        logits, present = self._run(np.array(tokens, np.int64)[:, None], self._own)
+        self._own = {name: value for name, value in present.items() if ".decoder." in name}
+        if not self._begun:  # the encoder's part is complete after the first step
+            self._shared |= {name: value for name, value in present.items() if name not in self._own}
+        self._begun = True
+        return logits[:, -1]
+
+    def probabilities(self, tokens: Sequence[int]) -> list[float]:
+        """Return the probability of each token of a text after those before it, however they were found."""
+        self._begun = False
+        logits, _ = self._run(np.array([[BEGIN, *tokens[:-1]]], np.int64), self._empty)
+        weights = np.exp(logits[0] - logits[0].max(axis=-1, keepdims=True))
+        shares = weights / weights.sum(axis=-1, keepdims=True)
+        return [float(share[token]) for share, token in zip(shares, tokens, strict=False)]
+
+    def _run(self, ids: Any, own: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return the logits behind each token, and the cache."""
+        inputs = _only(self._names, {"input_ids": ids, "use_cache_branch": np.array([self._begun])})
+        logits, *present = self._decoder.run(None, inputs | self._shared | own, self._options)
+        return logits, dict(zip(self._cache_names, present, strict=True))
 
 
 class DecodeRun:
@@ -134,27 +245,73 @@ def clean(text: str) -> str:
 
 
 class MoonshineEngine:
-    language = "en"
+    """The recogniser.
 
-    def __init__(self, model: Model) -> None:
+    Args:
+        model: the model for final texts.
+        voice: the model that finds the voice.
+        interim: the model for interim texts; None: `model`, until `measure` chooses `smaller`.
+        smaller: the directory of a model that `measure` may choose.
+        languages: ISO 639-1 codes of those that the model understands.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        voice: VoiceModel,
+        *,
+        interim: Model | None = None,
+        smaller: Path | None = None,
+        languages: tuple[str, ...] = ("en",),
+    ) -> None:
+        self.languages = languages
         self._model = model
+        self._voice = voice
+        self._interim = interim
+        self._smaller = smaller
 
-    def recognition(self, language: Sequence[str]) -> StreamingRecognition:
-        return StreamingRecognition(UtteranceDecoder(self._model))
+    def recognition(self, expected: Expected) -> StreamingRecognition:
+        language = next((one for one in expected.languages if one in self.languages), self.languages[0])
+        decoder = UtteranceDecoder(self._model, self._interim or self._model, language, expected.phrases)
+        return StreamingRecognition(decoder, Endpointer(self._voice.stream()))
+
+    def measure(self) -> str:
+        run = DecodeRun()
+        ratio = cpu_ratio(lambda pcm: self._model.transcribe(pcm, run), run.halt)
+        if self._interim is None and self._smaller is not None and ratio > INTERIM_RATIO_MAX:
+            try:
+                self._interim = Model(self._smaller)
+            except EngineUnavailable as error:  # the final texts do not need it
+                log.warning("%s", error)
+        interim = f", {self._interim.name} for interim texts" if self._interim else ""
+        return f"moonshine {self._model.name}{interim}; {ratio:.3f} s of CPU for a second of speech"
 
 
 class UtteranceDecoder:
-    """The decoder of one utterance: the shared model, and a handle to halt its attempts."""
+    """The decoder of one utterance: the shared models, and a handle to halt its attempts.
 
-    def __init__(self, model: Model) -> None:
+    Args:
+        phrases: what to listen for in final texts; interim ones must come quickly.
+    """
+
+    def __init__(self, model: Model, interim: Model, language: str, phrases: tuple[str, ...] = ()) -> None:
+        self.language = language
         self._model = model
+        self._interim = interim
+        self._phrases = phrases
         self._run = DecodeRun()
 
     def decode(self, pcm: bytes) -> str:
-        return self._model.transcribe(pcm) or ""
+        return self._model.transcribe(pcm, phrases=self._phrases) or ""
+
+    def decode_cut(self, pcm: bytes, *, end_only: bool) -> str:
+        return self._model.transcribe_clip(pcm, end_only=end_only)
 
     def attempt(self, pcm: bytes) -> str | None:
-        return self._model.transcribe(pcm, self._run)
+        return self._model.transcribe(pcm, self._run, self._phrases)
+
+    def preview(self, pcm: bytes) -> str | None:
+        return self._interim.transcribe(pcm, self._run)
 
     def halt(self) -> None:
         self._run.halt()

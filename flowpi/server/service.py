@@ -6,7 +6,9 @@ import signal
 
 from flowpi.config.schema import ServerSettings
 from flowpi.core.errors import EngineUnavailable
+from flowpi.host.cpus import usable_cpus
 from flowpi.host.systemd import Notifier
+from flowpi.server.model_files import Models
 
 
 def serve(config: ServerSettings, notifier: Notifier) -> int:
@@ -18,7 +20,7 @@ def serve(config: ServerSettings, notifier: Notifier) -> int:
         UsageError, CannotCreateError: an address is wrong, or the server cannot listen on it.
     """
     try:
-        from flowpi.server import app, auth, tls
+        from flowpi.server import app, auth, connections, tls
     except ImportError as error:
         raise EngineUnavailable(
             f"the server's packages are not installed ({error.name})", "pip install 'flowpi[local]'"
@@ -29,6 +31,9 @@ def serve(config: ServerSettings, notifier: Notifier) -> int:
         {partner_id: secret.resolve() for partner_id, secret in config.partners.items()},
     )
     context = tls.load_tls(config.tls)
+    sessions = config.max_sessions
+    if sessions == "auto":
+        sessions = connections.default_sessions(usable_cpus())
 
     async def main() -> None:
         task = asyncio.current_task()
@@ -38,11 +43,14 @@ def serve(config: ServerSettings, notifier: Notifier) -> int:
         await app.serve(
             config.listen,
             config.engine,
+            Models(config.model, config.interim_model, config.languages),
             access=keys,
             tls=context,
             strict=config.strict,
-            max_sessions=config.max_sessions,
+            max_sessions=sessions,
+            vocabulary=config.vocabulary,
             ready=notifier.ready,
+            status=notifier.status,
         )
 
     with contextlib.suppress(asyncio.CancelledError):

@@ -1,15 +1,16 @@
 """Who is served first: the worker threads that engines run on, and the turns of clients that keep the loop busy.
 
 Theory of operation. No code of an engine ever runs on the event loop. Work comes in slices of a few seconds of audio,
-and waits in one of three lanes, each with threads of its own:
+and waits in one of four lanes, each with threads of its own, and each at a lower priority than the one before it:
 
     FINAL    final texts of clients that speak
-    INTERIM  interim texts of clients that speak, at a lower priority
-    AHEAD    everything of clients that send audio faster than anybody speaks, at the lowest priority, and on one CPU
-             less than there are
+    SEGMENT  what final texts will be made of: finding the pauses of clients that speak, and the texts between them
+    INTERIM  texts of what somebody is in the middle of saying, which are made anew when more of it was said
+    AHEAD    everything of clients that send audio faster than anybody speaks, on one CPU less than there are
 
-So a final text never waits for interim texts, and who speaks never waits for files, late deliveries or a crowd, which
-share what is left. Within a lane the Unix socket comes first, then slices go by turn.
+So a final text never waits for others, little is left to do for it at the end, and who speaks never waits for files,
+late deliveries or a crowd, which share what is left. If there is too much to do, it is the interim texts that become
+rare. Within a lane the Unix socket comes first, then slices go by turn.
 
 Messages are parsed on the loop. A client that keeps it busy takes its turns with its peers: see `Turns`.
 """
@@ -26,26 +27,37 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from flowpi.host.cpus import usable_cpus
+
 Result = TypeVar("Result")
 
 
 class Lane(enum.Enum):
     FINAL = "final"
+    SEGMENT = "segment"
     INTERIM = "interim"
     AHEAD = "ahead"
 
 
-NICENESS = {Lane.FINAL: 0, Lane.INTERIM: 5, Lane.AHEAD: 10}
-"""What is added to the niceness of the process: each step is a third of the CPU time of the one before it."""
+NICENESS = {Lane.FINAL: 0, Lane.SEGMENT: 6, Lane.INTERIM: 10, Lane.AHEAD: 11}
+"""What is added to the niceness of the process: with six more, a thread gets a quarter of the CPU time, and with ten a
+ninth. With the five of the unit the last is 16, and the scale ends at 19.
+
+A thread that is so far behind may hold the interpreter's lock while another one decodes without it: then the loop waits
+for that run of the network to end, a fifth of a second at most.
+"""
 
 
 class Workers:
-    """The threads of all lanes, and the turns of busy clients."""
+    """The threads of all lanes, and the turns of busy clients.
 
-    def __init__(self) -> None:
-        count = os.cpu_count() or 1
-        threads = {Lane.FINAL: count, Lane.INTERIM: count, Lane.AHEAD: max(1, count - 1)}
-        self._lanes = {lane: _Queue(lane, threads[lane]) for lane in Lane}
+    Args:
+        cpus: the number of CPUs to use.
+    """
+
+    def __init__(self, cpus: int | None = None) -> None:
+        cpus = cpus or usable_cpus()
+        self._lanes = {lane: _Queue(lane, max(1, cpus - 1) if lane is Lane.AHEAD else cpus) for lane in Lane}
         self.turns = Turns()
 
     async def run(self, lane: Lane, work: Callable[[], Result], *, local: bool) -> Result:
@@ -57,6 +69,16 @@ class Workers:
             local: whether the client is on a Unix socket.
         """
         return await self._lanes[lane].run(work, local=local)
+
+    async def attempt(
+        self, lane: Lane, work: Callable[[], Result], alone: asyncio.Lock, *, local: bool
+    ) -> Result | None:
+        """Do the same as `run` while holding `alone`; return None, without running `work`, if that is held already.
+
+        The lock is looked at when the turn has come, so nothing that waits for its turn keeps it from others, and no
+        thread waits for the lock.
+        """
+        return await self._lanes[lane].attempt(work, alone, local=local)
 
     def close(self) -> None:
         """Cancel the queued work; the work in progress ends by itself."""
@@ -74,8 +96,20 @@ class _Queue:
         self._pool = ThreadPoolExecutor(threads, lane.value, initializer=_be_nice, initargs=(NICENESS[lane],))
 
     async def run(self, work: Callable[[], Result], *, local: bool) -> Result:
-        loop = asyncio.get_running_loop()
-        turn = loop.create_future()
+        await self._turn(local)
+        return await self._run(work)
+
+    async def attempt(self, work: Callable[[], Result], alone: asyncio.Lock, *, local: bool) -> Result | None:
+        await self._turn(local)
+        if alone.locked():
+            self._end()
+            return None
+        async with alone:
+            return await self._run(work)
+
+    async def _turn(self, local: bool) -> None:
+        """Wait until a thread is reserved for the caller."""
+        turn = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (not local, next(self._numbers), turn))
         self._serve()
         try:
@@ -84,6 +118,10 @@ class _Queue:
             if turn.done() and not turn.cancelled():
                 self._end()
             raise
+
+    async def _run(self, work: Callable[[], Result]) -> Result:
+        """Run `work` on the thread that is reserved."""
+        loop = asyncio.get_running_loop()
 
         def end(_: object) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed

@@ -54,7 +54,7 @@ def dictate(bench: Bench, count: int, *settings: str) -> tuple[Dictations, Dicta
     """Return the delays of flowpi and of the shortest program that does the same, with alternating dictations."""
     dice = random.Random(0)
     with Daemon(bench, *settings) as daemon, bench.relay() as relay:
-        talkers = _Talker(bench, daemon.socket), _Talker(bench, relay)
+        talkers = Talker(bench, daemon.socket), Talker(bench, relay)
         time.sleep(1.0)  # the first press does not happen in the first second after the start
         for _ in range(count):
             for talker in talkers:
@@ -63,7 +63,7 @@ def dictate(bench: Bench, count: int, *settings: str) -> tuple[Dictations, Dicta
     return flowpi, floor
 
 
-class _Talker:
+class Talker:
     """Presses the button of one program, and reads its texts."""
 
     def __init__(self, bench: Bench, path: Path) -> None:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -25,14 +25,17 @@ from tests.waiting import PATIENCE_S
 REPOSITORY = Path(__file__).parents[2]
 T1 = Path(__file__).with_name("t1.py")
 RELAY = Path(__file__).with_name("relay.py")
+PATH = f"{os.environ['PATH']}:/usr/sbin"
 FLOWPI = "import sys; from flowpi.cli.main import main; sys.exit(main())"
 """The code of the installed `flowpi`."""
 
 
 def require(*programs: str) -> None:
     """Check that these programs are installed. Raises SystemExit with what to install if not."""
-    if absent := [program for program in programs if shutil.which(program) is None]:
-        raise SystemExit(f"bench: no {' and no '.join(absent)} here: sudo apt-get install -y alsa-utils socat")
+    if absent := [program for program in programs if shutil.which(program, path=PATH) is None]:
+        raise SystemExit(
+            f"bench: no {' and no '.join(absent)} here: sudo apt-get install -y alsa-utils mosquitto socat"
+        )
 
 
 def cpu_s(pids: Sequence[int]) -> float:
@@ -157,24 +160,17 @@ class Bench:
                 socat.kill()
 
 
-class Daemon:
-    """`flowpi run` as a process with its output in `log`. It accepts commands once its block is entered."""
+class Service:
+    """A command of `flowpi` as a process with its output in `log`. It is ready once its block is entered."""
 
-    def __init__(self, bench: Bench, *settings: str, config: bool = True) -> None:
-        """
-        Args:
-            settings: KEY=VALUE.
-            config: use the sink as backend; if false, use only built-in defaults.
-        """
+    def __init__(self, bench: Bench, command: str, settings: Sequence[str]) -> None:
+        """`settings`: KEY=VALUE."""
         self._directory = bench.fresh_directory()
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.settimeout(PATIENCE_S)
         self._notify.bind(str(self._directory / "notify"))
         self.log = self._directory / "log"
-        command = [sys.executable, "-c", FLOWPI, "run"]
-        if config:
-            url = f"backends.local={{kind: flow, url: '{bench.sink.addresses.flow}/flowpi'}}"
-            command += [f"--set={setting}" for setting in (url, *settings)]
+        words = [sys.executable, "-c", FLOWPI, command, *(f"--set={setting}" for setting in settings)]
         environ = {
             **bench.environ,
             "NOTIFY_SOCKET": str(self._directory / "notify"),
@@ -183,7 +179,7 @@ class Daemon:
         }
         with self.log.open("w") as log:
             self.spawned_at = time.monotonic()
-            self._process = subprocess.Popen(command, cwd=REPOSITORY, env=environ, stderr=log)
+            self._process = subprocess.Popen(words, cwd=REPOSITORY, env=environ, stderr=log)
         self.pid = self._process.pid
         self.ready_at = self._wait_ready()
 
@@ -196,7 +192,7 @@ class Daemon:
             raise RuntimeError(f"flowpi did not get ready:\n{self.log.read_text()}") from None
         return time.monotonic()
 
-    def __enter__(self) -> "Daemon":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -208,9 +204,25 @@ class Daemon:
             self._process.kill()
             raise
 
+
+class Daemon(Service):
+    """`flowpi run`. It accepts commands once its block is entered."""
+
+    def __init__(self, bench: Bench, *settings: str, config: bool = True) -> None:
+        """`config`: use the sink as backend; if false, use only built-in defaults, and no settings."""
+        url = f"backends.local={{kind: flow, url: '{bench.sink.addresses.flow}/flowpi'}}"
+        super().__init__(bench, "run", (url, *settings) if config else ())
+
     @property
     def socket(self) -> Path:
         return self._directory / "flowpi.sock"
+
+
+class Hook(Service):
+    """`flowpi hook` with a command that does nothing, as a client of the socket of a daemon."""
+
+    def __init__(self, bench: Bench, path: Path) -> None:
+        super().__init__(bench, "hook", (f"publish.socket.path={path}", "publish.command.run=['/bin/true']"))
 
 
 class Client:
@@ -222,6 +234,10 @@ class Client:
         self._socket.connect(str(path))
         self._lines = self._socket.makefile("rb")
         self.read()
+
+    def close(self) -> None:
+        self._lines.close()
+        self._socket.close()
 
     def read(self) -> dict[str, Any]:
         message: dict[str, Any] = json.loads(self._lines.readline())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowpi.dsp.pcm import Converter, Resampler, to_16_bit, to_mono
+from flowpi.dsp.pcm import Converter, Resampler, louder, to_16_bit, to_mono
 
 int16 = st.integers(-32_768, 32_767)
 
@@ -113,6 +113,13 @@ def test_digital_silence_stays_digital_silence(rate_hz: int) -> None:
 def test_numpy_is_not_imported_where_no_rate_differs() -> None:
     code = "import sys; from flowpi.dsp.pcm import Converter; Converter(16000, 2).feed(bytes(8)); "
     subprocess.run([sys.executable, "-W", "ignore", "-c", code + "sys.exit('numpy' in sys.modules)"], check=True)
+
+
+def test_a_gain_is_limited_to_full_scale_and_none_costs_nothing() -> None:
+    given = pcm([100, -100, 20_000, -20_000])
+    assert numbers(Converter(16_000, gain_db=20).feed(given)) == [1000, -1000, 32_767, -32_768]
+    assert numbers(Converter(16_000, gain_db=-20).feed(given)) == [10, -10, 2000, -2000]
+    assert louder(given, 1) is given
 
 
 LOUD = [1000, -1000, 900] * 50

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from flowpi.core.errors import BackendError, RefusedError
 from flowpi.core.failover import verdict
+from flowpi.core.phrases import chosen
 from flowpi.wire.codec import Encoding, Frame, decode, encode
 from flowpi.wire.flow import FlowClient, FlowServer
 from flowpi.wire.flow_messages import Authenticated, ServerMessage
@@ -165,11 +166,11 @@ class ServerRun:
     def _see(self, events: Iterable[ServerEvent]) -> None:
         for event in events:
             match event:
-                case SessionRequested(token, language, context):
+                case SessionRequested(token, language, phrases):
                     assert not self._requested, "requested twice"
                     assert token is None or isinstance(token, str)
                     assert all(isinstance(tag, str) for tag in language)
-                    assert isinstance(context, dict)
+                    assert phrases == chosen(phrases)
                     self._requested = True
                     self._server.accept()
                 case AudioReceived(pcm):

@@ -8,7 +8,7 @@ import logging
 import socket
 import stat
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from flowpi.core.errors import (
 )
 from flowpi.server.app import Server, serve
 from flowpi.server.auth import Authenticator
-from flowpi.server.engines import EchoEngine, EchoRecognition, Recognition, load_engine
+from flowpi.server.engines import EchoEngine, EchoRecognition, Expected, Recognition, load_engine
 from flowpi.wire.codec import Encoding
 from flowpi.wire.flow import FlowClient
 from flowpi.wire.roles import FinalText, Notice, PartialText, SessionReady
@@ -263,7 +263,7 @@ class TestRefusals:
             assert link.close_code == 1008
 
     async def test_pings_do_not_keep_a_place(self) -> None:
-        async with Server(["127.0.0.1:0"], EchoEngine(), idle_s=0.3) as server:
+        async with Server(["127.0.0.1:0"], EchoEngine(), idle_s=2) as server:
             async with connected(server.urls[0]) as link:
                 pinging = asyncio.create_task(ping(link))
                 (answer,) = await answers(link)
@@ -291,7 +291,7 @@ class TestRefusals:
                 return "x" * 20_000_000
 
         class VerboseEngine(EchoEngine):
-            def recognition(self, language: Sequence[str]) -> EchoRecognition:
+            def recognition(self, expected: Expected) -> EchoRecognition:
                 return Verbose()
 
         async with Server(["127.0.0.1:0"], VerboseEngine(), idle_s=0.1) as server, plain_socket(server) as (_, writer):
@@ -340,6 +340,13 @@ class Broken(EchoRecognition):
         assert self._where != "feed", "broken"
         return None
 
+    @property
+    def preview_due(self) -> bool:
+        return self._where == "preview"
+
+    def preview(self) -> str | None:
+        raise AssertionError("broken")
+
     def finish(self) -> str:
         assert self._where != "finish", "broken"
         return "fine"
@@ -348,18 +355,19 @@ class Broken(EchoRecognition):
 class BrokenEngine:
     """An engine with a lever: `where` it breaks next."""
 
-    language = "en"
+    languages = ("en",)
     where = ""
 
-    def recognition(self, language: Sequence[str]) -> Recognition:
+    def recognition(self, expected: Expected) -> Recognition:
         assert self.where != "recognition", "broken"
         return Broken(self.where)
 
 
 class TestEngineFailure:
-    async def test_before_the_commit(self) -> None:
+    @pytest.mark.parametrize("where", ["feed", "preview"])
+    async def test_before_the_commit(self, where: str) -> None:
         engine = BrokenEngine()
-        engine.where = "feed"
+        engine.where = where
         async with Server(["127.0.0.1:0"], engine) as server, connected(server.urls[0], Encoding.MSGPACK) as link:
             client = await talk(link)
             with pytest.raises(RefusedError, match="internal"):
@@ -408,7 +416,7 @@ class Slow(EchoRecognition):
 
 
 class SlowEngine(EchoEngine):
-    def recognition(self, language: Sequence[str]) -> Slow:
+    def recognition(self, expected: Expected) -> Slow:
         return Slow()
 
 
@@ -418,7 +426,7 @@ class Endless(EchoEngine):
     def __init__(self) -> None:
         self.end = threading.Event()
 
-    def recognition(self, language: Sequence[str]) -> EchoRecognition:
+    def recognition(self, expected: Expected) -> EchoRecognition:
         recognition = EchoRecognition()
         recognition.finish = self._finish  # type: ignore[method-assign]
         return recognition
@@ -561,7 +569,7 @@ class TestLife:
 
     async def test_unknown_engine(self) -> None:
         with pytest.raises(UsageError):
-            await serve(["127.0.0.1:0"], "whisper")
+            await serve(["127.0.0.1:0"], "vosk")
 
 
 class TestListening:

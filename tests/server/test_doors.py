@@ -8,7 +8,7 @@ import logging
 import resource
 import socket
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from websockets.asyncio.client import ClientConnection
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server import acceptor, connection, connections
 from flowpi.server.app import Server
-from flowpi.server.engines import EchoEngine, EchoRecognition
+from flowpi.server.engines import EchoEngine, EchoRecognition, Expected
 from tests.backends.hostile import TEXT
 from tests.backends.hostile import frame as any_frame
+from tests.clock import SkippingLoop
 from tests.server.calling import (
     CHUNK,
     DASH,
@@ -63,8 +64,7 @@ async def speak(link: ClientConnection, message: str = '{"type": "x"}') -> None:
 
 
 class TestPlaces:
-    async def test_sixteen_without_a_key_hold_none(self, both_doors: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(connection, "FIRST_S", 1.0)
+    async def test_sixteen_without_a_key_hold_none(self, both_doors: Server, skipping_clock: SkippingLoop) -> None:
         async with contextlib.AsyncExitStack() as stack, asyncio.timeout(PATIENCE_S):
             links = []
             for _ in range(16):
@@ -76,6 +76,9 @@ class TestPlaces:
             async with connect(both_doors, WITH_KEY) as link:
                 assert await dictate_flow(link, CHUNK) == echo_of(CHUNK)
             assert len(links) == connections.MAX_KEYLESS_OF_ADDRESS
+            for _ in range(4):
+                skipping_clock.skip(connection.FIRST_S / 4)
+                await asyncio.sleep(0.1)  # in which they speak
             await until(lambda: not both_doors.sessions)
             said = [await hear(link) for link in links]
             await asyncio.gather(*speaking)
@@ -295,7 +298,7 @@ class Gated(EchoEngine):
     def __init__(self) -> None:
         self.go = threading.Event()
 
-    def recognition(self, language: Sequence[str]) -> EchoRecognition:
+    def recognition(self, expected: Expected) -> EchoRecognition:
         recognition, feed = EchoRecognition(), EchoRecognition.feed
 
         def wait(pcm: bytes) -> str | None:

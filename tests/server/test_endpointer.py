@@ -3,7 +3,8 @@
 import numpy as np
 
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
-from flowpi.server.endpointer import CUT_FROM, DIP, HANG, MAX, PAD, WINDOW, Endpointer
+from flowpi.server.endpointer import CUT_FROM, DIP, HANG, MAX, PAD, Endpointer
+from flowpi.server.silero import WINDOW, VoiceModel
 from tests.speech import two_cities
 
 SPEECH, SILENCE = b"\x01", b"\x00"
@@ -14,10 +15,11 @@ def stretch(kind: bytes, windows: int) -> bytes:
     return kind * (windows * WINDOW * FRAME_BYTES)
 
 
-def rate(window: bytes) -> float:
-    """0.9 for `SPEECH`, 0 for `SILENCE`; other bytes are their percentage."""
-    assert len(window) == WINDOW * FRAME_BYTES
-    return {1: 0.9}.get(window[0], window[0] / 100)
+def rate(pcm: bytes) -> list[float]:
+    """Each window by its first byte: 0.9 for `SPEECH`, 0 for `SILENCE`; other bytes are their percentage."""
+    assert pcm
+    assert len(pcm) % (WINDOW * FRAME_BYTES) == 0
+    return [{1: 0.9}.get(first, first / 100) for first in pcm[:: WINDOW * FRAME_BYTES]]
 
 
 def segments(endpointer: Endpointer) -> list[tuple[int, int]]:
@@ -97,17 +99,20 @@ def test_dip_is_noticed_while_the_segment_is_open() -> None:
     assert endpointer.speaking
 
 
-def test_scan_can_be_interrupted_at_any_window() -> None:
-    sound = stretch(SILENCE, 20) + stretch(SPEECH, 10) + stretch(SILENCE, 30) + stretch(SPEECH, 10)
-    stops = iter([False, True] * 1000)
-    endpointer = heard(sound)
-    found = []
-    while (unrated := endpointer.unrated) >= WINDOW:
-        if (segment := endpointer.scan(lambda: next(stops))) is not None:
-            found.append(segment)
-        assert unrated - endpointer.unrated <= WINDOW
-    assert found == segments(heard(sound))
-    assert endpointer.speaking
+def test_what_is_appended_is_rated_once_and_in_one_call() -> None:
+    calls: list[int] = []
+
+    def counted(pcm: bytes) -> list[float]:
+        calls.append(len(pcm) // FRAME_BYTES // WINDOW)
+        return rate(pcm)
+
+    endpointer = Endpointer(counted)
+    for _ in range(3):
+        endpointer.append(stretch(SPEECH, 10) + stretch(SILENCE, 30) + bytes(2 * FRAME_BYTES))
+        assert len(segments(endpointer)) == 1
+    endpointer.append(bytes(100))  # less than a window
+    segments(endpointer)
+    assert calls == [40, 40, 40]
 
 
 def test_audio_in_pieces_of_any_size() -> None:
@@ -130,7 +135,7 @@ def test_silence_is_not_kept() -> None:
 
 def test_real_speech_is_found_and_noise_is_not() -> None:
     noise = np.random.default_rng(1).normal(0, 300, 5 * RATE_HZ).astype("<i2").tobytes()
-    endpointer = Endpointer()
+    endpointer = Endpointer(VoiceModel().stream())
     endpointer.append(noise + two_cities().part(0, 20) + noise)
     found = [(round(start / RATE_HZ, 1), round(end / RATE_HZ, 1)) for start, end in segments(endpointer)]
     assert found

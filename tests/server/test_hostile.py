@@ -4,6 +4,7 @@ import contextlib
 import re
 import resource
 import socket
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, islice
@@ -20,12 +21,12 @@ from tests.backends.hostile import frame as any_frame
 from tests.rig.appliance import Process
 from tests.server.calling import quiet
 from tests.sound import echo, noise
+from tests.waiting import PATIENCE_S
 
 TIMES = 3
 """The number of attacks of each kind, one after the other."""
 MEMORY_MB = 48
 """The largest frame that the server takes is 8 MB, and it is there up to four times: pieces, whole, text, message."""
-PATIENCE_S = 10.0
 KEY = "canary-of-the-victim"
 SOUND = noise(1)
 
@@ -127,7 +128,8 @@ class Victim:
             with contextlib.suppress(ConnectionError):
                 for piece in KINDS[kind]():
                     connection.sendall(piece)
-                connection.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(OSError):  # it has closed the connection already
+                    connection.shutdown(socket.SHUT_WR)
                 while connection.recv(65_536):
                     pass
 
@@ -207,7 +209,7 @@ def test_sixteen_large_frames_without_a_key_cost_little(locked: Victim) -> None:
 
 
 def test_a_crowd_that_only_connects_keeps_nobody_out(locked: Victim) -> None:
-    before = locked.lines()
+    before, began = locked.lines(), time.monotonic()
     with contextlib.ExitStack() as stack:
         for _ in range(3):
             for _ in range(300):
@@ -215,5 +217,5 @@ def test_a_crowd_that_only_connects_keeps_nobody_out(locked: Victim) -> None:
             for _ in range(10):
                 assert locked.local_text() == echo(SOUND)
             assert locked.text() == echo(SOUND)
-    lines = locked.lines() - before
-    assert lines - 33 < 20  # 33 dictations, each with its line
+    lines, lasted_s = locked.lines() - before, time.monotonic() - began
+    assert lines - 33 < 20 + 2 * lasted_s  # 33 dictations, each with its line; of the others, so many a second

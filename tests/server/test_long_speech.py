@@ -22,6 +22,7 @@ SEND_S = 1.5
 """Scaled from 30 s and half a core: a minute of speech, worked off in one piece, takes 2.4 s."""
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("transport", ["unix", "tcp"])
 async def test_minutes_of_speech_come_through(tmp_path: Path, transport: str) -> None:
     speech = noise(1.0) * SECONDS
