@@ -20,6 +20,7 @@ from flowpi.core.errors import (
     NoPermissionError,
     SpoolError,
     TryAgainError,
+    UnavailableError,
     UsageError,
 )
 from flowpi.host.paths import find_socket
@@ -30,6 +31,7 @@ ANSWER_TIMEOUT_S = 15.0
 
 ERRORS: dict[str, type[FlowpiError]] = {
     "microphone": NoInputError,
+    "recording": TryAgainError,
     "starting": TryAgainError,
     "too_many_clients": TryAgainError,
     "not_permitted": NoPermissionError,
@@ -38,6 +40,7 @@ ERRORS: dict[str, type[FlowpiError]] = {
     "no_such_sink": UsageError,
     "no_such_utterance": UsageError,
     "shutting_down": DaemonUnavailable,
+    "sink_absent": UnavailableError,
     "spool": SpoolError,
     "transcripts": SpoolError,
 }

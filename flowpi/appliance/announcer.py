@@ -8,6 +8,8 @@ import asyncio
 import logging
 import time
 
+from msgspec import UNSET
+
 from flowpi.appliance.endings import Endings
 from flowpi.appliance.inbox import Inbox
 from flowpi.appliance.statistics import Statistics
@@ -15,9 +17,11 @@ from flowpi.appliance.utterances import Utterances
 from flowpi.audio.utterance import PartId, Utterance
 from flowpi.backends.result import Timings
 from flowpi.core import topics
+from flowpi.core.agreement import agreed
 from flowpi.core.errors import SpoolError
 from flowpi.core.events import DeliveryDeferred, DeliveryGivenUp, TextDelivered
 from flowpi.core.faults import BACKEND, NETWORK, QUARANTINE, REFUSED, SPOOL, TRANSCRIPTS
+from flowpi.editing.editor import EditedText
 from flowpi.host.logfields import MessageId, fields
 from flowpi.publish import messages
 from flowpi.publish.files import TextLog
@@ -50,6 +54,8 @@ class Announcer:
         self._loop = asyncio.get_running_loop()
         self._published: set[PartId] = set()
         """Parts whose text is published but not safe yet: in one run no text is published twice."""
+        self._shown: dict[PartId, str] = {}
+        """The latest partial text of each part that is being recognised."""
         self._told_late: set[str] = set()
         """Utterances whose text is awaited, and was announced to come later."""
         self._refusals = ""
@@ -91,15 +97,20 @@ class Announcer:
     # What the delivery reports.
 
     def partial(self, utterance: Utterance, text: PartialText, backend: str) -> None:
-        if self._hub.wants(topics.PARTIAL):
-            about = utterance.about
-            self._hub.publish(topics.PARTIAL, messages.Partial(about.id, about.part, text.text, text.language, backend))
+        if self._hub.wants(topics.PARTIAL) and not utterance.choosing:  # for which sinks it is, is not known before
+            about, part = utterance.about, utterance.part_id
+            stable = agreed(self._shown.get(part, ""), text.text)
+            self._shown[part] = text.text
+            profile = about.profile or UNSET
+            partial = messages.Partial(about.id, about.part, text.text, text.language, backend, stable, profile)
+            self._hub.publish(topics.PARTIAL, partial)
 
     async def publish(self, utterance: Utterance, text: FinalText, backend: str, timings: Timings, late: bool) -> None:
         about, part, ended_at = utterance.about, utterance.part_id, utterance.completed_at
         if utterance.silent:  # whatever text a recogniser invents for silence, nobody said it
             self.failed(part, SILENT)
             return
+        edited = text if isinstance(text, EditedText) else None
         final = messages.Final(
             about.id,
             about.part,
@@ -113,6 +124,9 @@ class Announcer:
             text.confirmed,
             utterance.partial,
             utterance.lost_frames // 16,
+            raw=edited.raw if edited else None,
+            rewritten=edited.rewritten if edited else False,
+            profile=about.profile,
         )
         if part not in self._published:  # a second call comes because the disk did not accept the text
             # The message goes out before the disk has the text: a person waits for it. A crash in between leaves the
@@ -122,9 +136,10 @@ class Announcer:
             self._endings.text(about.id, about.part, text.text)
             if not final.late:
                 self._statistics.timed(utterance, timings, self._loop.time())
+            rewritten = ", rewritten" if final.rewritten else ""
             log.info(
-                "%s: %.1f s, %d characters from %r%s%s%s",
-                part, utterance.duration_s, len(text.text), backend, ", late" if final.late else "",
+                "%s: %.1f s, %d characters from %r%s%s%s%s",
+                part, utterance.duration_s, len(text.text), backend, ", late" if final.late else "", rewritten,
                 ", cut short" if utterance.partial else "", "" if text.confirmed else ", not confirmed",
                 extra=fields(MessageId.LATE if final.late else MessageId.DELIVERED, part=part, backend=backend),
             )  # fmt: skip
@@ -155,11 +170,13 @@ class Announcer:
 
     def deferred_again(self, part: PartId, reason: str, *, without_network: bool) -> None:
         """Update the fault that stands, if any: the latest reason is the one that something can be done about."""
+        self._shown.pop(part, None)
         if self._inbox.has_fault(BACKEND) or self._inbox.has_fault(NETWORK):
             self._no_text(NETWORK if without_network else BACKEND, reason)
 
     def failed(self, part: PartId, reason: str) -> None:
         """No text comes of a part unless the user does something."""
+        self._shown.pop(part, None)
         log.warning("%s: no text: %s", part, reason, extra=fields(MessageId.FAILED, part=part))
         self._statistics.failed()
         self._endings.failed(part.utterance, reason)
@@ -205,6 +222,7 @@ class Announcer:
 
     def _end(self, part: PartId) -> bool:
         """Forget an open part. Return whether it was the last one of its utterance."""
+        self._shown.pop(part, None)
         last = self._utterances.remove(part)
         if last:
             self._told_late.discard(part.utterance)

@@ -10,11 +10,11 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from flowpi.appliance import factory
 from flowpi.appliance.announcer import Announcer
@@ -25,13 +25,14 @@ from flowpi.audio.cues import Cue, Cues
 from flowpi.audio.utterance import About, Utterance
 from flowpi.config.schema import Config
 from flowpi.core import topics
-from flowpi.core.appliance import Grip, Idle, Recording, Rules, State, start, step
+from flowpi.core.appliance import Grip, Idle, Recording, State, start, step
 from flowpi.core.errors import MicrophoneError
 from flowpi.core.events import (
     BeginPart,
     ButtonPressed,
     ButtonReleased,
     CancelCommanded,
+    ChooseProfile,
     DeadlinePassed,
     DoubleTapped,
     DropUtterance,
@@ -52,8 +53,10 @@ from flowpi.core.gestures import Gesture, GestureKind, Gestures
 from flowpi.core.hints import Hints
 from flowpi.core.indicator import light, moment
 from flowpi.core.lights import KEPT, STARTED, Pattern
+from flowpi.core.rules import Rules
 from flowpi.core.ulid import UlidFactory
 from flowpi.host.logfields import fields
+from flowpi.panel.button import Line
 from flowpi.panel.led import LedPlayer
 from flowpi.publish import messages
 from flowpi.publish.hub import Hub
@@ -71,7 +74,7 @@ class Conductor:
     def __init__(
         self,
         rules: Rules,
-        gestures: Gestures,
+        gestures: Mapping[Line, Gestures],
         *,
         inbox: Inbox,
         hub: Hub,
@@ -82,12 +85,15 @@ class Conductor:
         ids: UlidFactory,
         led_player: LedPlayer,
         cues: Cues,
-        is_pressed: Callable[[], bool | None],
+        is_pressed: Callable[[Line], bool | None],
+        profiles: Sequence[str] = (),
         on_state: Callable[[State, int], None],
     ) -> None:
         """
         Args:
-            is_pressed: returns what the contact of the button says now, as `flowpi.panel.button.Button.is_pressed`.
+            gestures: those of each contact.
+            is_pressed: returns what a contact says now, as `flowpi.panel.button.Button.is_pressed`.
+            profiles: the names of all that are configured, in their order.
             on_state: called with each new state, and with how many utterances wait for their text.
         """
         self._rules = rules
@@ -102,13 +108,16 @@ class Conductor:
         self._led_player = led_player
         self._cues = cues
         self._is_pressed = is_pressed
+        self._profiles = profiles
         self._on_state = on_state
         self._loop = asyncio.get_running_loop()
         self._state: State = start(self._loop.time())
         self._since = time.time()
         self._shown: tuple[Any, ...] = ()
         self._deadline: asyncio.TimerHandle | None = None
-        self._gesture_timer: asyncio.TimerHandle | None = None
+        self._gesture_timers: dict[Line, asyncio.TimerHandle] = {}
+        self._pressed: Line = None
+        """The contact of the last press: the end of any other press means nothing."""
         self._hints = NOTHING
         """The hints of the command that is being handled."""
         self._refusal: Refuse | None = None
@@ -149,8 +158,9 @@ class Conductor:
             await growing[0].wait_complete()
 
     async def apply(self, config: Config) -> None:
-        """Use the rules and gestures of a new configuration."""
+        """Use the rules, gestures and profiles of a new configuration."""
         self._rules, self._gestures = factory.rules(config), factory.gestures(config)
+        self._profiles = tuple(config.profiles)
 
     # What the user does.
 
@@ -165,9 +175,15 @@ class Conductor:
         self._inbox.post(event, at)
         return self._refusal
 
-    def edge(self, pressed: bool, at: float) -> None:
-        """The contact of the button changed."""
-        self._perform(self._gestures.edge(pressed, at))
+    @property
+    def profiles(self) -> Sequence[str]:
+        """The names of the profiles that are configured."""
+        return self._profiles
+
+    def edge(self, line: Line, pressed: bool, at: float) -> None:
+        """A contact changed."""
+        if line in self._gestures:  # of a driver that a reload replaces: none
+            self._perform(line, self._gestures[line].edge(pressed, at))
 
     def new_id(self) -> str:
         """Return an id for the utterance that an event begins."""
@@ -178,14 +194,20 @@ class Conductor:
     def _handle(self, event: Event, at: float) -> None:
         before = self._state
         self._state, effects = step(before, event, at, self._rules)
-        self._moment = moment(before, event, self._state) or self._moment
+        if type(before) is not type(self._state):
+            self._moment = None
+        self._moment = moment(before, event, self._state, self._profiles) or self._moment
         for effect in effects:
             self._carry_out(effect, at)
 
     def _carry_out(self, effect: Effect, at: float) -> None:
         match effect:
-            case StartRecording(utterance_id):
-                self._start(utterance_id, at)
+            case StartRecording():
+                self._start(effect, at)
+            case ChooseProfile(utterance_id, profile, choosing):
+                for utterance in self._utterances.parts(utterance_id)[-1:]:
+                    utterance.choose(profile, choosing=choosing)
+                    self._delivery.begin_again(utterance)
             case StopRecording(utterance_id):
                 for utterance in self._utterances.parts(utterance_id)[-1:]:
                     utterance.released_at = at
@@ -215,12 +237,13 @@ class Conductor:
                 log.info("no dictation: %s", effect.message)
                 self._refusal = effect
 
-    def _start(self, utterance_id: str, at: float) -> None:
+    def _start(self, effect: StartRecording, at: float) -> None:
         if self._delivery.memory_full:
             self._refuse(Refuse(SPOOL, NO_ROOM), at)
             return
         started_at = time.time() - (self._loop.time() - at)  # of the press, not of its handling
-        utterance = Utterance(About(utterance_id, started_at, hints=self._hints))
+        about = About(effect.utterance, started_at, hints=self._hints, profile=effect.profile)
+        utterance = Utterance(about, choosing=effect.choosing)
         try:
             self._microphone.begin(utterance, at)
         except MicrophoneError as error:
@@ -249,7 +272,7 @@ class Conductor:
             self._inbox.post(StopCommanded())
             return
         for utterance in self._utterances.parts(utterance_id)[-1:]:
-            about = About(utterance_id, time.time(), part, utterance.about.hints)
+            about = structs.replace(utterance.about, started_at=time.time(), part=part)
             following = Utterance(about)
             self._microphone.continue_in(utterance, following, by, partial(self._part_begun, following))
 
@@ -260,17 +283,22 @@ class Conductor:
 
     # Gestures and deadlines.
 
-    def _perform(self, gestures: list[Gesture]) -> None:
+    def _perform(self, line: Line, gestures: list[Gesture]) -> None:
         for gesture in gestures:
-            self._hub.publish(topics.BUTTON, messages.ButtonPayload(gesture.kind.value))
+            self._hub.publish(topics.BUTTON, messages.ButtonPayload(gesture.kind.value, line or UNSET))
         for gesture in gestures:
             match gesture.kind:
+                case GestureKind.PRESSED if self._is_held_by_another(line):
+                    pass  # a finger that slipped onto it must not end what is being said
                 case GestureKind.PRESSED:
+                    self._pressed = line
                     self._cues.stop()
-                    if self.command(ButtonPressed(self.new_id(), gesture.again), gesture.at):
+                    if self.command(ButtonPressed(self.new_id(), gesture.again, line), gesture.at):
                         self._cues.play(Cue.ERROR)
                     if isinstance(self._state, Recording) and self._state.grip is Grip.HELD:
-                        self._gestures.spoken_into()
+                        self._gestures[line].spoken_into()
+                case _ if line != self._pressed:
+                    pass
                 case GestureKind.DOUBLE:
                     self._inbox.post(DoubleTapped(), gesture.at)
                 case GestureKind.RELEASED:
@@ -279,15 +307,22 @@ class Conductor:
                     self._inbox.post(LongPressed(), gesture.at)
                 case _:
                     pass
-        if self._gesture_timer is not None:
-            self._gesture_timer.cancel()
-            self._gesture_timer = None
-        if (deadline := self._gestures.next_deadline()) is not None:
-            self._gesture_timer = self._loop.call_at(deadline, self._gesture_deadline)
+        if (timer := self._gesture_timers.pop(line, None)) is not None:
+            timer.cancel()
+        if (deadline := self._gestures[line].next_deadline()) is not None:
+            self._gesture_timers[line] = self._loop.call_at(deadline, self._gesture_deadline, line)
 
-    def _gesture_deadline(self) -> None:
-        self._gesture_timer = None
-        self._perform(self._gestures.handle_deadline(self._loop.time(), self._is_pressed))
+    def _is_held_by_another(self, line: Line) -> bool:
+        """Return whether another button than `line` is held, and what is recorded goes on as long as it is."""
+        held = self._gestures.get(self._pressed)
+        is_other = line != self._pressed and held is not None and held.is_pressed
+        return is_other and isinstance(self._state, Recording) and self._state.grip is not Grip.LATCHED
+
+    def _gesture_deadline(self, line: Line) -> None:
+        del self._gesture_timers[line]
+        if line in self._gestures:  # a reload may have removed it
+            look = partial(self._is_pressed, line)
+            self._perform(line, self._gestures[line].handle_deadline(self._loop.time(), look))
 
     def _deadline_passed(self) -> None:
         self._deadline = None  # each new state has its own timer, so this is the deadline of the present one
@@ -307,18 +342,16 @@ class Conductor:
         shown = (state, self._delivery.spooled)
         if shown == self._shown:
             return
-        if not self._shown or self._shown[0].name != state.name:
+        other = not self._shown or self._shown[0].name != state.name
+        if other:
             self._since = time.time()
             log.debug("%s", state.name, extra=fields(state=state.name))
         self._shown = shown
         once, self._moment = self._moment, None
         if once is KEPT and isinstance(state, Idle):
             self._cues.play(Cue.KEPT)
-        self._led_player.show(
-            self._light(),
-            once=once if isinstance(state, Idle) else None,
-            at_once=not isinstance(state, Idle) or self._stopping,
-        )
+        at_once = (other and not isinstance(state, Idle)) or self._stopping
+        self._led_player.show(self._light(), once=once, at_once=at_once)
         self._hub.publish(topics.STATE, self.payload())
         if self._deadline is not None:
             self._deadline.cancel()
@@ -337,11 +370,14 @@ class Conductor:
             messages.FaultPayload(fault.code, fault.message, messages.rfc3339(wall_offset + fault.since))
             for fault in self._state.faults
         ]
+        utterance_id = getattr(self._state, "utterance", None)
+        last = self._utterances.parts(utterance_id)[-1:] if utterance_id else []
         return messages.StatePayload(
             self._state.name,
             messages.rfc3339(self._since),
-            getattr(self._state, "utterance", None),
+            utterance_id,
             self._delivery.backend,
             faults,
             self._delivery.spooled,
+            next((one.about.profile for one in last), None) or UNSET,
         )

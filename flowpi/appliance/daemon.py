@@ -1,6 +1,7 @@
 """The daemon, put together: which parts there are, in which order they start, and in which order they stop.
 
-    spool, transcripts -> conductor -> socket -> microphone -> READY -> LED, button -> slow imports -> sinks, deliveries
+    spool, transcripts -> conductor -> positions of the sinks -> socket -> microphone -> READY -> LED, button -> slow
+    imports -> sinks, deliveries
 
 Everything runs on one event loop. SIGTERM and SIGINT stop it within 5 s with all audio kept; SIGHUP reads the
 configuration again, and a bad one changes nothing.
@@ -39,6 +40,7 @@ from flowpi.core import faults, topics
 from flowpi.core.appliance import State
 from flowpi.core.errors import CannotCreateError, ConfigError, FlowpiError
 from flowpi.core.ulid import UlidFactory
+from flowpi.editing.editors import Editors
 from flowpi.host import boot_config_status, paths
 from flowpi.host.logfields import MessageId, fields
 from flowpi.host.reporter import Reporter
@@ -107,7 +109,8 @@ class Daemon:
         self._statistics = Statistics(hub, self._capture)
         announcer = Announcer(inbox, hub, transcripts, utterances, self._statistics, endings)
         self._storage = Storage(config, transcripts, ids, inbox, announcer)
-        self._delivery = factory.make_delivery(config, self._storage.spool, transcripts, announcer)
+        self._editors = Editors(config)
+        self._delivery = factory.make_delivery(config, self._storage.spool, transcripts, announcer, self._editors)
         self._cues = CuePlayer(config, mask)
         self._panel = Panel(config, inbox, button=button, led=led)
         self._conductor = Conductor(
@@ -123,6 +126,7 @@ class Daemon:
             led_player=self._panel.led_player,
             cues=self._cues,
             is_pressed=self._panel.is_pressed,
+            profiles=tuple(config.profiles),
             on_state=Reporter(self._notifier).show,
         )
         spool_requests = SpoolRequests(self._storage.spool, transcripts, self._delivery, utterances, announcer)
@@ -136,6 +140,7 @@ class Daemon:
         self._components: tuple[Component, ...] = (
             self._conductor,
             self._storage,
+            self._editors,
             self._delivery,  # after the storage: it tries the disk again, which may have room now
             audio,
             self._cues,
@@ -178,11 +183,12 @@ class Daemon:
             self._panel.close()  # the LED goes dark when everything is on the disk
 
     async def _open(self) -> None:
-        """Open what a press by a command needs. Nothing slow may stand before READY."""
+        """Open what a press by a command needs, and note where texts begin. Nothing slow may stand before READY."""
         self._conductor.open()
         self._statistics.publish()
         self._check_boot_file()
         _make_folder_of_socket(self._config)
+        await self._publisher.open()  # before anybody can dictate: no sink may miss a text because it is made late
         await self._socket.open()
         self.hub.publish(topics.AVAILABILITY, "online")
         self._capture.start()
@@ -221,13 +227,15 @@ class Daemon:
         self.hub.publish(topics.AVAILABILITY, "offline")
         await self._socket.close()
         await asyncio.gather(self._publisher.close(), self._delivery.close())
+        await self._editors.close()
 
     async def _settle_in(self) -> None:
         """Open what must not stand before READY. The button comes first: until then the LED shows the start."""
         await self._panel.open(self._conductor.edge)
         self._conductor.settled()
         await asyncio.to_thread(chain.preload, self._config)
-        await self._publisher.open()
+        await self._editors.open()
+        self._publisher.start()
         await self._storage.resume(self._delivery)
         self.settled.set()
         gc.freeze()  # what exists now exists until the stop: the collector need not visit it again

@@ -18,6 +18,7 @@ from flowpi.core.appliance import Finishing, Recording
 from flowpi.core.errors import SpoolError
 from flowpi.core.events import CancelCommanded, Event, StartCommanded, StopCommanded, ToggleCommanded
 from flowpi.core.hints import Hints
+from flowpi.core.nearest import nearest
 from flowpi.host.logfields import fields
 from flowpi.publish.messages import BacklogPayload, Problem, Request, Spooled, moment
 
@@ -50,15 +51,19 @@ class RequestHandler:
         self._sink_requests = sink_requests
         self._text_requests = text_requests
 
-    async def handle(self, request: Request) -> dict[str, Any] | Problem:
-        """Return the members of the response, or what is wrong with the request."""
+    async def handle(self, request: Request, user: int | None = None) -> dict[str, Any] | Problem:
+        """Return the members of the response, or what is wrong with the request.
+
+        Args:
+            user: the user id of a client of the socket; None for a peer of a sink.
+        """
         match request.command:
             case "record":
                 return await self._record(request)
             case "spool":
                 return await self._spool(request)
             case "sinks":
-                return await self._sink_requests.handle(request)
+                return await self._sink_requests.handle(request, user)
             case "status":
                 return {"status": {**self._status(), "sinks": await self._sink_requests.sinks()}}
             case "transcripts":
@@ -72,13 +77,16 @@ class RequestHandler:
     async def _record(self, request: Request) -> dict[str, Any] | Problem:
         conductor = self._conductor
         event: Event
+        if request.profile is not None and request.profile not in conductor.profiles:
+            hint = nearest(request.profile, conductor.profiles) if conductor.profiles else "none is configured"
+            return Problem("bad_request", f"there is no profile {request.profile[:64]!r}: {hint}")
         match request.action:
             case "start":
-                event = StartCommanded(conductor.new_id())
+                event = StartCommanded(conductor.new_id(), request.profile)
             case "stop":
                 event = StopCommanded()
             case "toggle":
-                event = ToggleCommanded(conductor.new_id())
+                event = ToggleCommanded(conductor.new_id(), request.profile)
             case "cancel":
                 event = CancelCommanded()
             case _:

@@ -40,7 +40,8 @@ class TextRequests:
             async with self._searching:
                 page = await pages.find(self._history, self._transcripts, query)
         except SpoolError as error:
-            return Problem("transcripts", str(error))
+            code = "not_permitted" if isinstance(error.__cause__, PermissionError) else "transcripts"
+            return Problem(code, str(error))
         return {"transcripts": page.texts, "more": page.more}
 
 

@@ -3,11 +3,12 @@
 An attempt that fails ends with a `BackendError`. Retrying it is never the business of the backend itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
 
+from flowpi.audio.denoise import Filter, unfiltered
 from flowpi.audio.utterance import About, Utterance
 from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
@@ -18,16 +19,32 @@ PROBE = About("probe", 0.0)
 """The facts of an utterance that stands in while a backend is only probed."""
 
 
+class Wishes(Struct, frozen=True):
+    """What a profile wants of a backend.
+
+    `hints`: instead of those of the environment. `language`: instead of that of the backend, best first; None: as that.
+    """
+
+    hints: Hints
+    language: tuple[str, ...] | None = None
+
+
+NO_PROFILES: Mapping[str, Wishes] = {}
+
+
 class Environment(Struct, frozen=True):
     """What all backends of this appliance are made with.
 
     `hints`: sent with every dictation, as far as the service can use them. `device_id`: what this appliance calls
-    itself.
+    itself. `profiles`: by name, what is wanted of a dictation with that profile. `filter`: makes the filter through
+    which one session hears an utterance.
     """
 
     hints: Hints = Hints()
+    filter: Callable[[], Filter] = unfiltered
     patience: Patience = Patience()
     device_id: str = "flowpi"
+    profiles: Mapping[str, Wishes] = NO_PROFILES
 
 
 class Backend(Protocol):

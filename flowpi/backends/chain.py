@@ -9,13 +9,16 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property, partial
 from importlib import import_module
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
+from flowpi.audio.denoise import filters
 from flowpi.audio.utterance import Utterance
-from flowpi.backends.backend import Backend, Environment
+from flowpi.backends.backend import Backend, Environment, Wishes
 from flowpi.backends.health import MAX_FAILURES, Health
 from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
@@ -37,6 +40,8 @@ Failed = Callable[[BackendError], None]
 """A callback for each backend that was asked and gave no text, with the reason."""
 
 
+EVERY: Mapping[str | None, Sequence[str]] = {}
+
 PROBE = "probe"
 """Stands in the place of an utterance's id while a backend is only probed."""
 
@@ -55,16 +60,19 @@ class BackendChain:
         self,
         backends: Sequence[Backend] | Callable[[], Sequence[Backend]],
         *,
+        by_profile: Mapping[str | None, Sequence[str]] = EVERY,
         max_failures: int = MAX_FAILURES,
         probe_s: Callable[[int], float] = retry_s,
     ) -> None:
         """
         Args:
             backends: best first, never empty; or what makes them when they are first used.
+            by_profile: the names of those to ask for a profile, best first; under None for the others. Empty: all.
             max_failures: how often one backend may fail in a row within a minute before it is left alone.
             probe_s: returns how long to wait before a probe, after that many failures in a row.
         """
         self._make = backends if callable(backends) else lambda: backends
+        self._by_profile = by_profile
         self._max_failures = max_failures
         self._keys: dict[str, str | None] = {}
         """The user's key, at that time, of each backend whose key was refused or missing."""
@@ -80,6 +88,18 @@ class BackendChain:
     def backends(self) -> Sequence[Backend]:
         """The backends, best first."""
         return self._make()
+
+    @property
+    def differ(self) -> bool:
+        """Whether other backends are asked for one profile than for another."""
+        return len(self._by_profile) > 1
+
+    def of(self, profile: str | None) -> Sequence[Backend]:
+        """Return the backends to ask for a profile, best first; for one that is not known those without a profile."""
+        names = self._by_profile.get(profile, self._by_profile.get(None))
+        if names is None:
+            return self.backends
+        return [backend for name in names for backend in self.backends if backend.name == name]
 
     @cached_property
     def _health(self) -> dict[str, Health]:
@@ -111,7 +131,7 @@ class BackendChain:
             BackendError: no backend gave a text; this is the reason of the last one that was asked.
         """
         if utterance.complete and not utterance.length:
-            return FinalText("", None), self.backends[0].name, Timings()
+            return FinalText("", None), self.of(utterance.about.profile)[0].name, Timings()
         self._rounds += 1
         self._idle.clear()
         try:
@@ -148,7 +168,8 @@ class BackendChain:
     ) -> tuple[FinalText, str, Timings]:
         self._welcome_other_keys()
         last: BackendError | None = None
-        for backend in sorted(self.backends, key=lambda backend: self._health[backend.name].failing):
+        backends = self.of(utterance.about.profile)
+        for backend in sorted(backends, key=lambda backend: self._health[backend.name].failing):
             if self._health[backend.name].rests(asyncio.get_running_loop().time()):
                 continue
             try:
@@ -157,8 +178,8 @@ class BackendChain:
                 on_failed(error)
                 last = error
         if last is None:  # all of them are left alone
-            errors = (health.error for health in reversed(self._health.values()) if health.error is not None)
-            last = next(errors, LinkError("all backends asked for a rest")).with_traceback(None)
+            errors = (self._health[backend.name].error for backend in reversed(backends))
+            last = next(filter(None, errors), LinkError("all backends asked for a rest")).with_traceback(None)
         raise last
 
     def _welcome_other_keys(self) -> None:
@@ -254,12 +275,12 @@ def _about(what: str, backend: Backend) -> dict[str, Any]:
 
 def make_backends(config: Config) -> BackendChain:
     """Make the backends in use, with the client that `KINDS` has for each kind."""
-    return BackendChain(_backends(config))
+    return BackendChain(_backends(config), by_profile=_by_profile(config))
 
 
 def late_backends(config: Config) -> BackendChain:
     """Return a chain that imports the clients, and makes the backends, when they are first used."""
-    return BackendChain(partial(_backends, config))
+    return BackendChain(partial(_backends, config), by_profile=_by_profile(config))
 
 
 def preload(config: Config) -> None:
@@ -267,8 +288,15 @@ def preload(config: Config) -> None:
     from flowpi.backends import transport
 
     transport.preload()
-    for name in config.dictation.backends:
+    for name in config.backends_in_use:
         import_module(kind_of(config.backends[name]).client)
+
+
+def _by_profile(config: Config) -> dict[str | None, Sequence[str]]:
+    orders: dict[str | None, Sequence[str]] = {None: config.dictation.backends}
+    return orders | {
+        name: profile.backends for name, profile in config.profiles.items() if profile.backends is not None
+    }
 
 
 def _backends(config: Config) -> list[Backend]:
@@ -276,10 +304,16 @@ def _backends(config: Config) -> list[Backend]:
         hints=config.context,
         patience=Patience(final_s=config.dictation.first_result_timeout_s),
         device_id=config.device_id or socket.gethostname(),
+        profiles={
+            name: Wishes(one.context.over(config.context), one.language) for name, one in config.profiles.items()
+        },
     )
+    local = filters(config.audio.denoise)
     backends: list[Backend] = []
-    for name in config.dictation.backends:
+    for name in config.backends_in_use:
         settings = config.backends[name]
+        # A service elsewhere has its own way with noise.
+        made_with = replace(environment, filter=local) if settings.on_this_machine else environment
         client = import_module(kind_of(settings).client)  # only users of a kind pay for its import
-        backends.append(client.make(name, settings, environment))
+        backends.append(client.make(name, settings, made_with))
     return backends

@@ -1,6 +1,7 @@
 """The backends in use now. Others may replace them at any time; attempts that have begun end where they began."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -25,20 +26,30 @@ class CurrentBackends:
     """The chain of backends in use.
 
     Attributes:
-        texts: how many there have been.
         last: the name of the backend that answered last.
     """
 
     def __init__(self, chain: BackendChain, audience: BackendAudience) -> None:
         self._answered = asyncio.Event()
-        self.texts = 0
+        self._texts: Counter[str] = Counter()
+        """How many texts each backend has given."""
         self.last: str | None = None
         self._chain = chain
         self._audience = audience
         self._retiring: set[asyncio.Task[None]] = set()
 
-    def __len__(self) -> int:
-        return len(self._chain.backends)
+    @property
+    def differ(self) -> bool:
+        """Whether some profile has backends of its own."""
+        return self._chain.differ
+
+    def of(self, profile: str | None) -> tuple[str, ...]:
+        """Return the names of the backends that are asked for a profile."""
+        return tuple(backend.name for backend in self._chain.of(profile))
+
+    def texts(self, profile: str | None) -> int:
+        """Return how many texts, of all utterances, the backends of a profile have given."""
+        return sum(self._texts[name] for name in self.of(profile))
 
     def start(self) -> None:
         self._chain.start(self._is_well)
@@ -66,7 +77,7 @@ class CurrentBackends:
             if chain is self._chain:
                 self._audience.refusals_changed(chain.refusals)
         self.last = backend
-        self.texts += 1
+        self._texts[backend] += 1
         self._answered.set()
         return Recognised(utterance, text, backend, timings)
 

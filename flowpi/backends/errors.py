@@ -22,8 +22,8 @@ from flowpi.core.errors import (
     ProtocolError,
     TlsError,
 )
-from flowpi.core.text import printable
-from flowpi.host.units import how_to_start_recogniser
+from flowpi.core.safe_text import printable
+from flowpi.host.units import how_to_look_at_recogniser, how_to_start_recogniser
 
 if TYPE_CHECKING:
     import ssl
@@ -87,17 +87,16 @@ class Endpoint(Struct, frozen=True):
         refused = unix or isinstance(error, ConnectionRefusedError)
         return NotReached(f"{what} ({reason_of(error)})", where, refused=refused)
 
-    def no_web_server(self, kind: str, scheme: str) -> ProtocolError:
+    def no_web_server(self, kind: str, scheme: str, *, unix: bool = False) -> ProtocolError:
         """Return the error for an answer in another protocol. `kind`, `scheme`: the protocol asked for, and its secure
         scheme."""
-        return ProtocolError(
-            f"backend {self.name!r} is no {kind} server", f"check scheme ({scheme}?), port and path of {self.url_key}"
-        )
+        where = f"check {self.url_key}" if unix else f"check scheme ({scheme}?), port and path of {self.url_key}"
+        return ProtocolError(f"backend {self.name!r} is no {kind} server", where)
 
-    def no_answer(self) -> ClosedError:
+    def no_answer(self, *, unix: bool = False) -> ClosedError:
         """Return the error for a connection that ended before the answer to the upgrade."""
-        hint = f"if it goes on, check scheme (wss?) and port of {self.url_key}"
-        return ClosedError(None, "no answer to the upgrade", hint)
+        where = how_to_look_at_recogniser() if unix else f"check scheme (wss?) and port of {self.url_key}"
+        return ClosedError(None, "no answer to the upgrade", f"if it goes on, {where}")
 
     def refused_by_proxy(self, error: Exception) -> NotReached:
         return NotReached(

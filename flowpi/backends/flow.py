@@ -1,10 +1,11 @@
 """A backend that speaks Wispr Flow's dialect over a WebSocket."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from flowpi.audio.utterance import Utterance
-from flowpi.backends.backend import PROBE, Environment
+from flowpi.audio.denoise import Filter, unfiltered
+from flowpi.audio.utterance import About, Utterance
+from flowpi.backends.backend import NO_PROFILES, PROBE, Environment, Wishes
 from flowpi.backends.errors import masked
 from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
@@ -28,22 +29,45 @@ CLIENT_PATH = "/api/v1/dash/client_ws"
 
 def make(name: str, settings: FlowSettings, environment: Environment) -> "FlowBackend":
     """Make a backend of this kind, as `KINDS` asks."""
-    return FlowBackend(name, settings, environment.hints, environment.patience, environment.device_id)
+    return FlowBackend(
+        name,
+        settings,
+        environment.hints,
+        environment.patience,
+        environment.device_id,
+        profiles=environment.profiles,
+        make_filter=environment.filter,
+    )
 
 
 class FlowBackend:
     """A backend that speaks Flow. One object for each backend: it remembers a server that answers only in JSON."""
 
     def __init__(
-        self, name: str, settings: FlowSettings, hints: Hints, patience: Patience, client_id: str = "flowpi"
+        self,
+        name: str,
+        settings: FlowSettings,
+        hints: Hints,
+        patience: Patience,
+        client_id: str = "flowpi",
+        *,
+        profiles: Mapping[str, Wishes] = NO_PROFILES,
+        make_filter: Callable[[], Filter] = unfiltered,
     ) -> None:
-        """`hints`: sent with every dictation. `client_id`: what this appliance calls itself to get a token."""
+        """
+        Args:
+            hints, profiles: as in `Environment`.
+            client_id: what this appliance calls itself to get a token.
+            make_filter: makes what the sound passes on its way to the service.
+        """
         self.name = name
         self.encoding = Encoding(settings.encoding)
         self._settings = settings
         self._hints = hints
+        self._profiles = profiles
         self._transport = Transport(name, patience, settings.ca_file)
         self._patience = patience
+        self._make_filter = make_filter
         self._key = self._make_key(client_id)
         self._warm_up = WarmUp(self._transport, settings.url, settings.warm_up_s)
 
@@ -55,12 +79,13 @@ class FlowBackend:
     ) -> FinalText:
         self._warm_up.dictation_began()
         key = await self._key.get()
-        client = self._client(key, utterance.about.hints)
+        client = self._client(key, utterance.about)
         try:
             with masked(key):
                 stream = await self._connect(client, key)
                 try:
-                    session = Session(client, stream, utterance, on_partial, timings, self._patience)
+                    heard = self._make_filter()
+                    session = Session(client, stream, utterance, on_partial, timings, self._patience, heard)
                     appended = self._settings.append_ms // self._settings.packet_ms
                     return await session.run(client.packet_bytes * appended)
                 finally:
@@ -71,7 +96,7 @@ class FlowBackend:
 
     async def probe(self) -> None:
         key = await self._key.get()
-        client = self._client(key, Hints())
+        client = self._client(key, PROBE)
         try:
             with masked(key):
                 stream = await self._connect(client, key)
@@ -96,12 +121,13 @@ class FlowBackend:
         await self._warm_up.close()
         await self._transport.close()
 
-    def _client(self, key: str | None, hints: Hints) -> FlowClient:
+    def _client(self, key: str | None, about: About) -> FlowClient:
+        wishes = self._profiles.get(about.profile or "") or Wishes(self._hints)
         return FlowClient(
             encoding=self.encoding,
             access_token=key,
-            language=list(self._settings.language),
-            context=Context.of(hints.over(self._hints)),
+            language=list(wishes.language or self._settings.language),
+            context=Context.of(about.hints.over(wishes.hints)),
             packet_ms=self._settings.packet_ms,
             wav=self._settings.audio == "wav",
         )

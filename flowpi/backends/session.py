@@ -7,9 +7,11 @@ speaking, or spoke yesterday.
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable
 from typing import assert_never
 
+from flowpi.audio.denoise import Filter, unfiltered
 from flowpi.audio.utterance import Utterance
 from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
@@ -44,13 +46,16 @@ class Session:
         on_partial: Callable[[PartialText], None],
         timings: Timings,
         patience: Patience,
+        heard: Filter | None = None,
     ) -> None:
+        """`heard`: what the sound passes on its way to the service; None: nothing."""
         self._client = client
         self._stream = stream
         self._utterance = utterance
         self._on_partial = on_partial
         self._timings = timings
         self._patience = patience
+        self._heard = heard or unfiltered()
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._shown = ""
@@ -105,7 +110,8 @@ class Session:
     async def _send(self, append_bytes: int) -> None:
         client, utterance = self._client, self._utterance
         await self._open()
-        packet = client.packet_bytes
+        packet = math.lcm(client.packet_bytes, self._heard.whole_bytes)
+        append_bytes = max(packet, append_bytes - append_bytes % packet)
         sent, wanted = 0, packet  # the first packet goes as soon as it is complete
         while True:
             await utterance.wait(sent + wanted)
@@ -113,14 +119,14 @@ class Session:
             if utterance.complete and sent + len(pcm) == utterance.length:
                 break
             pcm = pcm[: len(pcm) - len(pcm) % packet]
-            client.append(pcm)
+            client.append(self._heard(pcm))
             self._timings.audio_at = self._timings.audio_at or self._loop.time()
             await self._flush()
             if self._timings.first_packet_at is None:
                 self._timings.first_packet_at = self._loop.time()
             sent += len(pcm)
             wanted = append_bytes
-        client.commit(pcm)
+        client.commit(self._heard(pcm))
         self._timings.audio_at = self._timings.audio_at or self._loop.time()
         await self._flush()
         self._timings.committed_at = self._loop.time()

@@ -86,8 +86,8 @@ class Transport:
             raise self._endpoint.no_name() from None
         except (InvalidHandshake, WebSocketException) as error:
             if isinstance(error.__cause__, EOFError):  # no answer at all: the connection broke in the upgrade
-                raise self._endpoint.no_answer() from None
-            raise self._endpoint.no_web_server("WebSocket", "wss") from None
+                raise self._endpoint.no_answer(unix=bool(unix)) from None
+            raise self._endpoint.no_web_server("WebSocket", "wss", unix=bool(unix)) from None
         except (TimeoutError, OSError) as error:
             raise self._endpoint.not_reached(error, unix=bool(unix)) from None
 

@@ -8,9 +8,16 @@ from urllib.parse import urlsplit
 MAX_SOCKET_PATH = 107
 """The longest path of a Unix socket: 108 bytes in unix(7), including the one that ends it."""
 
+CONTROL = ("has a control character", "write it in quotes without \\n, \\t and the like")
+"""What is wrong with a text that `has_control`, and what to do."""
+
 NEAR = (".local", ".home.arpa", ".lan")
 """How names end that only the network of a house or a firm knows."""
 
+
+MAX_HOST = 253
+MAX_LABEL = 63
+"""The longest name in the DNS, and the longest part of one, between two dots: RFC 1035, section 2.3.4."""
 
 UNIX_EXAMPLES = {"ws+unix": "ws+unix:///run/flowpi/asr.sock", "unix": "unix:///run/mosquitto/mosquitto.sock"}
 
@@ -24,6 +31,8 @@ def url_problems(url: str, schemes: Sequence[str]) -> Iterator[tuple[str, str]]:
     scheme, mark, rest = url.partition("://")
     if not mark or scheme not in schemes:
         yield f"must start with {one_of([f'{name}://' for name in schemes])}", ""
+    elif has_control(url):
+        yield CONTROL
     elif scheme in UNIX_EXAMPLES:
         if not rest.startswith("/"):
             yield "must name an absolute path", f"as in {UNIX_EXAMPLES[scheme]}"
@@ -36,12 +45,20 @@ def url_problems(url: str, schemes: Sequence[str]) -> Iterator[tuple[str, str]]:
     elif "@" in re.split(r"[/?#]", rest)[0]:
         yield "holds a user name or password", "they have keys of their own"
     else:
+        host = ""
         try:
-            port = urlsplit(url).port
+            host, port = urlsplit(url).hostname or "", urlsplit(url).port
         except ValueError:
             port = -1
         if port is not None and not 0 < port < 65_536:
             yield "is no address", f"as in {scheme}://host.example:443"
+        if len(host.rstrip(".")) > MAX_HOST or any(len(label) > MAX_LABEL for label in host.split(".")):
+            yield "names a host that is too long", f"a name has {MAX_HOST} characters, and {MAX_LABEL} between two dots"
+
+
+def has_control(text: str) -> bool:
+    """Return whether a text holds a control character, such as NUL, TAB or DEL."""
+    return re.search(r"[\x00-\x1f\x7f-\x9f]", text) is not None
 
 
 def plain_text_warning(key: str, url: str, secure_scheme: str) -> Iterator[str]:

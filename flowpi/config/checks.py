@@ -1,12 +1,11 @@
 """The check of a configuration, with errors that name its own keys.
 
 `check` turns a plain tree into a `Config`, or raises the error that the user should fix first, and tells the others.
-Types and ranges are those of the settings; rules about two keys are in `_contradictions` and in the settings of the
+Types and ranges are those of the settings; rules about two keys are in `contradictions.py` and in the settings of the
 backends.
 """
 
 import copy
-import difflib
 import itertools
 import os
 import re
@@ -17,40 +16,47 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from flowpi.config.addresses import is_loopback, one_of
 from flowpi.config.backends import AnyBackendSettings
 from flowpi.config.backends.flow import LOCAL_URL
 from flowpi.config.boards import BOARDS, with_board
+from flowpi.config.contradictions import contradictions
+from flowpi.config.hints import key_hint, value_hint
 from flowpi.config.phrases import expected, plain
+from flowpi.config.profiles import ProfileSettings
 from flowpi.config.schema import Config
 from flowpi.config.secret import Secret, leaves, literals
+from flowpi.config.types import Words
 from flowpi.config.webhooks import WebhookSettings
 from flowpi.core.errors import ConfigError
-from flowpi.core.nearest import nearest
 
-SECRETIVE = (("backends",), ("server",), ("publish", "mqtt"), ("publish", "webhooks"))
-"""The sections with secrets. Text in a wrong place in them may be one, so an error does not repeat it."""
+ANY = "*"
+"""Stands for a name that the user chose, in the key of a section."""
 
 KEY_DEPTH: dict[tuple[str, ...], int] = {
     ("backends",): 3,
     ("server",): 2,
     ("publish", "mqtt"): 3,
     ("publish", "webhooks"): 4,
+    ("text", "rewrite"): 3,
+    ("profiles", ANY, "text", "rewrite"): 5,
+    ("wifi",): 2,
 }
-"""How long the key of a setting in each of these sections is at least."""
+"""The sections with secrets, whose text no error repeats, and how long the key of a setting in each is at least."""
 
-NAMED: dict[tuple[str, ...], Any] = {("backends",): AnyBackendSettings, ("publish", "webhooks"): WebhookSettings}
+NAMED: dict[tuple[str, ...], Any] = {
+    ("backends",): AnyBackendSettings,
+    ("publish", "webhooks"): WebhookSettings,
+    ("text", "replacements"): Words,
+    ("profiles",): ProfileSettings,
+    ("profiles", ANY, "text", "replacements"): Words,
+}
 """The sections in which each key is a name that the user chose, with the type of what it names."""
-
-SPI_PINS = (10, 11)
-"""The pins for data and clock of SPI 0, in BCM numbers, which a row of LEDs uses."""
 
 Key = tuple[str, ...]
 """A dotted key, split at its dots; an item of a list is its index as text."""
 
 Place = tuple[str, int | None]
 """The file, or what replaces one, such as `--set`, and the number of the line, 1 for the first."""
-
 
 MOST_FAULTS = 20
 """How many errors are told at once."""
@@ -61,8 +67,13 @@ SOCKET_PATH_BYTES = 107
 PATHS = {"path", "directory", "ca_file", "certificate"}
 """The names of settings that are paths, wherever they are."""
 
-KEY_PATHS = {("server", "tls", "key"), ("publish", "mqtt", "key")}
-"""The settings named `key` that are paths."""
+KEY_PATHS = {
+    ("server", "tls", "key"),
+    ("publish", "mqtt", "key"),
+    ("server", "model"),
+    ("server", "interim_model"),
+}
+"""The settings that are paths, and whose names elsewhere are not."""
 
 NOT_YET: dict[str, tuple[str, object, set[str]]] = {
     "keyboard": ("kind", "none", {"kind", "layout"}),
@@ -108,16 +119,17 @@ def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
         tree = {**tree, "publish": known}
     faults: list[ConfigError] = []
     config: Config | None = None
+    whole = tree
     while config is None and len(faults) < MOST_FAULTS:
         try:
             config = msgspec.convert(tree, Config, dec_hook=_decode)
         except msgspec.ValidationError as fault:
-            key, problem, hint = _explain(str(fault), tree)
+            key, problem, hint = _explain(str(fault), tree, whole)
             faults.append(error(key, problem, hint))
             if not _remove(tree := copy.deepcopy(tree), key):
                 break
     if config is not None and not faults:  # what was removed would contradict the rest
-        wrong = itertools.chain(_contradictions(config), _as_typed(config))
+        wrong = itertools.chain(contradictions(config), _as_typed(config))
         faults = [error(*fault) for fault in itertools.islice(wrong, MOST_FAULTS)]
     if config is None or faults:
         faults[0].others = faults[1:]
@@ -140,7 +152,11 @@ def _remove(tree: Any, key: Key) -> bool:
 
 def is_secretive(key: Key) -> bool:
     """Return whether a key is in a section with secrets."""
-    return any(key[: len(section)] == section for section in SECRETIVE)
+    return any(_is_in(key, section) for section in KEY_DEPTH)
+
+
+def _is_in(key: Key, section: Key) -> bool:
+    return len(key) >= len(section) and all(name in (ANY, own) for name, own in zip(section, key, strict=False))
 
 
 def _is_off(section: object, switch: str, off: object, known: set[str]) -> bool:
@@ -153,65 +169,6 @@ def _is_off(section: object, switch: str, off: object, known: set[str]) -> bool:
 def _decode(kind: type, value: object) -> object:
     assert kind is Secret
     return Secret.parse(value)
-
-
-def _contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
-    """Yield key, problem and hint of every two settings that exclude each other."""
-    audio, button, led = config.audio, config.button, config.led
-    if audio.source == "wav" and audio.path is None:
-        yield ("audio", "path"), "is missing", "audio.source wav plays a file: say which"
-    if isinstance(audio.channel, int) and audio.channel >= audio.channels:
-        hint = f"channels count from 0: set it below {audio.channels}, or raise audio.channels"
-        yield ("audio", "channel"), f"{audio.channel} does not exist with audio.channels {audio.channels}", hint
-    reads = {"period_ms": audio.period_ms * 2, "read_ms": audio.read_ms}
-    if audio.preroll_ms:
-        reads["idle_read_ms"] = audio.idle_read_ms
-    for name, ms in reads.items():
-        if ms * 2 > audio.buffer_ms:
-            least = f"set audio.buffer_ms to at least {ms * 2}"
-            yield ("audio", name), f"is too long for audio.buffer_ms {audio.buffer_ms}: sound would be lost", least
-    if button.kind == "evdev":
-        if button.device is None:
-            yield ("button", "device"), "is missing", "button.kind evdev needs one of /dev/input/by-id/*"
-        if button.key is None:
-            yield ("button", "key"), "is missing", "button.kind evdev needs a key: `evtest DEVICE` shows its name"
-    if led.kind == "rgb" and led.pins is None:
-        yield ("led", "pins"), "is missing", "led.kind rgb needs three pins: [red, green, blue]"
-    spi_pins = SPI_PINS if led.spi[0] == 0 else ()
-    lights = {"gpio": (led.pin,), "rgb": led.pins or (), "apa102": spi_pins}.get(led.kind, ())
-    if len(set(lights)) < len(lights):
-        yield ("led", "pins"), "names a pin twice", "each colour needs its own"
-    if button.kind == "gpio" and button.pin in lights:
-        name = {"gpio": "pin", "rgb": "pins"}.get(led.kind, "spi")
-        yield ("led", name), f"and button.pin are both {button.pin}", "wire them to two pins"
-    if button.long_s and button.long_s * 1000 <= button.hold_ms:
-        hint = f"more than button.hold_ms {button.hold_ms}, or 0 for none"
-        yield ("button", "long_s"), f"{button.long_s:g} is shorter than a press to talk", hint
-    for index, name in enumerate(config.dictation.backends):
-        if name not in config.backends:
-            key = ("dictation", "backends", str(index))
-            yield key, f"is {name!r}, which is not in backends", nearest(name, config.backends)
-    for section, named in (("backends",), config.backends), (("publish", "webhooks"), config.publish.webhooks):
-        for name, settings in named.items():
-            if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-                yield (*section, name), "is not a good name", "use letters, digits, - and _"
-            for setting, problem, hint in settings.contradictions():
-                yield (*section, name, setting), problem, hint
-    for setting, problem, hint in config.publish.mqtt.contradictions():
-        yield ("publish", "mqtt", setting), problem, hint
-    keys = config.server.api_keys or config.server.partners
-    for index, address in enumerate(config.server.listen):
-        if not address.startswith("unix:") and int(address.rpartition(":")[2]) > 65535:
-            yield ("server", "listen", str(index)), f"is {address!r}, but ports end at 65535", "choose a lower port"
-        elif not keys and not address.startswith("unix:") and not is_loopback(address.rpartition(":")[0]):
-            hint = "set server.api_keys or server.partners, or listen on 127.0.0.1"
-            yield ("server", "listen", str(index)), f"{address} is open to other machines, and no keys are set", hint
-    tls = config.server.tls
-    if (tls.certificate is None) != (tls.key is None):
-        missing, there = ("certificate", "key") if tls.certificate is None else ("key", "certificate")
-        yield ("server", "tls", missing), "is missing", f"server.tls.{there} needs it: name a PEM file"
-    for where, problem, hint in config.publish.command.contradictions():
-        yield ("publish", "command", *where), problem, hint
 
 
 def _as_typed(config: Config) -> Iterator[tuple[Key, str, str]]:
@@ -254,31 +211,33 @@ def _paths(config: Config) -> Iterator[tuple[Key, str]]:
                 yield key, value
 
 
-def _explain(fault: str, tree: dict[str, Any]) -> tuple[Key, str, str]:
-    """Return key, problem and hint for a ValidationError of `msgspec`, which ends in "at `$.audio.rate`"."""
+def _explain(fault: str, tree: dict[str, Any], whole: dict[str, Any]) -> tuple[Key, str, str]:
+    """Return key, problem and hint for a ValidationError of `msgspec`, which ends in "at `$.audio.rate`".
+
+    `whole`: the tree with what was removed from it before.
+    """
     said, path = _split(fault)
     for section, named in NAMED.items():
-        if path[: len(section) + 1] != (*section, "..."):  # msgspec does not name the key of a dict: find it
+        within, at = path[: len(section)], path[len(section) : len(section) + 1]
+        if at != ("...",) or not _is_in(within, section):  # msgspec does not name the key of a dict: find it
             continue
-        for name, value in _value_at(section, tree).items():
+        for name, value in _value_at(within, tree).items():
             try:
                 msgspec.convert(value, named, dec_hook=_decode)
             except msgspec.ValidationError as inner:
                 said, rest = _split(str(inner))
-                path = (*section, name, *rest)
+                path = (*within, name, *rest)
                 break
     if found := re.match(r"Object contains unknown field `(.*)`", said, re.DOTALL):
         key = (*path, found[1])
-        # {device: plughw:CARD=Device,DEV=0}, {device: hw:1,0}
-        if _value_at(key, tree) is None and ("=" in found[1] or found[1].isdigit()):
-            return key, "is not a known key", "the value before it has a comma: put it in quotes"
-        return key, "is not a known key", _nearest_key(key, _fields(_type_at(path, tree)))
+        siblings = _fields(_type_at(path, tree))
+        return key, "is not a known key", key_hint(key, _value_at(key, tree), siblings, whole)
     if found := re.match(r"Object missing required field `(.*)`", said):
         key = (*path, found[1])
         return key, "is missing", f"it must be {expected(_type_at(key, tree))}"
     kind, value = _type_at(path, tree), _value_at(path, tree)
     shown = _shown(value, kind)
-    hint = _value_hint(value, kind)
+    hint = value_hint(value, kind)
     meant = isinstance(plain(kind), inspect.LiteralType) and hint
     if isinstance(value, str) and value and is_secretive(path) and not {"listen", "commands"} & {*path} and not meant:
         shown = "text"
@@ -289,7 +248,7 @@ def _printable(key: Key, tree: dict[str, Any]) -> Key:
     """Return a key that may be shown: a secret may have become the name of one, as in `{client_key"fl-1234"}`."""
     if (
         not is_secretive(key)
-        or len(key) < next(depth for section, depth in KEY_DEPTH.items() if key[: len(section)] == section)
+        or len(key) < next(depth for section, depth in KEY_DEPTH.items() if _is_in(key, section))
         or key[:2] == ("server", "partners")
     ):
         return key
@@ -340,25 +299,6 @@ def _fields(kind: inspect.Type) -> list[str]:
     return [field.encode_name for field in struct.fields] if isinstance(struct, inspect.StructType) else []
 
 
-def _all_keys(kind: inspect.Type, key: Key = ()) -> Iterator[Key]:
-    struct = plain(kind)
-    if isinstance(struct, inspect.StructType):
-        for field in struct.fields:
-            yield (*key, field.encode_name)
-            yield from _all_keys(field.type, (*key, field.encode_name))
-
-
-def _nearest_key(key: Key, siblings: list[str]) -> str:
-    """Return a hint: a sibling with a similar name, or else a key of the same name elsewhere, or else all siblings."""
-    near = difflib.get_close_matches(key[-1], siblings, n=1)
-    if near:
-        return f"did you mean {'.'.join((*key[:-1], near[0]))}?"
-    moved = [".".join(each) for each in _all_keys(inspect.type_info(Config)) if each[-1] == key[-1]]
-    if moved:
-        return f"did you mean {one_of(moved)}?"
-    return f"known here: {', '.join(siblings)}"
-
-
 def _shown(value: object, kind: inspect.Type) -> str:
     match value:
         case None:
@@ -376,22 +316,3 @@ def _shown(value: object, kind: inspect.Type) -> str:
         case str() if not value:
             return "empty text"
     return repr(value) if len(repr(value)) <= 40 else repr(value)[:36] + "..."
-
-
-def _value_hint(value: object, kind: inspect.Type) -> str:
-    wanted = plain(kind)
-    if isinstance(wanted, inspect.LiteralType) and value is False and "none" in wanted.values:
-        return "did you mean none?"  # `off` and `no` are false in YAML
-    if isinstance(wanted, inspect.LiteralType) and isinstance(value, str):
-        near = difflib.get_close_matches(value, [str(each) for each in wanted.values], n=1)
-        return f"did you mean {near[0]}?" if near else ""
-    if isinstance(wanted, inspect.IntType | inspect.FloatType) and isinstance(value, str):
-        number = value.strip().lstrip("0") or value.strip()
-        return f"write {number}" if re.fullmatch(r"[1-9][0-9]*(\.[0-9]+)?", number) else ""
-    if isinstance(wanted, inspect.StrType | inspect.CustomType) and isinstance(value, bool | int | float):
-        return "put it in quotes, or YAML takes it for something else"
-    if isinstance(wanted, inspect.VarTupleType) and isinstance(value, str):
-        return "write it as a list: [...]"
-    if isinstance(wanted, inspect.StructType) and value is None:
-        return "remove the line, or set a key in it"
-    return ""

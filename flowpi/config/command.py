@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
+from flowpi.config.topic_filters import unusable
 from flowpi.config.types import Words, setting
 from flowpi.core import topics
 
@@ -48,18 +49,23 @@ class CommandSettings(Struct, frozen=True, forbid_unknown_fields=True):
         float, setting("it is ended if it runs for longer, with all that it started", applied="hook", ge=0.1, le=3600)
     ] = 30
 
+    @property
+    def follows_texts(self) -> bool:
+        """Whether texts are among the messages of its topics."""
+        return any(topics.matches(one, topics.FINAL) for one in self.filters)
+
     def contradictions(self) -> Iterator[tuple[tuple[str, ...], str, str]]:
         """Yield key, problem and hint of each value that cannot be used."""
         for index, one in enumerate(self.filters):
-            if problem := topics.filter_error(one):
-                yield ("filters", str(index)), f"is {one[:100]!r}: {problem}", "such as transcript/final"
+            if wrong := unusable(one):
+                yield ("filters", str(index)), f"is {one[:100]!r}, {wrong[0]}", wrong[1]
         if self.run is None:
             return
         for index, argument in enumerate(self.run):
             if "\0" in argument:
                 yield ("run", str(index)), "has a NUL character, which no program can be given", "take it out"
-        if wrong := _no_program(self.run[0]):
-            yield ("run", "0"), *wrong
+        if no_program := _no_program(self.run[0]):
+            yield ("run", "0"), *no_program
 
     def warnings(self) -> Iterator[str]:
         """Yield what may be wrong with the program on this machine, as `what is wrong: what to do`."""

@@ -47,16 +47,17 @@ def load(path: str | None = None, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         _override(tree, places, override)
 
-    return _checked(tree, places, found or "--set")
+    return checked(tree, places, found or "--set")
 
 
 def parse(content: bytes, file: str) -> Config:
     """Return the configuration in the content of a file. Raises ConfigError, which names `file`."""
     places: dict[Key, Place] = {}
-    return _checked(read_tree(content, file, places), places, file)
+    return checked(read_tree(content, file, places), places, file)
 
 
-def _checked(tree: dict[str, Any], places: "dict[Key, Place]", otherwise: str) -> Config:
+def checked(tree: dict[str, Any], places: "dict[Key, Place]", otherwise: str) -> Config:
+    """Return the configuration in a tree from `read_tree`. Raises ConfigError; `otherwise` is named without a place."""
     from flowpi.config.checks import check
 
     def place(key: "Key") -> "Place":
@@ -142,6 +143,15 @@ def warnings(config: Config, path: str | None, overrides: Sequence[str] = ()) ->
         if any(key[: len(one)] == one for one in typed):
             hint = "use {file: PATH} or {env: NAME}"
             yield f"every user of this machine can read {'.'.join(key)} in the list of processes: {hint}"
+    secret_urls = [
+        ("publish", "webhooks", name, "url")
+        for name, webhook in config.publish.webhooks.items()
+        if webhook.url_is_secret
+    ]
+    for key in secret_urls:
+        if any(key[: len(one)] == one for one in typed):
+            hint = "write it into a file for --config"
+            yield f"every user of this machine can read {'.'.join(key)} in the list of processes: {hint}"
     if path is not None:
         mode = os.stat(path).st_mode
         if mode & stat.S_IWOTH:
@@ -150,12 +160,18 @@ def warnings(config: Config, path: str | None, overrides: Sequence[str] = ()) ->
             for key, _ in literals(config):
                 place = "use {credential: NAME} or {file: PATH}"
                 yield f"{path}: {'.'.join(key)} can be read by every user of this machine: chmod 640 {path}, or {place}"
+            for key in secret_urls:
+                yield f"{path}: {'.'.join(key)} can be read by every user of this machine: chmod 640 {path}"
     for name, backend in config.backends.items():
         yield from backend.warnings(f"backends.{name}")
+    yield from config.text.warnings("text")
+    for name, profile in config.profiles.items():
+        yield from profile.text.warnings(f"profiles.{name}.text") if profile.text else ()
     yield from config.publish.mqtt.warnings()
     yield from config.publish.command.warnings()
     for name, webhook in config.publish.webhooks.items():
         yield from webhook.warnings(f"publish.webhooks.{name}")
+    yield from config.server.warnings()
     if (config.server.api_keys or config.server.partners) and config.server.tls.certificate is None:
         for address in config.server.listen:
             if not address.startswith("unix:") and not is_loopback(address.rpartition(":")[0]):
@@ -163,7 +179,16 @@ def warnings(config: Config, path: str | None, overrides: Sequence[str] = ()) ->
 
 
 def masked(config: Config) -> dict[str, Any]:
-    """Return the whole tree in plain types, with `***` for each literal secret."""
+    """Return the whole tree in plain types, with `***` for each literal secret and for what is secret in a URL."""
+    tree = plain(config)
+    for name, webhook in config.publish.webhooks.items():
+        if webhook.url_is_secret:
+            tree["publish"]["webhooks"][name]["url"] = webhook.masked_url
+    return tree
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """Return the whole tree in plain types, with `***` for each literal secret, and with each URL as it is."""
     tree: dict[str, Any] = msgspec.to_builtins(config, enc_hook=lambda secret: secret.masked())
     return tree
 

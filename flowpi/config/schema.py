@@ -5,6 +5,8 @@ These types are the only source of all this: the JSON Schema comes from them, an
 `checks.py` says what is wrong. A `Config` made in code is not checked.
 """
 
+import itertools
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
@@ -13,10 +15,26 @@ from flowpi.config.backends import AnyBackendSettings
 from flowpi.config.backends.flow import LOCAL_URL, FlowSettings
 from flowpi.config.command import CommandSettings
 from flowpi.config.mqtt import MqttSettings
+from flowpi.config.profiles import ProfileSettings
 from flowpi.config.secret import Secret
-from flowpi.config.types import Address, GpioPin, KeyName, SpiNumber, Text, TimeOfDay, TopicLevel, Words, setting
+from flowpi.config.text import TextSettings
+from flowpi.config.types import (
+    Address,
+    GpioPin,
+    KeyName,
+    LanguageCode,
+    SpiNumber,
+    Text,
+    TimeOfDay,
+    TopicLevel,
+    Vocabulary,
+    Words,
+    setting,
+)
 from flowpi.config.webhooks import WebhookSettings
 from flowpi.core.hints import Hints
+from flowpi.core.phrases import FEWEST_LETTERS, usable
+from flowpi.core.profiles import GestureProfiles
 
 
 class AudioSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,8 +46,8 @@ class AudioSettings(Struct, frozen=True, forbid_unknown_fields=True):
     device: Annotated[
         Text,
         setting(
-            "ALSA name, as `arecord -L` shows it, best by card: `plughw:CARD=Device`; `default`, if it does not open: "
-            "the only card that records"
+            "ALSA name, as `arecord -L` shows it, best by card: `plughw:CARD=Device`; or by USB port: `usb:1-1.2`, see "
+            "[microphones](hardware.md#usb-microphones); `default`, if it does not open: the only card that records"
         ),
     ] = "default"
     path: Annotated[Text | None, setting("path of the sound file")] = None
@@ -43,12 +61,19 @@ class AudioSettings(Struct, frozen=True, forbid_unknown_fields=True):
     gain_db: Annotated[
         float,
         setting(
-            "makes what is heard louder, in dB, if the microphone's own gain is not enough; what exceeds full scale is "
-            "clipped",
+            "makes what is heard louder, in dB, if the microphone's own gain is not enough; of a device with more than "
+            "16 bits, it uses all of them; what exceeds full scale is clipped",
             ge=-20,
             le=40,
         ),
     ] = 0
+    denoise: Annotated[
+        Literal["none", "speex"],
+        setting(
+            "`speex`: less steady noise for the recogniser on this machine; no cloud service gets it, and what is kept "
+            "is what was heard"
+        ),
+    ] = "none"
     period_ms: Annotated[int, setting("what ALSA moves at once; at most so much is lost at the end", ge=5, le=100)] = 20
     buffer_ms: Annotated[int, setting("how long a busy Pi may look away before sound is lost", ge=100, le=5000)] = 1000
     read_ms: Annotated[int, setting("how often to read at most while recording", ge=10, le=1000)] = 100
@@ -88,6 +113,13 @@ class ButtonSettings(Struct, frozen=True, forbid_unknown_fields=True):
         float,
         setting("a press that lasts so long mutes or unmutes, unless it is spoken into; 0: none does", ge=0, le=60),
     ] = 10
+    profiles: Annotated[
+        GestureProfiles,
+        setting(
+            "which of `profiles` a gesture begins with: `{hold: german, tap: german, double: code}`; with `double`, a "
+            "double tap cancels nothing"
+        ),
+    ] = GestureProfiles()
 
 
 class NightSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -236,16 +268,55 @@ class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
         setting("`unix:PATH`, `127.0.0.1:PORT`; with keys any `HOST:PORT`", applied="server", min_length=1),
     ] = ("unix:/run/flowpi/asr.sock",)
     engine: Annotated[
-        Literal["moonshine", "echo"],
-        setting("`moonshine`, or `echo`: for tests, says what it heard and not what was said", applied="server"),
-    ] = "moonshine"
+        Literal["auto", "moonshine", "whisper", "sherpa", "echo"],
+        setting(
+            "`auto`: by the files of `model`; `moonshine`, `whisper` or `sherpa`, see [models](models.md); or `echo`: "
+            "for tests, says what it heard and not what was said",
+            applied="server",
+        ),
+    ] = "auto"
+    model: Annotated[
+        Text | None,
+        setting(
+            "directory with the model, readable for flowpi-asr; null: the larger one of the two that are installed",
+            applied="server",
+        ),
+    ] = None
+    interim_model: Annotated[
+        Text | None,
+        setting(
+            "directory with a smaller model for the texts while you speak, for `moonshine` only; null: the small one "
+            "that is installed, if this machine needs it",
+            applied="server",
+        ),
+    ] = None
+    languages: Annotated[
+        tuple[LanguageCode, ...],
+        setting(
+            "languages that people speak, such as `[en, de]`; empty: all that the model understands. A model whose "
+            "files do not say its languages needs them",
+            applied="server",
+        ),
+    ] = ()
+    vocabulary: Annotated[
+        Vocabulary,
+        setting(
+            "names and words to listen for, with those in the `context` of a dictation, at most 200; final texts then "
+            "need up to a third more computing time",
+            applied="server",
+        ),
+    ] = ()
     strict: Annotated[bool, setting("true: refuse what the documented protocol does not allow", applied="server")] = (
         False
     )
     max_sessions: Annotated[
-        int,
-        setting("on HOST:PORT, and as many on Unix sockets; one more is turned away", applied="server", ge=1, le=1000),
-    ] = 16
+        Literal["auto"] | Annotated[int, Meta(ge=1, le=1000)],
+        setting(
+            "how many (1 to 1000) on HOST:PORT, and as many on Unix sockets; one more is turned away. `auto`: 30 for "
+            "each CPU that it may use, at most 240",
+            applied="server",
+        ),
+    ] = "auto"
     api_keys: Annotated[
         tuple[Secret, ...],
         setting(
@@ -260,6 +331,13 @@ class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = {}
     tls: TlsSettings = TlsSettings()
 
+    def warnings(self) -> Iterator[str]:
+        """Yield what works but should not stay so, of the values of these settings alone."""
+        for phrase in self.vocabulary:
+            if usable(phrase) is None:
+                problem = f"{phrase!r} has fewer than {FEWEST_LETTERS} letters and does nothing"
+                yield f"server.vocabulary: {problem}: remove it"
+
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration.
@@ -272,10 +350,10 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
         None
     )
     board: Annotated[
-        Literal["plain", "respeaker-2mic", "aiy-voice-kit"] | None,
+        Literal["plain", "respeaker-2mic", "respeaker-2mic-v1", "respeaker-2mic-v2", "i2s-mic", "aiy-voice-kit"] | None,
         setting(
-            "`plain`, `respeaker-2mic` or `aiy-voice-kit`: another default for keys of `audio`, `button`, `led` and "
-            "`cues`, see [boards](hardware.md#boards); null: none"
+            "what is on the pins of the Pi: another default for keys of `audio`, `button`, `led` and `cues`, see "
+            "[boards](hardware.md#boards); null: none"
         ),
     ] = None
     audio: AudioSettings = AudioSettings()
@@ -288,9 +366,34 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
         Hints,
         setting("sent along to the service: `{dictionary_context: [Gabapentin], user_first_name: Ada}`"),
     ] = Hints()
+    text: TextSettings = TextSettings()
+    profiles: Annotated[
+        dict[str, ProfileSettings],
+        setting("ways of dictating: `{NAME: {language: [de], text: {...}}}`, see [profiles](profiles.md)"),
+    ] = {}
     publish: PublishSettings = PublishSettings()
     spool: SpoolSettings = SpoolSettings()
     server: ServerSettings = ServerSettings()
 
     def __post_init__(self) -> None:
         self.backends.setdefault("local", FlowSettings(LOCAL_URL))
+
+    @property
+    def backends_in_use(self) -> tuple[str, ...]:
+        """The names of the backends that some dictation asks, each once: those without a profile come first."""
+        by_profile = (profile.backends or () for profile in self.profiles.values())
+        return tuple(dict.fromkeys(itertools.chain(self.dictation.backends, *by_profile)))
+
+    def without_sink(self, name: str) -> frozenset[str]:
+        """Return the profiles whose texts a sink does not get."""
+        return frozenset(
+            profile for profile, one in self.profiles.items() if one.sinks is not None and name not in one.sinks
+        )
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """The names of the sinks that are configured, as `flowpi sinks` shows them."""
+        publish = self.publish
+        single = {"mqtt": publish.mqtt.url, "command": publish.command.run}
+        used = [name for name, switch in single.items() if switch is not None]
+        return (*used, *(f"webhook.{name}" for name in publish.webhooks))

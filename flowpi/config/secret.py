@@ -19,6 +19,9 @@ READ_S = 1.0
 CURLY_QUOTES = "\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b"
 """What word processors make of quotes."""
 
+FILES = ("ca_file", "certificate", "key")
+"""The settings that are paths of files with certificates or their key."""
+
 _stuck: dict[str, threading.Thread] = {}
 """The threads that still wait for a file, by its path."""
 
@@ -157,6 +160,23 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash((self.kind, self.name, self._literal))
+
+
+def file_warnings(part: object, section: str) -> Iterator[str]:
+    """Yield a warning for each file that is named in a part of the configuration and is not there.
+
+    `section`: the dotted key of the part.
+    """
+    for key, value in leaves(part):
+        path = value.name if isinstance(value, Secret) and value.kind == "file" else value
+        if not isinstance(path, str) or (path is value and key[-1] not in FILES):
+            continue
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            yield f"{'.'.join((section, *key))}: there is no file {path!r}: put it there, or correct the path"
+        except OSError:
+            pass  # in a folder that only the daemon may look into
 
 
 def leaves(part: object, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from flowpi.core.phrases import LONGEST, MOST
+
 Applied = Literal["reload", "start", "server", "hook"]
 """When a change counts: at the next reload or start of flowpi, or at the next start of flowpi-asr or flowpi-hook."""
 
@@ -26,6 +28,12 @@ def expected(phrase: str, **limits: Any) -> Meta:
 
 Text = Annotated[str, Meta(min_length=1)]
 Words = Annotated[tuple[Text, ...], Meta(min_length=1)]
+Phrase = Annotated[str, expected(f"text of 1 to {LONGEST} characters", min_length=1, max_length=LONGEST)]
+"""A name or words to listen for."""
+Vocabulary = Annotated[
+    tuple[Phrase, ...],
+    expected(f"a list of at most {MOST} texts of 1 to {LONGEST} characters", max_length=MOST),
+]
 GpioPin = Annotated[int, Meta(ge=0, le=27)]
 """A BCM number on the header of 40 pins."""
 SpiNumber = Annotated[int, Meta(ge=0, le=9)]
@@ -34,6 +42,8 @@ Address = Annotated[str, expected("HOST:PORT or unix:PATH", pattern=r"^(unix:.+|
 KeyName = Annotated[str, expected("a name such as KEY_F13 or BTN_LEFT", pattern=r"^(KEY|BTN)_[A-Z0-9_]+$")]
 TimeOfDay = Annotated[str, expected('a time of day in quotes, such as "22:00"', pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 TopicLevel = Annotated[str, expected("a word without / + # and spaces", pattern=r"^[^/+#\s\x00-\x1f]{1,64}$")]
+
+LanguageCode = Annotated[str, expected("an ISO 639-1 code such as en", pattern=r"^[a-z]{2,3}$")]
 """One level of an MQTT topic, without separators and wildcards."""
 TopicPrefix = Annotated[
     str,

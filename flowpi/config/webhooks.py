@@ -7,10 +7,12 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from flowpi.config.addresses import is_near, url_problems
+from flowpi.config.addresses import CONTROL, has_control, is_near, url_problems
 from flowpi.config.backends.settings import Contradiction
-from flowpi.config.secret import Secret
-from flowpi.config.types import Text, setting
+from flowpi.config.secret import Secret, file_warnings
+from flowpi.config.topic_filters import unusable
+from flowpi.config.types import Text, Words, setting
+from flowpi.core import topics
 from flowpi.core.errors import ConfigError
 
 KEY_BYTES = range(24, 65)
@@ -20,7 +22,7 @@ MAKE_SECRET = 'write whsec_ and 24 to 64 bytes in base64, as `echo "whsec_$(open
 
 
 class WebhookSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """A receiver of each final text, as the Standard Webhooks describe it: see [webhooks](webhooks.md)."""
+    """A receiver of texts and other messages, as the Standard Webhooks describe it: see [webhooks](webhooks.md)."""
 
     url: Annotated[Text, setting("`https://` or `http://`; no redirect is followed, and no proxy is used")]
     secret: Annotated[
@@ -34,6 +36,24 @@ class WebhookSettings(Struct, frozen=True, forbid_unknown_fields=True):
         Secret | None, setting("a secret, the one of before: each request is signed with both, until you remove it")
     ] = None
     ca_file: Annotated[Text | None, setting("PEM: an authority to trust beside those of the system")] = None
+    filters: Annotated[
+        Words,
+        setting(
+            "the topics whose messages it receives; only final texts are tried again and never missed, the others are "
+            "sent once"
+        ),
+    ] = (topics.FINAL,)
+
+    @property
+    def url_is_secret(self) -> bool:
+        """Whether whoever knows the URL may use it: requests are not signed, and there is more to it than the host."""
+        return self.secret is None and self.masked_url != self.url
+
+    @property
+    def masked_url(self) -> str:
+        """The URL with `***` for its path and query."""
+        scheme, host = urlsplit(self.url)[:2]
+        return f"{scheme}://{host}/***" if self.url.rstrip("/") != f"{scheme}://{host}" else self.url
 
     def contradictions(self) -> Iterator[Contradiction]:
         """Yield what makes these settings unusable, and what to do."""
@@ -42,10 +62,15 @@ class WebhookSettings(Struct, frozen=True, forbid_unknown_fields=True):
         for problem, hint in url_problems(address, ("https", "http")):
             has_user = "user name" in problem
             yield Contradiction("url", problem, "a webhook has none; `secret` signs its requests" if has_user else hint)
+        if has_control(self.url) and not has_control(address):
+            yield Contradiction("url", *CONTROL)
         if self.ca_file is not None and self.url.startswith("http://"):
             yield Contradiction("ca_file", "is never used with http://", "use https://, or remove it")
         if self.old_secret is not None and self.secret is None:
             yield Contradiction("secret", "is missing", "old_secret is for the time in which it is changed")
+        for one in self.filters:
+            if wrong := unusable(one):
+                yield Contradiction("filters", f"has {one[:100]!r}, {wrong[0]}", wrong[1])
         for name, secret in (("secret", self.secret), ("old_secret", self.old_secret)):
             if secret is not None and secret.kind == "literal":
                 try:
@@ -57,6 +82,7 @@ class WebhookSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     def warnings(self, key: str) -> Iterator[str]:
         """Yield what works but should not stay so. `key`: the dotted key of these settings."""
+        yield from file_warnings(self, key)
         if self.url.startswith("http://") and not is_near(urlsplit(self.url).hostname or ""):
             yield f"{key} sends texts over the internet in plain text: use https://"
 

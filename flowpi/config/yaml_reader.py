@@ -35,6 +35,16 @@ def needs_quotes(text: str) -> bool:
     return not text.isascii() and (INVISIBLE.search(text) is not None or not set(text).isdisjoint(CURLY_QUOTES))
 
 
+HINTS = {
+    "scanning a quoted scalar found unexpected end": "close the quote that begins here",
+    "parsing a quoted scalar": "write it in single quotes, in which a backslash is a letter",
+    "flow mapping": "close the {, and put a comma between its keys",
+    "flow sequence": "close the [, and put a comma between its values",
+    "cannot start any token": "put the value in quotes",
+    "mapping values are not allowed": "put a value with a colon in quotes; keys of one section under each other",
+}
+"""What to do about a problem, by what libyaml says of it."""
+
 YAML_HINT = "a key, a colon, a space, a value; keys of one section under each other"
 
 
@@ -69,7 +79,9 @@ class YamlReader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             problem = " ".join(filter(None, (error.context, error.problem)))
-            hint = YAML_HINT
+            if _is_unclosed(problem):  # the end of the file, or a later line, is where it is noticed only
+                mark = error.context_mark or mark
+            hint = next((hint for part, hint in HINTS.items() if part in problem), YAML_HINT)
             words = "".join(text.splitlines()[mark.line : mark.line + 1]) if mark else ""
             if mark and (hidden := self._hidden(words, self._at(mark.line))):
                 raise hidden from None
@@ -170,6 +182,10 @@ class YamlReader:
 
     def _error(self, line: int | None, key: "Key", problem: str, hint: str) -> ConfigError:
         return ConfigError(self._file, line, ".".join(key), problem, hint)
+
+
+def _is_unclosed(problem: str) -> bool:
+    return "unexpected end of stream" in problem or "parsing a flow" in problem
 
 
 def _decimal(said: str) -> str:

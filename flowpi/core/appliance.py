@@ -9,8 +9,9 @@ itself after a tap or a command (`Grip.LATCHED`). Speech longer than a backend a
 `LONGEST_S` ends a recording that somebody forgot. Finishing waits for the text; it never delays the next press, which
 starts a new utterance at once while the delivery of the previous one goes on. A long press that was not meant for
 speech mutes: the fault `MUTED` stands until another long press clears it. A recording that is going on meanwhile
-continues until the release, and is delivered: whoever holds the button decides. Every state but Idle has a deadline,
-so after a lost release, a dead backend or a bug the appliance returns to Idle when nothing else happens.
+continues until the release, and is delivered: whoever holds the button decides. A gesture may choose the profile of the
+utterance, which has begun by then: while a recording is `choosing`, its profile may change. Every state but Idle has a
+deadline, so after a lost release, a dead backend or a bug the appliance returns to Idle when nothing else happens.
 
 All transitions are in this file. `TABLE` lists every pair of state and event, the ignored ones too; a test checks that
 none is missing. Microphone, sockets and threads are elsewhere: the driver of the table carries out the effects in order
@@ -29,6 +30,7 @@ from flowpi.core.events import (
     ButtonPressed,
     ButtonReleased,
     CancelCommanded,
+    ChooseProfile,
     DeadlinePassed,
     DeliveryDeferred,
     DeliveryGivenUp,
@@ -52,6 +54,7 @@ from flowpi.core.events import (
     Unmute,
 )
 from flowpi.core.faults import MICROPHONE, MUTED, Fault, by_urgency, kind_of
+from flowpi.core.rules import Mode, Rules
 
 START_TIMEOUT_S = 30.0
 """Longer than any device needs to open; then the appliance is Idle with whatever faults it has."""
@@ -61,17 +64,6 @@ JUST_AFTER_S = 2.0
 
 LONGEST_S = 4 * 3600.0
 """The length at which a recording must have been forgotten, or its button is stuck."""
-
-PAUSE_S = 10.0
-"""How long before the greatest length of a part to look for a pause in the speech, where the next part can begin."""
-
-
-class Mode(enum.Enum):
-    """What a press of the button means: `button.mode`."""
-
-    HOLD = "hold"
-    TOGGLE = "toggle"
-    AUTO = "auto"
 
 
 class Grip(enum.Enum):
@@ -83,26 +75,8 @@ class Grip(enum.Enum):
     LATCHED = "latched"
     LATCHING = "latching"
     """About to be latched: in `Mode.TOGGLE`, while the press that began the recording goes on."""
-
-
-class Rules(Struct, frozen=True):
-    """The user's choices, from the configuration.
-
-    Attributes:
-        max_utterance_s: the greatest length of a part; longer speech continues in the next one.
-        long_s: how long a press must last to mute; for messages only.
-    """
-
-    mode: Mode = Mode.AUTO
-    max_utterance_s: float = 330.0
-    finish_timeout_s: float = 30.0
-    """How long Finishing waits for the text. The delivery itself goes on after that."""
-    long_s: float = 10.0
-
-    @property
-    def pause_s(self) -> float:
-        """How much of the end of a part to search for a pause: at most the last fifth."""
-        return min(PAUSE_S, self.max_utterance_s / 5)
+    TAPPED = "tapped"
+    """In `Mode.HOLD`, after a tap: a second press may follow, whose profile it has; else it ends."""
 
 
 class _State(Struct, frozen=True):
@@ -127,7 +101,8 @@ class Recording(_State, frozen=True, kw_only=True):
     """An utterance is being recorded.
 
     Attributes:
-        deadline: when to look for the end of the current part.
+        deadline: when to look for the end of the current part, or while `choosing` when the profile is chosen.
+        choosing: whether the gesture may still choose another profile, the present one being `profile`.
         after: the utterances that had just ended when this one began and have no text yet.
         muting: whether to mute at the end.
     """
@@ -138,6 +113,8 @@ class Recording(_State, frozen=True, kw_only=True):
     part: int = 1
     after: tuple[str, ...] = ()
     muting: bool = False
+    profile: str | None = None
+    choosing: bool = False
     name = "recording"
 
 
@@ -186,23 +163,49 @@ def _begin(grip: Grip) -> Callable[[Any, Any, float, Rules], Step]:
         for fault in by_urgency(state.faults)[:1]:
             if not kind_of(fault.code).accepts_presses:
                 return state, (Refuse(fault.code, fault.message),)
+        profile, choosing = _profile(event, rules)
         recording = Recording(
             now,
             state.faults,
             utterance=event.utterance,
             grip=_of_press(event, rules) if grip is Grip.HELD else grip,
-            deadline=now + rules.max_utterance_s - rules.pause_s,
+            deadline=now + (rules.choose_s if choosing else rules.max_utterance_s - rules.pause_s),
             after=_just_before(state, event, now),
+            profile=profile,
+            choosing=choosing,
         )
-        return recording, (StartRecording(event.utterance),)
+        return recording, (StartRecording(event.utterance, profile, choosing),)
 
     return begin
+
+
+def _profile(event: Any, rules: Rules) -> tuple[str | None, bool]:
+    """Return the profile that an event begins with, and whether its gesture may still choose another one."""
+    if not isinstance(event, ButtonPressed) or event.profile is not None:
+        return event.profile, False
+    if event.again and rules.profiles.double is not None:
+        return rules.profiles.double, False
+    return (rules.profiles.tap if rules.mode is Mode.TOGGLE else rules.profiles.hold), rules.choose_s > 0
+
+
+def _start_again(state: Recording, event: StartCommanded, now: float, rules: Rules) -> Step:
+    """Change nothing; but nobody may take what is being said for a dictation with a profile that it does not have."""
+    if event.profile in (None, state.profile):
+        return state, ()
+    return state, (Refuse("recording", "a dictation without this profile is being recorded: end it first"),)
+
+
+def _choose(state: Recording, rules: Rules, profile: str | None, grip: Grip, *, choosing: bool = False) -> Step:
+    deadline = state.deadline if choosing else state.since + rules.max_utterance_s - rules.pause_s
+    chosen = replace(state, profile=profile, grip=grip, choosing=choosing, deadline=deadline)
+    return chosen, (ChooseProfile(state.utterance, profile, choosing),)
 
 
 def _of_press(event: ButtonPressed, rules: Rules) -> Grip:
     if rules.mode is Mode.TOGGLE:
         return Grip.LATCHING
-    return Grip.AGAIN if event.again else Grip.HELD
+    # A press after a tap may be half of what cancels or mutes, unless it chooses a profile: then it is for speech.
+    return Grip.AGAIN if event.again and rules.profiles.double is None else Grip.HELD
 
 
 def _just_before(state: Idle | Finishing, event: Any, now: float) -> tuple[str, ...]:
@@ -215,8 +218,14 @@ def _just_before(state: Idle | Finishing, event: Any, now: float) -> tuple[str, 
 
 def _press(state: Recording, event: ButtonPressed, now: float, rules: Rules) -> Step:
     """End a recording: a latched one unless a tap latched it a moment ago, a held one because its release was lost."""
+    if event.again and state.choosing and rules.profiles.double is not None and event.profile is None:
+        return _choose(state, rules, rules.profiles.double, _of_press(event, rules))
     if event.again and state.grip is Grip.LATCHED and rules.mode is Mode.AUTO:
         return replace(state, grip=Grip.AGAIN), ()
+    if state.grip is Grip.TAPPED:  # another button: it would end what has ended
+        ended, stopped = _end(state, event, now, rules)
+        begun, started = _hold(ended, event, now, rules)
+        return begun, stopped + started
     return _end(state, event, now, rules)
 
 
@@ -240,12 +249,20 @@ def _release(state: Recording, event: ButtonReleased, now: float, rules: Rules) 
         return state, ()
     if state.muting:
         return _end(state, event, now, rules)
+    doubles = rules.profiles.double is not None
+    if state.choosing and event.tap and rules.mode is Mode.AUTO:
+        return _choose(state, rules, rules.profiles.tap, Grip.LATCHED, choosing=doubles)
+    if state.choosing and event.tap and rules.mode is Mode.HOLD:
+        return replace(state, grip=Grip.TAPPED), ()
     if state.grip is Grip.LATCHING or (event.tap and rules.mode is Mode.AUTO):
         return replace(state, grip=Grip.LATCHED), ()
     return _end(state, event, now, rules)
 
 
 def _begin_part(state: Recording, event: DeadlinePassed, now: float, rules: Rules) -> Step:
+    if state.choosing:
+        ended = state.grip is Grip.TAPPED
+        return _end(state, event, now, rules) if ended else _choose(state, rules, state.profile, state.grip)
     if now - state.since >= LONGEST_S:
         return _end(state, event, now, rules)
     going_on = replace(state, part=state.part + 1, deadline=now + rules.max_utterance_s - rules.pause_s)
@@ -265,7 +282,9 @@ def _cancel(state: Finishing, event: Any, now: float, rules: Rules) -> Step:
 
 
 def _cancel_all(state: Recording | Finishing, event: DoubleTapped, now: float, rules: Rules) -> Step:
-    """Cancel what a double tap recorded, and the utterances just before, which it is meant for."""
+    """Cancel what a double tap recorded, and the utterances just before, unless it began the recording."""
+    if rules.profiles.double is not None:
+        return state, ()
     return Idle(now, state.faults), tuple(map(DropUtterance, (state.utterance, *state.after)))
 
 
@@ -351,7 +370,7 @@ TABLE: dict[tuple[type[Any], type[Any]], Callable[[Any, Any, float, Rules], Step
     (Recording, ButtonReleased): _release,
     (Recording, DoubleTapped): _cancel_all,
     (Recording, LongPressed): _mute_recording,
-    (Recording, StartCommanded): _ignore,
+    (Recording, StartCommanded): _start_again,
     (Recording, StopCommanded): _end,
     (Recording, ToggleCommanded): _end,
     (Recording, CancelCommanded): _cancel_recording,

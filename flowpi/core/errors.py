@@ -39,7 +39,7 @@ Each error says what is wrong (`message`) and what the user can do (`hint`); `ex
 command ends with. Every layer imports this file; it imports only `text.py`.
 """
 
-from flowpi.core.text import printable
+from flowpi.core.safe_text import printable
 
 
 class FlowpiError(Exception):
@@ -112,6 +112,10 @@ class SinkError(UnavailableError):
 
 class SinkRefusedError(SinkError):
     """A sink refused one text for good, such as one that is too long. It is parked, and the next text follows."""
+
+
+class SinkAbsentError(SinkError):
+    """A sink that is a process of its own is not there, so it can be asked for nothing."""
 
 
 class BackendError(UnavailableError):

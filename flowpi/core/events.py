@@ -15,10 +15,12 @@ class ButtonPressed(Struct, frozen=True):
 
     `utterance`: the id to use if this press begins an utterance.
     `again`: whether it follows a tap within `button.double_ms`.
+    `profile`: the profile to which this button belongs; None: the gesture chooses.
     """
 
     utterance: str
     again: bool = False
+    profile: str | None = None
 
 
 class ButtonReleased(Struct, frozen=True):
@@ -36,9 +38,10 @@ class LongPressed(Struct, frozen=True):
 
 
 class StartCommanded(Struct, frozen=True):
-    """A client asked to start recording. `utterance`: the id to use if that begins an utterance."""
+    """A client asked to start recording. `utterance`, `profile`: those of the utterance, if that begins one."""
 
     utterance: str
+    profile: str | None = None
 
 
 class StopCommanded(Struct, frozen=True):
@@ -46,9 +49,10 @@ class StopCommanded(Struct, frozen=True):
 
 
 class ToggleCommanded(Struct, frozen=True):
-    """A client asked to start or end recording. `utterance`: the id to use if that begins an utterance."""
+    """A client asked to start or end recording. `utterance` and `profile` as for `StartCommanded`."""
 
     utterance: str
+    profile: str | None = None
 
 
 class CancelCommanded(Struct, frozen=True):
@@ -110,9 +114,25 @@ Event = (
 
 
 class StartRecording(Struct, frozen=True):
-    """Keep the audio from the pre-roll on, and begin to deliver it."""
+    """Keep the audio from the pre-roll on, and begin to deliver it.
+
+    `profile`: that of the utterance; None: none. `choosing`: another one may be chosen, until `ChooseProfile`.
+    """
 
     utterance: str
+    profile: str | None = None
+    choosing: bool = False
+
+
+class ChooseProfile(Struct, frozen=True):
+    """The gesture has chosen the profile of an utterance.
+
+    `choosing`: it may still be another one.
+    """
+
+    utterance: str
+    profile: str | None
+    choosing: bool = False
 
 
 class BeginPart(Struct, frozen=True):
@@ -153,10 +173,10 @@ class Unmute(Struct, frozen=True):
 
 
 class Refuse(Struct, frozen=True):
-    """Report that nothing was begun. `code` is the code of a fault, or "starting"."""
+    """Report that nothing was begun. `code` is the code of a fault, "starting" or "recording"."""
 
     code: str
     message: str
 
 
-Effect = StartRecording | BeginPart | StopRecording | TellLate | DropUtterance | Mute | Unmute | Refuse
+Effect = StartRecording | ChooseProfile | BeginPart | StopRecording | TellLate | DropUtterance | Mute | Unmute | Refuse

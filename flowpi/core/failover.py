@@ -7,6 +7,7 @@ import enum
 import re
 from collections.abc import Iterable
 
+from flowpi.core.backoff import backoff_s
 from flowpi.core.errors import (
     BackendError,
     ClosedError,
@@ -178,5 +179,4 @@ def retry_after_s(failures: int, chance: float) -> float:
 
     The wait doubles from `FIRST_RETRY_S` to `LAST_RETRY_S`; `chance`, from 0 to 1, varies it to spread the load.
     """
-    longest = min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures - 1, 16))
-    return longest * (0.5 + 0.5 * chance)
+    return backoff_s(failures, chance, first_s=FIRST_RETRY_S, longest_s=LAST_RETRY_S)

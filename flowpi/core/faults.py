@@ -103,12 +103,13 @@ KINDS = (
     ),
     FaultKind(SILENCE, _DEGRADED, TROUBLE, "the microphone gives digital silence"),
     FaultKind(QUIET, _DEGRADED, TROUBLE, "the last dictation was so quiet that words are lost"),
-    FaultKind(f"{SINK_FAMILY}NAME", _DEGRADED, TROUBLE, "the sink NAME does not accept texts: they wait for it"),
     FaultKind(NETWORK, _DEGRADED, NO_NETWORK, "no backend can be reached: what is said is kept for later"),
     FaultKind(BACKEND, _DEGRADED, NO_BACKEND, "no backend gives a text: what is said is kept for later"),
     # Where no backend is left for one that does not work, BACKEND or NETWORK stands too.
     FaultKind(REFUSED, _MINOR, READY, "a backend needs attention; the next one is used meanwhile"),
     FaultKind("backend.NAME", _MINOR, READY, "the backend NAME does not work; the next one is used meanwhile"),
+    # Nothing is lost: the texts are on the disk. And who presses the button can do nothing about a sink.
+    FaultKind(f"{SINK_FAMILY}NAME", _MINOR, READY, "the sink NAME does not accept texts: they wait for it on the disk"),
     # No news after a day.
     FaultKind(QUARANTINE, _MINOR, READY, "files of the spool are damaged; `flowpi spool list` shows them"),
     FaultKind(

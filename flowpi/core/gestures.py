@@ -72,6 +72,11 @@ class Gestures:
         self._again = False
         """Whether the current press, or the last one, followed a tap soon enough for a double tap."""
 
+    @property
+    def is_pressed(self) -> bool:
+        """Whether a press was reported, and not its release yet."""
+        return self._pressed
+
     def edge(self, pressed: bool, at: float) -> list[Gesture]:
         """Handle an edge: the contact closed or opened at the time `at`. Returns the gestures up to then."""
         if at <= self._looked_at:

@@ -1,5 +1,6 @@
 """Chooses the pattern that the LED shows: `light` for a state, `moment` for a step between two. Pure."""
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from flowpi.core.appliance import Finishing, Idle, Recording, Starting, State
@@ -14,6 +15,7 @@ from flowpi.core.lights import (
     STARTING,
     WORKING,
     Pattern,
+    of_profile,
 )
 
 
@@ -42,8 +44,18 @@ def light(state: State, *, commands_only: bool = False, stopping: bool = False) 
             assert_never(state)
 
 
-def moment(before: State, event: Event, after: State) -> Pattern | None:
-    """Return what to show once because of this step: the awaited utterance has its text, or is kept."""
+def moment(before: State, event: Event, after: State, profiles: Sequence[str] = ()) -> Pattern | None:
+    """Return what to show once because of this step.
+
+    That is: which profile a recording has, once that is known; the awaited utterance has its text, or is kept.
+
+    Args:
+        profiles: the names of all, in their order.
+    """
+    if isinstance(after, Recording):
+        is_news = not (isinstance(before, Recording) and (before.profile, before.choosing) == (after.profile, False))
+        is_known = not after.choosing and after.profile in profiles
+        return of_profile(profiles.index(after.profile) + 1) if is_news and is_known and after.profile else None
     if not (isinstance(before, Finishing) and isinstance(after, Idle)):
         return None
     match event:

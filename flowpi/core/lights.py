@@ -86,6 +86,13 @@ SHUTTING_DOWN = Pattern("shutting down", ((1.0, 0.4), (0.0, 0.1)), WHITE, "it st
 DELIVERED = Pattern("delivered", _signs(".-", 1.5, dark_s=0.15), CYAN, "once: the text is out")
 KEPT = Pattern("kept", _signs("-.", 1.5, dark_s=0.15), YELLOW, "once: it is kept, and its text comes later")
 
+
+def of_profile(number: int) -> Pattern:
+    """Return what a recording begins with whose profile is the one of this number, from 1: as many short gaps."""
+    gaps = ((0.0, GAP_S), (1.0, GAP_S)) * number
+    return Pattern(f"profile {number}", ((1.0, LONG_S), *gaps), BLUE, "it records; as many gaps as the profile says")
+
+
 # Bad news.
 NO_BACKEND = Pattern("no backend", _signs(".", 3.0), YELLOW, "none gives a text: what you say is kept for later")
 NO_NETWORK = Pattern("no network", _signs("-", 3.0), ORANGE, "no backend is reached: what you say is kept for later")

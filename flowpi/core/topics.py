@@ -3,6 +3,8 @@
 Source of the filter rules: MQTT 3.1.1, section 4.7.
 """
 
+from collections.abc import Iterable
+
 AVAILABILITY = "availability"
 STATE = "state"
 PARTIAL = "transcript/partial"
@@ -12,6 +14,8 @@ BUTTON = "event/button"
 LEVEL = "level"
 STATS = "stats"
 SINKS = "sinks"
+
+ALL = (AVAILABILITY, STATE, PARTIAL, FINAL, FAILED, BUTTON, LEVEL, STATS, SINKS)
 
 RETAINED = frozenset({AVAILABILITY, STATE, STATS, SINKS})
 """The topics whose last message is delivered to each new subscriber."""
@@ -45,3 +49,9 @@ def matches(topic_filter: str, topic: str) -> bool:
         if at == len(levels) or want not in ("+", levels[at]):
             return False
     return len(wanted) == len(levels)
+
+
+def matched(filters: Iterable[str]) -> list[str]:
+    """Return the topics of `ALL` that at least one valid filter matches."""
+    wanted = list(filters)
+    return [topic for topic in ALL if any(matches(one, topic) for one in wanted)]

@@ -8,7 +8,7 @@ earlier one is in the backlog and not parked.
 
 from collections.abc import Callable, Iterable, Iterator
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from flowpi.audio.utterance import PartId, Utterance
 from flowpi.backends.result import Recognised
@@ -51,6 +51,7 @@ class Pending(Struct, eq=False):
     `refusals`: how many failures may lie in this utterance. They decide the order.
     `strikes`: how many of them only the utterance can explain. They park it.
     `interruptions`: how many attempts in a row were cancelled because somebody began to speak.
+    `profile`: that of the utterance; unset while only the disk knows.
     """
 
     part: PartId
@@ -61,7 +62,13 @@ class Pending(Struct, eq=False):
     interruptions: int = 0
     parked: bool = False
     texts_before: int = -1
-    """The number of texts, of all utterances, at its last attempt without one; -1 before the first."""
+    """The number of texts of its backends, of all utterances, at its last attempt without one; -1 before the first."""
+    profile: str | UnsetType | None = UNSET
+
+
+def nobody(entry: Pending) -> bool:
+    """Return false: no entry is passed over."""
+    return False
 
 
 class Backlog:
@@ -115,12 +122,16 @@ class Backlog:
                 return entry.part
         return None
 
-    def next_to_ask(self) -> Pending | None:
-        """Return the entry to send to the backends next, or None if none may be sent now."""
+    def next_to_ask(self, passed_over: Callable[[Pending], bool] = nobody) -> Pending | None:
+        """Return the entry to send to the backends next, or None if none may be sent now.
+
+        Args:
+            passed_over: whether an entry is not to be sent now.
+        """
         entries = (
             entry
             for entry in self._entries.values()
-            if not entry.parked and entry.part not in self._held and self.waits_for(entry.part) is None
+            if not (entry.parked or entry.part in self._held or self.waits_for(entry.part) or passed_over(entry))
         )
         return min(entries, key=lambda entry: (entry.refusals, entry.part), default=None)
 
@@ -139,10 +150,10 @@ class Backlog:
 
         Args:
             errors: the reasons, one for each backend that was asked.
-            backends: the number of backends that are configured.
-            texts: the number of texts so far, of all utterances. Only if it has grown since the last attempt is it
-                counted as a strike that no text came, or none that could be read: else the backend may send none to
-                anyone.
+            backends: the number of backends that are asked for this utterance.
+            texts: the number of texts that these have given so far, of all utterances. Only if it has grown since the
+                last attempt is it counted as a strike that no text came, or none that could be read: else the backend
+                may send none to anyone.
 
         Returns:
             Whether the entry is parked from now on.

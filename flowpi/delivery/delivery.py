@@ -21,6 +21,7 @@ from flowpi.backends.chain import BackendChain, make_backends, retry_s
 from flowpi.backends.current import BackendAudience, CurrentBackends
 from flowpi.config.schema import Config
 from flowpi.delivery.backlog import Backlog, Pending, Waiting
+from flowpi.delivery.edits import Editor, NoEditor
 from flowpi.delivery.late import LateAudience, LateDelivery
 from flowpi.delivery.live import LiveAudience, LiveDelivery, LiveParts
 from flowpi.delivery.outbox import Outbox, TextAudience
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 PACE_S = 0.1
 """The seconds from one utterance of the backlog to the next: two thousand at once would starve everything else on this
 machine and on the backend."""
+
+UNEDITED = NoEditor()
 
 DROPPED = "dropped; the disk does not delete it yet"
 DELIVERED = "its text is out; the disk does not delete its sound yet"
@@ -52,6 +55,7 @@ class Delivery:
         spool: Store,
         audience: Audience,
         *,
+        editor: Editor = UNEDITED,
         keep_audio: bool = False,
         retry_s: Callable[[int], float] = retry_s,
         pace_s: float = PACE_S,
@@ -60,6 +64,7 @@ class Delivery:
     ) -> None:
         """
         Args:
+            editor: edits the texts. Whoever made it closes it, after the delivery.
             keep_audio: as for `Spool.remove`.
             retry_s: returns the wait after a number of failures in a row, in seconds.
             pace_s: the seconds from one late attempt to the next.
@@ -88,6 +93,7 @@ class Delivery:
             self._backlog,
             self._outbox,
             audience,
+            editor,
             retry_s=retry_s,
             look_again=self._look_again,
         )
@@ -98,6 +104,7 @@ class Delivery:
             self._outbox,
             self._writer,
             audience,
+            editor,
             retry_s=retry_s,
             pace_s=pace_s,
             forget=self._forget,
@@ -162,6 +169,10 @@ class Delivery:
         self._writer.keep(utterance)
         self._live.begin(utterance)
         self._late.give_way()
+
+    def begin_again(self, utterance: Utterance) -> None:
+        """Send an utterance again, from its beginning: its profile is another one. No effect once it has its text."""
+        self._live.begin_again(utterance.part_id)
 
     def drop(self, part: PartId) -> None:
         """Delete a part that the user dropped, without a text. Harmless if it is unknown.

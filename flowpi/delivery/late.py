@@ -6,12 +6,15 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from msgspec import UNSET
+
 from flowpi.audio.utterance import PartId
 from flowpi.backends.current import CurrentBackends
 from flowpi.backends.result import Recognised
 from flowpi.core.errors import BackendError, SpoolError
 from flowpi.core.failover import without_network
-from flowpi.delivery.backlog import Backlog, Pending
+from flowpi.delivery.backlog import Backlog, Pending, nobody
+from flowpi.delivery.edits import Editor, edited
 from flowpi.delivery.live import LiveParts
 from flowpi.delivery.outbox import Outbox
 from flowpi.host.logfields import fields
@@ -45,6 +48,7 @@ class LateDelivery:
         outbox: Outbox,
         writer: SpoolWriter,
         audience: LateAudience,
+        editor: Editor,
         *,
         retry_s: Callable[[int], float],
         pace_s: float,
@@ -60,12 +64,15 @@ class LateDelivery:
         self._outbox = outbox
         self._writer = writer
         self._audience = audience
+        self._editor = editor
         self._retry_s = retry_s
         self._pace_s = pace_s
         self._forget = forget
         self._tasks: list[asyncio.Task[None]] = []
         self._asking: tuple[Pending, asyncio.Task[Recognised | None]] | None = None
         """The attempt that is under way."""
+        self._silent: set[tuple[str, ...] | None] = set()
+        """The backends, as they are asked for one profile or another, that gave no text since the last pause."""
         self._stir = asyncio.Event()
         """Set when the worker should look again: an utterance joined the backlog, or nobody is speaking any more."""
 
@@ -110,8 +117,16 @@ class LateDelivery:
         failures = 0
         while True:
             self._stir.clear()  # before the look: what is set during it leads to another look
-            # While the disk writes no text, more of them would only fill the memory.
-            entry = None if self._live or self._outbox.stuck else self._backlog.next_to_ask()
+            entry = await self._next()
+            if entry is None and self._silent:  # nothing is left for backends that may answer
+                failures += 1
+                pause_s = self._retry_s(failures)
+                log.debug("the backlog of %d waits %.1f s", len(self._backlog), pause_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._backends.wait_for_answer()
+                self._silent.clear()
+                continue
             if entry is None:
                 await self._stir.wait()
                 continue
@@ -122,12 +137,31 @@ class LateDelivery:
                 failures = 0
                 await asyncio.sleep(max(0.0, began + self._pace_s - loop.time()))
             elif done is False:
-                failures += 1
-                pause_s = self._retry_s(failures)
-                log.debug("the backlog of %d waits %.1f s", len(self._backlog), pause_s)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause_s):
-                        await self._backends.wait_for_answer()
+                self._silent.add(self._backends_of(entry))
+
+    async def _next(self) -> Pending | None:
+        """Return the entry to send next, or None if there is none for now."""
+        # While the disk writes no text, more of them would only fill the memory.
+        while not self._live and not self._outbox.stuck:
+            entry = self._backlog.next_to_ask(self._is_silent if self._silent else nobody)
+            if entry is None or entry.profile is not UNSET or not (self._silent and self._backends.differ):
+                return entry
+            # Its backends may be others than those that are silent: only the disk knows its profile.
+            with contextlib.suppress(SpoolError):  # the attempt meets it too
+                utterance = await self._writer.load(entry.part)
+                entry.profile = None if utterance is None else utterance.about.profile
+                continue
+            return entry
+        return None
+
+    def _is_silent(self, entry: Pending) -> bool:
+        return self._backends_of(entry) in self._silent
+
+    def _backends_of(self, entry: Pending) -> tuple[str, ...] | None:
+        """Return the names of the backends that are asked for an entry; None if they are not known yet."""
+        if entry.profile is UNSET and self._backends.differ:
+            return None
+        return self._backends.of(entry.profile or None)
 
     async def _deliver_late(self, entry: Pending) -> bool | None:
         """Make one attempt for an entry of the backlog.
@@ -139,7 +173,7 @@ class LateDelivery:
         part = entry.part
         errors: list[BackendError] = []
         entry.attempts += 1
-        asking = asyncio.create_task(self._ask_late(part, errors), name=f"late {part}")
+        asking = asyncio.create_task(self._ask_late(entry, errors), name=f"late {part}")
         self._asking = entry, asking
         try:
             recognised = await asking
@@ -155,7 +189,9 @@ class LateDelivery:
             entry.reason = str(error)
             if errors:  # else all backends rest, and nothing new is known
                 self._audience.deferred_again(part, entry.reason, without_network=without_network(errors))
-            self._tell_if(self._backlog.failed(entry, errors, len(self._backends), self._backends.texts), entry)
+            profile = entry.profile or None
+            asked, texts = len(self._backends.of(profile)), self._backends.texts(profile)
+            self._tell_if(self._backlog.failed(entry, errors, asked, texts), entry)
             return False
         except SpoolError as error:
             log.debug("%s stays in the backlog: %s", part, error, extra=fields(part=part))
@@ -173,12 +209,19 @@ class LateDelivery:
             self._forget(part)
             return True
         entry.interruptions = 0
+        # Behind the attempt, which gives way to somebody who begins to speak: this ends soon and needs no backend.
+        recognised = await edited(self._editor, recognised, late=True)
+        if part not in self._backlog:  # dropped meanwhile
+            return None
         return await self._publish_late(entry, recognised)
 
-    async def _ask_late(self, part: PartId, errors: list[BackendError]) -> Recognised | None:
+    async def _ask_late(self, entry: Pending, errors: list[BackendError]) -> Recognised | None:
         """Load a part and ask the backends for its text; None if it cannot be loaded any more."""
-        utterance = await self._writer.load(part)
-        return None if utterance is None else await self._backends.ask(utterance, errors.append)
+        utterance = await self._writer.load(entry.part)
+        if utterance is None:
+            return None
+        entry.profile = utterance.about.profile
+        return await self._backends.ask(utterance, errors.append)
 
     async def _publish_held(self) -> None:
         """Publish held texts as soon as they may go. Runs until it is cancelled."""

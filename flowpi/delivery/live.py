@@ -14,6 +14,7 @@ from flowpi.backends.result import Recognised
 from flowpi.core.errors import BackendError, FlowpiError, SpoolError
 from flowpi.core.failover import without_network
 from flowpi.delivery.backlog import Backlog
+from flowpi.delivery.edits import Editor, edited
 from flowpi.delivery.outbox import Outbox
 from flowpi.host.logfields import MessageId, fields
 
@@ -38,6 +39,10 @@ class Live(Struct, eq=False):
     reason: str = ""
     errors: list[BackendError] = []
     """The errors of the last attempt, one for each backend that was asked."""
+    asking: asyncio.Task[Recognised] | None = None
+    """The attempt that is under way, if it may have to begin anew."""
+    asked_as: str | None = None
+    """The profile that the utterance had when that attempt began."""
     task: asyncio.Task[None] | None = None
 
 
@@ -60,6 +65,7 @@ class LiveDelivery:
         backlog: Backlog,
         outbox: Outbox,
         audience: LiveAudience,
+        editor: Editor,
         *,
         retry_s: Callable[[int], float],
         look_again: Callable[[], None],
@@ -74,6 +80,7 @@ class LiveDelivery:
         self._backlog = backlog
         self._outbox = outbox
         self._audience = audience
+        self._editor = editor
         self._retry_s = retry_s
         self._look_again = look_again
 
@@ -81,6 +88,12 @@ class LiveDelivery:
         """Begin to send an utterance, whose audio is being recorded."""
         live = self._parts[utterance.part_id] = Live(utterance)
         live.task = asyncio.create_task(self._deliver(live), name=f"deliver {utterance.part_id}")
+
+    def begin_again(self, part: PartId) -> None:
+        """Ask anew for the text of a part whose profile may have changed. Harmless if it is not live."""
+        live = self._parts.get(part)
+        if live is not None and live.asking is not None and live.asked_as != live.utterance.about.profile:
+            live.asking.cancel()
 
     def cancel(self, part: PartId) -> bool:
         """End the delivery of a part that the user dropped. Return False if it is not live."""
@@ -102,7 +115,8 @@ class LiveDelivery:
         part = utterance.part_id
         recognised = None
         try:
-            recognised = await self._recognise(live)
+            # Edited before anything is waited for. Other utterances have tasks of their own, and are not held up.
+            recognised = await edited(self._editor, await self._recognise(live), late=False)
             # Sent at the same time, published in order: the parts before it first.
             while earlier := self._parts.before(part):
                 assert earlier.task is not None
@@ -139,7 +153,7 @@ class LiveDelivery:
             live.errors = []
             try:
                 live.attempts += 1
-                return await self._backends.ask(utterance, live.errors.append)
+                return await self._ask(live)
             except BackendError as error:
                 live.reason = str(error)
                 if was_complete:
@@ -148,16 +162,37 @@ class LiveDelivery:
                 async with asyncio.timeout(self._retry_s(live.attempts)):
                     await utterance.wait_complete()
 
+    async def _ask(self, live: Live) -> Recognised:
+        """Ask the backends of the profile that the utterance has; from the beginning if it gets another one meanwhile.
+
+        Raises:
+            BackendError: none of them gave a text.
+        """
+        while live.utterance.choosing:
+            live.asked_as = live.utterance.about.profile
+            live.asking = asyncio.create_task(self._backends.ask(live.utterance, live.errors.append))
+            try:
+                return await live.asking
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                live.errors.clear()  # cancelled by `begin_again`; the profile may be the same as before by now
+            finally:
+                live.asking = None
+        return await self._backends.ask(live.utterance, live.errors.append)
+
     def _defer(self, live: Live, reason: str, recognised: Recognised | None = None) -> None:
         """Move an utterance to the backlog, with its text if it has one."""
         part = live.utterance.part_id
         log.warning("%s is kept for later: %s", part, reason, extra=fields(MessageId.KEPT, part=part))
         entry = self._backlog.add(part)
-        entry.attempts, entry.reason = live.attempts, reason
+        entry.attempts, entry.reason, entry.profile = live.attempts, reason, live.utterance.about.profile
         if recognised is not None:
             self._outbox.hold(recognised)
         else:
-            self._backlog.failed(entry, live.errors, len(self._backends), self._backends.texts)
+            profile = entry.profile
+            self._backlog.failed(entry, live.errors, len(self._backends.of(profile)), self._backends.texts(profile))
         unreached = recognised is None and without_network(live.errors)
         self._audience.deferred(live.utterance, reason, without_network=unreached)
         self._audience.backlog_changed()

@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Iterator
 
-from flowpi.audio.utterance import About, PartId
+from flowpi.audio.utterance import Utterance
 from flowpi.host.folders import sync_names
 from flowpi.host.preallocate import preallocate
 from flowpi.spool import file_format
@@ -31,12 +31,14 @@ MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class SpoolFile:
     """One utterance on its way to the disk. Every method is called on the spool's thread."""
 
-    def __init__(self, folder: Folder, about: About) -> None:
+    def __init__(self, folder: Folder, utterance: Utterance) -> None:
         self._folder = folder
-        self._about = about
-        self._name = f"{PartId(about.id, about.part)}{SUFFIX}"
+        self._utterance = utterance
+        self._name = f"{utterance.part_id}{SUFFIX}"
         self._file: int | None = None
         self._length = 0
+        self._profile: str | None = None
+        """The profile that the file says."""
         self._places = 0
         """The length in bytes up to which blocks are allocated."""
         self._beside = False
@@ -55,10 +57,14 @@ class SpoolFile:
                 dropped pages that a second sync of the same file would report as written.
             SpoolError: there is no spool, or it is full.
         """
+        about = self._utterance.about
         data = file_format.audio(frame, pcm) + (file_format.ending(end) if end is not None else b"")
         if self._file is None:
             self._folder.check()
-            data = file_format.header(self._about) + data
+            data = file_format.header(about) + data
+        elif about.profile != self._profile:
+            data = file_format.profile(about.profile) + data
+        self._profile = about.profile
         if end is None:
             data += file_format.filler(self._length, self._length + len(data))
         self._folder.reserve(len(data))
@@ -83,8 +89,7 @@ class SpoolFile:
 
     def _create(self) -> None:
         """Create the file: under its name if that is free, else beside the file of the earlier attempt."""
-        part = PartId(self._about.id, self._about.part)
-        self._beside = self._folder.clear_way(part)
+        self._beside = self._folder.clear_way(self._utterance.part_id)
         name = self._name + NEW if self._beside else self._name
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._name + NEW, dir_fd=self._folder.handle)

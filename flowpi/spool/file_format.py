@@ -5,13 +5,15 @@ Version 2: a line `flowpi utterance 2`, then records. A record is
     marker (4 bytes), length of the body (uint32), CRC-32 of both and of the body (uint32), body; little-endian
     \\xf5upH  JSON of `About`, first
     \\xf5upA  the frame at which it begins (uint64), then PCM, int16 mono 16 kHz: what one sync made durable
+    \\xf5upP  JSON of a profile or null: the one that was chosen after the header was written
     \\xf5upE  JSON of `Ending`, last: the utterance is complete
 
 Zeros may follow a record, up to the next block of the file: see `filler`. They mean nothing.
 
 Whatever happened to a file, reading goes on at the next marker whose record is whole. As a record of sound contains
 where it begins, what is missing before it becomes silence of the same length, and every later sound keeps its time.
-Version 1 had records without marker and place: such a file is read up to the first damage.
+Version 1 had records without marker and place: such a file is read up to the first damage. A flowpi of before profiles
+takes a P for damage, and reads all of the sound.
 
 Nothing here touches a disk except through the file that is passed in. Reading needs as much memory as the sound is
 long, and its work is bounded by the size of the file.
@@ -26,6 +28,7 @@ from collections.abc import Iterator
 from typing import Annotated, BinaryIO
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from flowpi.audio.utterance import About, PartId, Utterance
 from flowpi.core.ulid import ulid_to_int
@@ -41,7 +44,7 @@ MAGIC_BYTES = 32
 """How many bytes of the beginning of a file `version` needs."""
 
 PREFIX = b"\xf5up"
-HEADER, AUDIO, ENDING = PREFIX + b"H", PREFIX + b"A", PREFIX + b"E"
+HEADER, AUDIO, PROFILE, ENDING = PREFIX + b"H", PREFIX + b"A", PREFIX + b"P", PREFIX + b"E"
 RECORD = struct.Struct("<4sII")
 RECORD_1 = struct.Struct("<cII")
 CHECKED = struct.Struct("<4sI")
@@ -94,7 +97,10 @@ def version(beginning: bytes) -> int | None:
 
 def header(about: About) -> bytes:
     """Return the bytes that a file begins with."""
-    return MAGIC + _record(HEADER, msgspec.json.encode(about))
+    plain = msgspec.to_builtins(about)
+    if about.profile is None:
+        del plain["profile"]  # it then is a file as those of earlier versions
+    return MAGIC + _record(HEADER, msgspec.json.encode(plain))
 
 
 def audio(frame: int, pcm: bytes) -> bytes:
@@ -107,6 +113,11 @@ def audio(frame: int, pcm: bytes) -> bytes:
     pieces = range(0, len(pcm), MAX_PIECE_BYTES)
     bodies = ((frame + at // FRAME_BYTES, pcm[at : at + MAX_PIECE_BYTES]) for at in pieces)
     return b"".join(_record(AUDIO, PLACE.pack(first) + body) for first, body in bodies)
+
+
+def profile(chosen: str | None) -> bytes:
+    """Return the record of a profile that was chosen after the header was written."""
+    return _record(PROFILE, msgspec.json.encode(chosen))
 
 
 def ending(end: Ending) -> bytes:
@@ -166,6 +177,7 @@ def read(file: BinaryIO, part: PartId, *, any_id: bool = False) -> Utterance | N
 def _read_2(file: BinaryIO, size: int, part: PartId) -> Utterance | None:
     """Read all whole records; None if none of them belongs to an utterance. Without a header, `part` stands for it."""
     about: About | None = None
+    chosen: str | UnsetType | None = UNSET
     end: Ending | None = None
     pcm = bytearray()
     frames = 0  # the place that the records claim; in a hostile file more than `pcm` holds
@@ -195,6 +207,8 @@ def _read_2(file: BinaryIO, size: int, part: PartId) -> Utterance | None:
                 frames = first + (len(body) - PLACE.size) // FRAME_BYTES
                 lost += hole
                 missing = 0
+            elif marker == PROFILE:
+                chosen = msgspec.json.decode(body, type=str | None)
             elif marker == ENDING:
                 end = msgspec.json.decode(body, type=Ending)
                 hole = min(max(end.frames - frames, 0), missing // FRAME_BYTES) if pcm else 0
@@ -209,6 +223,8 @@ def _read_2(file: BinaryIO, size: int, part: PartId) -> Utterance | None:
         if end is None and not pcm:
             return None
         about, damaged = About(part.utterance, _moment(part.utterance), part.part), True
+    if chosen is not UNSET:
+        about = msgspec.structs.replace(about, profile=chosen)
     whole = end is not None and end.frames == frames and not damaged
     utterance = Utterance(about, pcm=pcm, complete=True, partial=not whole or (end is not None and end.partial))
     utterance.lost_frames = min(lost + (end.lost_frames if end else 0), len(pcm) // FRAME_BYTES)
@@ -232,7 +248,11 @@ def _records(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes, bytes]]:
         if len(head) < RECORD.size:
             return
         marker, length, checksum = RECORD.unpack(head)
-        if marker in (HEADER, AUDIO, ENDING) and length <= MAX_BODY_BYTES and length <= size - at - RECORD.size:
+        if (
+            marker in (HEADER, AUDIO, PROFILE, ENDING)
+            and length <= MAX_BODY_BYTES
+            and length <= size - at - RECORD.size
+        ):
             budget -= length
             body = file.read(length)
             if len(body) == length and zlib.crc32(body, zlib.crc32(head[: CHECKED.size])) == checksum:
@@ -272,7 +292,7 @@ def _is_damage(file: BinaryIO, at: int, size: int) -> bool:
     if len(head) < RECORD.size:
         return False
     marker, length, _ = RECORD.unpack(head)
-    if marker in (AUDIO, ENDING) and at + RECORD.size + length > size:
+    if marker in (AUDIO, PROFILE, ENDING) and at + RECORD.size + length > size:
         return False
     file.seek(at)
     while piece := file.read(1 << 16):
@@ -315,7 +335,7 @@ def _read_1(file: BinaryIO, size: int) -> Utterance | None:
 
 
 def _about(body: bytes) -> About:
-    """Decode a header. A context in the form of another version is left out: the speech matters more.
+    """Decode a header. A context or a profile in the form of another version is left out: the speech matters more.
 
     Raises:
         msgspec.MsgspecError: it is no header.
@@ -324,7 +344,9 @@ def _about(body: bytes) -> About:
         about = msgspec.json.decode(body, type=About)
     except msgspec.ValidationError as error:
         log.debug("without its context: %s", error)
-        about = msgspec.convert({**msgspec.json.decode(body, type=dict), "context": {}}, About)
+        plain = msgspec.json.decode(body, type=dict)
+        profile = plain.get("profile") if isinstance(plain.get("profile"), str) else None
+        about = msgspec.convert({**plain, "context": {}, "profile": profile}, About)
     if not 0 <= about.started_at <= LAST_S:
         about = msgspec.structs.replace(about, started_at=0.0)
     return about

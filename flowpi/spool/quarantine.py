@@ -16,7 +16,7 @@ import stat
 from urllib.parse import unquote_to_bytes
 
 from flowpi.audio.utterance import PartId
-from flowpi.core.text import printable
+from flowpi.core.safe_text import printable
 
 SUFFIX = ".utt"
 """The suffix of the file of an utterance, in the spool and in quarantine."""

@@ -106,7 +106,7 @@ class Spool:
         """
         loop = asyncio.get_running_loop()
         durable = utterance.durable = utterance.durable or loop.create_future()
-        file = SpoolFile(self._folder, utterance.about)
+        file = SpoolFile(self._folder, utterance)
         try:
             written, complete = 0, False
             writing: Future[None] | None = None

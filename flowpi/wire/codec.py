@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgpack
 import msgspec
 
-from flowpi.core.text import printable
+from flowpi.core.safe_text import printable
 
 Frame = str | bytes
 

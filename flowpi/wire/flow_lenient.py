@@ -8,9 +8,10 @@ server cannot agree on a common mistake.
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct, UnsetType
+from msgspec import Struct
 
-from flowpi.core.text import printable
+from flowpi.core.phrases import chosen
+from flowpi.core.safe_text import printable
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.wav import HEADER_BYTES, WavError, wav_header, wav_payload
 from flowpi.wire.codec import MAX_ITEMS, DecodeError, Encoding, Frame, decode, decode_tolerantly
@@ -82,12 +83,8 @@ def read_strictly(frame: Frame, encoding: Encoding) -> SessionRequested | Append
         kind = _decode(frame, dict[str, Any]).get("type")
         raise _departure(kind if kind in ("auth", "append", "commit") else "message", error) from None
     match message:
-        case Auth(token, language):
-            return SessionRequested(
-                None if isinstance(token, UnsetType) else token,
-                [] if isinstance(language, UnsetType) else list(language),
-                _decode(frame, dict[str, Any]).get("context", {}),  # as it came, as in the lenient reading
-            )
+        case Auth():
+            return _session(_decode(frame, AnyAuth))  # what is not given is not UNSET
         case Append():
             return _audio_strictly(message, encoding)
         case Commit(total):
@@ -96,7 +93,18 @@ def read_strictly(frame: Frame, encoding: Encoding) -> SessionRequested | Append
 
 def _session(auth: AnyAuth) -> SessionRequested:
     language = [auth.language] if isinstance(auth.language, str) else auth.language or []
-    return SessionRequested(auth.access_token, language, auth.context if isinstance(auth.context, dict) else {})
+    return SessionRequested(auth.access_token, language, _phrases(auth.context))
+
+
+def _phrases(context: Any) -> tuple[str, ...]:
+    """Return the names and words in a context, the user's terms first. What has another form than W0 is passed over."""
+    if not isinstance(context, dict):
+        return ()
+    conversation = context.get("conversation")
+    participants = conversation.get("participants") if isinstance(conversation, dict) else None
+    user = [context.get("user_first_name"), context.get("user_last_name")]
+    lists = (context.get("dictionary_context"), user, participants)
+    return chosen(*(each for each in lists if isinstance(each, list)))
 
 
 def _audio(append: AnyAppend) -> AppendedAudio:

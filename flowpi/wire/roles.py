@@ -4,7 +4,7 @@ A role is one end of one connection, which carries one utterance. Its driver pas
 the returned events, and sends the frames of `data_to_send`. A role has no socket and no clock.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -91,11 +91,16 @@ class ClientRole(Protocol):
 
 
 class SessionRequested(Struct, frozen=True):
-    """Answer with `accept` or `fail`. `language`: best first, empty for any."""
+    """Answer with `accept` or `fail`.
+
+    Attributes:
+        language: best first, empty for any.
+        phrases: names and words that may occur, usable and no more than `phrases.MOST`.
+    """
 
     access_token: str | None
     language: list[str]
-    context: dict[str, Any]
+    phrases: tuple[str, ...] = ()
 
 
 class AudioReceived(Struct, frozen=True):

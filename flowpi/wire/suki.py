@@ -24,7 +24,7 @@ from typing import Any, Literal, assert_never
 import msgspec
 
 from flowpi.core.errors import ClosedError, ProtocolError, RefusedError
-from flowpi.core.text import printable
+from flowpi.core.safe_text import printable
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.wire.codec import MAX_FRAME_BYTES, DecodeError, Encoding, Frame, decode, decode_tolerantly, encode
 from flowpi.wire.roles import (
@@ -275,7 +275,7 @@ class SukiServer:
 
     def open(self) -> list[ServerEvent]:
         """Begin: the connection is open. The token came with the upgrade, and the driver has checked it."""
-        return [SessionRequested(None, ["en"], {})]
+        return [SessionRequested(None, ["en"])]
 
     def receive(self, frame: Frame) -> list[ServerEvent]:
         """Read one frame of the client.

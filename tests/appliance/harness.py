@@ -24,9 +24,10 @@ from flowpi.audio.cues import Cue
 from flowpi.audio.utterance import PartId, Utterance
 from flowpi.backends.result import Timings
 from flowpi.config.schema import Config
-from flowpi.core.appliance import Rules, State
+from flowpi.core.appliance import State
 from flowpi.core.errors import MicrophoneError, SpoolError
 from flowpi.core.gestures import Gestures
+from flowpi.core.rules import Rules
 from flowpi.core.ulid import UlidFactory
 from flowpi.delivery.backlog import Waiting
 from flowpi.panel.led import LedPlayer, RecordingLed
@@ -92,6 +93,7 @@ class FakeDelivery:
         self.backend: str | None = None
         self.on_disk: bool | None = True
         self.begun: list[Utterance] = []
+        self.begun_again: list[str | None] = []
         self.dropped: list[PartId] = []
         self.left: list[Waiting] = []
         self.memory_full = False
@@ -103,6 +105,9 @@ class FakeDelivery:
     async def recorded(self, utterance_id: str) -> bool:
         durable = [one.durable for one in self.begun if one.id == utterance_id and one.durable]
         return all([await asyncio.shield(future) for future in durable])
+
+    def begin_again(self, utterance: Utterance) -> None:
+        self.begun_again.append(utterance.about.profile)
 
     def begin(self, utterance: Utterance) -> None:
         utterance.durable = asyncio.get_running_loop().create_future()
@@ -158,7 +163,7 @@ class ConductorHarness:
         self.announcer = Announcer(self.inbox, self.hub, self, utterances, self.statistics, endings)
         self.conductor = Conductor(
             rules,
-            Gestures(),
+            {None: Gestures()},
             inbox=self.inbox,
             hub=self.hub,
             microphone=self.capture,
@@ -168,7 +173,7 @@ class ConductorHarness:
             ids=UlidFactory(),
             led_player=self.led_player,
             cues=self.cues,
-            is_pressed=lambda: None,
+            is_pressed=lambda line: None,
             on_state=self._tell,
         )
         spool_requests = SpoolRequests(Spool(directory), self, self.delivery, utterances, self.announcer)
@@ -233,10 +238,10 @@ class ConductorHarness:
         return answer
 
     def press(self) -> None:
-        self.conductor.edge(True, self.loop.time())
+        self.conductor.edge(None, True, self.loop.time())
 
     def release(self) -> None:
-        self.conductor.edge(False, self.loop.time())
+        self.conductor.edge(None, False, self.loop.time())
 
     async def tap(self) -> None:
         self.press()

@@ -6,12 +6,13 @@ import pytest
 
 from flowpi.audio.utterance import PartId
 from flowpi.backends.result import Timings
-from flowpi.core.appliance import Rules
 from flowpi.core.errors import SpoolError
 from flowpi.core.faults import LED
 from flowpi.core.indicator import light
 from flowpi.core.lights import NO_BACKEND, READY
+from flowpi.core.rules import Rules
 from flowpi.dsp.level import Level
+from flowpi.editing.editor import EditedText
 from flowpi.wire.roles import FinalText, PartialText
 from tests.appliance.harness import ConductorHarness, opened
 from tests.sound import noise, spoken, ulid
@@ -47,6 +48,16 @@ class TestWhatBecomesOfIt:
         unconfirmed, confirmed = harness.of("transcript/final")
         assert unconfirmed["confirmed"] is False
         assert "confirmed" not in confirmed
+
+    async def test_an_edited_one_has_what_the_recogniser_wrote_beside_it(self, harness: ConductorHarness) -> None:
+        edited = EditedText("It was!", "en", raw="It was.", rewritten=True)
+        await harness.announcer.publish(spoken(bytes(3200)), edited, "x", Timings(), False)
+        by_rules = EditedText("It was!", "en", raw="It was.")
+        await harness.announcer.publish(spoken(bytes(3200), ulid(2)), by_rules, "x", Timings(), False)
+        first, second = harness.of("transcript/final")
+        assert (first["text"], first["raw"], first["rewritten"]) == ("It was!", "It was.", True)
+        assert second["raw"] == "It was."
+        assert "rewritten" not in second
 
     async def test_one_of_an_earlier_life_has_no_timings(self, harness: ConductorHarness) -> None:
         await harness.publish(spoken(noise(1.0)), late=True)
@@ -183,10 +194,35 @@ class TestWhatBecomesOfIt:
         await harness.record("start")
         utterance = harness.delivery.begun[0]
         harness.announcer.partial(utterance, PartialText("It", "en"), "house")
-        partial = {"id": utterance.id, "part": 1, "text": "It", "language": "en", "backend": "house"}
+        partial = {"id": utterance.id, "part": 1, "text": "It", "language": "en", "backend": "house", "stable": 0}
         assert harness.of("transcript/partial") == [partial]
         harness.microphone.level(Level(-20.0, -10.0, False))
         assert harness.of("level") == [{"dbfs": -20.0, "peak_dbfs": -10.0, "clipped": False}]
+
+    async def test_what_two_partial_texts_of_a_part_agree_on_is_settled(self, harness: ConductorHarness) -> None:
+        await harness.record("start")
+        live, late = harness.delivery.begun[0], spoken(noise(1.0))
+        for utterance, text in ((live, "It was"), (late, "He"), (live, "It was the"), (late, "He said")):
+            harness.announcer.partial(utterance, PartialText(text, "en"), "house")
+        assert [one["stable"] for one in harness.of("transcript/partial")] == [0, 0, len("It was"), len("He")]
+
+    @pytest.mark.parametrize("end", ["delivered", "deferred", "deferred_again", "failed", "cancelled"])
+    async def test_a_part_that_is_recognised_anew_has_nothing_settled(
+        self, harness: ConductorHarness, end: str
+    ) -> None:
+        await harness.record("start")
+        utterance = harness.delivery.begun[0]
+        harness.announcer.partial(utterance, PartialText("It was", "en"), "house")
+        ends = {
+            "delivered": lambda: harness.announcer.delivered(utterance),
+            "deferred": lambda: harness.announcer.deferred(utterance, "later"),
+            "deferred_again": lambda: harness.announcer.deferred_again(utterance.part_id, "x", without_network=False),
+            "failed": lambda: harness.announcer.failed(utterance.part_id, "never"),
+            "cancelled": lambda: harness.announcer.cancelled(utterance),
+        }
+        ends[end]()
+        harness.announcer.partial(utterance, PartialText("It was the", "en"), "house")
+        assert harness.of("transcript/partial")[-1]["stable"] == 0
 
     async def test_a_spool_that_fails_is_a_fault_until_it_works(self, harness: ConductorHarness) -> None:
         harness.announcer.spool_failed(SpoolError("the disk is full", "free some space"))

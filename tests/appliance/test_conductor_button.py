@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from flowpi.config.schema import ButtonSettings, Config
-from flowpi.core.appliance import Rules
 from flowpi.core.indicator import light
 from flowpi.core.lights import MUTED_LIGHT
+from flowpi.core.rules import Rules
 from flowpi.delivery.backlog import Waiting
 from tests.appliance.harness import DEAD, ConductorHarness, opened
 from tests.sound import noise
@@ -26,7 +26,7 @@ class TestButton:
 
     async def test_an_edge_that_is_handled_late_counts_from_when_it_was(self, harness: ConductorHarness) -> None:
         await asyncio.sleep(1)
-        harness.conductor.edge(True, 0.5)
+        harness.conductor.edge(None, True, 0.5)
         assert harness.capture.begun_at == [0.5]
 
     async def test_a_tap_starts_and_a_tap_stops(self, harness: ConductorHarness) -> None:

@@ -8,9 +8,14 @@ import pytest
 
 from flowpi.appliance.announcer import NOT_YET, SILENT
 from flowpi.audio.utterance import PartId
+from flowpi.config.profiles import ProfileSettings
+from flowpi.config.schema import ButtonSettings, Config, DictationSettings
+from flowpi.core.events import DeadlinePassed
 from flowpi.core.hints import Hints, TargetApp
+from flowpi.core.profiles import GestureProfiles
 from flowpi.core.ulid import is_ulid
 from flowpi.publish.messages import DictationEnding, Problem, Request
+from flowpi.wire.roles import PartialText
 from tests.appliance.harness import ConductorHarness, starting
 from tests.waiting import ticks
 
@@ -213,7 +218,7 @@ async def test_quiet_waits_for_the_end_of_what_is_said(harness: ConductorHarness
     harness.capture.rolling = True
     await harness.record("start")
     quiet = asyncio.create_task(harness.conductor.quiet())
-    harness.conductor.edge(True, harness.loop.time())
+    harness.conductor.edge(None, True, harness.loop.time())
     await ticks()
     assert not quiet.done()
     harness.capture.utterances[0].finish(1.0)
@@ -224,3 +229,109 @@ async def test_who_comes_late_finds_state_and_stats(harness: ConductorHarness) -
     retained: list[str] = []
     harness.hub.subscribe(["#"], lambda message, _: retained.append(message.topic))
     assert retained == ["state", "stats"]
+
+
+class TestProfiles:
+    async def test_a_dictation_has_the_profile_that_its_command_names(self, harness: ConductorHarness) -> None:
+        await harness.conductor.apply(Config(profiles={"german": ProfileSettings(), "code": ProfileSettings()}))
+        await harness.record("start", profile="german")
+        (utterance,) = harness.delivery.begun
+        assert utterance.about.profile == "german"
+        await ticks()
+        assert harness.of("state")[-1]["profile"] == "german"
+        await harness.record("stop")
+        await ticks()
+        assert harness.of("state")[-1] == {**harness.of("state")[-1], "state": "finishing", "profile": "german"}
+        harness.announcer.partial(utterance, PartialText("It", "en"), "house")
+        await harness.publish(utterance)
+        await ticks()
+        assert harness.of("transcript/partial")[0]["profile"] == "german"
+        assert harness.of("transcript/final")[0]["profile"] == harness.committed[0].profile == "german"
+        assert "profile" not in harness.of("state")[-1]
+
+    async def test_without_a_profile_nothing_says_so(self, harness: ConductorHarness) -> None:
+        await harness.record("start")
+        (utterance,) = harness.delivery.begun
+        harness.announcer.partial(utterance, PartialText("It", "en"), "house")
+        await harness.publish(utterance)
+        for topic in ("state", "transcript/partial", "transcript/final"):
+            assert not any("profile" in payload for payload in harness.of(topic))
+
+    async def test_one_that_is_not_there_is_refused(self, harness: ConductorHarness) -> None:
+        problem = await harness.refused(command="record", action="start", profile="german")
+        assert problem == Problem("bad_request", "there is no profile 'german': none is configured")
+        await harness.conductor.apply(Config(profiles={"german": ProfileSettings()}))
+        problem = await harness.refused(command="record", action="toggle", profile="germn")
+        assert problem == Problem("bad_request", "there is no profile 'germn': did you mean german?")
+        assert harness.delivery.begun == []
+
+    async def test_what_is_recorded_is_not_taken_for_another(self, harness: ConductorHarness) -> None:
+        await harness.conductor.apply(Config(profiles={"german": ProfileSettings(), "private": ProfileSettings()}))
+        started = await harness.record("start", profile="german")
+        for profile in (None, "german"):
+            assert await harness.record("start", profile=profile) == started
+        problem = await harness.refused(command="record", action="start", profile="private")
+        assert problem == Problem("recording", "a dictation without this profile is being recorded: end it first")
+        assert [one.about.profile for one in harness.delivery.begun] == ["german"]
+        assert harness.conductor.state.name == "recording"
+
+    async def test_a_button_of_its_own_chooses_it_and_only_the_one_that_is_held_ends_it(
+        self, harness: ConductorHarness
+    ) -> None:
+        await harness.conductor.apply(Config(profiles={"german": ProfileSettings(pin=4)}))
+        conductor, at = harness.conductor, harness.loop.time()
+        conductor.edge("german", True, at)
+        assert harness.of("event/button")[-1] == {"kind": "pressed", "profile": "german"}
+        assert [one.about.profile for one in harness.delivery.begun] == ["german"]
+        conductor.edge("german", False, at + 1)
+        conductor.edge("german", True, at + 2)
+        conductor.edge("german", False, at + 2.1)  # latched
+        conductor.edge(None, True, at + 3)  # ends it
+        conductor.edge(None, False, at + 3.1)
+        conductor.edge("german", True, at + 4)
+        conductor.edge(None, True, at + 4.5)  # slipped
+        conductor.edge(None, False, at + 5)
+        conductor.edge(None, True, at + 6)
+        assert harness.conductor.state.name == "recording"
+        conductor.edge("german", False, at + 7)
+        assert harness.conductor.state.name == "finishing"
+        conductor.edge(None, False, at + 8)
+        assert [one.about.profile for one in harness.delivery.begun] == ["german", "german", "german"]
+        assert harness.of("event/button")[-1] == {"kind": "released"}
+        conductor.edge(None, True, at + 9)
+        assert [one.about.profile for one in harness.delivery.begun][3:] == [None]
+
+    async def test_what_a_command_began_is_ended_by_any_button_also_while_another_is_held(
+        self, harness: ConductorHarness
+    ) -> None:
+        await harness.conductor.apply(Config(profiles={"german": ProfileSettings(pin=4)}))
+        harness.conductor.edge("german", True, harness.loop.time())
+        await harness.record("cancel")
+        await harness.record("start")
+        harness.conductor.edge(None, True, harness.loop.time() + 1)
+        assert harness.conductor.state.name == "finishing"
+
+    async def test_what_is_heard_before_the_profile_is_known_is_for_nobody(self, harness: ConductorHarness) -> None:
+        profiles = {"german": ProfileSettings(), "private": ProfileSettings(sinks=())}
+        button = ButtonSettings(profiles=GestureProfiles(hold="german", tap="private"))
+        await harness.conductor.apply(Config(profiles=profiles, button=button))
+        at = harness.loop.time()
+        harness.conductor.edge(None, True, at)
+        (utterance,) = harness.delivery.begun
+        harness.announcer.partial(utterance, PartialText("It", "de"), "house")
+        harness.conductor.edge(None, False, at + 0.1)
+        harness.announcer.partial(utterance, PartialText("It was", "de"), "house")
+        assert [(one["text"], one["profile"]) for one in harness.of("transcript/partial")] == [("It was", "private")]
+
+    async def test_an_edge_of_a_button_that_a_reload_removed_is_harmless(self, harness: ConductorHarness) -> None:
+        harness.conductor.edge("german", True, harness.loop.time())
+        assert harness.conductor.state.name == "idle"
+
+    async def test_a_part_has_the_profile_of_its_utterance(self, harness: ConductorHarness) -> None:
+        await harness.conductor.apply(
+            Config(profiles={"german": ProfileSettings()}, dictation=DictationSettings(max_utterance_s=5))
+        )
+        await harness.record("start", profile="german")
+        harness.inbox.post(DeadlinePassed())
+        harness.capture.pause()
+        assert [(one.about.part, one.about.profile) for one in harness.delivery.begun] == [(1, "german"), (2, "german")]

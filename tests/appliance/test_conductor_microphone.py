@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from flowpi.core.appliance import Rules
+from flowpi.core.rules import Rules
 from flowpi.publish.messages import Problem
 from tests.appliance.harness import DEAD, ConductorHarness, opened
 

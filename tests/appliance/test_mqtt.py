@@ -51,7 +51,7 @@ def test_a_dictation_by_commands_from_the_broker(appliance: Appliance, broker: B
         wait_for(lambda: bool(reader.of("desk/response")[1:]))
         assert texts(reader) == appliance.transcripts()
         assert reader.of("response")[1].json.items() >= {"response": 1, "ok": True}.items()
-        assert states(reader)[-1] == "idle"
+        wait_for(lambda: states(reader)[-1] == "idle")
         reader.say("flowpi/desk/command", b'{"command": "spool", "action": "retry", "request": 2}')
         wait_for(lambda: bool(reader.of("desk/response")[2:]))
         assert reader.of("response")[2].json == {"response": 2, "ok": True, "count": 0}
@@ -89,7 +89,11 @@ def test_what_is_said_without_a_broker_arrives_when_there_is_one(appliance: Appl
     broker.kill()
     appliance.start()
     client = appliance.connect().subscribe("transcript/final", "state")
-    client.wait("state", lambda state: any(one["code"] == "sink.mqtt" for one in state["faults"]))
+    state = client.wait("state", lambda state: any(one["code"] == "sink.mqtt" for one in state["faults"]))
+    (message,) = (one["message"] for one in state["faults"] if one["code"] == "sink.mqtt")
+    assert message == f"nobody listens on 127.0.0.1:{broker.port}: start the broker, or check publish.mqtt.url"
+    assert appliance.daemon is not None
+    assert f"sink.mqtt: {message}" in appliance.daemon.log.read_text()
     assert client.record("start")["ok"]
     assert client.record("stop")["recorded"]
     client.wait("transcript/final")

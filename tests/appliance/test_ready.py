@@ -1,4 +1,5 @@
-"""What a daemon on its defaults has imported when it says READY: a Pi Zero imports at a tenth of the speed."""
+"""What a daemon has imported when it says READY, because a Pi Zero imports at a tenth of the speed, and what it has
+written."""
 
 import subprocess
 import sys
@@ -24,7 +25,7 @@ run(load(), AtReady({}))
 """
 
 OTHERS = """
-    aiohttp argparse cryptography dataclasses email evdev gpiozero hashlib http json lgpio moonshine_voice numpy
+    aiohttp argparse cryptography dataclasses email evdev gpiod gpiozero hashlib http json moonshine_voice numpy
     onnxruntime random shutil soxr tempfile urllib.request wave websockets yaml zoneinfo
 """
 
@@ -38,12 +39,19 @@ OURS = """
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    folder = tmp_path_factory.mktemp("run")
+    return imported_in(tmp_path_factory.mktemp("run"))
+
+
+def imported_in(folder: Path, config: str = "") -> set[str]:
+    """Run a daemon until READY, with its files in `folder`, and return the modules that it has imported."""
     environ = {
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "RUNTIME_DIRECTORY": str(folder),
         "STATE_DIRECTORY": str(folder / "state"),
     }
+    if config:
+        (folder / "flowpi.yaml").write_text(config)
+        environ["FLOWPI_CONFIG"] = str(folder / "flowpi.yaml")
     ended = subprocess.run([sys.executable, "-c", IMPORTED], env=environ, check=True, stdout=subprocess.PIPE, text=True)
     return set(ended.stdout.split())
 
@@ -55,3 +63,18 @@ def test_a_press_by_command_is_possible_at_ready(imported: set[str]) -> None:
 @pytest.mark.parametrize("module", (OTHERS + OURS).split())
 def test_what_a_press_by_command_does_not_need_is_imported_after_ready(imported: set[str], module: str) -> None:
     assert module not in imported
+
+
+SINKS = """
+publish:
+  mqtt: {url: "mqtt://127.0.0.1:1"}
+  webhooks: {desk: {url: "http://127.0.0.1:1/"}, live: {url: "http://127.0.0.1:1/", filters: [state]}}
+  command: {run: [/bin/true]}
+"""
+
+
+def test_the_sinks_have_their_positions_at_ready_and_are_made_later(tmp_path: Path) -> None:
+    imported = imported_in(tmp_path, SINKS)
+    positions = {path.name for path in (tmp_path / "state" / "sinks").iterdir()}
+    assert positions == {"mqtt.position", "webhook.desk.position", "command.position"}
+    assert not {"aiohttp", "paho", "random", "flowpi.publish.webhook.sink", "flowpi.publish.mqtt.sink"} & imported

@@ -1,5 +1,7 @@
 """The command `transcripts` of the socket: it pages and searches."""
 
+import errno
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -157,3 +159,16 @@ async def test_files_that_cannot_be_read(harness: TextHarness, monkeypatch: pyte
     problem = await harness.ask(order=order)
     assert problem.code == "transcripts"
     assert "Input/output error" in problem.message
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EACCES, "not_permitted"), (errno.EIO, "transcripts")])
+async def test_what_the_daemon_may_not_read_is_named(
+    harness: TextHarness, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    def refuse() -> list[str]:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(harness.transcripts, "names", refuse)
+    problem = await harness.ask(order="newest")
+    assert problem.code == code
+    assert f"{str(harness.transcripts.directory)!r} cannot be read ({os.strerror(number)}): " in problem.message

@@ -4,19 +4,22 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from flowpi.audio.denoise import speex, unfiltered
 from flowpi.audio.utterance import Utterance
-from flowpi.backends.backend import Backend
-from flowpi.backends.chain import BackendChain
+from flowpi.backends import flow, suki
+from flowpi.backends.backend import Backend, Environment
+from flowpi.backends.chain import BackendChain, make_backends
 from flowpi.backends.flow import FlowBackend
 from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
 from flowpi.backends.suki import SukiBackend
-from flowpi.config.backends.flow import FlowSettings, TokenSettings
+from flowpi.config.backends.flow import LOCAL_URL, FlowSettings, TokenSettings
 from flowpi.config.backends.suki import SukiSettings
+from flowpi.config.schema import AudioSettings, Config, DictationSettings
 from flowpi.config.secret import Secret
 from flowpi.core.errors import (
     BackendError,
@@ -31,7 +34,7 @@ from flowpi.core.hints import Hints
 from flowpi.wire.roles import FinalText, PartialText
 from tests import clock
 from tests.backends.fake_backend import Call, FakeBackend
-from tests.sound import echo, noise, spoken
+from tests.sound import beginning, echo, noise, spoken
 
 SOUND = noise(0.3)
 
@@ -381,8 +384,11 @@ class TestAnAnswerThatComesLate:
 
         async with FakeBackend([late]) as one, FakeBackend([second]) as other:
             backends = [
-                FlowBackend(name, FlowSettings(url), Hints(), Patience(final_s=0.2))
-                for name, url in (("first", one.url), ("second", other.url))
+                FlowBackend(name, FlowSettings(url), Hints(), patience)
+                for name, url, patience in (
+                    ("first", one.url, Patience(final_s=0.2)),
+                    ("second", other.url, Patience()),
+                )
             ]
             chain = BackendChain(backends)
             texts: list[str] = []
@@ -392,3 +398,44 @@ class TestAnAnswerThatComesLate:
             await has_answered.wait()
             await chain.close()
             assert texts == []
+
+
+@pytest.mark.parametrize(("denoise", "local_filter"), [("none", unfiltered), ("speex", speex)])
+def test_only_the_recogniser_on_this_machine_hears_denoised_sound(
+    monkeypatch: pytest.MonkeyPatch, denoise: Literal["none", "speex"], local_filter: object
+) -> None:
+    filters: dict[str, object] = {}
+
+    def make(name: str, settings: object, environment: Environment) -> Levers:
+        filters[name] = environment.filter
+        return Levers(name)
+
+    monkeypatch.setattr(flow, "make", make)
+    monkeypatch.setattr(suki, "make", make)
+    backends: dict[str, Any] = {
+        "local": FlowSettings(LOCAL_URL),
+        "cloud": FlowSettings("wss://flow.example/ws"),
+        "house": FlowSettings("ws://house.example/ws"),
+        "suki": SukiSettings("x", Secret("literal", "x")),
+    }
+    config = Config(
+        audio=AudioSettings(denoise=denoise), dictation=DictationSettings(backends=tuple(backends)), backends=backends
+    )
+    assert len(make_backends(config).backends) == 4
+    assert filters == {"local": local_filter, "cloud": unfiltered, "house": unfiltered, "suki": unfiltered}
+
+
+async def test_a_profile_has_its_own_backends_in_its_own_order() -> None:
+    levers = [Levers(name) for name in ("a", "b", "c")]
+    orders = {None: ["a"], "own": ["c", "b"]}
+    chain = BackendChain(levers, by_profile=orders, probe_s=lambda failures: 3600.0)
+    levers[2].error = lambda: LinkError("away")
+    for profile, backend in (("own", "b"), (None, "a"), ("not_known", "a")):
+        utterance = beginning()
+        utterance.choose(profile)
+        utterance.append(SOUND)
+        utterance.finish(1.0)
+        _, name, _ = await chain.text_of(utterance, lambda partial, backend: None)
+        assert name == backend
+    assert [len(one.asked) for one in levers] == [2, 1, 1]
+    await chain.close()

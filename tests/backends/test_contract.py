@@ -33,8 +33,9 @@ SERVICES: dict[str, Callable[[int, str], Levers]] = {"flow": FlowLevers, "suki":
 """Made with a port and the key. A new row of `KINDS` adds one here."""
 
 SOUND = noise(2.345)
-PATIENCE = Patience(connect_s=1.0, auth_s=1.0, send_s=1.0, final_s=1.0, close_s=0.5)
-MOST_S = 10.0
+PATIENCE = Patience(connect_s=3.0, auth_s=3.0, send_s=3.0, final_s=3.0, close_s=0.5)
+"""A busy machine may take more than a second for a dictation that works."""
+MOST_S = 30.0
 """No attempt with this patience lasts longer, on a busy machine too."""
 
 OURS = str(Path("flowpi", "backends"))

@@ -14,6 +14,7 @@ from flowpi.config.secret import Secret
 from flowpi.core.errors import (
     AnsweredInText,
     BackendError,
+    ClosedError,
     CredentialError,
     LinkError,
     ProtocolError,
@@ -55,7 +56,7 @@ HASTY: dict[Script, Patience] = {
 """Short only for what never comes: a busy machine may be slow with the rest."""
 
 
-CONFIGURED = Hints(app=TargetApp(name="flowpi", kind="other"), last_name="L.")
+CONFIGURED = Hints(app=TargetApp(name="flowpi", kind="other"), last_name="Lovelace")
 
 
 def make_backend(url: str, patience: Patience = PATIENT, **options: Any) -> FlowBackend:
@@ -133,7 +134,7 @@ async def test_what_the_session_is_opened_with() -> None:
         assert call.session is not None
         assert call.session.access_token == "s3cret & more"
         assert call.session.language == ["de", "en"]
-        assert call.session.context == {"app": {"name": "Notes"}, "user_first_name": "Ada", "user_last_name": "L."}
+        assert call.session.phrases == ("Ada", "Lovelace"), "the last name of the configuration"
 
 
 async def test_partial_texts_and_timings() -> None:
@@ -218,6 +219,32 @@ async def test_nobody_listens(tmp_path: Path, unused_tcp_port: int) -> None:
         await transcribe(make_backend(f"ws+unix://{tmp_path}/asr.sock"), spoken(SOUND))
     message = "backend 'house' is not reached (no such file or directory): start `flowpi serve`"
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("installed", [False, True])
+async def test_a_unix_socket_has_no_port_to_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    units, address = tmp_path / "units", tmp_path / "asr.sock"
+    units.mkdir()
+    monkeypatch.setattr("flowpi.host.units.FOLDERS", [str(units)])
+    if installed:
+        (units / "flowpi-asr.service").touch()
+    answers = iter([b"", b"SSH-2.0-OpenSSH_9.6\r\n"])
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(next(answers))
+        writer.close()
+
+    async with await asyncio.start_unix_server(hang_up, address):
+        where = "`systemctl status flowpi-asr`" if installed else "`flowpi serve`"
+        with pytest.raises(
+            ClosedError, match=rf"\(no close frame, no answer to the upgrade\): if .*, look at {where}$"
+        ):
+            await transcribe(make_backend(f"ws+unix://{address}"), spoken(SOUND))
+        with pytest.raises(ProtocolError, match=r"is no WebSocket server: check backends.house.url$"):
+            await transcribe(make_backend(f"ws+unix://{address}"), spoken(SOUND))
 
 
 async def test_a_link_that_takes_nothing_is_dead() -> None:

@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,9 +19,6 @@ from tests.backends.hostile import INSTEAD, SUKI, UPGRADED
 from tests.sound import echo
 
 REPOSITORY = Path(__file__).parents[2]
-TIMES = int(os.environ.get("FLOWPI_HOSTILE_TIMES", "20"))
-"""Each kind of harm. 100 take about two minutes."""
-
 MEMORY_MB = 32
 BLOCKED_MS = 250
 """P10 has 100, for a quiet machine; a busy one takes more than twice as long for the same 32 KB of empty pongs, the
@@ -47,17 +43,18 @@ def hostile() -> Iterator[str]:
         process.stdin.close()
 
 
-def cases() -> Iterator[Case]:
+def cases(times: int) -> Iterator[Case]:
+    """Each kind of harm so many times."""
     for kind in INSTEAD:
-        yield Case(f"/upgraded/{kind}", "json", TIMES)
-        yield Case(f"/rest/{kind}", "suki", TIMES)
+        yield Case(f"/upgraded/{kind}", "json", times)
+        yield Case(f"/rest/{kind}", "suki", times)
     for kind in UPGRADED:
         encoding: Dialect = "msgpack" if "msgpack" in kind else "json"
-        yield Case(f"/open/{kind}", encoding, TIMES)
+        yield Case(f"/open/{kind}", encoding, times)
         if not kind.startswith("endless"):  # those keep both sides busy
-            yield Case(f"/upgraded/{kind}", encoding, TIMES)
+            yield Case(f"/upgraded/{kind}", encoding, times)
     for kind in SUKI:
-        yield Case(f"/open/{kind}", "suki", TIMES)
+        yield Case(f"/open/{kind}", "suki", times)
 
 
 def suffer(port: str, share: Sequence[Case]) -> list[Ordeal]:
@@ -73,8 +70,9 @@ def suffer(port: str, share: Sequence[Case]) -> list[Ordeal]:
     return [msgspec.json.decode(line, type=Ordeal) for line in victim.stdout.splitlines()]
 
 
-def test_a_client_stands_it_and_the_next_backend_has_its_turn(hostile: str) -> None:
-    every = list(cases())
+@pytest.mark.lengthy
+def test_a_client_stands_it_and_the_next_backend_has_its_turn(hostile: str, times: Callable[[int, int], int]) -> None:
+    every = list(cases(times(8, 100)))
     with ThreadPoolExecutor(VICTIMS) as pool:
         shares = pool.map(lambda at: suffer(hostile, every[at::VICTIMS]), range(VICTIMS))
         ordeals = [ordeal for share in shares for ordeal in share]

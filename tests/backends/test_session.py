@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import pytest
 
+from flowpi.audio.denoise import speex
 from flowpi.audio.utterance import Utterance
 from flowpi.backends.patience import Patience
 from flowpi.backends.result import Timings
@@ -126,6 +127,21 @@ def test_the_text() -> None:
         return text
 
     assert stage(scene) == FinalText(echo(SOUND), "en")
+
+
+@pytest.mark.parametrize("packet_ms", [100, 25])
+def test_the_service_hears_what_the_filter_makes_of_the_sound_and_the_log_stays_as_it_was(packet_ms: int) -> None:
+    async def scene() -> None:
+        stream, utterance = MemoryStream(), spoken(SOUND)
+        client = FlowClient(encoding=Encoding.JSON, packet_ms=packet_ms)
+        heard = speex()
+        await Session(client, stream, utterance, lambda partial: None, Timings(), Patience(), heard).run(
+            client.packet_bytes
+        )
+        assert stream.pcm == speex()(SOUND) != SOUND
+        assert utterance.read(0, utterance.length) == SOUND
+
+    stage(scene)
 
 
 def test_it_keeps_the_stream_alive_while_it_waits_for_the_text() -> None:

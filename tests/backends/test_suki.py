@@ -38,11 +38,11 @@ from tests.backends.suki_service import (
     works,
 )
 from tests.sound import beginning, echo, noise, spoken
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 SOUND = noise(2.345)
 TEXT = FinalText(echo(SOUND), "en-US")
-HASTY = Patience(connect_s=0.4)
+HASTY = Patience(connect_s=2.0)
 
 
 def make_backend(url: str, patience: Patience | None = None, **options: Any) -> SukiBackend:
@@ -187,12 +187,13 @@ class TestBusy:
         ],
     )
     async def test_each_way_to_say_it(self, refusal: tuple[int, str]) -> None:
-        async with serving(service := FakeSuki(), Patience(connect_s=0.7)) as backend:
+        async with serving(service := FakeSuki(), Patience(connect_s=1.5)) as backend:
             service.refusal = refusal
-            with pytest.raises(LinkError, match=r"took no stream within 0\.7 s: its sessions are busy") as caught:
+            with pytest.raises(LinkError, match=r"took no stream within 1\.5 s: its sessions are busy") as caught:
                 await transcribe(backend)
             assert verdict(caught.value) is Verdict.RETRY_LATER
-            assert service.upgrades == 2  # at once and after 0.25 s; the third would come after 0.75 s
+            # At once, after 0.25 s and after 0.75 s; the fourth would come after 1.75 s. A busy machine asks later.
+            assert 1 <= service.upgrades <= 3
 
     async def test_a_frame_says_it(self) -> None:
         async with serving(service := FakeSuki([refuses_in_a_frame, works])) as backend:
@@ -371,7 +372,7 @@ class TestNoText:
         self, script: Script, kind: type[BackendError], message: str, meaning: Verdict
     ) -> None:
         """P21: from the first byte."""
-        async with serving(service := FakeSuki([script, works]), Patience(final_s=0.2)) as backend:
+        async with serving(service := FakeSuki([script, works]), Patience(final_s=1.5)) as backend:
             with pytest.raises(kind, match=rf"^{message}$") as caught:
                 await transcribe(backend)
             assert verdict(caught.value) is meaning
@@ -452,13 +453,12 @@ class TestCancel:
 
     async def test_close_does_not_wait_long_for_a_service_that_hangs(self) -> None:
         async with FakeSuki() as service:
-            backend = make_backend(service.url)
+            backend = make_backend(service.url, Patience(connect_s=1e6))
             service.held = asyncio.Event()
             backend.start()
             await until(lambda: service.logins)
-            began = asyncio.get_running_loop().time()
-            await backend.close()
-            assert asyncio.get_running_loop().time() - began < 4
+            async with asyncio.timeout(PATIENCE_S):
+                await backend.close()
             service.held.set()
 
 

@@ -15,7 +15,7 @@ from flowpi.backends.stream import Stream, StreamClosed
 from flowpi.backends.websocket import connect_websocket
 from flowpi.core.errors import ProtocolError
 from flowpi.wire.codec import MAX_FRAME_BYTES
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 Script = Callable[[ServerConnection], Awaitable[None]]
 CLOSE_S = 0.2
@@ -138,8 +138,9 @@ async def test_close_does_not_wait_for_a_peer_that_reads_nothing() -> None:
         sending = asyncio.create_task(stream.send(bytes(32 << 20)))  # more than the kernel's buffers take
         await asyncio.sleep(0.05)
         began = loop.time()
-        await stream.close()
+        async with asyncio.timeout(PATIENCE_S):
+            await stream.close()
         took_s = loop.time() - began
         released.set()
         await asyncio.gather(sending, return_exceptions=True)
-    assert CLOSE_S <= took_s < 2
+    assert took_s >= CLOSE_S

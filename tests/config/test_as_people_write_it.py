@@ -170,6 +170,14 @@ NO_SECRET = "put only the secret there"
             "line 1: audio.path is '${HOME}/a.wav', " + WHOLE_PATH,
         ),
         (
+            "server: {model: ~/whisper-base}",
+            "line 1: server.model is '~/whisper-base', " + WHOLE_PATH,
+        ),
+        (
+            "server: {interim_model: $HOME/tiny}",
+            "line 1: server.interim_model is '$HOME/tiny', " + WHOLE_PATH,
+        ),
+        (
             CLOUD + "client_key: {file: ~/key}}}",
             "line 1: backends.cloud.client_key is '~/key', " + WHOLE_PATH,
         ),

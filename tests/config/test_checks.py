@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from flowpi.config.addresses import one_of
 from flowpi.config.backends import KINDS
+from flowpi.config.boards import BOARDS
 from flowpi.config.loading import load
 from flowpi.config.schema import Config
 from flowpi.core.errors import ConfigError, UsageError
 from tests.config.refusals import refused, with_examples
 
+PHRASES = "a list of at most 200 texts of 1 to 64 characters"
 SOME_KIND = one_of(list(KINDS))
+BOARD_NAMES = ", ".join(sorted(BOARDS))
 
 REFERENCE = Path(__file__).parents[2] / "config" / "flowpi.yaml"
 CLOUD = "backends: {x: {kind: flow, url: 'wss://h/ws', "
@@ -41,8 +44,8 @@ CLOUD = "backends: {x: {kind: flow, url: 'wss://h/ws', "
         ),
         (
             "server: {'fl-1234'}",
-            "line 1: server.*** is not a known key: known here: listen, engine, strict, max_sessions, api_keys, "
-            "partners, tls",
+            "line 1: server.*** is not a known key: known here: listen, engine, model, interim_model, languages, "
+            "vocabulary, strict, max_sessions, api_keys, partners, tls",
         ),
         (
             "server: {max_session: 1}",
@@ -59,10 +62,9 @@ CLOUD = "backends: {x: {kind: flow, url: 'wss://h/ws', "
         ("audio: {channel: mox}", "line 1: audio.channel must be mix or a whole number from 0 to 31, not 'mox'"),
         (
             "board: respeaker",
-            "line 1: board must be aiy-voice-kit, plain, respeaker-2mic or null, not 'respeaker': "
-            "did you mean respeaker-2mic?",
+            f"line 1: board must be {BOARD_NAMES} or null, not 'respeaker': did you mean respeaker-2mic?",
         ),
-        ("board: [plain]", "line 1: board must be aiy-voice-kit, plain, respeaker-2mic or null, not a list of 1"),
+        ("board: [plain]", f"line 1: board must be {BOARD_NAMES} or null, not a list of 1"),
         ("board: plain\nled: 3", "line 2: led must be a mapping, not 3"),
         (
             "led: {night: {from: 22:00}}",
@@ -114,7 +116,14 @@ CLOUD = "backends: {x: {kind: flow, url: 'wss://h/ws', "
         ),
         ("context: {screenshot: '?'}", "line 1: context.screenshot must be base64 or null, not '?'"),
         ("backends: {x: canary}", "line 1: backends.x must be a mapping, not text"),
-        ("publish: canary", "line 1: publish must be a mapping, not text"),
+        (
+            "publish: canary",
+            "line 1: publish must be a mapping, not text: write its keys, each with a colon and a space behind it",
+        ),
+        (
+            "server: {vocabulary: Ada}",
+            f"line 1: server.vocabulary must be {PHRASES}, not text: write it as a list: [...]",
+        ),
         (
             "backends: {x: {kind: flow, url: 'wss://h/ws?api_key=canary'}}",
             "line 1: backends.x.url holds a key: keys have keys of their own: client_key, api_key, token",

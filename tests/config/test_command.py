@@ -44,7 +44,21 @@ def test_it_is_off_and_for_texts() -> None:
         ),
         (
             "filters: [transcript/#/x]",
-            "publish.command.filters.0 is 'transcript/#/x': '#' stands only at the end: such as transcript/final",
+            "publish.command.filters.0 is 'transcript/#/x', which is no topic filter ('#' stands only at the end): "
+            "such as transcript/final",
+        ),
+        (
+            "filters: [transcript/final, nosuch]",
+            "publish.command.filters.1 is 'nosuch', which matches no topic: name some of availability, state, "
+            "transcript/partial, transcript/final, transcript/failed, event/button, stats, sinks",
+        ),
+        *(
+            (
+                f"filters: ['{one}']",
+                f"publish.command.filters.0 is '{one}', which matches level, ten messages a second: name the topics "
+                "that you want, such as transcript/+ and state",
+            )
+            for one in ("level", "#", "+")
         ),
         ("cwd: /tmp", "publish.command.cwd is not a known key: known here: run, filters, timeout_s"),
     ],

@@ -120,7 +120,8 @@ def test_what_is_no_file(path: str) -> None:
         ("- 1", f"line 1: is not a mapping of keys to values: {YAML_HINT}"),
         (
             "led: [1",
-            f"line 2: is not YAML (while parsing a flow sequence did not find expected ',' or ']'): {YAML_HINT}",
+            "line 1: is not YAML (while parsing a flow sequence did not find expected ',' or ']'): "
+            "close the [, and put a comma between its values",
         ),
         (
             "a: 1\n--- \nb: 2",
@@ -312,3 +313,9 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(str(tmp_path / "pipe"))
     assert str(caught.value) == f"{tmp_path / 'pipe'}: is a pipe: give a file"
+
+
+def test_a_phrase_that_does_nothing_is_a_warning() -> None:
+    config = load(None, ["server.vocabulary=[Ada, Bo, Ossington Vale]"])
+    (warning,) = warnings(config, None)
+    assert warning == "server.vocabulary: 'Bo' has fewer than 3 letters and does nothing: remove it"

@@ -9,6 +9,9 @@ from flowpi.config.loading import load, warnings
 from flowpi.config.mqtt import MqttSettings
 from tests.config.refusals import refused
 
+CONTROL = r"has a control character: write it in quotes without \n, \t and the like"
+HOST = "names a host that is too long: a name has 253 characters, and 63 between two dots"
+
 
 @pytest.mark.parametrize(
     "url",
@@ -19,6 +22,7 @@ from tests.config.refusals import refused
         "ws://broker/mqtt",
         "wss://broker:443/mqtt",
         "unix:///run/mosquitto/mosquitto.sock",
+        f"mqtt://{'h' * 63}.{'h.' * 94}h.",
     ],
 )
 def test_urls(url: str) -> None:
@@ -60,6 +64,18 @@ def test_urls(url: str) -> None:
         ),
         ("{url: 'mqtts://broker', ca_file: ~/ca.pem}", "ca_file is '~/ca.pem', and neither ~ nor $ is replaced here"),
         ("{url: 'mqtts://broker', certificate: /c, key: ~/k}", "key is '~/k', and neither ~ nor $ is replaced here"),
+        ('{url: "mqtt://bro\\u0001ker"}', f"url {CONTROL}"),
+        ('{url: "unix:///run/\\0/mosquitto.sock"}', f"url {CONTROL}"),
+        (f"{{url: 'mqtt://{'h.' * 127}h'}}", f"url {HOST}"),
+        (f"{{url: 'mqtt://{'h' * 64}.lan:1883'}}", f"url {HOST}"),
+        ('{url: "mqtt://broker", username: "a\\0b"}', f"username {CONTROL}"),
+        *(
+            (
+                f"{{url: 'mqtt://broker', topic_prefix: {prefix}, discovery_prefix: {discovery}}}",
+                f"topic_prefix '{prefix}' and publish.mqtt.discovery_prefix '{discovery}' overlap: neither may begin",
+            )
+            for prefix, discovery in (("a", "a"), ("a/b", "a"), ("a", "a/b"))
+        ),
         ("{commands: [record, status]}", "commands.1 must be record or spool, not 'status'"),
         ("{port: 1}", "port is not a known key"),
         *(
@@ -73,6 +89,27 @@ def test_mistakes(tmp_path: Path, settings: str, message: str) -> None:
     said = refused(tmp_path / "f.yaml", f"publish: {{mqtt: {settings}}}")
     assert said.startswith(f"f.yaml, line 1: publish.mqtt.{message}")
     assert "s3cret" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "bytes_each", "settings"),
+    [("username", 2, "username: '{}'"), ("password", 1, "username: pi, password: '{}'")],
+)
+def test_no_more_than_mqtt_can_send(tmp_path: Path, name: str, bytes_each: int, settings: str) -> None:
+    text = "é" * 32_768 if bytes_each == 2 else "s" * 65_536
+    file = tmp_path / "f.yaml"
+    said = refused(file, f"publish: {{mqtt: {{url: 'mqtt://broker', {settings.format(text)}}}}}")
+    problem = "is 65536 bytes long, and MQTT sends 65535 at most: choose a shorter one"
+    assert said == f"f.yaml, line 1: publish.mqtt.{name} {problem}"
+    file.write_text(f"publish: {{mqtt: {{url: 'mqtt://broker', {settings.format(text[1:])}}}}}")
+    assert load(str(file)).publish.mqtt.url == "mqtt://broker"
+
+
+def test_prefixes_that_begin_with_the_same_letters() -> None:
+    overrides = [
+        f"publish.mqtt.{one}" for one in ("url=mqtt://h", "topic_prefix=home", "discovery_prefix=homeassistant")
+    ]
+    assert load(None, overrides).publish.mqtt.topic_prefix == "home"
 
 
 def test_what_is_set_without_a_url_is_kept_for_later() -> None:
@@ -93,7 +130,10 @@ def test_what_is_set_without_a_url_is_kept_for_later() -> None:
         ),
         (
             {"url": "ws://broker", "username": "pi", "password": {"file": "/p"}},
-            ["publish.mqtt sends its password and all texts over the network in plain text: use wss://"],
+            [
+                "publish.mqtt.password: there is no file '/p': put it there, or correct the path",
+                "publish.mqtt sends its password and all texts over the network in plain text: use wss://",
+            ],
         ),
     ],
 )
@@ -102,3 +142,25 @@ def test_warnings(settings: dict[str, Any], said: list[str]) -> None:
     if "password" in settings:
         overrides.append("publish.mqtt.password={file: /p}")
     assert list(warnings(load(None, overrides), None, overrides)) == said
+
+
+def test_a_file_that_is_missing_is_a_warning_as_the_file_may_be_for_another_machine(tmp_path: Path) -> None:
+    settings = MqttSettings(
+        "mqtts://broker", ca_file=str(tmp_path / "ca"), certificate="/no/c", key=str(tmp_path / "k")
+    )
+    (tmp_path / "ca").touch()
+    absent = "there is no file {!r}: put it there, or correct the path"
+    assert list(settings.warnings()) == [
+        f"publish.mqtt.certificate: {absent.format('/no/c')}",
+        f"publish.mqtt.key: {absent.format(str(tmp_path / 'k'))}",
+    ]
+    (tmp_path / "ca").unlink()
+    assert next(settings.warnings()) == f"publish.mqtt.ca_file: {absent.format(str(tmp_path / 'ca'))}"
+
+
+def test_a_file_in_a_folder_that_this_user_may_not_look_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr("flowpi.config.secret.os.stat", refuse)
+    assert list(MqttSettings("mqtts://broker", ca_file="/etc/flowpi/ca").warnings()) == []

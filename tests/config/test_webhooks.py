@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flowpi.config.addresses import is_near
-from flowpi.config.loading import load, masked
+from flowpi.config.loading import load, masked, plain, warnings
 from flowpi.config.reload import applied
 from flowpi.config.schema import Config, PublishSettings
 from flowpi.config.secret import Secret
@@ -18,6 +18,10 @@ X = "publish.webhooks.x"
 
 def hook(rest: str, url: str = "https://h") -> str:
     return f"publish: {{webhooks: {{x: {{url: '{url}', {rest}}}}}}}"
+
+
+def control(url: str) -> str:
+    return f'publish: {{webhooks: {{x: {{url: "{url}"}}}}}}'
 
 
 @pytest.mark.parametrize(
@@ -38,6 +42,8 @@ def hook(rest: str, url: str = "https://h") -> str:
         (hook("secret: null", "ftp://h"), f"{X}.url must start with https:// or http://"),
         (hook("secret: null", "https:///canary"), f"{X}.url names no host: as in https://host.example"),
         (hook("secret: null", "https://h:99999/canary"), f"{X}.url is no address: as in https://host.example:443"),
+        (control("https://h\\u0001/canary"), f"{X}.url has a control character: write it in quotes without "),
+        (control("https://h/canary?a=\\x7F"), f"{X}.url has a control character: write it in quotes without "),
         (
             hook("secret: null", "https://me:canary@h"),
             f"{X}.url holds a user name or password: a webhook has none; `secret` signs its requests",
@@ -51,6 +57,24 @@ def hook(rest: str, url: str = "https://h") -> str:
             f"{X}.secret is no plain number: put it in quotes if it is text, or write a plain number",
         ),
         (hook("secret: [canary]"), f"{X}.secret must be text, {{credential: NAME}}, {{file: PATH}} or "),
+        (hook("filters: []"), f"{X}.filters must be a list of text, not empty"),
+        (hook("filters: transcript/final"), f"{X}.filters must be a list of text, not empty, not text"),
+        (
+            hook("filters: ['transcript/#/x']"),
+            f"{X}.filters has 'transcript/#/x', which is no topic filter ('#' stands only at the end): such as ",
+        ),
+        (
+            hook("filters: [transcript/final, transcripts/final]"),
+            f"{X}.filters has 'transcripts/final', which matches no topic: name some of availability, state, "
+            "transcript/partial, transcript/final, transcript/failed, event/button, stats, sinks",
+        ),
+        (
+            hook("filters: [transcript/final, level]"),
+            f"{X}.filters has 'level', which matches level, ten messages a second: name the topics that you want, "
+            "such as transcript/+ and state",
+        ),
+        (hook("filters: ['#']"), f"{X}.filters has '#', which matches level, ten messages a second: name "),
+        (hook("filters: [+]"), f"{X}.filters has '+', which matches level, ten messages a second: name "),
         ("publish: {webhooks: {x: {}}}", f"{X}.url is missing: it must be text"),
         ("publish: {webhooks: {x: canary}}", f"{X} must be a mapping, not text"),
         ("publish: {webhooks: {a/b: {url: 'https://h'}}}", "publish.webhooks.a/b is not a good name: use letters, "),
@@ -69,6 +93,43 @@ def test_what_is_accepted(file: Path) -> None:
     shown = masked(config)["publish"]["webhooks"]["x"]
     assert (shown["secret"], shown["old_secret"]) == ("***", {"file": "/run/old"})
     assert load(str(file)) == config
+
+
+HOME = "http://ha.local:8123/api/webhook/canary?b=canary"
+
+
+def test_the_url_is_a_secret_if_nothing_is_signed(file: Path) -> None:
+    file.write_text(f"publish: {{webhooks: {{a: {{url: '{HOME}'}}, b: {{url: '{HOME}', secret: {{file: /s}}}}}}}}")
+    file.chmod(0o644)
+    config = load(str(file))
+    shown = masked(config)["publish"]["webhooks"]
+    assert [shown[name]["url"] for name in "ab"] == ["http://ha.local:8123/***", HOME]
+    assert [one for one in warnings(config, str(file)) if "every user" in one] == [
+        f"{file}: publish.webhooks.a.url can be read by every user of this machine: chmod 640 {file}"
+    ]
+    file.chmod(0o640)
+    assert not any("every user" in one for one in warnings(config, str(file)))
+    assert next(warnings(config, None, [f"publish.webhooks.a.url={HOME}"])) == (
+        "every user of this machine can read publish.webhooks.a.url in the list of processes: "
+        "write it into a file for --config"
+    )
+
+
+def test_files_that_are_missing(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.touch()
+    one = WebhookSettings("https://h", Secret("file", "/no/s"), Secret("env", "OLD"), ca_file=str(there))
+    warning = "x.{}: there is no file {!r}: put it there, or correct the path"
+    assert list(one.warnings("x")) == [warning.format("secret", "/no/s")]
+    there.unlink()
+    assert list(one.warnings("x"))[1:] == [warning.format("ca_file", str(there))]
+
+
+@pytest.mark.parametrize("url", ["https://h", "https://h/", "http://h:80"])
+def test_a_host_alone_is_no_secret(url: str) -> None:
+    assert masked(Config(publish=PublishSettings(webhooks={"x": WebhookSettings(url)}))) == plain(
+        Config(publish=PublishSettings(webhooks={"x": WebhookSettings(url)}))
+    )
 
 
 @pytest.mark.parametrize("size", [24, 64])
@@ -111,6 +172,13 @@ def test_warnings(host: str, near: bool) -> None:
     warning = "publish.webhooks.x sends texts over the internet in plain text: use https://"
     assert list(WebhookSettings(f"http://{url}:8123/x").warnings("publish.webhooks.x")) == [warning] * (not near)
     assert list(WebhookSettings(f"https://{url}").warnings("publish.webhooks.x")) == []
+
+
+def test_which_messages_it_receives(file: Path) -> None:
+    file.write_text(hook("secret: null"))
+    assert load(str(file)).publish.webhooks["x"].filters == ("transcript/final",)
+    file.write_text(hook("filters: [state, transcript/+, event/#]"))
+    assert load(str(file)).publish.webhooks["x"].filters == ("state", "transcript/+", "event/#")
 
 
 def test_a_reload_applies_them() -> None:

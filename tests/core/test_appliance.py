@@ -15,9 +15,7 @@ from flowpi.core.appliance import (
     Finishing,
     Grip,
     Idle,
-    Mode,
     Recording,
-    Rules,
     Starting,
     State,
     start,
@@ -53,6 +51,7 @@ from flowpi.core.events import (
 from flowpi.core.faults import MICROPHONE, MUTED, SPOOL
 from flowpi.core.indicator import light
 from flowpi.core.lights import LISTENING
+from flowpi.core.rules import Mode, Rules
 
 STATES = (Starting, Idle, Recording, Finishing)
 RULES = Rules()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowpi.core.captions import FORMATS, Segment, Summary
-from flowpi.core.text import printable
+from flowpi.core.safe_text import printable
 
 HARD = [
     "a < b && c > d",

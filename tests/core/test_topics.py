@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowpi.core.topics import filter_error, matches
+from flowpi.core import topics
+from flowpi.core.topics import filter_error, matched, matches
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,10 @@ def test_a_topic_is_taken_by_itself_and_by_each_generalisation(parts: list[str],
     cut = data.draw(st.integers(0, len(parts)))
     assert matches("/".join(general), topic)
     assert matches("/".join([*general[:cut], "#"]), topic)
+
+
+def test_every_topic_is_among_all_and_a_filter_finds_those_it_matches() -> None:
+    assert set(topics.ALL) == {value for name, value in vars(topics).items() if name.isupper() and type(value) is str}
+    assert matched(["#"]) == list(topics.ALL)
+    assert matched(["transcript/+", "state"]) == [topics.STATE, topics.PARTIAL, topics.FINAL, topics.FAILED]
+    assert matched(["transcript", "State"]) == matched([]) == []

@@ -22,6 +22,7 @@ from flowpi.spool.file_format import (
     MAGIC_1,
     MAX_PIECE_BYTES,
     PLACE,
+    PROFILE,
     RECORD,
     Ending,
     NewerVersion,
@@ -252,6 +253,45 @@ class TestDamage:
         utterance = read(MAGIC + _record(HEADER, json.dumps(about).encode()) + RECORDS[1])
         assert utterance.about == About(ID, 1.0)
         assert sound(utterance) == PIECES[0]
+
+    def test_a_profile_of_another_version_is_left_out(self) -> None:
+        about = {"id": ID, "started_at": 1.0, "part": 1, "context": {}, "profile": {"name": "german"}}
+        assert read(MAGIC + _record(HEADER, json.dumps(about).encode()) + RECORDS[1]).about == About(ID, 1.0)
+
+    def test_a_profile_outlives_a_context_of_another_version(self) -> None:
+        about = {"id": ID, "started_at": 1.0, "part": 1, "context": {"mood": "good"}, "profile": "german"}
+        read_back = read(MAGIC + _record(HEADER, json.dumps(about).encode()) + RECORDS[1]).about
+        assert read_back == About(ID, 1.0, profile="german")
+
+    def test_the_profile_is_in_the_header_only_if_there_is_one(self) -> None:
+        about = About(ID, 1.0, profile="german")
+        assert read(file_format.header(about) + RECORDS[1]).about == about
+        assert b"profile" not in file_format.header(About(ID, 1.0))
+
+    @pytest.mark.parametrize("chosen", ["code", None])
+    def test_a_profile_that_was_chosen_later(self, chosen: str | None) -> None:
+        about = About(ID, 1.0, hints=Hints(app=TargetApp(name="Notes")), profile="german")
+        header, _, end = records([SOUND], about)
+        half = len(SOUND) // 2
+        data = [header, file_format.audio(0, SOUND[:half]), file_format.profile(chosen)]
+        utterance = read(b"".join([*data, file_format.audio(half // FRAME_BYTES, SOUND[half:]), end]))
+        assert utterance.about == About(ID, 1.0, hints=about.hints, profile=chosen)
+        assert (sound(utterance), utterance.partial, utterance.damaged) == (SOUND, False, False)
+
+    def test_of_a_write_that_was_cut_off_in_the_profile_all_before_it_counts(self) -> None:
+        before = b"".join(RECORDS[:2])
+        for size in range(len(record := file_format.profile("code")) + 1):
+            utterance = read(before + record[:size])
+            assert (sound(utterance), utterance.damaged) == (PIECES[0], False)
+
+    def test_a_profile_outlives_a_damaged_header(self) -> None:
+        utterance = read(b"".join([RECORDS[0][:-1], b"x", file_format.profile("code"), *RECORDS[1:]]))
+        assert (utterance.about.profile, sound(utterance), utterance.damaged) == ("code", SOUND, True)
+
+    @pytest.mark.parametrize("body", [b"", b"7", b"[" * 100_000, b'"\xff"'])
+    def test_a_profile_that_is_none(self, body: bytes) -> None:
+        utterance = read(b"".join([*RECORDS[:2], _record(PROFILE, body), *RECORDS[2:]]))
+        assert (utterance.about, sound(utterance), utterance.damaged) == (ABOUT, SOUND, True)
 
     def test_a_long_piece_is_written_as_several_records(self) -> None:
         pcm = random.Random(1).randbytes(MAX_PIECE_BYTES * 5 // 2)

@@ -134,7 +134,7 @@ class TestUndeleted:
             stuck.free()
             delivery.retry()
             await until(lambda: ("spool works",) in harness.audience.said[told:])
-            assert harness.files() == []
+            await until(lambda: harness.files() == [])
             assert len(backend.calls) == 2
 
     async def test_the_stop_tries_once_more(self, harness: DeliveryHarness) -> None:

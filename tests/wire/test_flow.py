@@ -194,11 +194,11 @@ class TestUtterance:
     @pytest.mark.parametrize("encoding", ENCODINGS)
     def test_whole(self, encoding: Encoding, wav: bool) -> None:
         pair = ends(
-            encoding, wav=wav, access_token="secret", language=["en"], context=Context(dictionary_context=("Pi",))
+            encoding, wav=wav, access_token="secret", language=["en"], context=Context(dictionary_context=("Debian",))
         )
         assert pair.client.headers == {"Encoding": encoding.value}
         pair.client.open()
-        assert pair.to_server() == [SessionRequested("secret", ["en"], {"dictionary_context": ["Pi"]})]
+        assert pair.to_server() == [SessionRequested("secret", ["en"], ("Debian",))]
         pair.server.accept()
         assert pair.to_client() == [SessionReady()]
         pair.client.append(PACKET * 3)
@@ -447,7 +447,7 @@ class TestServer:
         ],
     )
     def test_language(self, language: str, read: list[str]) -> None:
-        assert FlowServer().receive(f'{{"type": "auth"{language}}}') == [SessionRequested(None, read, {})]
+        assert FlowServer().receive(f'{{"type": "auth"{language}}}') == [SessionRequested(None, read)]
 
 
 def test_only_the_latest_packets_are_known_when_they_come_again() -> None:
@@ -465,3 +465,29 @@ def test_only_the_latest_packets_are_known_when_they_come_again() -> None:
     assert server.receive(append(32_000, many[:5])) == []
     with pytest.raises(ClientProtocolError, match=r"append\.position: 0, expected 64000"):
         server.receive(append(0, many[:5]))
+
+
+@pytest.mark.parametrize(
+    ("context", "phrases"),
+    [
+        (None, ()),
+        ("Ada", ()),
+        ({"dictionary_context": "Ada"}, ()),
+        ({"dictionary_context": {"Ada": 1}}, ()),
+        ({"dictionary_context": [None, 7, ["Ada"], "Dashwood", {}]}, ("Dashwood",)),
+        ({"user_first_name": 7, "user_last_name": "Lovelace"}, ("Lovelace",)),
+        ({"conversation": "Ada"}, ()),
+        ({"conversation": {"participants": "Ada"}}, ()),
+        ({"conversation": {"participants": ["Ada", 7]}, "dictionary_context": ["Dashwood"]}, ("Dashwood", "Ada")),
+        ({"dictionary_context": ["Dashwood"] * 16_000}, ("Dashwood",)),
+        ({"dictionary_context": ["x" * 8_000_000, "Ada"]}, ("Ada",)),
+    ],
+    ids=range(11),
+)
+@pytest.mark.parametrize("encoding", [Encoding.JSON, Encoding.MSGPACK])
+def test_a_lenient_server_passes_over_phrases_in_another_form(
+    context: Any, phrases: tuple[str, ...], encoding: Encoding
+) -> None:
+    message = {"type": "auth", "context": context}
+    frame = json.dumps(message) if encoding is Encoding.JSON else packed(message)
+    assert FlowServer(encoding=encoding).receive(frame) == [SessionRequested(None, [], phrases)]

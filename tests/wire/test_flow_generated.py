@@ -28,6 +28,9 @@ from tests.wire.test_flow import Ends
 from tests.wire.test_flow_vectors import CLIENT, SERVER, plain, vector
 
 generated = settings(derandomize=True, suppress_health_check=list(HealthCheck))
+HUNDREDS = settings().max_examples // 100
+"""More in the long form."""
+
 encodings = st.sampled_from(Encoding)
 
 # Generated dictations: sound in appends of any size, and what the server says between them.
@@ -65,7 +68,7 @@ def heard(events: list[ServerEvent]) -> bytes:
     partials=st.lists(words, max_size=4),
     final=words,
 )
-@settings(generated, max_examples=500)
+@settings(generated, max_examples=100 * HUNDREDS)
 def test_both_ends_agree(
     of_client: dict[str, Any],
     of_server: dict[str, Any],
@@ -175,7 +178,7 @@ seeds = st.integers(0, 2**32 - 1)
 @pytest.mark.parametrize("strict", [False, True], ids=["lenient", "strict"])
 @pytest.mark.parametrize("encoding", list(Encoding))
 @given(seed=seeds)
-@settings(generated, max_examples=1250)
+@settings(generated, max_examples=250 * HUNDREDS)
 def test_a_server_survives_anything(seed: int, encoding: Encoding, strict: bool) -> None:
     draw = Random(seed)
     server = FlowServer(encoding=encoding, strict=strict)
@@ -207,7 +210,7 @@ def test_a_server_survives_anything(seed: int, encoding: Encoding, strict: bool)
 @pytest.mark.parametrize("strict", [False, True], ids=["lenient", "strict"])
 @pytest.mark.parametrize("encoding", list(Encoding))
 @given(seed=seeds)
-@settings(generated, max_examples=1250)
+@settings(generated, max_examples=250 * HUNDREDS)
 def test_a_client_survives_anything(seed: int, encoding: Encoding, strict: bool) -> None:
     draw = Random(seed)
     client = FlowClient(encoding=encoding, strict=strict)

@@ -44,7 +44,7 @@ class Ends:
 
 def ends(*, strict: bool = True, flat: bool = False, **of_client: Any) -> Ends:
     pair = Ends(SukiClient(strict=strict, **of_client), SukiServer(transcript_id=ID, strict=strict, flat=flat))
-    assert pair.server.open() == [SessionRequested(None, ["en"], {})]
+    assert pair.server.open() == [SessionRequested(None, ["en"])]
     pair.server.accept()
     assert pair.client.open() == [SessionReady()]
     return pair
@@ -292,7 +292,7 @@ class TestErrors:
             (EOF + EOF, "the server sent no Suki message (not JSON (DecodeError))"),
             ('{"transcript": 7}', "the server sent no Suki message (Expected `str | object | null`, got `int`"),
             ('{"transcript": {}}', "the server sent no Suki message (Object missing required field `transcript`"),
-            ('{"result": ' * 5_000, "the server sent no Suki message (not JSON (RecursionError))"),
+            ('{"result": ' * 20_000, "the server sent no Suki message (not JSON (RecursionError))"),
             (
                 '{"transcript": "canary", "is_final": 1}',
                 "the server sent no Suki message (Expected `bool | null`, got `int`",
@@ -410,7 +410,7 @@ class TestServer:
             ("[]", "frame: one JSON object (Expected `object`, got `array`)"),
             (audio(CHUNK) * 2, "frame: one JSON object (not JSON (DecodeError))"),
             ('{"type": "AUDIO\x00"}', "frame: one JSON object (not JSON (DecodeError))"),
-            ('{"a": ' * 10_000, "frame: one JSON object (not JSON (RecursionError))"),
+            ('{"a": ' * 20_000, "frame: one JSON object (not JSON (RecursionError))"),
             ('{"type": 7}', "frame: one JSON object (Expected `str | null`, got `int` - at `$.type`)"),
             ("{}", "audioData: is missing"),
             ('{"type": "AUDIO"}', "audioData: is missing"),

@@ -23,6 +23,9 @@ from flowpi.wire.suki import CHUNK_BYTES, SukiClient, SukiServer
 from tests.wire.test_suki import ID, Ends, listening, streaming, take
 
 generated = settings(derandomize=True, suppress_health_check=list(HealthCheck))
+HUNDREDS = settings().max_examples // 100
+"""More in the long form."""
+
 
 # Generated dictations: sound in pieces, as a microphone gives it, and what the server says between them.
 
@@ -40,7 +43,7 @@ def heard(events: list[ServerEvent]) -> bytes:
     ids=["strict server", "strict client"],
 )
 @given(sound=pieces, partials=st.lists(texts, max_size=6), final=texts)
-@settings(generated, max_examples=1000)
+@settings(generated, max_examples=200 * HUNDREDS)
 def test_both_ends_agree(
     of_client: dict[str, Any], of_server: dict[str, Any], sound: list[bytes], partials: list[str], final: str
 ) -> None:
@@ -79,7 +82,7 @@ def wrapped(transcript: dict[str, Any]) -> str:
     segments=st.lists(st.lists(texts, min_size=1, max_size=4), max_size=5),
     form=st.sampled_from([nested, json.dumps, wrapped]),
 )
-@settings(generated, max_examples=1000)
+@settings(generated, max_examples=200 * HUNDREDS)
 def test_many_segments_at_once(data: st.DataObject, segments: list[list[str]], form: Any) -> None:
     """Each segment has some partials and a final; they come mixed, each in its own order."""
     client = listening(strict=form is nested)
@@ -125,7 +128,7 @@ frames = st.sampled_from(MESSAGES) | mutated() | retold() | values.map(json.dump
 
 
 @given(strict=st.booleans(), received=st.lists(frames, max_size=6))
-@settings(generated, max_examples=2500)
+@settings(generated, max_examples=500 * HUNDREDS)
 def test_a_server_survives_anything(strict: bool, received: list[Frame]) -> None:
     server = SukiServer(transcript_id=ID, strict=strict)
     for frame in received:
@@ -143,7 +146,7 @@ def test_a_server_survives_anything(strict: bool, received: list[Frame]) -> None
     end_after=st.integers(0, 6),
     code=st.none() | st.integers(1000, 4999),
 )
-@settings(generated, max_examples=2500)
+@settings(generated, max_examples=500 * HUNDREDS)
 def test_a_client_survives_anything(strict: bool, received: list[Frame], end_after: int, code: int | None) -> None:
     client = streaming(strict=strict)
     with contextlib.suppress(ProtocolError, RefusedError, ClosedError):

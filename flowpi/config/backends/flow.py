@@ -54,7 +54,7 @@ class FlowSettings(Struct, frozen=True, forbid_unknown_fields=True, tag="flow", 
     ] = None
     language: Annotated[
         tuple[Text, ...],
-        setting("best first; `[]`: the service finds out. `flowpi serve` understands English only"),
+        setting("best first; `[]`: the service finds out. `flowpi serve` understands those of its [model](models.md)"),
     ] = ("en",)
     packet_ms: Annotated[int, setting("duration of every packet", ge=10, le=1000)] = 100
     # 5 s are 160 KB of PCM and 213 KB as base64, so one append fits in a frame of 256 KiB.

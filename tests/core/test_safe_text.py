@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flowpi.core.text import escaped, printable
+from flowpi.core.safe_text import escaped, printable
 from tests.terminal import acting
 
 

@@ -1,0 +1,1 @@
+"""What is done to a recognised text before people get it: rules, in the order of `rules.py`. Pure."""
