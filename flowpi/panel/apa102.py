@@ -5,23 +5,34 @@ and blue, green, red (8 bits each); then clock pulses that push the data through
 LED delays the data by half a clock. An SK9822 needs another 32 zero bits before those pulses; an APA102 ignores them.
 """
 
+import errno
+import fcntl
 import math
+import os
+import struct
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from flowpi.core.errors import PanelError
 from flowpi.core.lights import DARK, Color
-from flowpi.panel.gpio import NO_LGPIO, library
 
 RATE_HZ = 1_000_000
 """The LEDs could do 20 times as much, but not over loose wires. Three LEDs are written in 0.2 ms."""
+
+MODE = 0
+"""The clock rests low, and a bit is read when it rises."""
+
+SPI_IOC_WR_MODE, SPI_IOC_WR_MAX_SPEED_HZ = 0x40016B01, 0x40046B04
+"""The ioctls that set both, from `linux/spi/spidev.h`."""
+
+PATH = "/dev/spidev{}.{}"
 
 GLOBAL_STEPS = 31
 
 
 class Spi(Protocol):
     def write(self, data: bytes) -> None:
-        """Send `data`. This may raise any exception."""
+        """Send `data`. Raises OSError."""
 
     def close(self) -> None: ...
 
@@ -30,25 +41,30 @@ class Apa102Led:
     """A row of LEDs that all show the same."""
 
     def __init__(self, bus: int, device: int, count: int, open_spi: Callable[[int, int], Spi] | None = None) -> None:
-        """`count`: the number of LEDs. `open_spi`: replaces `LgpioSpi` in tests."""
+        """`count`: the number of LEDs. `open_spi`: replaces `SpiDevice` in tests."""
         self._place = (bus, device)
         self._count = count
-        self._open_spi = open_spi or LgpioSpi
+        self._open_spi = open_spi or SpiDevice
         self._spi: Spi | None = None
 
     def open(self) -> None:
         try:
-            self._spi = self._open_spi(*self._place)
-        except Exception as error:  # errors of lgpio, and of its import
+            self._spi = spi = self._open_spi(*self._place)
+        except OSError as error:
             raise self._explain(error) from error
-        self.set(DARK)
+        try:
+            self.set(DARK)
+        except PanelError:
+            self._spi = None
+            spi.close()
+            raise
 
     def set(self, color: Color) -> None:
         try:
             if self._spi is None:
                 raise ValueError("it is not open")
             self._spi.write(stream(color, self._count))
-        except Exception as error:  # as in `open`
+        except (OSError, ValueError) as error:
             raise self._explain(error) from error
 
     def close(self) -> None:
@@ -59,26 +75,32 @@ class Apa102Led:
             finally:
                 spi.close()
 
-    def _explain(self, error: Exception) -> PanelError:
-        name = "/dev/spidev{}.{}".format(*self._place)
+    def _explain(self, error: OSError | ValueError) -> PanelError:
         hint = "switch SPI on (raspi-config), and check led.spi"
-        if isinstance(error, ImportError):
-            hint = NO_LGPIO
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM):
+            hint = "add the user to the group of the device: sudo usermod --append --groups spi USER"
+        name = PATH.format(*self._place)
         return PanelError(f"the LEDs on {name} cannot be used ({type(error).__name__}: {error})", hint)
 
 
-class LgpioSpi:
-    """An SPI device opened by lgpio, which gpiozero uses too. It is imported at the first use."""
+class SpiDevice:
+    """An SPI device of the kernel: https://docs.kernel.org/spi/spidev.html."""
 
     def __init__(self, bus: int, device: int) -> None:
-        self._lgpio: Any = library("lgpio")
-        self._handle = self._lgpio.spi_open(bus, device, RATE_HZ)
+        """Raises OSError."""
+        self._fd = os.open(PATH.format(bus, device), os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(self._fd, SPI_IOC_WR_MODE, struct.pack("B", MODE))
+            fcntl.ioctl(self._fd, SPI_IOC_WR_MAX_SPEED_HZ, struct.pack("I", RATE_HZ))
+        except OSError:
+            os.close(self._fd)
+            raise
 
     def write(self, data: bytes) -> None:
-        self._lgpio.spi_write(self._handle, data)
+        os.write(self._fd, data)
 
     def close(self) -> None:
-        self._lgpio.spi_close(self._handle)
+        os.close(self._fd)
 
 
 def stream(color: Color, count: int) -> bytes:

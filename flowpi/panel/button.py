@@ -1,12 +1,15 @@
-"""The interface of a button: a contact that reports its edges. `core/gestures.py` decides what they mean."""
+"""The interface of a button: contacts that report their edges. `core/gestures.py` decides what they mean."""
 
 from collections.abc import Callable
 from typing import Protocol
 
 from flowpi.core.errors import PanelError
 
-OnEdge = Callable[[bool, float], None]
-"""A callback on the event loop: whether the contact is closed (pressed), and the monotonic time of the change."""
+Line = str | None
+"""A contact: that of the button, None, or the one of a profile which has its own."""
+
+OnEdge = Callable[[Line, bool, float], None]
+"""A callback on the event loop: the contact, whether it is closed (pressed), and the monotonic time of the change."""
 
 OnTrouble = Callable[[PanelError | None], None]
 """A callback on the event loop: why the button went away, or None when it is back."""
@@ -20,8 +23,8 @@ class Button(Protocol):
             PanelError: there is no such button here.
         """
 
-    def is_pressed(self) -> bool | None:
-        """Return the current state of the contact, or None if only its edges are known."""
+    def is_pressed(self, line: Line = None) -> bool | None:
+        """Return the current state of a contact, or None if only its edges are known."""
 
     def close(self) -> None:
         """Stop reporting edges. Harmless when closed."""
@@ -33,7 +36,7 @@ class NoButton:
     def open(self, on_edge: OnEdge) -> None:
         pass
 
-    def is_pressed(self) -> bool | None:
+    def is_pressed(self, line: Line = None) -> bool | None:
         return None
 
     def close(self) -> None:
@@ -49,16 +52,16 @@ class ScriptedButton:
     def open(self, on_edge: OnEdge) -> None:
         self._on_edge = on_edge
 
-    def is_pressed(self) -> bool | None:
+    def is_pressed(self, line: Line = None) -> bool | None:
         return None
 
     def close(self) -> None:
         self._on_edge = None
 
-    def press(self, at: float) -> None:
+    def press(self, at: float, line: Line = None) -> None:
         if self._on_edge:
-            self._on_edge(True, at)
+            self._on_edge(line, True, at)
 
-    def release(self, at: float) -> None:
+    def release(self, at: float, line: Line = None) -> None:
         if self._on_edge:
-            self._on_edge(False, at)
+            self._on_edge(line, False, at)

@@ -1,7 +1,7 @@
-"""A key of an input device as the button: a pedal, a dictation microphone or any keyboard, by Linux's evdev.
+"""Keys of an input device as the button: a pedal, a dictation microphone or any keyboard, by Linux's evdev.
 
 The device is grabbed, so that its keys do not type as well. Events are read on the event loop, with the time that the
-kernel gave them. A missing device is looked for once a second; while it is missing, its key counts as released.
+kernel gave them. A missing device is looked for once a second; while it is missing, its keys count as released.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ import importlib
 import logging
 import struct
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from flowpi.core.errors import PanelError
-from flowpi.panel.button import OnEdge, OnTrouble
+from flowpi.panel.button import Line, OnEdge, OnTrouble
 
 log = logging.getLogger(__name__)
 
@@ -52,26 +52,31 @@ class InputDevice(Protocol):
 
 
 class EvdevButton:
-    """One key of one input device, which may come and go."""
+    """Keys of one input device, which may come and go."""
 
     def __init__(
-        self, path: str, key: str, on_trouble: OnTrouble, open_device: Callable[[str], InputDevice] | None = None
+        self,
+        path: str,
+        keys: Mapping[Line, str],
+        on_trouble: OnTrouble,
+        open_device: Callable[[str], InputDevice] | None = None,
     ) -> None:
         """
         Args:
             path: preferably one in /dev/input/by-id.
-            key: a name from `linux/input-event-codes.h`.
+            keys: names from `linux/input-event-codes.h`.
             on_trouble: called when the device is missing, and when it is back.
             open_device: replaces `open_kernels` in tests.
         """
         self._path = path
-        self._key = key
+        self._keys = keys
         self._on_trouble = on_trouble
         self._open_device = open_device or open_kernels
         self._on_edge: OnEdge | None = None
-        self._code = 0
+        self._lines: dict[int, Line] = {}
+        """The contact of each code."""
         self._device: InputDevice | None = None
-        self._pressed = False
+        self._pressed: set[Line] = set()
         self._lost = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -81,11 +86,11 @@ class EvdevButton:
         Raises:
             PanelError: there is no such key, or the library is missing.
         """
-        self._code = key_code(self._key)
+        self._lines = {key_code(key): line for line, key in self._keys.items()}
         self._on_edge = on_edge
         self._try_open()
 
-    def is_pressed(self) -> bool | None:
+    def is_pressed(self, line: Line = None) -> bool | None:
         return None  # a key does not bounce
 
     def close(self) -> None:
@@ -118,25 +123,28 @@ class EvdevButton:
         assert self._device is not None
         try:
             for event in self._device.read():
-                if event.type == EV_KEY and event.code == self._code:
+                if event.type == EV_KEY and event.code in self._lines:
                     if event.value in (RELEASED, PRESSED):
-                        self._change(event.value == PRESSED, event.timestamp())
+                        self._change(self._lines[event.code], event.value == PRESSED, event.timestamp())
                 elif event.type == EV_SYN and event.code == SYN_DROPPED:  # the kernel has dropped events
-                    self._change(self._code in self._device.active_keys(), event.timestamp())
+                    active = self._device.active_keys()
+                    for code, line in self._lines.items():
+                        self._change(line, code in active, event.timestamp())
                 if self._device is None:  # closed by the callback of the edge
                     return
         except BlockingIOError:
             pass
         except OSError as error:
             self._release()
-            self._change(False, time.monotonic())
+            for line in tuple(self._pressed):
+                self._change(line, False, time.monotonic())
             self._lose(error)
 
-    def _change(self, pressed: bool, at: float) -> None:
-        if pressed != self._pressed:
-            self._pressed = pressed
+    def _change(self, line: Line, pressed: bool, at: float) -> None:
+        if pressed != (line in self._pressed):
+            (self._pressed.add if pressed else self._pressed.discard)(line)
             if self._on_edge is not None:
-                self._on_edge(pressed, at)
+                self._on_edge(line, pressed, at)
 
     def _lose(self, error: OSError) -> None:
         if self._on_edge is None:  # closed by the callback of the edge

@@ -5,13 +5,15 @@ If one of them fails, that is a fault, and the appliance still works by commands
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
+from flowpi.config.profiles import ProfileSettings
 from flowpi.config.schema import Config
 from flowpi.core.errors import PanelError
 from flowpi.core.faults import BUTTON, LED
-from flowpi.panel.button import Button, NoButton, OnEdge
+from flowpi.panel.button import Button, Line, NoButton, OnEdge
 from flowpi.panel.drivers import GPIO_KINDS, make_button, make_led
 from flowpi.panel.led import Led, LedPlayer, NoLed
 from flowpi.panel.night import brightness
@@ -45,10 +47,10 @@ class Panel:
         Args:
             button, led: drivers to use instead of the configured ones.
         """
-        self._button_settings, self._led_settings = config.button, config.led
+        self._button_settings, self._led_settings, self._profiles = config.button, config.led, config.profiles
         self._faults = faults
         self._given_button, self._given_led = button, led
-        self._on_edge: OnEdge = lambda pressed, at: None
+        self._on_edge: OnEdge = lambda line, pressed, at: None
         self._button: Button = NoButton()
         self.led_player = LedPlayer(lambda error: self._raise(LED, error))
 
@@ -69,10 +71,11 @@ class Panel:
         self._open_button(button)
 
     async def apply(self, config: Config) -> None:
-        """Open other drivers if `button` or `led` changed."""
-        if (config.button, config.led) == (self._button_settings, self._led_settings):
+        """Open other drivers if `button` or `led` changed, or a profile has another button."""
+        same = (config.button, config.led) == (self._button_settings, self._led_settings)
+        if same and _contacts(config.profiles) == _contacts(self._profiles):
             return
-        self._button_settings, self._led_settings = config.button, config.led
+        self._button_settings, self._led_settings, self._profiles = config.button, config.led, config.profiles
         # Both are closed before either is opened: the new button may use a pin of the old LED.
         self.close_button()
         self.led_player.replace(NoLed())
@@ -80,9 +83,9 @@ class Panel:
         self._faults.clear_fault(LED)
         await self.open(self._on_edge)
 
-    def is_pressed(self) -> bool | None:
-        """Return the current state of the contact, or None if only its edges are known."""
-        return self._button.is_pressed()
+    def is_pressed(self, line: Line) -> bool | None:
+        """Return the current state of a contact, or None if only its edges are known."""
+        return self._button.is_pressed(line)
 
     def close_button(self) -> None:
         """Stop accepting presses. The LED stays as it is."""
@@ -109,7 +112,7 @@ class Panel:
 
     def _open_button(self, given: Button | None) -> None:
         try:
-            button = given or make_button(self._button_settings, self._button_changed)
+            button = given or make_button(self._button_settings, self._button_changed, self._profiles)
             button.open(self._on_edge)
         except PanelError as error:
             self._raise(BUTTON, error)
@@ -125,6 +128,11 @@ class Panel:
     def _raise(self, code: str, error: Exception) -> None:
         log.warning("%s", error)
         self._faults.raise_fault(code, str(error))
+
+
+def _contacts(profiles: Mapping[str, ProfileSettings]) -> dict[str, tuple[int | None, str | None]]:
+    """Return pin and key of each profile that has one."""
+    return {name: (one.pin, one.key) for name, one in profiles.items() if (one.pin, one.key) != (None, None)}
 
 
 async def _has_gpio() -> bool:

@@ -1,14 +1,13 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from gpiozero import Device
-from gpiozero.pins.mock import MockFactory, MockPWMPin
+
+from tests.panel.board import Board, in_use
 
 
 @pytest.fixture
-def pins() -> Iterator[MockFactory]:
-    """Use gpiozero's own driver for simulated pins."""
-    Device.pin_factory = MockFactory(pin_class=MockPWMPin)
-    yield Device.pin_factory
-    Device.pin_factory.reset()
-    Device.pin_factory = None
+def board(tmp_path: Path) -> Iterator[Board]:
+    """Use the pins of a board without a kernel, and check that they are all released."""
+    with in_use(Board(tmp_path)) as board:
+        yield board

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from flowpi.core.errors import PanelError
+from flowpi.panel.button import Line
 from flowpi.panel.evdev import REOPEN_S, EvdevButton, open_kernels
 from tests import clock
 from tests.panel.keyboard import KEY, PEDAL, Keyboard
@@ -22,10 +23,10 @@ class Desk:
         self.keyboard = Keyboard()
         self.edges: list[bool] = []
         self.trouble: list[str | None] = []
-        self.button = EvdevButton(PEDAL, KEY, self._hear, self.keyboard.open)
+        self.button = EvdevButton(PEDAL, {None: KEY}, self._hear, self.keyboard.open)
 
     def open(self) -> None:
-        self.button.open(lambda pressed, at: self.edges.append(pressed))
+        self.button.open(lambda line, pressed, at: self.edges.append(pressed))
 
     def _hear(self, error: PanelError | None) -> None:
         self.trouble.append(None if error is None else str(error))
@@ -130,7 +131,7 @@ async def test_an_edge_may_close_it() -> None:
     desk = Desk()
     heard: list[bool] = []
 
-    def close(pressed: bool, at: float) -> None:
+    def close(line: Line, pressed: bool, at: float) -> None:
         heard.append(pressed)
         desk.button.close()
 
@@ -142,18 +143,18 @@ async def test_an_edge_may_close_it() -> None:
 
 
 async def test_a_key_that_there_is_not() -> None:
-    button = EvdevButton(PEDAL, "KEY_NONESUCH", lambda error: None, Keyboard().open)
+    button = EvdevButton(PEDAL, {None: "KEY_NONESUCH"}, lambda error: None, Keyboard().open)
     with pytest.raises(PanelError, match=r"^there is no key 'KEY_NONESUCH': `evtest DEVICE` shows the names"):
-        button.open(lambda pressed, at: None)
+        button.open(lambda line, pressed, at: None)
 
 
 async def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "evdev", None)
-    button = EvdevButton(PEDAL, KEY, lambda error: None)
+    button = EvdevButton(PEDAL, {None: KEY}, lambda error: None)
     with pytest.raises(
         PanelError, match=r"^button\.kind evdev needs the package evdev \(.*\): install the Debian package of flowpi"
     ):
-        button.open(lambda pressed, at: None)
+        button.open(lambda line, pressed, at: None)
 
 
 def test_the_kernels_own_says_that_there_is_none() -> None:
