@@ -7,30 +7,39 @@ are short nevertheless, because the last read misses up to one. The long buffer 
 import errno
 import math
 import os
+import re
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import alsaaudio
 
-from flowpi.audio import alsalib
+from flowpi.audio import alsalib, cards
 from flowpi.audio.source import Gap, Heard
 from flowpi.audio.streamclock import StreamClock
 from flowpi.core.errors import MicrophoneError
+from flowpi.dsp import wide
 from flowpi.dsp.format import RATE_HZ
 from flowpi.dsp.pcm import Channel, Converter
+
+if TYPE_CHECKING:
+    from flowpi.config.boards import Control
 
 EDGE_MARGIN_S = 0.003
 """The delay of a read after the edge of a period: timers may fire a little early, and devices deliver a little late."""
 
 DEFAULT = "default"
-"""The device where none is configured. If it does not open, the only card that records is used instead."""
+"""The device where none is configured. If it does not open, the only card that records is used instead, so that the
+`default` of a sound server, or of the user's asound.conf, comes first."""
 
 RUNAWAY_S = 1.0
 """The lead over real time that no live device can have, but `null` and `file` PCMs do."""
 
-WIDTHS = {"S16_LE": 2, "S24_3LE": 3, "S32_LE": 4}
-"""The sample formats that can be converted, with their bytes a sample; `plughw:` turns any other into S16_LE."""
+NARROW = "S16_LE"
+"""The format that needs no numpy. `plughw:` turns any other into it, also those of `dsp/wide.py`, which lose by it."""
+
+IN_THE_WAY = (errno.EBUSY, errno.EACCES, errno.EPERM)
+"""Why a device that is there does not open. To name another card would hide that."""
 
 HINTS = {
     errno.ENOENT: "see `arecord -L` for the devices there are and set audio.device",
@@ -65,17 +74,25 @@ class AlsaSource:
         channel: Channel = "mix",
         period_ms: int = 20,
         buffer_ms: int = 1000,
+        gain_db: float = 0.0,
+        controls: "Sequence[Control]" = (),
     ) -> None:
         """
         Args:
+            device: an ALSA PCM, or `usb:PORT`, which is looked up at each opening.
             rate_hz, channels: what to ask the device for. It may do something else, which is converted.
             channel: the one of those channels to hear, or "mix".
             period_ms: how much sound the device moves at once. It sets `period_s`, not the number of wake-ups.
             buffer_ms: how long the device may go unread before sound is lost.
+            gain_db: makes the sound louder, with all the bits that the device has.
+            controls: of the card's mixer, changed at the first opening, and after a loss, where they are as after a
+                boot.
         """
         self.name = device
         self._ask = (rate_hz, channels, period_ms, buffer_ms)
         self._channel: Channel = channel
+        self._gain_db = gain_db
+        self._controls = controls
         self._stream: _Stream | None = None
         self._worked = False
         """Whether nothing has gone wrong since the last opening: then the name still leads to the same device."""
@@ -97,33 +114,48 @@ class AlsaSource:
     def open(self, now: float) -> None:
         self.close()
         alsalib.library()
-        self._worked = False
+        worked, self._worked = self._worked, False
         try:
-            self._stream = _Stream(self._open_first(), self._channel)
+            name = cards.resolved(self.name)
+            if not worked:
+                self._open_input(name)
+            self._stream = _Stream(self._open_first(name), self._channel, self._gain_db)
             self._worked = True
         except alsaaudio.ALSAAudioError as error:
-            raise self._explain(error) from error
+            raise self._explained(_reason(error)) from error
         except _Unusable as error:
             raise MicrophoneError(self.name, error.reason, error.hint) from error
 
     def trial(self) -> None:
-        reason = alsalib.try_to_open(self.name, fresh=not self._worked)
+        reason = alsalib.try_to_open(cards.resolved(self.name), fresh=not self._worked)
         if reason:
             self._worked = False
-            other = self._other()
-            if other is None or alsalib.try_to_open(other, fresh=False):
-                raise self._explained(reason)
+            reason = alsalib.try_to_open(self._instead(reason), fresh=False)
+        if reason:
+            raise self._explained(reason)
 
-    def _other(self) -> str | None:
-        return alsalib.only_microphone() if self.name == DEFAULT else None
-
-    def _open_first(self) -> Any:
+    def _open_first(self, name: str) -> Any:
         try:
-            return self._open_pcm(self.name)
-        except alsaaudio.ALSAAudioError:
-            if (other := self._other()) is None:
-                raise
-            return self._open_pcm(other)
+            return self._open_pcm(name)
+        except alsaaudio.ALSAAudioError as error:
+            return self._open_pcm(self._instead(_reason(error)))
+
+    def _instead(self, reason: str) -> str:
+        """Return the PCM to open instead of one that does not open for this reason. Raises MicrophoneError."""
+        if self.name != DEFAULT:
+            raise self._explained(reason)
+        try:
+            return cards.only_microphone()
+        except MicrophoneError as error:
+            if reason in map(os.strerror, IN_THE_WAY):
+                raise self._explained(reason) from error
+            raise
+
+    def _open_input(self, name: str) -> None:
+        if self._controls and (card := cards.card_of(name)):
+            from flowpi.audio import mixer
+
+            mixer.open_input(f"hw:{card}", self._controls)
 
     def _open_pcm(self, name: str) -> Any:
         rate_hz, channels, period_ms, buffer_ms = self._ask
@@ -157,7 +189,7 @@ class AlsaSource:
             if not heard:
                 self._worked = False
                 self.close()
-                raise self._explain(error) from error
+                raise self._explained(_reason(error)) from error
             # What was heard before it broke is returned first. A dead handle fails again at the next read.
         except _Unusable as error:
             self.close()
@@ -176,13 +208,14 @@ class AlsaSource:
         if stream is not None:
             stream.pcm.close()
 
-    def _explain(self, error: Exception) -> MicrophoneError:
-        """Turn an error of pyalsaaudio, which gives no errno, only "strerror [device]", into one with a hint."""
-        return self._explained(str(error).removesuffix(f"[{self.name}]").strip())
-
     def _explained(self, reason: str) -> MicrophoneError:
         hint = next((hint for code, hint in HINTS.items() if os.strerror(code) == reason), "")
         return MicrophoneError(self.name, reason, hint)
+
+
+def _reason(error: Exception) -> str:
+    """Return the reason in an error of pyalsaaudio, which has no errno, only the text "strerror [device]"."""
+    return re.sub(r"\s*\[[^]]*\]$", "", str(error))
 
 
 class _Unusable(Exception):
@@ -197,7 +230,7 @@ class _Unusable(Exception):
 class _Stream:
     """An open device: its handle, and everything that is valid only as long as the handle."""
 
-    def __init__(self, pcm: Any, channel: Channel) -> None:
+    def __init__(self, pcm: Any, channel: Channel, gain_db: float) -> None:
         """Take ownership of `pcm` and start it; close it if it cannot be used.
 
         Raises:
@@ -208,12 +241,12 @@ class _Stream:
         info = pcm.info()
         rate_hz, channels, form = info["rate"], info["channels"], info["format_name"]
         try:
-            if form not in WIDTHS:
+            if form != NARROW and form not in wide.FORMATS:
                 raise _Unusable(f"it gives {form} samples", "set audio.device to plughw:CARD=...")
             if channel != "mix" and channel not in range(channels):
                 raise _Unusable(f"it has no channel {channel}", f"set audio.channel to mix or below {channels}")
             self._rate_hz = rate_hz
-            self._converter = Converter(rate_hz, channels, WIDTHS[form], channel)
+            self._converter = _converter(rate_hz, channels, form, channel, gain_db)
             period_s = info["period_size"] / rate_hz
             self.buffer_s = info["periods"] * period_s
             self.held_s = self._converter.delay_s
@@ -272,3 +305,11 @@ class _Stream:
             yield first
         for _ in range(self._most_reads):
             yield self.pcm.read()
+
+
+def _converter(
+    rate_hz: int, channels: int, form: str, channel: Channel, gain_db: float
+) -> Converter | wide.WideConverter:
+    if form == NARROW:
+        return Converter(rate_hz, channels, channel, gain_db=gain_db)
+    return wide.WideConverter(rate_hz, channels, form, channel, gain_db=gain_db)

@@ -8,12 +8,8 @@ a device can be opened at all.
 import ctypes
 import errno
 import functools
-import glob
-import re
 
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
-
-CAPTURE_DEVICES = "/dev/snd/pcmC*D*c"
 
 PLAYBACK, CAPTURE = 0, 1
 NONBLOCK = 1
@@ -33,15 +29,6 @@ def library() -> ctypes.CDLL:
     alsa.snd_pcm_writei.restype = ctypes.c_long
     alsa.snd_pcm_writei.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_ulong)
     return alsa
-
-
-def only_microphone() -> str | None:
-    """Return the name of the one sound card that records, or None if there is none or more than one.
-
-    ALSA's `default` is the first card, which on a Pi only plays.
-    """
-    cards = {re.sub(r".*C(\d+)D\d+c", r"\1", path) for path in glob.glob(CAPTURE_DEVICES)}
-    return f"plughw:{cards.pop()}" if len(cards) == 1 else None
 
 
 def try_to_open(device: str, *, fresh: bool) -> str:

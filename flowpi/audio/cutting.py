@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
-from flowpi.core.appliance import Rules
+from flowpi.core.rules import Rules
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES
 from flowpi.dsp.level import rms
 from flowpi.dsp.pauses import PIECE_FRAMES, Pauses, PausesInNoise

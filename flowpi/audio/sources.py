@@ -1,23 +1,23 @@
 """Makes the source of sound that the configuration asks for. Each kind is imported only when it is wanted."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from flowpi.audio.capture import LONGEST_READ_S, Timing
-from flowpi.audio.gain import Amplified
 from flowpi.audio.source import Source
 from flowpi.config.schema import Config
 
+if TYPE_CHECKING:
+    from flowpi.config.boards import Control
+
 
 def make_source(config: Config) -> Source:
-    source = _make(config)
-    return Amplified(source, config.audio.gain_db) if config.audio.gain_db else source
-
-
-def _make(config: Config) -> Source:
     audio = config.audio
     if audio.source == "wav":
         from flowpi.audio.wav import WavSource
 
         assert audio.path is not None
-        return WavSource(audio.path, period_ms=audio.period_ms)
+        return WavSource(audio.path, period_ms=audio.period_ms, gain_db=audio.gain_db)
     from flowpi.audio.alsa import AlsaSource
 
     return AlsaSource(
@@ -28,7 +28,17 @@ def _make(config: Config) -> Source:
         period_ms=audio.period_ms,
         # All of `buffer_ms` is for stalls of the machine; what is buffered between two reads is added to it.
         buffer_ms=audio.buffer_ms + max(audio.read_ms, audio.idle_read_ms, round(LONGEST_READ_S * 1000)),
+        gain_db=audio.gain_db,
+        controls=_controls(config),
     )
+
+
+def _controls(config: Config) -> "Sequence[Control]":
+    if config.board is None:
+        return ()
+    from flowpi.config.boards import controls_of
+
+    return controls_of(config.board, config.audio.device)
 
 
 def timing(config: Config) -> Timing:

@@ -7,6 +7,7 @@ device took to open. A tone that would come too late is not played, and a device
 
 import asyncio
 import contextlib
+import errno
 import logging
 import queue
 import threading
@@ -15,9 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from flowpi.audio import cards
 from flowpi.audio.alsalib import Playback
 from flowpi.audio.cue_mask import CueMask, PlayedTone
 from flowpi.audio.cues import Cue
+from flowpi.core.errors import MicrophoneError
 from flowpi.dsp.format import BYTES_PER_S, FRAME_BYTES, RATE_HZ
 from flowpi.dsp.wav import HEADER_BYTES
 
@@ -59,6 +62,13 @@ class _Playing:
         self.overdue: asyncio.TimerHandle | None = None
 
 
+def _open(device: str) -> Player:
+    try:
+        return Playback(cards.resolved(device))
+    except MicrophoneError as error:
+        raise OSError(errno.ENODEV, error.reason) from error
+
+
 class AlsaCues:
     """Plays tones. The device is open only while one plays, because other programs may need it."""
 
@@ -68,7 +78,7 @@ class AlsaCues:
         """`device`: an ALSA PCM. `volume`: from 0 to 1. `open_player`: replaces ALSA in tests."""
         self._device = device
         self._cue_mask = mask
-        self._open_player = open_player or Playback
+        self._open_player = open_player or _open
         self._tones = {cue: tone(cue, volume) for cue in Cue}
         self._loop = asyncio.get_running_loop()
         self._playing: _Playing | None = None

@@ -9,6 +9,7 @@ import asyncio
 from typing import NamedTuple
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from flowpi.core.hints import Hints
 from flowpi.core.ulid import is_ulid
@@ -45,22 +46,32 @@ class About(Struct, frozen=True):
     """The facts about an utterance that are known when it begins.
 
     `id`: a ULID. `started_at`: Unix time of the press. `hints`: for this dictation, over the configured ones.
+    `profile`: the name of the profile that was chosen for it, which may not be configured any more; None: none was.
     """
 
     id: str
     started_at: float
     part: int = 1
     hints: Hints = field(default=Hints(), name="context")
+    profile: str | None = None
 
 
 class Utterance:
     """int16 little-endian mono 16 kHz PCM that grows until `complete`."""
 
     def __init__(
-        self, about: About, *, pcm: bytes | bytearray = b"", complete: bool = False, partial: bool = False
+        self,
+        about: About,
+        *,
+        choosing: bool = False,
+        pcm: bytes | bytearray = b"",
+        complete: bool = False,
+        partial: bool = False,
     ) -> None:
         """`partial`: some of the speech is missing, as after a power cut. A bytearray is used as it is, not copied."""
         self.about = about
+        self.choosing = choosing
+        """Whether the profile may still become another one."""
         self.complete = complete
         self.partial = partial
         self.damaged = False
@@ -99,6 +110,11 @@ class Utterance:
         with memoryview(self._pcm) as view:
             return self.duration_s >= SILENT_S and is_constant(view)
 
+    def choose(self, profile: str | None, *, choosing: bool = False) -> None:
+        """Set the profile; the one for good unless it is `choosing`. Of what is complete, it stays as it is."""
+        if not self.complete:
+            self.about, self.choosing = replace(self.about, profile=profile), choosing
+
     def wanted(self) -> list[int]:
         """Return how many more bytes each reader waits for."""
         return [length - len(self._pcm) for length, _ in self._waiting]
@@ -119,6 +135,7 @@ class Utterance:
             self.complete = True
             self.partial = self.partial or partial
             self.completed_at = now
+            self.choosing = False
             self._wake()
 
     def read(self, start: int, stop: int) -> bytes:

@@ -8,6 +8,7 @@ from flowpi.audio.sound import read_sound
 from flowpi.audio.source import Heard
 from flowpi.core.errors import FlowpiError, MicrophoneError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
+from flowpi.dsp.pcm import louder
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +26,12 @@ class WavSource:
     trial = None
     buffer_s = math.inf
 
-    def __init__(self, path: str | Path, period_ms: int = 20) -> None:
+    def __init__(self, path: str | Path, period_ms: int = 20, gain_db: float = 0.0) -> None:
         self.name = str(path)
         self.period_s = period_ms / 1000
         self.held_s = 0.0
         self._period_bytes = RATE_HZ * period_ms // 1000 * FRAME_BYTES
+        self._factor = 10 ** (gain_db / 20)
         self._speech: memoryview | None = None  # None: closed
         self._began = 0.0
         self._periods = 0
@@ -41,7 +43,7 @@ class WavSource:
             raise MicrophoneError(self.name, error.message, error.hint) from error
         for warning in warnings:
             log.warning(warning)
-        self._speech = memoryview(pcm)
+        self._speech = memoryview(louder(pcm, self._factor))
         self._began = now
         self._periods = 0
 

@@ -5,23 +5,26 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import alsaaudio
 import pytest
 
-from flowpi.audio import alsalib
+from flowpi.audio import cards
 from flowpi.audio.alsa import AlsaSource
+from flowpi.audio.cards import Card
 from flowpi.audio.source import Heard
 from flowpi.core.errors import MicrophoneError
 from flowpi.dsp.format import RATE_HZ
 from flowpi.dsp.level import measure
 from tests.audio.listening import gaps, length, listen, missing, read_once, samples, sine, sound, wait_until
 from tests.rig.microphone import Microphone
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_for
 
 PERIOD = RATE_HZ // 50
+
+EDGE_S = 0.002
+"""How late a read may be that shows a source when a period ends."""
 
 pytestmark = pytest.mark.usefixtures("microphone")
 
@@ -65,10 +68,9 @@ def test_an_overrun_is_a_gap_of_the_length_that_is_missing(opened: Opener) -> No
     heard = listen(source, 5 * PERIOD)
     stall(source, OVERRUN_S)
     heard += listen(source, 50 * PERIOD)
-    (gap,) = gaps(heard)
-    (lost,) = missing(sound(heard))
-    assert lost > 0.3 * RATE_HZ
-    assert gap.frames == pytest.approx(lost, abs=PERIOD)
+    lost = missing(sound(heard))
+    assert max(lost) > 0.3 * RATE_HZ
+    assert [gap.frames for gap in gaps(heard)] == pytest.approx(lost, abs=PERIOD)  # a machine that stalls adds some
 
 
 def test_sound_and_gaps_account_for_all_of_real_time(opened: Opener) -> None:
@@ -81,7 +83,7 @@ def test_sound_and_gaps_account_for_all_of_real_time(opened: Opener) -> None:
     heard += listen(source, 3 * PERIOD)
     more, ended, until = read_once(source)
     heard += more
-    assert len(gaps(heard)) == 4
+    assert len(gaps(heard)) >= 4
     assert (ended - begun) * RATE_HZ - 2 * PERIOD <= length(heard) <= (until - since) * RATE_HZ + 2 * PERIOD
     first, last = samples(sound(heard))[0], samples(sound(heard))[-1]
     assert length(heard) == pytest.approx((last - first) % 65_536 + 1, abs=PERIOD)
@@ -95,7 +97,7 @@ def test_an_overrun_of_a_resampled_device_loses_nothing_of_what_was_read_before(
     heard += listen(source, 60 * PERIOD)
     more, ended, until = read_once(source)
     heard += more
-    assert len(gaps(heard)) == 1
+    assert gaps(heard)
     slack = 2 * PERIOD + source.period_s * RATE_HZ
     assert (ended - begun) * RATE_HZ - slack <= length(heard) <= (until - since) * RATE_HZ + slack
 
@@ -107,7 +109,7 @@ def test_speech_of_a_gap_is_lost_and_what_follows_is_in_time(opened: Opener, mic
     heard = listen(source, 5 * PERIOD)
     stall(source, OVERRUN_S)
     heard += listen(source, 50 * PERIOD)
-    assert len(gaps(heard)) == 1
+    assert gaps(heard)
     assert microphone.unheard() == pytest.approx(64_000 - 2 * length(heard), abs=4 * PERIOD)
 
 
@@ -120,7 +122,7 @@ def test_a_device_that_stands_still_is_silent_and_the_time_is_a_gap(opened: Open
     assert source.read(time.monotonic()) == []
     microphone.thaw()
     heard += listen(source, 5 * PERIOD)
-    assert len(gaps(heard)) == 1
+    assert gaps(heard)
 
 
 # Devices that differ from what was requested
@@ -173,24 +175,31 @@ def test_a_channel_is_chosen_or_all_are_mixed(opened: Opener, channel: int) -> N
 
 
 def find_edge(source: AlsaSource) -> None:
-    """Read until a read that was not late has found a period: then the source knows when periods are complete."""
+    """Read until a read that was not late has found a period: then the source knows within `EDGE_S` when one ends."""
     found = False
     while not found:
         due = source.due(time.monotonic())
         wait_until(due)
         heard = source.read(time.monotonic())
-        found = length(heard) >= PERIOD and time.monotonic() - due < 0.002
+        found = length(heard) >= PERIOD and time.monotonic() - due < EDGE_S
 
 
 def test_what_is_read_when_due_reaches_up_to_the_moment_asked_for(opened: Opener) -> None:
     source = opened(AlsaSource("clock"))
     listen(source, 5 * PERIOD)
     find_edge(source)
-    for _ in range(25):
+    seen = 0
+    while seen < 25:
         after = time.monotonic() + 0.0137
         wait_until(source.due(after))
-        last = samples(sound(source.read(time.monotonic())))[-1]
-        late = (last + 1 - after * RATE_HZ) % 65_536  # as late as the machine is; of an early one nearly a whole turn
+        heard = source.read(time.monotonic())
+        if gaps(heard):  # the machine stood still for longer than the buffer is
+            find_edge(source)
+            continue
+        seen += 1
+        last = samples(sound(heard))[-1]
+        # As late as the machine is; of an early one nearly a whole turn.
+        late = (last + 1 - (after - EDGE_S) * RATE_HZ) % 65_536
         assert late < 32_768, "it ends before that moment"
 
 
@@ -204,11 +213,13 @@ def test_the_resampler_is_in_the_grain_of_delivery(opened: Opener) -> None:
     source = opened(AlsaSource("usb48"))
     assert 0.020 < source.period_s < 0.1
     began = time.monotonic()
-    heard, behind_s = list[Heard](), list[float]()
-    for _ in range(5):
-        heard += listen(source, 4 * PERIOD)
-        behind_s.append(time.monotonic() - began - length(heard) / RATE_HZ)
-    assert min(behind_s) <= source.period_s + 0.02  # the others may be late for want of a processor
+    heard = list[Heard]()
+
+    def behind_s() -> float:
+        heard.extend(listen(source, 4 * PERIOD))
+        return time.monotonic() - began - length(heard) / RATE_HZ
+
+    wait_for(lambda: behind_s() <= source.period_s + 0.02, "it is always later")  # or for want of a processor
 
 
 def test_a_pcm_without_a_clock_is_no_microphone(opened: Opener) -> None:
@@ -257,12 +268,7 @@ def test_a_card_that_came_later_is_found_by_its_name(microphone: Microphone) -> 
 
 @pytest.mark.parametrize("device", ["nonesuch", "hw:7", "plughw:CARD=seeed"])
 def test_a_trial_says_what_opening_says(device: str) -> None:
-    source = AlsaSource(device)
-    told = []
-    for attempt in (source.trial, lambda: source.open(time.monotonic())):
-        with pytest.raises(MicrophoneError) as caught:
-            attempt()
-        told.append(str(caught.value))
+    told = attempts(AlsaSource(device))
     assert told[0] == told[1]
 
 
@@ -287,39 +293,90 @@ def test_trials_leave_no_descriptor(microphone: Microphone) -> None:
     for _ in range(50):
         with pytest.raises(MicrophoneError):
             source.trial()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def attempts(source: AlsaSource) -> list[str]:
+    """Return what a trial and what opening says of a source that does not open."""
+    told = []
+    for attempt in (source.trial, lambda: source.open(time.monotonic())):
+        with pytest.raises(MicrophoneError) as caught:
+            attempt()
+        told.append(str(caught.value))
+    return told
+
+
+def found(*cards: Card) -> Callable[[], list[Card]]:
+    return lambda: list(cards)
+
+
+SPEAKS, RECORDS, ALSO = Card(0, "vc4hdmi0", False), Card(1, "Device", True), Card(2, "Webcam", True)
 
 
 def test_the_default_is_the_only_card_that_records_where_the_first_one_does_not(
     opened: Opener, monkeypatch: pytest.MonkeyPatch, microphone: Microphone
 ) -> None:
     default = AlsaSource("default")
-    for refused in (default.trial, lambda: default.open(time.monotonic())):
-        with pytest.raises(MicrophoneError, match="No such"):
-            refused()
-    monkeypatch.setattr(alsalib, "only_microphone", lambda: "clock")
+    monkeypatch.setattr(cards, "cards", found(SPEAKS))
+    assert attempts(default) == ["no sound from 'default' (no sound card here records): plug a microphone in, and it is"
+        " found; for one on the pins set `board`, see docs/hardware.md"] * 2  # fmt: skip
+    # A card appears.
+    monkeypatch.setattr(cards, "cards", found(SPEAKS, RECORDS))
+    monkeypatch.setattr(Card, "device", "clock")
     default.trial()
     assert sound(listen(opened(default), 5 * PERIOD))
     with pytest.raises(MicrophoneError):
         AlsaSource("another").open(time.monotonic())
 
 
-@pytest.mark.parametrize(
-    ("devices", "expected"),
-    [
-        ([], None),
-        (["pcmC0D0p"], None),
-        (["pcmC0D0p", "pcmC2D0c", "pcmC2D0p", "pcmC2D1c"], "plughw:2"),
-        (["pcmC1D0c", "pcmC12D0c"], None),
-    ],
-)
-def test_the_only_card_that_records(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: list[str], expected: str | None
+def test_of_several_cards_that_record_the_default_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cards, "cards", found(SPEAKS, RECORDS, ALSO))
+    choose = "set audio.device to one of plughw:CARD=Device, plughw:CARD=Webcam"
+    assert attempts(AlsaSource("default")) == [
+        f"no sound from 'default' (several sound cards record): {choose}"
+    ] * 2  # fmt: skip
+
+
+def default_is(microphone: Microphone, device: str) -> None:
+    with microphone.config_path.open("a") as file:
+        file.write(f'pcm.!default {{ type plug slave.pcm "{device}" }}\n')
+
+
+def test_a_default_that_works_stays(opened: Opener, monkeypatch: pytest.MonkeyPatch, microphone: Microphone) -> None:
+    default_is(microphone, "live")
+    monkeypatch.setattr(cards, "cards", found(RECORDS))
+    microphone.speak(sine(0.5).tobytes())
+    default = AlsaSource("default")
+    default.trial()
+    assert measure(sound(listen(opened(default), RATE_HZ // 4))).peak_dbfs > -20
+
+
+def test_a_default_that_another_program_has_is_no_reason_to_choose(
+    monkeypatch: pytest.MonkeyPatch, microphone: Microphone
 ) -> None:
-    for name in devices:
-        (tmp_path / name).touch()
-    monkeypatch.setattr(alsalib, "CAPTURE_DEVICES", f"{tmp_path}/pcmC*D*c")
-    assert alsalib.only_microphone() == expected
+    default_is(microphone, "live")
+    microphone.take()
+    monkeypatch.setattr(cards, "cards", found(RECORDS, ALSO))
+    assert all("Device or resource busy" in told for told in attempts(AlsaSource("default")))
+
+
+def test_a_microphone_is_found_by_its_port_also_after_it_changed_places(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = AlsaSource("usb:1-1.2")
+    monkeypatch.setattr(cards, "cards", found(Card(1, "live", True, "1-1.3")))
+    for told in attempts(source):
+        assert told == (
+            "no sound from 'usb:1-1.2' (no sound card is at this USB port): set audio.device to one of usb:1-1.3 (live)"
+        )
+    monkeypatch.setattr(Card, "device", property(lambda card: card.id))
+    monkeypatch.setattr(cards, "cards", found(Card(1, "live", True, "1-1.3"), Card(2, "clock", True, "1-1.2")))
+    source.trial()
+    assert missing(sound(listen(opened(source), 5 * PERIOD))) == []  # it is `clock`, which has no noise
+    # Both were plugged in again, the other one first.
+    monkeypatch.setattr(cards, "cards", found(Card(1, "clock", True, "1-1.2"), Card(2, "live", True, "1-1.3")))
+    source.trial()
+    assert missing(sound(listen(opened(source), 5 * PERIOD))) == []
 
 
 def test_a_device_that_does_not_exist() -> None:
@@ -392,10 +449,12 @@ def test_what_resampling_held_back_stands_before_the_gap(monkeypatch: pytest.Mon
     pcm = ScriptedPcm(*[(960, bytes(1920))] * 5, (-errno.EPIPE, b""), (0, b""), rate=48_000)
     monkeypatch.setattr(alsaaudio, "PCM", pcm)
     source = AlsaSource("scripted", 48_000)
-    source.open(0.0)
-    *before, gap = source.read(time.monotonic() + 1.0)
+    since = time.monotonic()
+    source.open(since)
+    until = time.monotonic() + 1.0
+    *before, gap = source.read(until)
     assert length(before) == 5 * PERIOD
-    assert length([gap]) == pytest.approx(0.9 * RATE_HZ, abs=PERIOD)
+    assert 0.9 * RATE_HZ - PERIOD <= length([gap]) <= (until - since - 0.1) * RATE_HZ + PERIOD
 
 
 def test_short_reads_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:

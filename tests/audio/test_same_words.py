@@ -6,7 +6,7 @@ from pathlib import Path
 import soundfile
 
 from flowpi.audio.sound import open_sound
-from flowpi.server.engines import load_engine
+from flowpi.server.engines import Expected, load_engine
 from tests.speech import word_error_rate
 
 DEMO_WAV = Path(__file__).parents[2] / "flowpi" / "data" / "demo.wav"
@@ -22,7 +22,7 @@ def test_every_form_gives_the_words_of_the_recording(tmp_path: Path) -> None:
         soundfile.write(out, samples, rate_hz, format=form, subtype=subtype)
         path = tmp_path / subtype
         path.write_bytes(out.getvalue())
-        recognition = engine.recognition(["en"])
+        recognition = engine.recognition(Expected(("en",)))
         with open_sound(path) as sound:
             for block in sound.blocks():
                 recognition.feed(block)

@@ -35,7 +35,7 @@ async def harness(server: SoundServer) -> AsyncIterator[CaptureHarness]:
 
 @pytest.mark.promise("P28")
 async def test_it_dies_and_comes_back(
-    harness: CaptureHarness, server: SoundServer, measured: Callable[..., None]
+    harness: CaptureHarness, server: SoundServer, measured: Callable[..., None], slack_s: float
 ) -> None:
     await harness.hear(1600)
     entry = beginning()
@@ -44,7 +44,7 @@ async def test_it_dies_and_comes_back(
     server.kill()
     await until(lambda: harness.faults)
     seen = time.monotonic() - died
-    assert seen <= 1.5
+    assert seen <= 1.5 + slack_s
     assert entry.partial
     await until(lambda: len(harness.faults) == 2)
     assert [fault.reason for fault in harness.faults] == ["Input/output error", "Connection refused"]
@@ -53,7 +53,7 @@ async def test_it_dies_and_comes_back(
     back = time.monotonic()
     await until(lambda: harness.recoveries)
     # 1.5 s for the wait, and the two seconds that the server needs to wake its device.
-    assert harness.recoveries[0] - back <= 4
+    assert harness.recoveries[0] - back <= 4 + slack_s
     await harness.hear(1600)
     assert len(harness.recoveries) == 1
     measured(deaths=1, seen_within_s=round(seen, 2), back_within_s=round(harness.recoveries[0] - back, 2))
@@ -61,7 +61,7 @@ async def test_it_dies_and_comes_back(
 
 @pytest.mark.promise("P28")
 async def test_it_stands_still_and_goes_on(
-    harness: CaptureHarness, server: SoundServer, measured: Callable[..., None]
+    harness: CaptureHarness, server: SoundServer, measured: Callable[..., None], slack_s: float
 ) -> None:
     await harness.hear(1600)
     harness.blocked_s = 0.0
@@ -69,10 +69,10 @@ async def test_it_stands_still_and_goes_on(
     server.stop()
     await until(lambda: harness.faults)
     seen = time.monotonic() - stopped
-    assert seen <= 1.5 + BLOCKED_S
+    assert seen <= 1.5 + slack_s
     assert harness.faults[0].reason == "it delivers no sound"
     await asyncio.sleep(1.5)
-    assert harness.blocked_s < BLOCKED_S
+    assert harness.blocked_s < BLOCKED_S + slack_s
     assert harness.capture.is_alive(time.monotonic())
     server.go_on()
     await until(lambda: harness.recoveries)

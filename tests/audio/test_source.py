@@ -15,6 +15,7 @@ from flowpi.core.errors import MicrophoneError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from tests.audio.listening import gaps, length, listen, missing, read_once, sound, wait_until
 from tests.rig.microphone import Microphone
+from tests.waiting import wait_for
 
 PERIOD = RATE_HZ // 50
 
@@ -68,10 +69,8 @@ def test_it_keeps_real_time(source: Source) -> None:
 
 def test_a_read_does_not_wait(source: Source) -> None:
     listen(source, PERIOD)
-    began = time.monotonic()
-    heard = [piece for _ in range(100) for piece in source.read(began)]
-    assert time.monotonic() - began < 0.5  # each read would take 20 ms if it waited for a period
-    assert length(heard) <= 25 * PERIOD
+    # One that waited for a period would find one each time. A busy machine may let a period come between two reads.
+    wait_for(lambda: source.read(time.monotonic()) == [], "each read finds something")
 
 
 def test_a_second_read_at_once_finds_nothing(source: Source) -> None:
@@ -87,12 +86,14 @@ def test_a_second_read_at_once_finds_nothing(source: Source) -> None:
 
 
 def test_a_read_when_due_finds_a_period(source: Source) -> None:
-    listen(source, PERIOD)
-    found = 0
-    for _ in range(10):
+    """Once the source has learned from a read that was not late when a period ends."""
+
+    def finds_one() -> bool:
         wait_until(source.due(time.monotonic()))
-        found += length(source.read(time.monotonic())) >= PERIOD
-    assert found >= 9  # a loaded machine may be late once
+        return length(source.read(time.monotonic())) >= PERIOD
+
+    listen(source, PERIOD)
+    wait_for(lambda: all(finds_one() for _ in range(10)), "there are not ten in a row that find one")
 
 
 @pytest.mark.parametrize("ahead_s", [0.0, 0.0123, 0.1, 1.0])
@@ -133,9 +134,10 @@ def test_opened_again_it_begins_afresh(source: Source) -> None:
     listen(source, 5 * PERIOD)
     source.close()
     wait_until(time.monotonic() + 0.1)
-    source.open(time.monotonic())
-    heard = source.read(time.monotonic())
-    assert length(heard) <= PERIOD  # nothing from the time while it was closed
+    opened = time.monotonic()
+    source.open(opened)
+    heard, _, read = read_once(source)
+    assert length(heard) <= (read - opened) * RATE_HZ + PERIOD  # nothing from the time while it was closed
     heard += listen(source, 5 * PERIOD)
     assert gaps(heard) == []
     assert missing(sound(heard)) == []
