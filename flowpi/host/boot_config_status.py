@@ -7,7 +7,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from flowpi.core.text import printable
+from flowpi.core.safe_text import printable
 
 RUN = Path("/run/flowpi-provision")
 """The `RuntimeDirectory=` of flowpi-provision.service."""

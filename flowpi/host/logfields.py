@@ -44,6 +44,21 @@ class MessageId(enum.Enum):
     NOT_RELOADED = "2e10511c9ae44696a5f9779036f5dd82"
     """A changed configuration is invalid; the one before stays in force."""
 
+    TEXT_PARKED = "cb66cf9b0d734a1d86fd3c510246796f"
+    """A sink will not receive a text by itself, because it refused it or somebody skipped it."""
+
+    TEXTS_EXPIRED = "ed1fcaf06c2a47188c07e4a3d8862a6b"
+    """Texts were deleted before a sink had them, because they were older than `publish.max_lag_days`."""
+
+    COMMAND_GAVE_UP = "9a2bacf421204bb3ba06f755a0f2563d"
+    """`flowpi hook` gave up a text: the command failed at it too often, or somebody skipped it."""
+
+    COMMAND_NOT_STARTED = "59a1852b97294450883b3a48c08aadbe"
+    """`flowpi hook` cannot start the command; texts wait for it."""
+
+    DAEMON_ABSENT = "0910e9b99fa54178b3befc31c558adb5"
+    """`flowpi hook` has found no daemon for half a minute."""
+
 
 def fields(
     event: MessageId | None = None,

@@ -24,6 +24,11 @@ def state_directory() -> Path:
     """Return the directory of what must survive a reboot. It may not exist yet."""
     if given := os.environ.get("STATE_DIRECTORY"):
         return Path(given.partition(":")[0])  # systemd joins several with colons
+    return usual_state_directory()
+
+
+def usual_state_directory() -> Path:
+    """Return the `state_directory` of a daemon of this user without systemd."""
     if os.geteuid() == 0:
         return SYSTEM_STATE
     return _xdg("XDG_STATE_HOME", Path.home() / ".local" / "state") / "flowpi"

@@ -1,4 +1,4 @@
-"""What to tell a person who has to start a service: with systemd where its unit is, or by its command in a clone."""
+"""What to tell a person who has to see to a service: with systemd where its unit is, or by its command in a clone."""
 
 from pathlib import Path
 
@@ -19,3 +19,8 @@ def how_to_start_recogniser() -> str:
     """Return what to do about a recogniser of this machine that does not answer."""
     installed = is_installed("flowpi-asr.service")
     return "is flowpi-asr.service running?" if installed else "start `flowpi serve`"
+
+
+def how_to_look_at_recogniser() -> str:
+    """Return what shows why a recogniser of this machine ended."""
+    return f"look at {'`systemctl status flowpi-asr`' if is_installed('flowpi-asr.service') else '`flowpi serve`'}"

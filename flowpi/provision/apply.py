@@ -4,12 +4,17 @@ The steps, in this order, each durable before the next, so that a power cut leav
 one, and the next boot continues:
 
 1. each secret is written to a file of its own, under a name that the configuration in force does not use;
-2. `flowpi.yaml` in /etc is replaced by the text that refers to these files;
-3. credentials that the new text does not refer to are deleted;
-4. `flowpi-taken.yaml` on the boot partition gets the same text, for the user to read and to edit next time;
-5. the user's file is marked as taken in its first sector, overwritten in place to the end of its last cluster, and
+2. the file of the system's Wi-Fi (`wifi_files.py`) is replaced, or deleted after `wifi: none`;
+3. `flowpi.yaml` in /etc is replaced by the text that refers to the files of the secrets, and says nothing of Wi-Fi;
+4. credentials that the new text does not refer to are deleted;
+5. `flowpi-taken.yaml` on the boot partition gets the same text and the network without its password, for the user to
+   read and to edit next time;
+6. the user's file is marked as taken in its first sector, overwritten in place to the end of its last cluster, and
    only then deleted: a FAT file system deletes a file without erasing its bytes, and an interrupted rename can lose
    both names. Each boot retries this step until it succeeds, and uses a marked file for nothing else.
+
+The network and the configuration are two files, and neither refers to the other: a cut between 2 and 3 leaves the new
+network with the old configuration, and the next boot goes on.
 
 A file that cannot be used changes nothing in /etc. The error is written to `flowpi-error.txt` beside the file, and to a
 file below /run, from which the daemon reports it (`flowpi.host.boot_config_status`).
@@ -30,6 +35,7 @@ from flowpi.host.folders import FOLDER, make_folder, replace_file, sync_names
 from flowpi.host.mounts import forgets
 
 if TYPE_CHECKING:
+    from flowpi.provision import wifi
     from flowpi.provision.boot_file import BootFile
 
 log = logging.getLogger(__name__)
@@ -56,7 +62,8 @@ WIPING = b"# flowpi took this file over and is wiping it.\n"
 """The first line of a file that is only to be wiped and deleted, whatever else it holds."""
 
 HEAD = """\
-# flowpi took this over, without the secrets: they are on the appliance now, under the names in {credential: ...}.
+# flowpi took this over, without the secrets: they are on the appliance now, under the names in {credential: ...}. The
+# password of the Wi-Fi is there too: it is the one that is "kept".
 # To change something, edit it, write a secret anew where it changed, and save it as flowpi.yaml beside this file.
 # The last line, three dots, must stay the last.
 
@@ -173,7 +180,7 @@ def _take_over(path: Path, etc: Path) -> None:
         in_force = _install(boot, etc).encode()
         log.info("%s is in force; its secrets: %d", path, len(boot.literals))
     try:
-        _write(path.with_name(TAKEN), f"{HEAD}{in_force.decode()}{boot_file.END}\n")
+        _write(path.with_name(TAKEN), f"{HEAD}{in_force.decode()}{_network_in_force(etc)}{boot_file.END}\n")
     except OSError as error:
         log.warning("cannot write %s (%s)", path.with_name(TAKEN), error.strerror)
     try:
@@ -188,15 +195,43 @@ def _take_over(path: Path, etc: Path) -> None:
 
 
 def _check(boot: "BootFile", etc: Path) -> None:
-    """Raise ConfigError for a configuration that the daemon would refuse to start with."""
+    """Raise ConfigError for a configuration that the daemon would refuse to start with, or a network without a key."""
     from flowpi.backends.chain import make_backends
     from flowpi.provision.credentials import check_references
 
     try:
+        _network(boot, etc)
         check_references(etc, boot.config)
         make_backends(boot.config)
     except ConfigError as error:
         raise boot.placed(error) from None
+
+
+def _network(boot: "BootFile", etc: Path) -> "wifi.Wifi":
+    """Return the network of the file with its key. Raises ConfigError if that, or what could use it, is not there."""
+    from flowpi.provision import wifi, wifi_files
+
+    if not isinstance(boot.network, wifi.Network):
+        return boot.network
+    system = _system(etc)
+    if wifi_files.program(system) is None:
+        problem = "cannot be set up, as neither wpa_supplicant nor NetworkManager is on this appliance"
+        raise ConfigError(boot.name, None, wifi.SECTION, problem, "take it out, or install wpasupplicant")
+    return wifi.with_kept(boot.network, wifi_files.present(system))
+
+
+def _network_in_force(etc: Path) -> str:
+    """Return the network of the appliance as a section of the file, empty if there is none."""
+    from flowpi.config.loading import to_yaml
+    from flowpi.provision import wifi, wifi_files
+
+    network = wifi_files.present(_system(etc))
+    return "" if network is None else to_yaml({wifi.SECTION: wifi.shown(network)})
+
+
+def _system(etc: Path) -> Path:
+    """Return the /etc of the system with this directory of flowpi."""
+    return etc.absolute().parent
 
 
 def _install(boot: "BootFile", etc: Path) -> str:
@@ -205,9 +240,10 @@ def _install(boot: "BootFile", etc: Path) -> str:
     Raises:
         CannotCreateError: /etc cannot be written.
     """
-    from flowpi.provision import credentials
+    from flowpi.provision import credentials, wifi_files
     from flowpi.provision.boot_file import without_secrets
 
+    network = _network(boot, etc)
     if forgets(etc.absolute()):
         problem = f"{etc} is in memory only, as the card is write-protected by an overlay file system"
         raise CannotCreateError(problem, "switch that off in raspi-config, and on again when this file was taken over")
@@ -218,6 +254,7 @@ def _install(boot: "BootFile", etc: Path) -> str:
         # The new secrets before the text that refers to them, the old ones after it: whichever configuration a power
         # cut leaves in force, its secrets are there.
         names = credentials.keep(etc, boot.literals)
+        wifi_files.apply(_system(etc), network)
         text = without_secrets(boot, names).removeprefix(HEAD)  # the user may have edited an earlier flowpi-taken.yaml
         if _content(etc / CONFIG) != text.encode():
             replace_file(etc / CONFIG, text.encode(), *_access())

@@ -8,18 +8,19 @@ import codecs
 import errno
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
-from flowpi.config.loading import masked, parse, read_tree, to_yaml
+from flowpi.config.loading import checked, parse, plain, read_tree, to_yaml
 from flowpi.config.schema import Config
 from flowpi.config.secret import MAX_SECRET_BYTES, Secret, literals
 from flowpi.core.errors import ConfigError
 from flowpi.host.folders import FOLDER, open_regular
+from flowpi.provision import wifi
 
 if TYPE_CHECKING:
     import yaml
@@ -56,6 +57,9 @@ class BootFile(Struct, frozen=True):
         config: the configuration.
         literals: the secrets that are written out in the file.
         lines: the line number of each key.
+        network: the Wi-Fi, which is no part of `config`.
+        network_password: its password as it is written out in the file, empty if none is.
+        network_span: the lines of the network in `text`, as positions; None if it shares a line with something else.
     """
 
     name: str
@@ -63,6 +67,9 @@ class BootFile(Struct, frozen=True):
     config: Config
     literals: tuple[Literal, ...]
     lines: "dict[tuple[str, ...], int]"
+    network: wifi.Wifi = None
+    network_password: str = ""
+    network_span: tuple[int, int] | None = None
 
     def placed(self, error: ConfigError) -> ConfigError:
         """Return the same error with the line of its key."""
@@ -105,10 +112,14 @@ def understand(content: bytes, name: str) -> BootFile:
         ConfigError: the content is truncated, not text, or no valid configuration.
     """
     text = _text(content, name)
-    config = parse(text.encode(), name)
     places: dict[Key, Place] = {}
-    read_tree(text.encode(), name, places)
-    nodes = _scalars(text)
+    tree = read_tree(text.encode(), name, places)
+    lines = {key: line for key, (_, line) in places.items() if key and line is not None}
+    root = _composed(text)
+    nodes = dict(_scalars(root))
+    has_wifi = wifi.SECTION in tree
+    network = wifi.understand(nodes, lines, name) if has_wifi else None
+    config = checked({key: value for key, value in tree.items() if key != wifi.SECTION}, places, name)
     found: list[Literal] = []
     for key, secret in literals(config):
         node = nodes[key]
@@ -125,12 +136,21 @@ def understand(content: bytes, name: str) -> BootFile:
                 hint = "the two are kept apart: write the secret out in both places"
                 raise ConfigError(name, line, ".".join(key), f"is the same (by *) as {'.'.join(other.key)}", hint)
         found.append(Literal(key, value, node.start_mark.index, node.end_mark.index))
-    lines = {key: line for key, (_, line) in places.items() if key and line is not None}
-    return BootFile(name, text, config, tuple(found), lines)
+    password = nodes[wifi.SECTION, "password"].value if isinstance(network, wifi.Network) else ""
+    return BootFile(
+        name=name,
+        text=text,
+        config=config,
+        literals=tuple(found),
+        lines=lines,
+        network=network,
+        network_password="" if password in (wifi.NONE, wifi.KEPT) else password.rstrip("\n"),
+        network_span=_lines_of(root, wifi.SECTION, text) if has_wifi else None,
+    )
 
 
 def without_secrets(boot: BootFile, names: "Mapping[Key, str]") -> str:
-    """Return the text with a reference to a credential in the place of each secret.
+    """Return the text without the network, and with a reference to a credential in the place of each secret.
 
     The text keeps the user's order and comments, unless that would also keep a secret, as in a comment.
 
@@ -138,16 +158,21 @@ def without_secrets(boot: BootFile, names: "Mapping[Key, str]") -> str:
         boot: the file.
         names: the name of the credential for each of `boot.literals`.
     """
+    edits = {literal.start: (literal.end, f"{{credential: {names[literal.key]}}}") for literal in boot.literals}
     text = boot.text
-    for literal in sorted({each.start: each for each in boot.literals}.values(), key=lambda each: -each.start):
-        lines = "\n" if text[literal.start : literal.end].endswith("\n") else ""
-        text = f"{text[: literal.start]}{{credential: {names[literal.key]}}}{lines}{text[literal.end :]}"
-    if _says(text, boot, names) and not any(literal.value in text for literal in boot.literals):
+    if boot.network_span is not None:
+        edits[boot.network_span[0]] = boot.network_span[1], ""
+    for start, (end, instead) in sorted(edits.items(), reverse=True):
+        lines = "\n" if instead and text[start:end].endswith("\n") else ""
+        text = f"{text[:start]}{instead}{lines}{text[end:]}"
+    hidden = [literal.value for literal in boot.literals] + [boot.network_password] * bool(boot.network_password)
+    if _says(text, boot, names) and not any(secret in text for secret in hidden):
         return text
     tree = read_tree(boot.text.encode(), boot.name)
+    tree.pop(wifi.SECTION, None)
     for literal in boot.literals:
         _put(tree, literal.key, {"credential": names[literal.key]})
-    return to_yaml(tree)
+    return to_yaml(tree) if tree else ""
 
 
 def _says(text: str, boot: BootFile, names: "Mapping[Key, str]") -> bool:
@@ -158,7 +183,7 @@ def _says(text: str, boot: BootFile, names: "Mapping[Key, str]") -> bool:
         return {"credential": credentials[id(secret)]} if id(secret) in credentials else secret.masked()
 
     try:
-        return bool(masked(parse(text.encode(), boot.name)) == msgspec.to_builtins(boot.config, enc_hook=hook))
+        return bool(plain(parse(text.encode(), boot.name)) == msgspec.to_builtins(boot.config, enc_hook=hook))
     except ConfigError:
         return False
 
@@ -204,22 +229,48 @@ def _text(content: bytes, name: str) -> str:
     return "".join(f"{line}\n" for line in lines[: ends[0]])
 
 
-def _scalars(text: str) -> "dict[Key, yaml.ScalarNode]":
-    """Return every scalar node by its key; `parse` must have accepted the text."""
+def _composed(text: str) -> "yaml.Node | None":
+    """Return the nodes of a text that `read_tree` has accepted."""
     import yaml
 
-    found: dict[Key, yaml.ScalarNode] = {}
+    return yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
-    def walk(node: "yaml.Node | None", key: "Key") -> None:
-        match node:
-            case yaml.MappingNode():
-                for name, value in node.value:
-                    walk(value, (*key, name.value))
-            case yaml.SequenceNode():
-                for index, value in enumerate(node.value):
-                    walk(value, (*key, str(index)))
-            case yaml.ScalarNode():
-                found[key] = node
 
-    walk(yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), ())
-    return found
+def _scalars(node: "yaml.Node | None", key: "Key" = ()) -> "Iterator[tuple[Key, yaml.ScalarNode]]":
+    """Yield every scalar node with its key."""
+    import yaml
+
+    match node:
+        case yaml.MappingNode():
+            for name, value in node.value:
+                yield from _scalars(value, (*key, name.value))
+        case yaml.SequenceNode():
+            for index, value in enumerate(node.value):
+                yield from _scalars(value, (*key, str(index)))
+        case yaml.ScalarNode():
+            yield key, node
+
+
+def _lines_of(root: "yaml.Node | None", section: str, text: str) -> tuple[int, int] | None:
+    """Return where the lines of a section begin and end, or None if it is not in lines of its own."""
+    import yaml
+
+    if not isinstance(root, yaml.MappingNode) or root.flow_style:
+        return None
+    name, value = next((name, value) for name, value in root.value if name.value == section)
+    start, end = name.start_mark.index, _end(value)
+    if end <= start:  # an alias of something above
+        return None
+    if text[end - 1] != "\n":
+        end = text.index("\n", end) + 1
+    return start, end
+
+
+def _end(node: "yaml.Node") -> int:
+    """Return the end of a node; that of a block, unlike its mark, is before the comments and lines that follow."""
+    import yaml
+
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return _end(last[1] if isinstance(last, tuple) else last)
+    return int(node.end_mark.index)

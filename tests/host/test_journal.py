@@ -201,7 +201,9 @@ def test_a_life_of_the_daemon_in_its_journal(tmp_path: Path) -> None:
     names = {one.value: one.name for one in MessageId}
     events = [names[entry["MESSAGE_ID"]] for entry in found["entries"] if "MESSAGE_ID" in entry]
     assert events[:2] == ["STARTED", "DELIVERED"]
-    assert set(events) == set(names.values()) - {"FAILED"}
+    of_sinks = {"TEXT_PARKED", "TEXTS_EXPIRED"}
+    of_the_hook = {"COMMAND_GAVE_UP", "COMMAND_NOT_STARTED", "DAEMON_ABSENT"}
+    assert set(events) == set(names.values()) - of_sinks - of_the_hook - {"FAILED"}
     assert events[-2:] == ["RELOADED", "STOPPED"]
     about = {
         names[entry["MESSAGE_ID"]]: {
@@ -215,6 +217,30 @@ def test_a_life_of_the_daemon_in_its_journal(tmp_path: Path) -> None:
     assert about["DELIVERED"]["UTTERANCE_ID"] < about["KEPT"]["UTTERANCE_ID"]
     assert about["FAULT_RAISED"] == about["FAULT_CLEARED"] == {"FAULT": "backend"}
     assert not [entry for entry in found["entries"] if found["text"] in json.dumps(entry)]
+
+
+def test_the_trouble_of_a_sink_is_in_the_journal_and_in_the_state(tmp_path: Path) -> None:
+    found = alone("tests.rig.journald", "sinks", tmp_path)
+    names = {one.value: one.name for one in MessageId}
+    events = [
+        (names[entry["MESSAGE_ID"]], entry["FAULT"])
+        for entry in found["entries"]
+        if "MESSAGE_ID" in entry and "FAULT" in entry
+    ]
+    sink, undelivered = "sink.webhook.desk", "undelivered.webhook.desk"
+    assert events[0] == ("FAULT_RAISED", sink)
+    assert set(events) == {
+        ("FAULT_RAISED", sink),
+        ("TEXT_PARKED", undelivered),
+        ("FAULT_RAISED", undelivered),
+        ("FAULT_CLEARED", sink),
+        ("FAULT_CLEARED", undelivered),
+    }
+    (parked,) = [entry for entry in found["entries"] if entry.get("MESSAGE_ID") == MessageId.TEXT_PARKED.value]
+    (delivered,) = [entry for entry in found["entries"] if entry.get("MESSAGE_ID") == MessageId.DELIVERED.value]
+    assert (parked["UTTERANCE_ID"], parked["PART"]) == (delivered["UTTERANCE_ID"], "1")
+    assert "Subject: A text is parked: undelivered.webhook.desk" in found["explained"]
+    assert [fault["code"] for fault in found["faults"]] == [sink]
 
 
 CATALOG = Path(__file__).parents[2] / "systemd" / "flowpi.catalog"

@@ -11,6 +11,8 @@ import yaml
 from flowpi.config.loading import load
 from flowpi.config.schema import Config
 from flowpi.provision.apply import CONFIG, ERROR, TAKEN, provision
+from flowpi.provision.wifi import Network
+from flowpi.provision.wifi_files import ENABLED, NETWORK_MANAGER, Program, present
 from tests.waiting import PATIENCE_S
 
 SECRETS = ("canary-cloud-1f9a", "canary-clinic-77b2", "canary-house-c3d4", "canary-partner-e5f6", "canary-org-0718")
@@ -46,7 +48,8 @@ class Card:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.boot, self.etc, self.run = (directory / name for name in ("boot", "etc", "run"))
+        self.boot, self.etc, self.run = (directory / name for name in ("boot", "etc/flowpi", "run"))
+        self.system = directory / "etc"
         for each in (self.boot, self.etc, self.run):
             each.mkdir(parents=True, exist_ok=True)
 
@@ -55,6 +58,14 @@ class Card:
         path = self.boot / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return path
+
+    def installs(self, program: Program) -> None:
+        """Install what joins Wi-Fi networks: `wifi_files.WPA_SUPPLICANT`, or `NETWORK_MANAGER`, which is enabled."""
+        (self.system / program.path).parent.mkdir(parents=True, exist_ok=True)
+        if program is NETWORK_MANAGER:
+            link = self.system / ENABLED
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to("/lib/systemd/system/NetworkManager.service")
 
     def provision(self) -> int:
         return provision([self.boot], self.etc, self.run)
@@ -75,6 +86,10 @@ class Card:
     def config(self) -> str | None:
         path = self.etc / CONFIG
         return path.read_text() if path.exists() else None
+
+    @property
+    def network(self) -> Network | None:
+        return present(self.system)
 
     @property
     def error(self) -> str | None:
@@ -129,4 +144,5 @@ def meant(text: str) -> object:
                 return value.strip()
         return value
 
-    return stripped(yaml.safe_load(text))
+    tree = yaml.safe_load(text)
+    return stripped({key: value for key, value in tree.items() if key != "wifi"})

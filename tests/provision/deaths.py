@@ -16,6 +16,8 @@ from pathlib import Path
 import msgspec
 
 from flowpi.core.errors import FlowpiError
+from flowpi.provision.boot_file import understand
+from flowpi.provision.wifi_files import WPA_SUPPLICANT
 from tests.provision.card import Card, meant
 
 SECRET = "canary-new"
@@ -26,9 +28,11 @@ dictation: {{backends: [cloud]}}
 backends: {{cloud: {{kind: flow, url: "wss://flow.example/ws", api_key: {SECRET}-cloud}}}}
 {PADDING}
 server: {{api_keys: [{SECRET}-org]}}
+wifi: {{ssid: house, password: {SECRET}-wifi, country: DE}}
 ...
 """
 OLD = NEW.replace(SECRET, "canary-old").replace("desk", "old-desk")
+NETWORKS = {text: understand(text.encode(), "flowpi.yaml").network for text in (OLD, NEW)}
 BAD = NEW.replace("kind: flow", "kind: flaw")
 
 
@@ -73,9 +77,11 @@ def state(card: Card, old: str | None, new: str) -> str:
         found = card.effective()
     except KeyError:
         return "mixed"
+    before = NETWORKS[old] if old else None
     if found == (meant(old) if old else {}):
-        return "old"
-    return "new" if found == meant(new) else "mixed"
+        # The network goes first, and each of the two is whole.
+        return "old" if card.network in (before, NETWORKS[new]) else "mixed"
+    return "new" if (found, card.network) == (meant(new), NETWORKS[new]) else "mixed"
 
 
 def lives(directory: Path, scenario: str) -> list[Life]:
@@ -85,6 +91,7 @@ def lives(directory: Path, scenario: str) -> list[Life]:
     new = OLD if scenario == "bad" else NEW
     start = directory / "start"
     before = Card(start)
+    before.installs(WPA_SUPPLICANT)
     if old:
         before.leave(old)
         before.provision()
@@ -105,7 +112,7 @@ def lives(directory: Path, scenario: str) -> list[Life]:
         live(card, 0)
         life.same = card.tree() == expected
         found.append(life)
-    leftovers = b"".join(content for name, content in expected.items() if not name.startswith("etc/credentials"))
+    leftovers = b"".join(content for name, content in expected.items() if not name.startswith("etc/flowpi/credentials"))
     if scenario != "bad" and SECRET.encode() in leftovers:
         raise RuntimeError("secrets are left")
     return found

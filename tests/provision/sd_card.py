@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from flowpi.core.errors import FlowpiError
+from flowpi.provision.wifi_files import WPA_SUPPLICANT
 from tests.provision.card import Card
 from tests.provision.deaths import NEW, OLD, SECRET, state
 from tests.rig.blocklog import MARK, Replay, read_log
@@ -63,7 +64,9 @@ def inserted(disk: Path) -> Iterator[Card]:
     ):
         card = Card(Path(directory))
         # Unmounted in the other order: what is not synced is gone from the FAT first.
-        with mounted(ext4, card.etc, options="commit=300"), mounted(fat, card.boot, kind="vfat", options="rw"):
+        with mounted(ext4, card.system, options="commit=300"), mounted(fat, card.boot, kind="vfat", options="rw"):
+            card.etc.mkdir(exist_ok=True)
+            card.installs(WPA_SUPPLICANT)
             yield card
 
 

@@ -14,6 +14,7 @@ from flowpi.config.secret import Secret
 from flowpi.core.errors import CannotCreateError
 from flowpi.host import boot_config_status
 from flowpi.provision import apply
+from flowpi.provision.wifi_files import WPA_SUPPLICANT
 from tests.provision import on_read_only
 from tests.provision.card import GOOD, SECRETS, Card, meant
 from tests.rig.disks import alone
@@ -38,6 +39,7 @@ def test_the_template_changes_nothing_until_it_is_edited(card: Card) -> None:
 def test_the_examples_in_the_template_are_good(card: Card) -> None:
     head, _, rest = TEMPLATE.read_text().partition("\n\n")
     text = re.sub(r"^# (?=[a-z_ ]+:)", "", rest, flags=re.MULTILINE).replace("[local]", "[cloud, local]")
+    card.installs(WPA_SUPPLICANT)
     card.leave(f"{head}\n{text}")
     assert card.provision() == 0
     config = card.loaded()
@@ -48,6 +50,8 @@ def test_the_examples_in_the_template_are_good(card: Card) -> None:
     assert cloud.token.api_key == Secret("credential", "flowpi_backends.cloud.token.api_key")
     assert card.credentials() == {"flowpi_backends.cloud.token.api_key": "your-key"}
     assert config.context.first_name == "Ada"
+    assert card.network is not None
+    assert card.network.ssid == b"our network"
 
 
 def test_the_template_tells_no_lies() -> None:
@@ -112,7 +116,7 @@ def test_no_secret_is_left_outside_the_credentials(card: Card) -> None:
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == f"info: {card.boot}/flowpi.yaml is in force; its secrets: 5\n"
     for name, content in card.tree().items():
-        if not name.startswith("etc/credentials"):
+        if not name.startswith("etc/flowpi/credentials"):
             assert not any(secret.encode() in content for secret in SECRETS), name
 
 

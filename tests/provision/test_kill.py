@@ -1,6 +1,7 @@
 """kill -9 before each call that changes the disk: the old configuration or the new one, and the next run goes on."""
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -9,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from flowpi.provision.wifi_files import WPA_SUPPLICANT
 from tests.provision import deaths
 from tests.provision.deaths import Life
 from tests.rig.fatal import killed_at
@@ -35,15 +37,16 @@ def test_killed_at_each_call_it_leaves_one_configuration_and_the_next_run_ends_t
         assert {path for _, path in killed} == {
             "boot",
             "boot/flowpi-error.txt",
-            "etc/not-wiped.sha256",
+            "etc/flowpi/not-wiped.sha256",
             "run",
             "run/.refused",
         }
         assert kinds["sync"] >= 2
         return
     assert {"open", "write", "sync", "rename", "unlink"} <= set(kinds)
-    assert {"boot/flowpi.yaml", "etc/flowpi.yaml"} <= {
-        path.replace(".flowpi.yaml.new", "flowpi.yaml") for _, path in killed
+    network = f"etc/{WPA_SUPPLICANT.path}"
+    assert {"boot/flowpi.yaml", "etc/flowpi/flowpi.yaml", network} <= {
+        re.sub(r"/\.([^/]*)\.new$", r"/\1", path) for _, path in killed
     }
     # First the old one, then the new one, and never back.
     states = [life.state for life in found]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import msgspec
+import pytest
 
 from tests.provision import sd_card
 from tests.provision.sd_card import Boot
@@ -19,6 +20,7 @@ def is_well(boot: Boot) -> bool:
     return boot.state in ("old", "new") and boot.whole and boot.after == "new" and not boot.secret
 
 
+@pytest.mark.lengthy
 def test_a_power_cut_leaves_one_configuration_and_no_secret(times: Callable[[int, int], int]) -> None:
     """After a cut at any moment the next start has the new one, and no byte of a secret on the FAT partition."""
     found = cuts(times(12, 300))
@@ -26,6 +28,7 @@ def test_a_power_cut_leaves_one_configuration_and_no_secret(times: Callable[[int
     assert {"old", "new"} == {boot.state for boot in found}
 
 
+@pytest.mark.lengthy
 def test_without_its_syncs_it_would() -> None:
     """The rig detects a provision whose syncs do nothing."""
     found = cuts(12, "fsync")
