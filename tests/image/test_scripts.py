@@ -1,0 +1,100 @@
+"""The scripts that make the image of a card, one by one. The whole image boots in tests/system/test_card.py."""
+
+import configparser
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+IMAGE = Path(__file__).parents[2] / "image"
+TREE = IMAGE / "tree"
+
+
+def run(*command: str | Path, **environment: str) -> str:
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, umask=0o077, env={**os.environ, **environment}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def program(directory: Path, name: str, script: str) -> None:
+    """Write a shell script that is found as a program of this name."""
+    directory.mkdir(exist_ok=True)
+    (directory / name).write_text(f"#!/bin/bash\n{script}\n")
+    (directory / name).chmod(0o755)
+
+
+def test_files_of_a_clone_for_one_user_are_for_all_to_read_on_the_card(tmp_path: Path) -> None:
+    clone, root = tmp_path / "clone", tmp_path / "root"
+    shutil.copytree(IMAGE, clone)
+    for path in clone.rglob("*"):
+        path.chmod(path.stat().st_mode & 0o700)
+    (root / "etc/systemd").mkdir(parents=True)
+    (root / "etc").chmod(0o751)
+    run(clone / "put-tree", root)
+    for original in TREE.rglob("*"):
+        copied = (root / original.relative_to(TREE)).stat()
+        runs = original.is_dir() or os.access(original, os.X_OK)
+        if original != TREE / "etc":
+            assert stat.S_IMODE(copied.st_mode) == (0o755 if runs else 0o644), original
+        assert copied.st_uid == os.geteuid()
+    assert stat.S_IMODE((root / "etc").stat().st_mode) == 0o751, "a directory that is there stays as it is"
+
+
+def test_the_name_of_the_card_is_heard_on_the_network_and_nothing_else() -> None:
+    """resolved needs a yes for all links besides that of each link, and Debian's own file says no."""
+    (file,) = (TREE / "etc/systemd/resolved.conf.d").iterdir()
+    assert file.name > "00-disable-mdns.conf"
+    settings = configparser.ConfigParser()
+    settings.read(file)
+    assert dict(settings["Resolve"]) == {"multicastdns": "yes", "llmnr": "no"}
+
+
+def test_tools_are_unpacked_anew_after_a_cut(tmp_path: Path) -> None:
+    """mmdebstrap refuses a directory with something in it."""
+    bin_, tools = tmp_path / "bin", tmp_path / "tools"
+    program(bin_, "apt-get", "echo http://mirror/debian trixie")
+    program(
+        bin_,
+        "mmdebstrap",
+        'cat; target=${@: -2:1}; [ ! -e "$target" ] || exit 1; mkdir "$target"; touch "$target/whole"',
+    )
+    left = tmp_path / "tools.new" / "usr"
+    left.mkdir(parents=True)
+    run(IMAGE / "make-tools", tools, "dash", PATH=f"{bin_}:{os.environ['PATH']}")
+    assert [path.name for path in tools.iterdir()] == ["whole"]
+
+
+SOURCES = """\
+deb [signed-by=/usr/share/keyrings/a.gpg] {}/debian/ trixie main non-free-firmware
+deb [signed-by=/usr/share/keyrings/a.gpg] {}/debian/ trixie-updates main
+deb [signed-by=/usr/share/keyrings/a.gpg] {}/debian-security/ trixie-security main
+"""
+
+
+def card_sources(tmp_path: Path, **environment: str) -> str:
+    file = tmp_path / "sources.list"
+    file.write_text(SOURCES.format(*["http://ada:can%40ary@cache.house:3142"] * 3))
+    run(IMAGE / "card-sources", file, **environment)
+    return file.read_text()
+
+
+def test_the_card_does_not_have_the_password_of_a_mirror(tmp_path: Path) -> None:
+    assert card_sources(tmp_path, CARD_MIRROR="") == SOURCES.format(*["http://cache.house:3142"] * 3)
+
+
+def test_the_card_has_the_mirror_that_it_is_given(tmp_path: Path) -> None:
+    text = card_sources(tmp_path, CARD_MIRROR="https://mirror.example/")
+    assert text == SOURCES.format(*["https://mirror.example"] * 3).replace("/ trixie", " trixie")
+
+
+def test_a_root_of_yesterday_is_furnished_on_a_machine_that_was_switched_off_since(tmp_path: Path) -> None:
+    clone, root = tmp_path / "clone", tmp_path / "root"
+    shutil.copytree(IMAGE, clone)
+    root.mkdir()
+    program(clone, "emulate", f"touch {tmp_path}/emulated; exit 7")
+    program(clone, "native-helpers", "exit 1")  # nothing more is done
+    assert subprocess.run([clone / "furnish", root, "flowpi.deb"], check=False).returncode == 7
+    assert (tmp_path / "emulated").exists()
