@@ -11,8 +11,9 @@ from flowpi.cli.light import NAMES as NAMES_OF_PATTERNS
 from flowpi.config.boards import BOARDS
 from flowpi.host import boot_config_status
 from flowpi.host.paths import RECOGNISERS_RUNTIME, SYSTEM_HOOK_STATE
-from flowpi.provision import apply, credentials
+from flowpi.provision import apply, credentials, wifi_files
 from flowpi.publish.socket import RECOGNISER
+from flowpi.server.workers import NICENESS
 from flowpi.setup.files import without_newer
 from flowpi.setup.machine import systemd_version
 from tests.provision.test_refused import MEANT
@@ -63,14 +64,10 @@ def settings(name: str) -> list[str]:
     return [line for line in (UNITS / name).read_text().splitlines() if line and not line.startswith("#")]
 
 
-def test_the_daemon_and_the_signal_agree_on_the_directory_that_they_share() -> None:
-    shared = ("User=", "Group=", "RuntimeDirectory", "WorkingDirectory=")
-    daemon, signal = (
-        [line for line in settings(name) if line.startswith(shared)]
-        for name in ("flowpi.service", "flowpi-signal.service")
-    )
-    assert daemon == signal
-    assert "RuntimeDirectoryPreserve=yes" in daemon
+def test_the_signal_is_of_the_daemons_user_and_has_no_directory() -> None:
+    assert {"User=flowpi", "Group=flowpi"} <= set(settings("flowpi.service")) & set(settings("flowpi-signal.service"))
+    assert "RuntimeDirectoryPreserve=yes" in settings("flowpi.service")
+    assert not [line for line in settings("flowpi-signal.service") if "Directory" in line]
 
 
 def test_the_recogniser_shares_no_user_no_group_and_no_directory() -> None:
@@ -100,6 +97,11 @@ def test_no_unit_reaches_into_other_processes_or_uses_swap_without_a_bound(name:
         assert {"MemorySwapMax=0", "Environment=MALLOC_ARENA_MAX=2"} <= set(settings(name))
 
 
+def test_with_the_niceness_of_the_recogniser_its_lanes_still_differ() -> None:
+    (own,) = (int(line.removeprefix("Nice=")) for line in settings("flowpi-asr.service") if line.startswith("Nice="))
+    assert own + max(NICENESS.values()) <= 19
+
+
 @pytest.mark.parametrize("name", ["flowpi.service", "flowpi-signal.service"])
 def test_the_leds_of_each_board_may_be_used(name: str) -> None:
     kinds = {board.get("led", {}).get("kind") for board in BOARDS.values()}
@@ -125,8 +127,10 @@ def test_the_recogniser_has_no_microphone_and_no_network() -> None:
     assert not [line for line in lines if line.startswith(("DeviceAllow=", "SupplementaryGroups="))]
 
 
-def test_dictation_does_not_wait_for_the_network() -> None:
-    assert "network-online" not in "\n".join(settings("flowpi.service"))
+@pytest.mark.parametrize("name", NAMES)
+def test_dictation_does_not_wait_for_the_network(name: str) -> None:
+    orders = [line for line in settings(name) if line.startswith(("After=", "Wants=", "Requires="))]
+    assert not [line for line in orders if "network" in line]
 
 
 def test_each_service_is_passed_its_own_secrets_and_starts_without_any() -> None:
@@ -139,11 +143,17 @@ def test_each_service_is_passed_its_own_secrets_and_starts_without_any() -> None
 
 def test_the_configuration_is_taken_over_before_both_services_start_and_without_a_network() -> None:
     lines = settings(PROVISION)
-    assert {"Before=flowpi.service flowpi-asr.service", "Type=oneshot", "RequiresMountsFor=/boot/firmware"} <= set(
-        lines
-    )
+    (before,) = (line.partition("=")[2].split() for line in lines if line.startswith("Before="))
+    assert {"flowpi.service", "flowpi-asr.service"} <= set(before)
+    assert {"Type=oneshot", "RequiresMountsFor=/boot/firmware"} <= set(lines)
     assert "network" not in "\n".join(lines)
     assert {"PrivateNetwork=yes", "RestrictAddressFamilies=none", "CapabilityBoundingSet="} <= set(lines)
+
+
+def test_the_wifi_is_there_before_what_joins_it_starts() -> None:
+    (before,) = (line.partition("=")[2].split() for line in settings(PROVISION) if line.startswith("Before="))
+    unit = Path(wifi_files.WPA_SUPPLICANT.path).stem.replace("-", "@")
+    assert {f"{unit}.service", Path(wifi_files.ENABLED).name} <= set(before)
 
 
 def test_it_runs_where_there_is_something_to_do_and_only_there() -> None:
@@ -157,13 +167,14 @@ def test_it_runs_where_there_is_something_to_do_and_only_there() -> None:
         assert not runs(f"{boot}/{apply.TAKEN}")
 
 
-def test_it_may_write_to_its_three_places_and_nowhere_else() -> None:
+def test_it_may_write_to_its_places_and_nowhere_else() -> None:
     lines = settings(PROVISION)
     names = ("ReadWritePaths", "StateDirectory", "RuntimeDirectory", "ConfigurationDirectory")
+    wifi = [f"-/etc/{Path(each.path).parent}" for each in (wifi_files.WPA_SUPPLICANT, wifi_files.NETWORK_MANAGER)]
     assert [line for line in lines if line.partition("=")[0] in names] == [
         "ConfigurationDirectory=flowpi",
         f"RuntimeDirectory={boot_config_status.RUN.name}",
-        "ReadWritePaths=-/etc/flowpi -/boot/firmware -/boot",
+        f"ReadWritePaths=-/etc/flowpi -/boot/firmware -/boot {' '.join(wifi)}",
     ]
     assert "ProtectSystem=strict" in lines
 
@@ -211,7 +222,8 @@ def test_no_unit_may_execute_a_program_but_its_own_python(name: str) -> None:
         "/opt/flowpi /opt/flowpi/bin/python3",
         "-/usr/lib/python3.11 -/usr/lib/python3.13 -/usr/lib/aarch64-linux-gnu -/usr/lib/x86_64-linux-gnu",
     ]
-    (forbidden,) = (line.partition("=")[2].split() for line in settings(name) if line.startswith("NoExecPaths="))
+    lines = (line.partition("=") for line in settings(name))
+    forbidden = [path for key, _, paths in lines if key == "NoExecPaths" for path in paths.split()]
     assert {"/", "/run", "/tmp", "/var/tmp"} <= set(forbidden)
     made = [line.split("=")[1] for line in settings(name) if line.startswith("StateDirectory=")]
     assert {f"/var/lib/{folder}" for folder in made} <= set(forbidden)
