@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from flowpi.core.errors import UsageError
 from flowpi.core.nearest import nearest
-from flowpi.core.text import printable
+from flowpi.core.safe_text import printable
 
 if TYPE_CHECKING:
     from flowpi.config.schema import Config
@@ -114,7 +114,7 @@ def demo(arguments: Arguments, config: "Config") -> int:
 def record(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.record import record
 
-    return record(config, arguments.action, wait=arguments.wait)
+    return record(config, arguments.action, wait=arguments.wait, profile=arguments.profile)
 
 
 def listen(arguments: Arguments, config: "Config") -> int:

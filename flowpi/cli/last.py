@@ -1,13 +1,12 @@
 """`flowpi last`: prints the last texts."""
 
-import json
 import sys
 from typing import Any
 
-from flowpi.cli.terminal import print_safely
+from flowpi.cli.terminal import json_line, print_safely
 from flowpi.client import DaemonConnection
 from flowpi.config.schema import Config
-from flowpi.core.text import escaped, one_line
+from flowpi.core.safe_text import one_line
 
 AT_ONCE = 500
 """The most texts of one answer."""
@@ -25,7 +24,7 @@ def last(config: Config, number: int, *, as_json: bool) -> int:
             found += answer["transcripts"]
     found.reverse()
     if as_json:
-        print_safely(escaped(json.dumps(found, ensure_ascii=False).encode()).decode())
+        print_safely(json_line(found))
         return 0
     for one in found:
         print_safely(one_line(one["text"]))

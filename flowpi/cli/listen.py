@@ -1,16 +1,15 @@
 """`flowpi listen`: prints the messages of the daemon."""
 
 import datetime
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from flowpi.cli.terminal import print_safely
+from flowpi.cli.terminal import json_line, print_safely
 from flowpi.client import DaemonConnection
 from flowpi.config.schema import Config
 from flowpi.core import moments, topics
 from flowpi.core.errors import UsageError
-from flowpi.core.text import escaped, one_line
+from flowpi.core.safe_text import one_line
 from flowpi.core.ulid import first_ulid
 
 DEFAULT_FILTERS = ["availability", "state", "transcript/#", "event/#", "stats", "sinks"]
@@ -69,7 +68,7 @@ def _line_maker(form: str) -> Callable[[dict[str, Any]], str | None]:
     """Return what makes a line of a message, or None if there is nothing to print of it. Raises UsageError."""
     match form:
         case "json":
-            return _json_line
+            return json_line
         case "text":
             return _text
     if "{" not in form and "}" not in form:
@@ -77,11 +76,6 @@ def _line_maker(form: str) -> Callable[[dict[str, Any]], str | None]:
     from flowpi.cli.template import Template
 
     return Template(form).line
-
-
-def _json_line(message: dict[str, Any]) -> str:
-    """Return a message as JSON that a user can read, without anything that a terminal would interpret."""
-    return escaped(json.dumps(message, ensure_ascii=False).encode()).decode()
 
 
 def _text(message: dict[str, Any]) -> str | None:

@@ -27,7 +27,7 @@ from flowpi.cli.commands import (
     status,
 )
 from flowpi.core.errors import ConfigError, FlowpiError, OutputError
-from flowpi.core.text import printable
+from flowpi.core.safe_text import printable
 
 if TYPE_CHECKING:
     from flowpi.config.schema import Config

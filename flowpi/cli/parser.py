@@ -124,6 +124,8 @@ def _add_clients(to: Commands) -> None:
     actions = ["start", "stop", "toggle", "cancel"]
     sub.add_argument("action", metavar="ACTION", choices=actions, help=f"one of: {', '.join(actions)}")
     sub.add_argument("--wait", action="store_true", help="with stop or toggle: print the text of the dictation it ends")
+    about = "with start or toggle: dictate with this one of `profiles`"
+    sub.add_argument("--profile", metavar="NAME", help=about)
     about = "print messages as JSON lines"
     examples = ("flowpi listen --text --since 2h", "flowpi listen -n 1 --format '{started_at} {text}' transcript/final")
     sub = _add(to, "listen", listen, about, *examples)

@@ -5,7 +5,7 @@ import shutil
 from typing import TextIO
 from unicodedata import combining, east_asian_width
 
-from flowpi.core.text import printable
+from flowpi.core.safe_text import printable
 
 CLEAR = "\r\x1b[K"
 

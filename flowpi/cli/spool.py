@@ -28,7 +28,7 @@ from flowpi.core.errors import (
     UnavailableError,
     UsageError,
 )
-from flowpi.core.text import printable
+from flowpi.core.safe_text import printable
 from flowpi.host.paths import spool_directory
 from flowpi.host.units import how_to_start_daemon
 from flowpi.publish.messages import Problem, Spooled

@@ -8,6 +8,7 @@ from flowpi.cli.terminal import print_safely
 from flowpi.client import DaemonConnection
 from flowpi.config.schema import Config
 from flowpi.core import topics
+from flowpi.doctor import units
 
 
 def status(config: Config, *, as_json: bool, follow: bool) -> int:
@@ -15,7 +16,7 @@ def status(config: Config, *, as_json: bool, follow: bool) -> int:
     with DaemonConnection(config) as connection:
         if not follow:
             now = connection.ask({"command": "status"})["status"]
-            print_safely(json.dumps(now) if as_json else describe(connection.hello, now))
+            print_safely(json.dumps(now) if as_json else describe(connection.hello, now, _recogniser(config)))
             return 0
         seen: dict[str, Any] = {}
         shown = ""
@@ -30,8 +31,12 @@ def status(config: Config, *, as_json: bool, follow: bool) -> int:
     return 0
 
 
-def describe(hello: dict[str, Any], now: dict[str, Any]) -> str:
-    """Return the screen as text, from the daemon's greeting and its response to `status`."""
+def describe(hello: dict[str, Any], now: dict[str, Any], recogniser: str = "") -> str:
+    """Return the screen as text, from the daemon's greeting and its response to `status`.
+
+    Args:
+        recogniser: what flowpi-asr says about its models; empty: nothing, or it is not in use.
+    """
     state, stats, backlog = now["state"], now["stats"], now["backlog"]
     oldest = f", the oldest since {backlog['oldest_at']}" if backlog["oldest_at"] else ""
     in_memory = f", {backlog['in_memory']} in memory only" if backlog["in_memory"] else ""
@@ -41,6 +46,7 @@ def describe(hello: dict[str, Any], now: dict[str, Any]) -> str:
         ("flowpi", f"{hello['flowpi']} on {hello['device_id']}, since {stats['started_at']}"),
         ("state", f"{state['state']} since {state['since']}"),
         ("utterance", state["utterance"] or "-"),
+        *([("profile", state["profile"])] if "profile" in state else []),
         ("backend", state["backend"] or "none has answered yet"),
         ("kept for later", f"{backlog['count']}{oldest}{in_memory}"),
         ("dictations", ", ".join(counted)),
@@ -52,9 +58,15 @@ def describe(hello: dict[str, Any], now: dict[str, Any]) -> str:
         if name.endswith("_ms") and name != "lost_ms" and value is not None
     ]
     rows += [("last", ", ".join(last))] if last else []
+    rows += [("recogniser", recogniser)] if recogniser else []
     rows += [(f"sink {sink['name']}", describe_sink(sink)) for sink in now.get("sinks", [])]
     rows += [("fault", f"{message} (since {since})") for message, since in _faults(state).items()]
     return "\n".join(f"{name:<15} {value}" for name, value in rows)
+
+
+def _recogniser(config: Config) -> str:
+    """Return what flowpi-asr says about its models, if it is in use."""
+    return units.status_text(units.RECOGNISER) if units.RECOGNISER in units.wanted(config) else ""
 
 
 def _faults(state: dict[str, Any]) -> dict[str, str]:
@@ -69,4 +81,5 @@ def _line(state: dict[str, Any]) -> str:
     """Return the state as one line."""
     faults = "".join(f"; {message}" for message in _faults(state))
     kept = f", {state['spooled']} kept for later" if state["spooled"] else ""
-    return f"{state['since']} {state['state']}{kept}{faults}"
+    profile = f", profile {state['profile']}" if "profile" in state else ""
+    return f"{state['since']} {state['state']}{profile}{kept}{faults}"

@@ -12,7 +12,7 @@ import msgspec
 from flowpi.core import topics
 from flowpi.core.errors import UsageError
 from flowpi.core.nearest import nearest
-from flowpi.core.text import one_line
+from flowpi.core.safe_text import one_line
 from flowpi.dsp.level import Level
 from flowpi.publish import messages
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from flowpi.audio.cutting import Part, cut, phrases, whole
 from flowpi.audio.sound import Sound, open_sound
 from flowpi.audio.utterance import About, Utterance
@@ -16,11 +18,13 @@ from flowpi.backends.chain import BackendChain, make_backends
 from flowpi.cli.progress import Progress, clock
 from flowpi.cli.transcript import Transcript, places
 from flowpi.config.schema import Config
+from flowpi.config.text import RewriteSettings
 from flowpi.core.captions import FORMATS
 from flowpi.core.errors import BackendError, CannotCreateError, DataError, NoInputError, NoPermissionError
-from flowpi.core.text import printable
+from flowpi.core.safe_text import printable
 from flowpi.core.ulid import UlidFactory
 from flowpi.dsp.speech import SpeechLevel
+from flowpi.editing.editor import Editor
 from flowpi.wire.roles import PartialText
 
 
@@ -28,8 +32,9 @@ def transcribe(config: Config, files: Sequence[str], *, form: str = "txt", to: s
     """Print the text of sound files; "-" is the standard input.
 
     As `txt`, a long file is sent in parts of `dictation.max_utterance_s`, cut in pauses, one line for each. The other
-    formats have times: for them it is sent phrase by phrase. What a file announces and does not have, speech too quiet
-    to be understood, and that there was none, are told on stderr, and how far it is if that is a terminal.
+    formats have times: for them it is sent phrase by phrase. The texts are edited by the rules in `text`. What a file
+    announces and does not have, speech too quiet to be understood, and that there was none, are told on stderr, and how
+    far it is if that is a terminal.
 
     Args:
         form: a name in `FORMATS`.
@@ -76,12 +81,11 @@ class _Transcriber:
         self._rule = phrases if FORMATS[form].timed else whole
         self._runner = runner
         self._backends: BackendChain = make_backends(config)
+        # By the rules, without a language model: of a recording, people want to read what was said.
+        self._editor = Editor(replace(config.text, rewrite=RewriteSettings()))
         self._ids = UlidFactory()
         # A file in JSON is one line, which grows on the terminal where the progress would be shown.
         self._progress = Progress(sys.stderr if form != "json" or not sys.stdout.isatty() else None)
-        self._part: Part | None = None
-        self._partial: PartialText | None = None
-        """The part whose text is awaited, and its latest partial text."""
 
     def transcribe(self, file: str, transcript: Transcript) -> None:
         """Write the text of a recording, and what is to be said about it.
@@ -89,29 +93,23 @@ class _Transcriber:
         Raises:
             FlowpiError: there is no more of the text. What was heard is written.
         """
-        with open_sound(file, pipes=True) as sound:
-            transcript.open()
+        with open_sound(file, pipes=True) as sound, transcript:
             level = SpeechLevel()
-            complete, warnings = False, []
+            parts = cut(level.measured(sound.blocks()), self._rule(self._longest_s))
             try:
-                parts = cut(level.measured(sound.blocks()), self._rule(self._longest_s))
                 self._runner.run(self._hear(parts, sound, transcript))
-                complete, warnings = True, sound.warnings()
-            except asyncio.CancelledError:
-                raise KeyboardInterrupt from None
-            finally:
-                if level.is_too_quiet:
-                    quiet = f"is so quiet ({level.speech_dbfs:.0f} dBFS) that words are lost: make it louder first"
-                    warnings.append(f"{sound.name!r} {quiet}")
-                begun = self._part is not None and transcript.add_unfinished(self._part, self._partial)
-                self._part = None
-                place = transcript.finish(sound.read_s, warnings, complete=complete)
-                for warning in warnings:
-                    self.say(f"warning: {warning}")
-                if not complete and (transcript.until_s or begun):
-                    where = f", in {str(place)!r}" if place else ""
-                    after = "; the last line is what was heard of the part after that" if begun else ""
-                    self.say(f"the text of {sound.name!r} ends after {clock(transcript.until_s)}{where}{after}")
+            except BaseException as error:
+                warnings = _too_quiet(sound, level)
+                end = transcript.break_off(warnings)
+                self._warn(warnings)
+                if end:
+                    self.say(f"the text of {sound.name!r} ends after {end}")
+                if isinstance(error, asyncio.CancelledError):
+                    raise KeyboardInterrupt from None
+                raise
+            warnings = sound.warnings() + _too_quiet(sound, level)
+            transcript.finish(sound.read_s, warnings)
+            self._warn(warnings)
             if not transcript.last:
                 self.say(f"no speech was found in {sound.name!r}")
 
@@ -128,7 +126,12 @@ class _Transcriber:
     def close(self) -> None:
         """Close the backends."""
         self.make_room()
+        self._runner.run(self._editor.close())
         self._runner.run(self._backends.close())
+
+    def _warn(self, warnings: Iterable[str]) -> None:
+        for warning in warnings:
+            self.say(f"warning: {warning}")
 
     async def _hear(self, parts: Iterable[Part], sound: Sound, transcript: Transcript) -> None:
         task = asyncio.current_task()
@@ -138,17 +141,24 @@ class _Transcriber:
         utterance_id = self._ids.make(int(time.time() * 1000), os.urandom(10))
 
         def show(partial: PartialText | None = None, backend: str = "") -> None:
-            self._partial = partial
+            if partial:
+                transcript.hear(partial.text)
             length = f" of {clock(sound.expected_s)}" if sound.expected_s else ""
-            heard = partial.text if partial else transcript.last
-            self._progress.show(f"{Path(sound.name).name}  {clock(transcript.until_s)}{length}", heard)
+            self._progress.show(f"{Path(sound.name).name}  {clock(transcript.until_s)}{length}", transcript.last)
 
         for number, part in enumerate(parts, 1):
-            self._part = part
+            transcript.begin(part)
             show()
             utterance = Utterance(About(utterance_id, time.time(), part=number), pcm=part.pcm, complete=True)
             text, _, _ = await self._backends.text_of(utterance, show)
-            transcript.add(part, text)
-            self._part = None
+            text = await self._editor.edit(text, utterance.part_id, late=True)
+            transcript.add(text)
             # A session is part of a cycle of objects: without this, the audio of five parts waits for the collector.
             part.pcm.clear()
+
+
+def _too_quiet(sound: Sound, level: SpeechLevel) -> list[str]:
+    """Return a warning if the speech is too quiet."""
+    if not level.is_too_quiet:
+        return []
+    return [f"{sound.name!r} is so quiet ({level.speech_dbfs:.0f} dBFS) that words are lost: make it louder first"]

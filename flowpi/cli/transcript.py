@@ -11,13 +11,15 @@ from typing import TextIO
 from flowpi.audio.cutting import Part
 from flowpi.audio.sound import STDIN
 from flowpi.cli import output
+from flowpi.cli.progress import clock
 from flowpi.cli.terminal import print_path
 from flowpi.core.captions import Format, Segment, Summary
 from flowpi.core.errors import CannotCreateError, NoInputError, UsageError
-from flowpi.core.text import one_line
+from flowpi.core.safe_text import one_line
 from flowpi.dsp.format import BYTES_PER_S
 from flowpi.dsp.pauses import spoken
-from flowpi.wire.roles import FinalText, PartialText
+from flowpi.editing.editor import EditedText
+from flowpi.wire.roles import FinalText
 
 UNFINISHED = ".part"
 """What is added to the name of a file that is not complete."""
@@ -27,13 +29,13 @@ SHORTEST_S = 0.01
 
 
 class Transcript:
-    """The text of one recording. Call `open`, `add` for each part, and `finish`, also if the end came too early.
+    """The text of one recording. In a `with`, call `begin`, `hear` and `add` for each part, then `finish`.
 
-    Nothing is left where nothing was heard, and no file is replaced.
+    If the end comes too early, call `break_off` instead. Nothing is left where nothing was heard, and no file is
+    replaced.
 
     Attributes:
         until_s: where the last part that was added ends, in seconds from the beginning of the recording.
-        last: what was heard last.
     """
 
     def __init__(self, form: Format, head: str, place: Path | None, before_output: Callable[[], None]) -> None:
@@ -48,16 +50,15 @@ class Transcript:
         self._place = place
         self._before_output = before_output
         self._file: TextIO | None = None
+        self._part: Part | None = None
+        self._heard = ""
+        """The part whose text is awaited, and what was heard of it."""
         self._segments = 0
         self._texts: list[str] = []
         self._language: str | None = None
         self.until_s = 0.0
 
-    @property
-    def last(self) -> str:
-        return self._texts[-1] if self._texts else ""
-
-    def open(self) -> None:
+    def __enter__(self) -> None:
         """Make the file, before time is spent on its text.
 
         Raises:
@@ -68,46 +69,73 @@ class Transcript:
                 raise CannotCreateError(f"{str(self._place)!r} is there already", "delete it, or choose another --to")
             self._file = output.create(_unfinished(self._place))
 
-    def add(self, part: Part, text: FinalText) -> None:
-        """Write what was said in the next part. Raises OutputError."""
+    def __exit__(self, *_: object) -> None:
+        if self._file is None or self._place is None or self._file.closed:
+            return
+        if not self._segments:  # before it is closed, which a full disk makes an error
+            _unfinished(self._place).unlink()
+        self._file.close()
+
+    @property
+    def last(self) -> str:
+        """What was heard last."""
+        return self._heard or (self._texts[-1] if self._texts else "")
+
+    def begin(self, part: Part) -> None:
+        """Await the text of the next part."""
+        self._part, self._heard = part, ""
+
+    def hear(self, text: str) -> None:
+        """Replace what was heard of this part so far."""
+        self._heard = one_line(text)
+
+    def add(self, text: FinalText) -> None:
+        """Write what was said in this part. Raises OutputError."""
+        assert self._part is not None
+        # If it cannot be written, what was heard before it cannot be either.
+        part, self._part, self._heard = self._part, None, ""
         self._language = self._language or text.language
-        if (line := one_line(text.text)) or not self._form.timed:
-            self._write_segment(part, line)
+        # A new line that was commanded stays, where times do not make a line of each phrase.
+        lines = text.text.split("\n") if isinstance(text, EditedText) and not self._form.timed else [text.text]
+        if (written := "\n".join(map(one_line, lines))) or not self._form.timed:
+            self._write_segment(part, written)
         self.until_s = part.start_s + len(part.pcm) / BYTES_PER_S
 
-    def add_unfinished(self, part: Part, text: PartialText | None) -> bool:
-        """Write what was heard of a part whose text did not come, if it is long. Returns whether there was any."""
-        line = one_line(text.text) if text else ""
-        if not line or self._form.timed:
-            return False
-        self._write_segment(part, line)
-        return True
-
-    def finish(self, duration_s: float, warnings: Sequence[str], *, complete: bool) -> Path | None:
-        """Write what stands behind the last segment, and give the file its name if it is complete.
-
-        Returns:
-            Where the text is if it is not stdout: for one that is not complete, the file with another name.
+    def finish(self, duration_s: float, warnings: Sequence[str]) -> None:
+        """Write what stands behind the last segment, and give the file its name.
 
         Raises:
             CannotCreateError, OutputError: it cannot be written.
         """
-        if complete or self._segments:
-            duration_s = round(duration_s if complete else self.until_s, 2)
-            text = " ".join(self._texts)
-            self._write(self._form.tail(Summary(text, self._language, duration_s, list(warnings), complete)))
+        self._write_tail(duration_s, warnings, complete=True)
         if self._file is None or self._place is None:
-            return None
+            return
         self._file.close()
-        unfinished = _unfinished(self._place)
-        if not complete:
-            if not self._segments:
-                unfinished.unlink()
-            return unfinished if self._segments else None
-        _rename(unfinished, self._place)
+        _rename(_unfinished(self._place), self._place)
         self._before_output()
         print_path(self._place)
-        return self._place
+
+    def break_off(self, warnings: Sequence[str]) -> str:
+        """Write what was heard of the part whose text did not come, if parts are long, and what stands behind it.
+
+        Returns:
+            Where the text ends, in words; "" if there is none.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        after = ""
+        if self._part and self._heard and not self._form.timed:
+            self._write_segment(self._part, self._heard)
+            after = "; the last line is what was heard of the part after that"
+        if self._segments:
+            self._write_tail(self.until_s, warnings, complete=False)
+        where = f", in {str(_unfinished(self._place))!r}" if self._place and self._segments else ""
+        return f"{clock(self.until_s)}{where}{after}" if self.until_s or after else ""
+
+    def _write_tail(self, duration_s: float, warnings: Sequence[str], *, complete: bool) -> None:
+        text = " ".join(self._texts)
+        self._write(self._form.tail(Summary(text, self._language, round(duration_s, 2), list(warnings), complete)))
 
     def _write_segment(self, part: Part, line: str) -> None:
         if line:
@@ -118,12 +146,11 @@ class Transcript:
         self._segments += 1
 
     def _write(self, text: str) -> None:
-        if self._file is not None:
-            self._file.write(self._head + text)
-        else:
+        if self._file is None:
             self._before_output()
-            sys.stdout.write(self._head + text)
-            sys.stdout.flush()
+        stream = self._file or sys.stdout
+        stream.write(self._head + text)
+        stream.flush()
         self._head = ""
 
 

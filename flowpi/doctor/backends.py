@@ -33,23 +33,27 @@ RESOLVE_S = 3.0
 
 
 async def examine_backends(config: Config) -> list[Finding]:
-    """Return a finding for each backend in use, in order of preference; they are failures only if no backend works."""
-    if os.access(CREDENTIALS, os.R_OK | os.X_OK):
-        os.environ.setdefault("CREDENTIALS_DIRECTORY", str(CREDENTIALS))
+    """Return a finding for each backend in use, in order of preference.
+
+    They are failures only if none works of those that are asked for some dictation, with or without a profile.
+    """
+    use_credentials()
     chain = make_backends(config)
     try:
         findings = await asyncio.gather(*(_examine(each, config.backends[each.name]) for each in chain.backends))
     finally:
         await chain.close()
-    if not any(finding.level == "ok" for finding in findings):
-        for finding in findings:
+    by_name = dict(zip((each.name for each in chain.backends), findings, strict=True))
+    asked = [[by_name[each.name] for each in chain.of(profile)] for profile in (None, *config.profiles)]
+    for useless in [some for some in asked if not any(finding.level == "ok" for finding in some)]:
+        for finding in useless:
             finding.level = "failure"
     return findings
 
 
 async def _examine(backend: Backend, settings: BackendSettings) -> Finding:
     part = f"backend {backend.name}"
-    if any(map(_is_the_services, secrets(settings))):
+    if any(map(is_the_services, secrets(settings))):
         return skipped(part, ONLY_THE_SERVICE)
     try:
         await backend.probe()
@@ -63,7 +67,13 @@ async def _examine(backend: Backend, settings: BackendSettings) -> Finding:
     return Finding(part, "ok", "works", "works")
 
 
-def _is_the_services(key: tuple[tuple[str, ...], Secret]) -> bool:
+def use_credentials() -> None:
+    """Use the credentials of the service that runs, if this user may read them."""
+    if os.access(CREDENTIALS, os.R_OK | os.X_OK):
+        os.environ.setdefault("CREDENTIALS_DIRECTORY", str(CREDENTIALS))
+
+
+def is_the_services(key: tuple[tuple[str, ...], Secret]) -> bool:
     """Whether only the service can resolve the secret."""
     match key[1].kind:
         case "credential":

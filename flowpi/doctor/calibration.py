@@ -2,21 +2,19 @@
 
 import sys
 
-from flowpi.config.schema import Config
-from flowpi.core.errors import UsageError
+from flowpi.audio.cards import card_of, resolved
+from flowpi.config.schema import AudioSettings, Config
+from flowpi.core.errors import MicrophoneError, UsageError
 from flowpi.doctor import microphone
 from flowpi.doctor.ask import faults_of, levels_of
-from flowpi.doctor.loudness import Loudness, assess, loudness
-from flowpi.doctor.mixer import card_of, gain_of, line
+from flowpi.doctor.loudness import GOOD_DBFS, QUIETER, Loudness, assess, loudness
+from flowpi.doctor.mixer import gain_of, line
 from flowpi.dsp.level import Level
 
 QUIET_S, SPEAK_S = 2.0, 6.0
 
 BAR = 40
 """The width of the meter in columns, for -60 to 0 dBFS."""
-
-GOOD_DBFS = -25.0
-"""The level of speech to aim at with `audio.gain_db`."""
 
 EXIT_CODES = {Loudness.GOOD: 0, Loudness.NOISY: 1, Loudness.NOBODY: 1, Loudness.QUIET: 1, Loudness.CLIPPING: 1}
 """The exit code of each verdict; 2 for the others, where no sound is heard at all."""
@@ -35,7 +33,7 @@ def calibrate(config: Config) -> int:
         noise = _hear(config, QUIET_S, f"Be quiet for {QUIET_S:.0f} s ...")
         speech = _hear(config, SPEAK_S, f"Now speak for {SPEAK_S:.0f} s, as you will when you dictate ...")
         verdict = assess(noise, speech)
-        print(say(verdict, loudness(noise, speech), config.audio.device), flush=True)
+        print(say(verdict, loudness(noise, speech), config.audio), flush=True)
         if verdict is Loudness.GOOD or not input("Again? y/n ").strip().lower().startswith("y"):
             return EXIT_CODES.get(verdict, 2)
 
@@ -65,17 +63,17 @@ def meter(level: Level) -> str:
     return f"[{drawn}] {level.dbfs:6.1f} dBFS{'  too loud' if level.clipped else ''}"
 
 
-def say(verdict: Loudness, measured_dbfs: tuple[float, float], device: str) -> str:
+def say(verdict: Loudness, measured_dbfs: tuple[float, float], audio: AudioSettings) -> str:
     """Return the result for the user, with the command or advice that fixes it.
 
     Args:
         verdict: the result of `assess`.
         measured_dbfs: the noise and the speech, see `loudness`.
-        device: the ALSA name of the microphone.
+        audio: the microphone, and the gain with which it was heard.
     """
     noise, speech = measured_dbfs
     measured = f"speech {speech:.0f} dBFS, noise {noise:.0f} dBFS"
-    card = card_of(device)
+    card = _card_of(audio.device)
     match verdict:
         case Loudness.GOOD:
             return f"good: {measured}"
@@ -83,10 +81,20 @@ def say(verdict: Loudness, measured_dbfs: tuple[float, float], device: str) -> s
             more = f"if that is not enough, raise audio.gain_db by {GOOD_DBFS - speech:.0f}"
             return f"too quiet ({measured}): {line(card, gain_of(card), louder=True)}; {more}"
         case Loudness.CLIPPING:
-            return f"too loud, it hits the rail ({measured}): {line(card, gain_of(card), louder=False)}"
+            first = f"lower audio.gain_db, which is {audio.gain_db:g}; if that is not enough, "
+            where = f"{first if audio.gain_db > 0 else ''}{line(card, gain_of(card), louder=False)}"
+            return f"too loud, it hits the rail ({measured}): {where}"
         case Loudness.NOISY:
-            return f"noisy ({measured}): come nearer to the microphone, or away from what makes the noise"
+            return f"noisy ({measured}): {QUIETER}"
         case Loudness.NOBODY:
             return f"nobody spoke, or hardly ({measured}): speak, or come nearer"
         case _:
             return f"{verdict.value}: `flowpi doctor` says what is wrong with the microphone"
+
+
+def _card_of(device: str) -> str | None:
+    """Return the card that the mixer's command is about, or None for that of ALSA's default."""
+    try:
+        return card_of(resolved(device))
+    except MicrophoneError:  # it was unplugged meanwhile
+        return None

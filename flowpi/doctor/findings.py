@@ -26,7 +26,15 @@ CODES: dict[str, str] = {
     "silence": "digital silence, without even noise",
     "quiet": "hardly any noise, or speech so quiet that words are lost: the input gain is too low",
     "clipping": "sound hits the rail: the input gain is too high",
+    "noisy": "steady noise is so loud that words are lost in it",
     "rate": "the device runs at another rate than it says",
+    "several": "`audio.device` is `default`, and several sound cards record",
+    # the sound cards
+    "unstable": "the name of the microphone may lead to another one after the next boot",
+    "narrowed": "an I2S microphone is heard without its low bits, or mixed with a channel that is silent",
+    "mute_codec": "the mixer of a codec is as after a boot: its input is closed or far too quiet",
+    "no_overlay": "the card of the configured board is missing: a line in config.txt is, too",
+    "other_board": "the board is another revision than the configuration, or config.txt, says",
     # button and LED
     "no_chip": "there is no GPIO chip, or no SPI device",
     "pin": "the button or the LED cannot be used",
@@ -74,11 +82,21 @@ CODES: dict[str, str] = {
     "not_accepting": "a sink does not accept texts: they wait for it",
     "parked": "a sink refused texts for good",
     "missed": "texts expired before a sink had them",
+    # texts
+    "no_library": "a library is not installed that a setting needs",
+    "unknown_model": "the server does not list the language model",
     # power
     "undervoltage": "the power supply is too weak",
     "throttled": "the processor is slowed down, mostly for heat",
+    # Wi-Fi
+    "power_save": "the Wi-Fi sleeps between packets, and the network answers late",
+    "radio_off": "the Wi-Fi is switched off",
+    "not_joined": "the Wi-Fi is on, and has not joined the network from the boot partition",
 }
 """Every code and its meaning. A code never changes its meaning."""
+
+
+LOOK = "see `journalctl -u flowpi -n 50` and `dmesg`"
 
 
 class Finding(Struct):
@@ -89,7 +107,7 @@ class Finding(Struct):
         level: how serious the finding is.
         code: one of `CODES`.
         message: what is wrong, or that nothing is.
-        hint: the command or advice that fixes it; empty if nothing is wrong.
+        hint: the command or advice that fixes it; empty if nothing is wrong. If it is not known, where to look.
 
     Raises:
         KeyError: the code is not in the table.
@@ -103,6 +121,8 @@ class Finding(Struct):
 
     def __post_init__(self) -> None:
         CODES[self.code]
+        if self.level != "ok":
+            self.hint = self.hint or LOOK  # the errors of a driver do not all have one
 
 
 def fine(part: str, message: str) -> Finding:

@@ -4,16 +4,18 @@ import errno
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
+from flowpi.audio.cards import NONE_RECORDS, NOT_AT_PORT, SEVERAL_RECORD, cards
 from flowpi.config.schema import Config
 from flowpi.core.errors import FlowpiError, MicrophoneError
 from flowpi.core.faults import MICROPHONE, MUTED, QUIET, SILENCE
 from flowpi.doctor.ask import faults_of, levels_of, text_of
 from flowpi.doctor.findings import Finding, fine, skipped
+from flowpi.doctor.loudness import QUIETER, noise_dbfs
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.dsp.level import SILENCE_DBFS, Level, measure
 from flowpi.dsp.silence import is_constant
@@ -40,8 +42,18 @@ REASONS = {
     "Device or resource busy": "busy",
     "Permission denied": "forbidden",
     "Operation not permitted": "forbidden",
+    NONE_RECORDS: "absent",
+    NOT_AT_PORT: "absent",
+    SEVERAL_RECORD: "several",
 }
-"""The code of each error text of alsa-lib; any other text is `broken`."""
+"""The code of each error text of alsa-lib, or of `audio/cards.py`; any other text is `broken`."""
+
+SOUND_SERVERS = {
+    "pipewire": "pipewire.socket pipewire.service wireplumber.service",
+    "wireplumber": "pipewire.socket pipewire.service wireplumber.service",
+    "pulseaudio": "pulseaudio.socket pulseaudio.service",
+}
+"""The sound servers of desktops, and what to stop for good."""
 
 
 class Heard(Struct):
@@ -126,13 +138,17 @@ def unusable(message: str, reason: str, hint: str, holders: Sequence[str] = ()) 
     """
     code = REASONS.get(reason, "broken")
     if code == "absent":
-        there = ", ".join(capture_devices()) or "none at all"
+        there = ", ".join(card.device for card in cards() if card.captures) or "none at all"
         message += f"; there is: {there}"
-        hint = f"set audio.device to one of these: {there}" if there != "none at all" else "plug a microphone in"
+        if reason not in (NONE_RECORDS, NOT_AT_PORT):
+            hint = f"set audio.device to one of these: {there}" if there != "none at all" else "plug a microphone in"
     if code == "busy" and holders:
         if all(holder.startswith("flowpi ") for holder in holders):
             return skipped(PART, "flowpi has it, and does not answer this user; run it as root (sudo flowpi doctor)")
         message += f"; held by {', '.join(holders)}"
+        if server := next((name for name in SOUND_SERVERS if any(one.startswith(f"{name} ") for one in holders)), ""):
+            stop = f"systemctl --user mask --now {SOUND_SERVERS[server]}"
+            hint = f"as the user of the desktop, run `{stop}`, or use an image without a desktop"
     return Finding(PART, "failure", code, message, hint or "see `arecord -L` and set audio.device")
 
 
@@ -149,6 +165,9 @@ def judge(levels: Sequence[Level]) -> Finding | None:
     if max(level.dbfs for level in levels) < QUIET_DBFS:
         hint = "raise its gain by `flowpi doctor --calibrate`, or set audio.gain_db"
         return Finding(PART, "warning", "quiet", f"gives hardly any noise (below {QUIET_DBFS:g} dBFS)", hint)
+    if (noise := noise_dbfs(levels)) is not None:
+        what = f"is in a noisy place: {noise:.0f} dBFS at its quietest, so that words are lost"
+        return Finding(PART, "warning", "noisy", what, QUIETER)
     return None
 
 
@@ -235,17 +254,6 @@ def may_use_sound(devices: Path) -> bool:
     """Whether this user may use a card, or there is none: alsa-lib reports a forbidden card as missing."""
     cards = list(devices.glob("controlC*"))
     return not cards or any(os.access(card, os.R_OK | os.W_OK) for card in cards)
-
-
-def capture_devices(sound: Path = Path("/proc/asound")) -> Iterator[str]:
-    """Yield a value for `audio.device` for each card that can record; card ids are more stable than numbers."""
-    ids = dict(re.findall(r"^ *(\d+) \[(\S+) *\]", text_of(sound / "cards"), re.MULTILINE))
-    seen = set()
-    for card, rest in re.findall(r"^(\d+)-\d+: (.*)$", text_of(sound / "pcm"), re.MULTILINE):
-        number = str(int(card))
-        if "capture" in rest and number not in seen:
-            seen.add(number)
-            yield f"plughw:CARD={ids.get(number, number)}"
 
 
 def holders_of_sound(proc: Path = Path("/proc")) -> list[str]:

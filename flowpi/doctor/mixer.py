@@ -14,12 +14,6 @@ class Gain(Struct, frozen=True):
     percent: int
 
 
-def card_of(device: str) -> str | None:
-    """Return the card in an ALSA PCM name, in the form of `amixer -c`, or None if the name does not contain it."""
-    found = re.search(r"CARD=([\w-]+)", device) or re.match(r"(?:plug)?hw:([\w-]+)", device)
-    return found.group(1) if found else None
-
-
 def gain_of(card: str | None) -> Gain | None:
     """Return the gain of the card's first capture control, or None if there is none, or no `amixer`."""
     output = said("amixer", *(["-c", card] if card else []), "scontents")

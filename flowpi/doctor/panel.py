@@ -62,7 +62,7 @@ def look(config: Config, faults: dict[str, str] | None, devices: Path) -> list[F
                 bus, number = config.led.spi
                 finding = _spi_device(devices / f"spidev{bus}.{number}")
             case _:
-                finding = _gpio_chip(devices)
+                finding = _gpio_chip(devices) or (_gpio_pins(part, config) if faults is None else None)
         if finding is None:
             how = "the daemon has it" if faults is not None else "can be used"
             found.append(fine(part, f"{how}; `flowpi doctor --panel` tries it"))
@@ -77,6 +77,21 @@ def _gpio_chip(devices: Path) -> Finding | None:
     if not chips:
         return Finding("panel", "warning", "no_chip", "there is no GPIO chip here", NO_PI)
     return None if _may_use(chips) else skipped("panel", f"this user may not use the GPIO chip; {AS_ROOT}")
+
+
+def _gpio_pins(part: str, config: Config) -> Finding | None:
+    """Return a finding if a pin of the part cannot be used; the daemon does not run, and so uses none."""
+    from flowpi.panel import gpio
+
+    if part == BUTTON:
+        pins = (config.button.pin, *(one.pin for one in config.profiles.values() if one.pin is not None))
+    else:
+        pins = config.led.pins if config.led.kind == "rgb" and config.led.pins else (config.led.pin,)
+    try:
+        gpio.check(part, *pins)
+    except PanelError as error:
+        return Finding(part, "warning", "pin", error.message, error.hint)
+    return None
 
 
 def _spi_device(device: Path) -> Finding | None:
@@ -149,8 +164,8 @@ async def _driver_sees(config: Config) -> bool:
     from flowpi.panel.drivers import make_button
 
     seen = asyncio.Event()
-    button = make_button(config.button, lambda trouble: None)
-    button.open(lambda is_pressed, at: seen.set() if is_pressed else None)
+    button = make_button(config.button, lambda trouble: None, config.profiles)
+    button.open(lambda line, is_pressed, at: seen.set() if is_pressed else None)
     _ask()
     try:
         async with asyncio.timeout(PRESS_S):

@@ -1,16 +1,24 @@
-"""The check of power supply and heat of a Raspberry Pi, as recorded by its firmware since the machine started."""
+"""The check of power supply and heat of a Raspberry Pi, as its firmware or its kernel reports them."""
 
 from pathlib import Path
 
 from flowpi.doctor.ask import said, text_of
-from flowpi.doctor.findings import Finding, fine
+from flowpi.doctor.findings import Finding, fine, skipped
 
 PART = "power"
 
-DEVICES = Path("/sys/devices/platform")
+ROOT = Path("/")
 
-FLAGS = "soc*/soc*:firmware/get_throttled"
-"""The path of the firmware's flags; on a Pi 5 the parts of the name have an address."""
+FLAGS = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
+"""The path of the firmware's flags on a kernel of Raspberry Pi; on a Pi 5 the parts of the name have an address."""
+
+SENSORS = "sys/class/hwmon/hwmon*"
+SENSOR = "rpi_volt"
+ALARM = "in0_lcrit_alarm"
+"""The sensor of the mainline kernel, where that was built with it, and its file: 1 if the voltage was too low in the
+last seconds. It does not remember more."""
+
+MODEL = "proc/device-tree/model"
 
 UNDERVOLTAGE = 0x1
 SLOWED = 0xE
@@ -20,15 +28,22 @@ SEEN = 16
 """The shift of the bits that record the same at any time since the start (`vcgencmd get_throttled`)."""
 
 
-def examine(devices: Path = DEVICES) -> list[Finding]:
+def examine(root: Path = ROOT) -> list[Finding]:
     """Check power and heat; return no findings on a machine that is no Pi."""
-    flags = "".join(map(text_of, devices.glob(FLAGS))).strip() or (
-        said("vcgencmd", "get_throttled") or ""
-    ).strip().removeprefix("throttled=")
+    shown = "".join(map(text_of, root.glob(FLAGS))).strip() or (said("vcgencmd", "get_throttled") or "").strip()
     try:
-        return judge(int(flags, 16)) if flags else []
-    except ValueError:
-        return []
+        return judge(int(shown.removeprefix("throttled="), 16))
+    except ValueError:  # another kernel, or another machine
+        pass
+    sensors = [sensor for sensor in root.glob(SENSORS) if text_of(sensor / "name").strip() == SENSOR]
+    alarms = [text_of(sensor / ALARM).strip() for sensor in sensors]
+    if "1" in alarms:
+        return judge(UNDERVOLTAGE)
+    if "0" in alarms:
+        return [fine(PART, "is enough now; what was before is not known here, nor the heat")]
+    if text_of(root / MODEL).startswith("Raspberry Pi"):
+        return [skipped(PART, f"unknown, as this kernel has neither get_throttled nor {SENSOR}")]
+    return []
 
 
 def judge(flags: int) -> list[Finding]:

@@ -24,7 +24,10 @@ from flowpi.doctor import (
     power,
     sinks,
     sockets,
+    sound_cards,
+    texts,
     units,
+    wifi,
 )
 from flowpi.doctor.findings import EXIT_CODES, Finding
 from flowpi.host import boot_config_status
@@ -79,6 +82,7 @@ async def examine(config: Config, path: str | None = None) -> list[Finding]:
     asyncio.get_running_loop().set_default_executor(Threads())  # a name lookup may hang
     looks: dict[str, Look] = {
         "microphone": lambda: microphone.examine(config),
+        "sound cards": lambda: sound_cards.examine(config),
         "panel": lambda: panel.examine(config),
         "model": lambda: model.examine(config),
         "disk": lambda: disk.examine(config),
@@ -88,10 +92,11 @@ async def examine(config: Config, path: str | None = None) -> list[Finding]:
         "sockets": lambda: sockets.examine(config),
         "sinks": lambda: sinks.examine(config),
         "power": power.examine,
+        "wifi": wifi.examine,
         "configuration": boot_file,
     }
     asked = [on_thread(part, look) for part, look in looks.items()]
-    found = await asyncio.gather(_backends(config), *asked)
+    found = await asyncio.gather(_backends(config), texts.examine(config), *asked)
     return [finding for findings in found for finding in findings]
 
 
@@ -102,6 +107,7 @@ async def examine_without() -> list[Finding]:
         "units": lambda: units.examine(Config()),
         "sockets": lambda: sockets.examine(Config()),
         "power": power.examine,
+        "wifi": wifi.examine,
         "configuration": boot_file,
     }
     found = await asyncio.gather(*(on_thread(part, look) for part, look in looks.items()))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flowpi.config.schema import Config
-from flowpi.core.text import printable
+from flowpi.core.safe_text import printable
 from flowpi.doctor.ask import status_of
 from flowpi.doctor.findings import Finding, fine
 
@@ -34,4 +34,4 @@ def look_at(sink: dict[str, Any]) -> list[Finding]:
         what = f"{sink['missed']} texts expired before {name} had them"
         hint = f"raise publish.max_lag_days; `flowpi sinks skip {name}` forgets this"
         found.append(Finding(PART, "warning", "missed", what, hint))
-    return found or [fine(PART, f"{name} accepts texts")]
+    return found or [fine(PART, f"{name} is not open yet" if sink["state"] == "opening" else f"{name} accepts texts")]

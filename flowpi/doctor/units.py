@@ -38,19 +38,27 @@ def examine(config: Config) -> list[Finding]:
     return judge(shown, wanted=wanted(config))
 
 
+RECOGNISER = "flowpi-asr.service"
+
+
 def wanted(config: Config) -> list[str]:
     """Return the units that the configuration needs."""
-    used = (config.backends[name] for name in config.dictation.backends)
+    used = (config.backends[name] for name in config.backends_in_use)
     local = any(backend.endpoint == LOCAL_URL for backend in used)
     hook = config.publish.command.run is not None
-    return ["flowpi.service", *(["flowpi-asr.service"] if local else []), *(["flowpi-hook.service"] if hook else [])]
+    return ["flowpi.service", *([RECOGNISER] if local else []), *(["flowpi-hook.service"] if hook else [])]
 
 
 def show() -> dict[str, dict[str, str]] | None:
     """Return the properties of the units by unit name, or None if systemd does not answer."""
-    units = ("flowpi.service", "flowpi-asr.service", "flowpi-hook.service")
+    units = ("flowpi.service", RECOGNISER, "flowpi-hook.service")
     output = said("systemctl", "show", f"--property={','.join(SHOWN)}", *units)
     return None if output is None else parse(output)
+
+
+def status_text(unit: str) -> str:
+    """Return the line in which a service says how it is, empty if there is none."""
+    return (said("systemctl", "show", "--property=StatusText", "--value", unit) or "").strip()
 
 
 def parse(output: str) -> dict[str, dict[str, str]]:

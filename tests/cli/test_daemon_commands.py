@@ -24,6 +24,7 @@ from flowpi.core.errors import (
     TryAgainError,
     UsageError,
 )
+from flowpi.doctor import units as doctor_units
 from flowpi.host import units
 
 HELLO = {"hello": {"flowpi": "0.1.0", "protocol": 1, "device_id": "desk"}}
@@ -156,6 +157,7 @@ def test_what_ends_no_dictation_is_not_waited_for(action: str) -> None:
     [
         ("microphone", NoInputError, 66),
         ("starting", TryAgainError, 75),
+        ("recording", TryAgainError, 75),
         ("too_many_clients", TryAgainError, 75),
         ("not_permitted", NoPermissionError, 77),
         ("bad_filter", UsageError, 64),
@@ -233,6 +235,7 @@ def test_the_daemon_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         listener.listen()
         with pytest.raises(DaemonUnavailable, match=r"^no daemon answers on .* \(timed out\)"):
             record(config, "start")
+        monkeypatch.setattr("flowpi.client.ANSWER_TIMEOUT_S", 1.5)  # enough for the greeting on a busy machine
         ends = []
 
         def greet() -> None:
@@ -356,6 +359,16 @@ class TestStatus:
             "last            press to first packet 1.5 ms, release to final 250 ms, final to published 0.25 ms\n"
             "fault           no answer  (since 2023-11-14T22:00:00.000Z)\n"
         )
+
+    def test_the_model_of_the_recogniser_on_this_machine(
+        self, daemon: Start, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said = {"flowpi-asr.service": "moonshine base-en; 0.047 s of CPU"}
+        monkeypatch.setattr(doctor_units, "status_text", said.__getitem__)
+        now = {"state": STATE, "stats": STATS, "backlog": BACKLOG}
+        one = daemon([{"response": 1, "ok": True, "status": now}])
+        status(one.config, as_json=False, follow=False)
+        assert "\nrecogniser      moonshine base-en; 0.047 s of CPU\n" in capsys.readouterr().out
 
     def test_for_a_program(self, daemon: Start, capsys: pytest.CaptureFixture[str]) -> None:
         now = {"state": STATE, "stats": STATS, "backlog": BACKLOG}

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gpiozero import Device
-from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from flowpi.cli import main as cli
 from flowpi.cli.light import NAMES
@@ -20,6 +18,7 @@ from flowpi.core.errors import UsageError
 from flowpi.core.lights import ALL, drawing
 from flowpi.panel import gpio
 from flowpi.panel.gpio import GpioLed
+from tests.panel.board import Board, in_use
 from tests.waiting import PATIENCE_S
 
 
@@ -30,14 +29,10 @@ def _no_system_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MockFactory]:
-    """Yield gpiozero's own mock of pins, on a machine that seems to have a GPIO chip."""
-    (tmp_path / "gpiochip0").touch()
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
     monkeypatch.setattr(gpio, "CHIPS", f"{tmp_path}/gpiochip*")
-    Device.pin_factory = MockFactory(pin_class=MockPWMPin)
-    yield Device.pin_factory
-    Device.pin_factory.reset()
-    Device.pin_factory = None
+    with in_use(Board(tmp_path)) as board:
+        yield board
 
 
 def ends(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -63,15 +58,14 @@ def test_a_pattern_that_there_is_not(capfd: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_shows_until_a_signal_comes_and_is_dark_then(
-    capfd: pytest.CaptureFixture[str], pins: MockFactory, number: signal.Signals
+    capfd: pytest.CaptureFixture[str], board: Board, number: signal.Signals
 ) -> None:
-    pin, seen, nobody_tells = pins.pin(22), list[float](), threading.Event()
+    nobody_tells, pulses = threading.Event(), 5
+    changes = board.lines[22].changes
 
     def look() -> None:
         patience = time.monotonic() + PATIENCE_S
-        while not seen and time.monotonic() < patience:
-            if pin.state:
-                seen.append(float(pin.state))
+        while len(changes) < 2 * pulses and time.monotonic() < patience:
             nobody_tells.wait(0.005)
         os.kill(os.getpid(), number)
 
@@ -80,11 +74,11 @@ def test_it_shows_until_a_signal_comes_and_is_dark_then(
     code, out, err = ends(capfd, "listening", "-o", "led={pin: 22, brightness: 0.5}")
     watcher.join()
     assert (code, out, err) == (0, "", "")
-    assert seen == [0.5]
-    assert pin.function == "input" or pin.state == 0
+    assert len(changes) >= 2 * pulses  # half as bright: on and off by turns
+    assert not changes[-1][1]
 
 
-def test_an_led_in_use_is_told(capfd: pytest.CaptureFixture[str], pins: MockFactory) -> None:
+def test_an_led_in_use_is_told(capfd: pytest.CaptureFixture[str], board: Board) -> None:
     daemon = GpioLed(27)
     daemon.open()
     code, _, err = ends(capfd, "ready")

@@ -10,14 +10,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flowpi.server.app import Server
-from flowpi.server.engines import EchoEngine, EchoRecognition
+from flowpi.server.engines import EchoEngine, EchoRecognition, Expected
 from tests.cli.test_daemon_commands import FINAL, Daemon, message
 from tests.sound import ulid
 from tests.terminal import acting
@@ -150,9 +150,14 @@ def test_listen_prints_json_that_means_the_same(say: Any, config: Path, locale: 
     printed = run(["listen", "-n", str(len(PLAIN))], config, locale)
     lines = printed.decode(encoding).split("\n")[:-1]
     assert not set.union(*map(acting, lines))
-    # Beyond U+FFFF, the escapes of a locale are Python's and not JSON's.
-    if encoding == "utf-8":
-        assert [json.loads(line)["payload"]["text"] for line in lines] == [text for text, _ in PLAIN]
+    assert [json.loads(line)["payload"]["text"] for line in lines] == [text for text, _ in PLAIN]
+
+
+def test_last_prints_json_that_means_the_same(say: Any, config: Path, locale: dict[str, str], encoding: str) -> None:
+    say([{"response": 1, "ok": True, "transcripts": [{**FINAL, "text": text} for text, _ in PLAIN], "more": False}])
+    (line,) = run(["last", "99", "--json"], config, locale).decode(encoding).splitlines()
+    assert not acting(line)
+    assert [one["text"] for one in json.loads(line)] == [text for text, _ in reversed(PLAIN)]
 
 
 def test_record_prints_each_text_as_one_line(say: Any, config: Path, locale: dict[str, str], encoding: str) -> None:
@@ -239,7 +244,7 @@ class Quoting(EchoEngine):
     def __init__(self, texts: Iterable[str]) -> None:
         self._texts = iter(texts)
 
-    def recognition(self, language: Sequence[str]) -> EchoRecognition:
+    def recognition(self, expected: Expected) -> EchoRecognition:
         recognition = EchoRecognition()
         recognition.finish = lambda: next(self._texts)  # type: ignore[method-assign]
         return recognition

@@ -4,6 +4,7 @@ import audioop
 import io
 import json
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -310,7 +311,11 @@ class TestSeveral:
         assert run(*arguments.split()) == (code, "", f"flowpi: {words}\n")
         assert ears.parts == []
 
-    def test_a_full_disk(self, ears: Ears, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("deaf_from", [1, 1000])
+    def test_a_full_disk(
+        self, ears: Ears, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaf_from: int
+    ) -> None:
+        ears.deaf_from = deaf_from
         create = output.create
 
         def full(path: Path) -> Any:
@@ -323,4 +328,34 @@ class TestSeveral:
         code, out, err = run("--to", tmp_path, written(tmp_path, wav()))
         assert (code, out) == (74, "")
         assert err.endswith("flowpi: the output cannot be written (No space left on device)\n")
-        assert not (tmp_path / "speech.txt").exists()
+        assert os.listdir(tmp_path) == ["speech"]
+
+    def test_a_disk_that_fills_up_keeps_what_was_heard(self, ears: Ears, run: Run, tmp_path: Path) -> None:
+        ears.text = 6000 * "a"
+        path = written(tmp_path, wav(two_cities().pcm))
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        try:
+            code, out, err = run("-o", "dictation.max_utterance_s=10", "--to", tmp_path, path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert (code, out) == (74, "")
+        assert err == "flowpi: the output cannot be written (File too large)\n"
+        assert len(ears.parts) == 2
+        assert (tmp_path / "speech.txt.part").read_text().startswith(f"{ears.text} 1\n")
+
+
+EDITED = ("-o", "text.commands=true", "-o", "text.replacements={Her: [heard]}")
+
+
+def test_the_rules_for_texts_apply_and_commanded_lines_stay(ears: Ears, run: Run, tmp_path: Path) -> None:
+    ears.text = "heard. New line. Part"
+    code, out, _ = run(written(tmp_path, wav()), *EDITED)
+    assert (code, out) == (0, "Her.\nPart 1\n")
+    code, out, _ = run(written(tmp_path, wav()), *EDITED, "-f", "srt")
+    assert out.endswith("\nHer. Part 1\n\n")
+
+
+def test_a_language_model_is_not_asked(ears: Ears, run: Run, tmp_path: Path) -> None:
+    model = "text.rewrite={url: 'http://127.0.0.1:1/v1', model: tiny}"
+    assert run(written(tmp_path, wav()), "-o", model) == (0, "heard 1\n", "")

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from flowpi.config.schema import Config
+from flowpi.audio.cards import Card
+from flowpi.config.schema import AudioSettings, Config
 from flowpi.core.errors import UsageError
 from flowpi.doctor.calibration import calibrate, meter, say
 from flowpi.doctor.loudness import Loudness, assess, loudness
-from flowpi.doctor.mixer import Gain, card_of, line, parse
+from flowpi.doctor.mixer import Gain, line, parse
 from flowpi.dsp.level import Level
 from tests.rig.appliance import Appliance
 from tests.rig.microphone import Microphone
@@ -94,21 +95,6 @@ def test_the_gain_of_a_card(output: str, gain: Gain | None) -> None:
     assert found == gain
 
 
-@pytest.mark.parametrize(
-    ("device", "card"),
-    [
-        ("plughw:CARD=Device", "Device"),
-        ("plughw:CARD=Device,DEV=0", "Device"),
-        ("hw:1,0", "1"),
-        ("plughw:seeed2micvoicec", "seeed2micvoicec"),
-        ("default", None),
-        ("pulse", None),
-    ],
-)
-def test_the_card_of_a_device(device: str, card: str | None) -> None:
-    assert card_of(device) == card
-
-
 def test_the_line_that_mends_it() -> None:
     gain = Gain("Mic", 71)
     assert line("Device", gain, louder=True) == "amixer -c Device sset 'Mic' 86% cap && sudo alsactl store"
@@ -168,6 +154,19 @@ def test_somebody_who_says_nothing_to_a_daemon_that_listens(microphone: Micropho
 
 
 def test_speech_that_is_too_quiet_is_told_how_much_louder_to_make_it() -> None:
-    said = say(Loudness.QUIET, (-70.0, -47.0), "default")
+    said = say(Loudness.QUIET, (-70.0, -47.0), AudioSettings())
     assert said.startswith("too quiet (speech -47 dBFS, noise -70 dBFS): ")
     assert said.endswith("; if that is not enough, raise audio.gain_db by 22")
+
+
+def test_sound_that_flowpi_itself_makes_too_loud() -> None:
+    assert "audio.gain_db" not in say(Loudness.CLIPPING, (-50.0, -10.0), AudioSettings())
+    said = say(Loudness.CLIPPING, (-50.0, -10.0), AudioSettings(gain_db=20))
+    assert "): lower audio.gain_db, which is 20; if that is not enough, a" in said
+
+
+def test_the_mixer_is_that_of_the_card_at_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowpi.audio.cards.cards", lambda: [Card(1, "Device_1", True, "1-1.2")])
+    said = say(Loudness.QUIET, (-70.0, -47.0), AudioSettings(device="usb:1-1.2"))
+    assert "): alsamixer -c Device_1 " in said
+    assert "): alsamixer (F4" in say(Loudness.QUIET, (-70.0, -47.0), AudioSettings(device="usb:1-1.3"))

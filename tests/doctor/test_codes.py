@@ -46,6 +46,12 @@ def test_another_code_cannot_be_told() -> None:
         Finding("clock", "ok", "fine", "")
 
 
+def test_what_is_wrong_has_a_hint_and_what_is_well_has_none() -> None:
+    assert Finding("microphone", "failure", "broken", "cannot be read").hint
+    assert Finding("microphone", "warning", "broken", "cannot be read", "plug it in").hint == "plug it in"
+    assert Finding("microphone", "ok", "works", "works").hint == ""
+
+
 def test_each_code_is_a_word_with_a_meaning() -> None:
     assert all(code.replace("_", "").isalpha() and code.islower() for code in CODES)
     assert all(len(meaning) > 10 for meaning in CODES.values())

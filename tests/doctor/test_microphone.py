@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from flowpi.appliance.microphone import TOO_QUIET
+from flowpi.audio.cards import Card
 from flowpi.config.schema import AudioSettings, Config, PublishSettings, SocketSettings
 from flowpi.doctor import microphone as doctor
 from flowpi.doctor.findings import Finding
@@ -132,6 +133,10 @@ def test_who_has_it_counts() -> None:
     busy = ("no sound from 'default'", "Device or resource busy", "end it")
     finding = doctor.unusable(*busy, ["pipewire (process 812)"])
     assert (finding.code, finding.message) == ("busy", "no sound from 'default'; held by pipewire (process 812)")
+    assert "systemctl --user mask --now pipewire.socket" in finding.hint
+    pulse = doctor.unusable(*busy, ["pulseaudio (process 812)", "flowpi (process 5)"])
+    assert "`systemctl --user mask --now pulseaudio.socket pulseaudio.service`" in pulse.hint
+    assert doctor.unusable(*busy, ["arecord (process 6)"]).hint == "end it"
     assert doctor.unusable(*busy, ["flowpi (process 5)"]).code == "skipped"
     assert doctor.unusable(*busy, ["flowpi (process 5)", "arecord (process 6)"]).code == "busy"
 
@@ -175,6 +180,24 @@ def test_the_gain_counts_for_the_doctor_too(microphone: Microphone, tmp_path: Pa
     assert finding.code == "works"  # the noise of one step is now above -80 dBFS
 
 
+@pytest.mark.parametrize(
+    ("dbfs", "noisy"),
+    [
+        ([-30.0] * 15, True),
+        ([-36.0] * 15, False),
+        ([-10.0, -40.0] * 8, False),  # somebody speaks
+        ([-10.0, -20.0] * 8, False),  # and without a pause
+        ([-30.0] * 9, False),  # too short to tell
+    ],
+)
+def test_a_noisy_place(dbfs: list[float], noisy: bool) -> None:
+    finding = doctor.judge([Level(one, one, False) for one in dbfs])
+    assert (finding is not None and finding.code == "noisy") == noisy
+    if finding:
+        assert finding.level == "warning"
+        assert "audio.denoise" in finding.hint
+
+
 def test_one_bump_is_no_clipping() -> None:
     soft, hit = Level(-40, -30, False), Level(-20, 0, True)
     assert doctor.judge([soft] * 9 + [hit]) is None
@@ -194,22 +217,34 @@ def test_the_rate_is_that_of_the_line_and_not_of_its_worst_point() -> None:
     assert doctor.rate_of(arrivals[:5]) is None
 
 
-CARDS = """\
- 0 [vc4hdmi0       ]: vc4-hdmi - vc4-hdmi-0
-                      vc4-hdmi-0
- 1 [Device         ]: USB-Audio - USB PnP Sound Device
-                      C-Media Electronics Inc. USB PnP Sound Device at usb-0000:01:00.0-1.3, full speed
-"""
-PCM = """\
-00-00: MAI PCM i2s-hifi-0 : MAI PCM i2s-hifi-0 : playback 1
-01-00: USB Audio : USB Audio : playback 1 : capture 1
-"""
+HDMI, LEFT, RIGHT = Card(0, "vc4hdmi0", False), Card(1, "Device", True), Card(2, "Device_1", True)
 
 
-def test_what_there_is_is_named(tmp_path: Path) -> None:
-    (tmp_path / "cards").write_text(CARDS)
-    (tmp_path / "pcm").write_text(PCM)
-    assert list(doctor.capture_devices(tmp_path)) == ["plughw:CARD=Device"]
+def test_what_there_is_is_named(microphone: Microphone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "cards", lambda: [HDMI, LEFT])
+    finding = finding_of(tmp_path, "no-such-device")
+    assert finding.message.endswith("there is: plughw:CARD=Device")
+    assert finding.hint == "set audio.device to one of these: plughw:CARD=Device"
+
+
+def test_a_default_that_could_be_several(
+    microphone: Microphone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowpi.audio.cards.cards", lambda: [HDMI, LEFT, RIGHT])
+    finding = finding_of(tmp_path, "default")
+    assert (finding.level, finding.code) == ("failure", "several")
+    assert finding.hint == "set audio.device to one of plughw:CARD=Device, plughw:CARD=Device_1"
+    monkeypatch.setattr("flowpi.audio.cards.cards", lambda: [HDMI])
+    finding = finding_of(tmp_path, "default")
+    assert (finding.code, finding.hint.split(",")[0]) == ("absent", "plug a microphone in")
+    finding = finding_of(tmp_path, "usb:1-1.4")
+    assert (finding.code, finding.hint) == ("absent", "plug the microphone in there")
+
+
+def test_the_daemon_may_say_the_same() -> None:
+    finding = doctor.told({"microphone": "no sound from 'default' (several sound cards record): set it"})
+    assert finding is not None
+    assert (finding.code, finding.hint) == ("several", "set it")
 
 
 def test_who_has_it_is_named(tmp_path: Path) -> None:

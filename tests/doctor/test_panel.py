@@ -5,16 +5,18 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from flowpi.config.profiles import ProfileSettings
 from flowpi.config.schema import ButtonSettings, Config, LedSettings
 from flowpi.core.errors import PanelError, UsageError
 from flowpi.doctor import panel
 from flowpi.doctor.findings import Finding
 from tests.cli.test_daemon_commands import Daemon
+from tests.panel.board import Board, in_use
 from tests.waiting import PATIENCE_S
 
 TAKEN = "the button on GPIO 17 cannot be used (GPIOPinInUse): check the pin number"
@@ -36,12 +38,30 @@ def test_no_chip(tmp_path: Path) -> None:
     assert panel.look(Config(button=ButtonSettings(kind="none"), led=LedSettings(kind="none")), None, tmp_path) == []
 
 
-def test_a_chip(devices: Path) -> None:
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[Board]:
+    with in_use(Board(tmp_path)) as board:
+        yield board
+
+
+def test_a_chip(board: Board) -> None:
     nothing: dict[str, str] = {}
     for faults in (None, nothing):
-        found = panel.look(Config(), faults, devices)
+        found = panel.look(Config(), faults, board.devices)
         assert [(finding.part, finding.code) for finding in found] == [("button", "works"), ("LED", "works")]
         assert all("--panel" in finding.message for finding in found)
+
+
+def test_a_pin_that_another_program_uses(board: Board) -> None:
+    config = Config(led=LedSettings(kind="rgb", pins=(5, 6, 13)), profiles={"german": ProfileSettings(pin=22)})
+    board.lines[13].used = board.lines[22].used = True
+    board.lines[13].consumer, board.lines[22].consumer = "spi0 CS1", "somebody"
+    button, led = panel.look(config, None, board.devices)
+    assert (button.part, button.code) == ("button", "pin")
+    assert button.message == "the button on GPIO 22 cannot be used (somebody is using it)"
+    assert (led.part, led.message) == ("LED", "the LED on GPIO 13 cannot be used (spi0 CS1 is using it)")
+    running: dict[str, str] = {}
+    assert [finding.code for finding in panel.look(config, running, board.devices)] == ["works", "works"]
 
 
 @pytest.mark.parametrize("faults", [None, {}])
@@ -108,12 +128,17 @@ def test_nobody_at_a_terminal() -> None:
 
 
 def test_at_a_terminal_stdout_is_for_the_findings(tmp_path: Path) -> None:
-    """With no usable pin both parts fail, and are reported beside the others."""
+    """Both parts fail, on every machine, and are reported beside the others."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "flowpi", "doctor", "--panel", "--json"]
     command += ["--set", f"publish.socket.path={tmp_path}/flowpi.sock", "--set", "audio.device=none"]
-    no_pins = {**os.environ, "GPIOZERO_PIN_FACTORY": "no-such-factory"}
-    done = subprocess.run(command, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, timeout=PATIENCE_S, env=no_pins)
+    command += [
+        "--set",
+        "button={kind: evdev, device: /dev/null, key: KEY_NONE}",
+        "--set",
+        "led={kind: apa102, spi: [9, 9]}",
+    ]
+    done = subprocess.run(command, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, timeout=PATIENCE_S)
     for end in (ours, theirs):
         os.close(end)
     assert done.returncode == 2

@@ -30,6 +30,10 @@ def test_one_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found(monkeypatch, {"sinks": [old]}) == [("ok", "works", "mqtt accepts texts", "")]
 
 
+def test_one_that_is_not_open_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found(monkeypatch, {"sinks": [sink(state="opening")]}) == [("ok", "works", "mqtt is not open yet", "")]
+
+
 def test_each_fault_has_a_code_and_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     bad = sink(state="failing", error="nobody\x1b[31m is there", waiting=7, parked=2, missed=3)
     result = found(monkeypatch, {"sinks": [bad, sink(name="hook")]})
