@@ -16,6 +16,7 @@ from msgspec import inspect
 from flowpi.config.backends import KINDS
 from flowpi.config.loading import masked
 from flowpi.config.phrases import expected, plain
+from flowpi.config.profiles import ProfileSettings
 from flowpi.config.schema import Config
 from flowpi.config.secret import Secret
 from flowpi.config.webhooks import WebhookSettings
@@ -157,9 +158,9 @@ def tables() -> str:
         defaults = named_defaults(row.settings)
         heading = f"### backends.NAME, kind: {name}\n\n{summary(row.settings)}\n\n"
         parts.append(heading + table(keys(row.settings, defaults), "backends.NAME."))
-    defaults = named_defaults(WebhookSettings)
-    heading = f"### publish.webhooks.NAME\n\n{summary(WebhookSettings)}\n\n"
-    parts.append(heading + table(keys(WebhookSettings, defaults), "publish.webhooks.NAME."))
+    for name, named in {"publish.webhooks.NAME": WebhookSettings, "profiles.NAME": ProfileSettings}.items():
+        heading = f"### {name}\n\n{summary(named)}\n\n"
+        parts.append(heading + table(keys(named, named_defaults(named)), f"{name}."))
     return "\n".join(parts)
 
 

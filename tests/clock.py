@@ -4,10 +4,12 @@ import asyncio
 import selectors
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
 
 from tests.waiting import PATIENCE_S
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -24,10 +26,26 @@ class _Jumping(selectors.SelectSelector):
         return ready
 
 
+class AtOnce(ThreadPoolExecutor):
+    """Does the work of threads at once: nobody can tell how far the time jumps meanwhile."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        done = Future[T]()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
 class JumpingLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _Jumping()
         super().__init__(self._jumping)
+        self.set_default_executor(AtOnce())
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """There are no threads to wait for."""
 
     def time(self) -> float:
         return self._jumping.now

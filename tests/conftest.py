@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import signals
 from tests.clock import JumpingLoop, SkippingLoop
+from tests.ports import free_port
 from tests.rig.microphone import Microphone
 
 MEASURED = "FLOWPI_MEASURED"
@@ -24,17 +25,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rig", action="store_true", help="also what needs containers or a machine: make test-rig")
 
 
-RIG = {"nspawn": "in containers with systemd", "vm": "in a machine with a kernel of its own, one at a time"}
-
-
-settings.register_profile("a busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("a busy machine")
+RIG = {
+    "arm": "in containers for arm64, by an emulated processor: `make test-rig-arm`",
+    "nspawn": "in containers with systemd: `make test-rig`",
+    "vm": "in a machine with a kernel of its own, one at a time: `make test-rig`",
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     signals.catch_ignored()
+    # The examples of a property are the same each time, but in the long form: what is new there is a find, not a race.
+    settings.register_profile(
+        "a busy machine",
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        derandomize=not config.getoption("long"),
+        max_examples=500 if config.getoption("long") else 100,
+    )
+    settings.load_profile("a busy machine")
     for marker, meaning in RIG.items():
-        config.addinivalue_line("markers", f"{marker}: {meaning}; only in `make test-rig`")
+        config.addinivalue_line("markers", f"{marker}: {meaning}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -42,7 +52,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out += [] if config.getoption("rig") else RIG
     deselected = [item for item in items if any(map(item.get_closest_marker, left_out))]
     config.hook.pytest_deselected(items=deselected)
-    items[:] = [item for item in items if item not in deselected]
+    kept = [item for item in items if item not in deselected]
+    items[:] = sorted(kept, key=lambda item: item.get_closest_marker("lengthy") is None)
 
 
 LoopFactories = dict[str, Callable[[], asyncio.AbstractEventLoop]]
@@ -78,6 +89,21 @@ async def skipping_clock() -> SkippingLoop:
 def times(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     """`times(quick, long)`: how often to do it in this run."""
     return lambda quick, long: long if request.config.getoption("long") else quick
+
+
+@pytest.fixture
+def slack_s(times: Callable[[int, int], int]) -> float:
+    """What a busy machine may add to a time that flowpi keeps by a timer, in seconds.
+
+    Tests on a clock that jumps hold the exact time. The long form measures, and has the machine for itself.
+    """
+    return times(100, 3) / 10
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port as from `free_port`, in place of that of pytest-asyncio, which a connection may have the moment after."""
+    return free_port()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from msgspec import inspect
 
 from flowpi.config.backends import KINDS
 from flowpi.config.loading import load, masked
+from flowpi.config.profiles import ProfileSettings
 from flowpi.config.schema import Config
 from flowpi.config.secret import Secret
 from flowpi.config.webhooks import WebhookSettings
@@ -49,6 +50,7 @@ def test_every_key_and_its_default_is_in_the_tables() -> None:
     del known["backends"]
     named = [each for kind in KINDS.values() for each in named_settings("backends", kind.settings)]
     named += named_settings("publish.webhooks", WebhookSettings)
+    named += named_settings("profiles", ProfileSettings)
     assert sorted(documented()) == sorted((key, json.dumps(default)) for key, default in [*settings(known), *named])
 
 
@@ -78,7 +80,7 @@ def test_every_key_has_a_description_and_says_when_it_counts() -> None:
 
 def test_the_examples_are_good_configurations(tmp_path: Path) -> None:
     examples = blocks("yaml", section(BACKENDS, "Where the text comes from"))
-    assert len(examples) == 3
+    assert len(examples) == 4
     for example in [*examples, *blocks("yaml", section(DOCUMENT, "Configuration"))]:
         file = tmp_path / "flowpi.yaml"
         file.write_text(example)

@@ -9,7 +9,12 @@ from pathlib import Path
 from flowpi.config.loading import load
 from flowpi.config.secret import Secret
 from flowpi.config.webhooks import WebhookSettings
-from flowpi.publish.webhook.sink import JITTER, TRY_S, WebhookSink
+from flowpi.core import topics
+from flowpi.publish.feeder import LONGEST_WAIT_S
+from flowpi.publish.webhook.live import MOST_WAITING
+from flowpi.publish.webhook.request import type_of
+from flowpi.publish.webhook.sender import CONNECT_S, TRY_S
+from flowpi.publish.webhook.sink import JITTER, WebhookSink
 from flowpi.publish.webhook.verdict import LONGEST_RETRY_AFTER_S, TRIES_OF_A_BAD_REQUEST, WAITS_S
 from tests.docs.documents import blocks, section, text_of
 from tests.publish.test_files import final
@@ -47,12 +52,16 @@ def _listens(port: int) -> bool:
 
 
 def test_the_example_is_a_good_configuration(tmp_path: Path) -> None:
-    (example,) = blocks("yaml", text_of(DOCUMENT))
-    file = tmp_path / "flowpi.yaml"
-    file.write_text(example)
-    hooks = load(str(file)).publish.webhooks
-    assert list(hooks) == ["desk", "home"]
-    assert [warning for name, hook in hooks.items() for warning in hook.warnings(name)] == []
+    named = []
+    for example in blocks("yaml", text_of(DOCUMENT)):
+        file = tmp_path / "flowpi.yaml"
+        file.write_text(example)
+        hooks = load(str(file)).publish.webhooks
+        named += list(hooks)
+        assert [warning for name, hook in hooks.items() for warning in hook.warnings(name)] == []
+    assert named == ["desk", "home", "ward"]
+    assert f"`type` is the topic with dots, such as `{type_of(topics.BUTTON)}`" in text_of(DOCUMENT)
+    assert f"Up to {MOST_WAITING} wait" in text_of(DOCUMENT)
 
 
 def test_the_waits() -> None:
@@ -60,5 +69,7 @@ def test_the_waits() -> None:
     assert WAITS_S == (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600)
     assert "5 s, 5 min, 30 min, 2 h, 5 h and 10 h" in table
     assert f"{JITTER:.0%}".replace("%", " %") in table
-    assert f"within {TRY_S:.0f} s" in table
+    assert f"none within {TRY_S:.0f} s" in table
+    assert f"not reached within {CONNECT_S:.0f} s" in table
+    assert f"waits that double up to {LONGEST_WAIT_S / 60:.0f} minutes" in table
     assert (TRIES_OF_A_BAD_REQUEST, LONGEST_RETRY_AFTER_S) == (3, 3600)

@@ -12,20 +12,19 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from flowpi.cli import main as cli
-from flowpi.server.engines import ENGINES, EchoRecognition
+from flowpi.server.engines import ENGINES, EchoRecognition, Expected
 from tests.audio.listening import missing, samples
 
 ONE_FAILS_OF = 100
 
 
 class CountingEngine:
-    language = "en"
+    languages = ("en",)
 
-    def recognition(self, language: Sequence[str]) -> "CountingRecognition":
+    def recognition(self, expected: Expected) -> "CountingRecognition":
         return CountingRecognition()
 
 
@@ -61,7 +60,7 @@ def reset_all(*_: Any) -> None:
 
 
 def main(address: str) -> int:
-    ENGINES["echo"] = CountingEngine
+    ENGINES["echo"] = lambda _: CountingEngine()
     signal.signal(signal.SIGURG, reset_all)
     return cli.main(["serve", "--set", "server.engine=echo", "--listen", address])
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -168,13 +169,17 @@ def offline(waiting: int, live: int) -> list[dict[str, Any]]:
             ms: float = place.status()["stats"]["press_to_first_packet_ms"]
             return ms
 
+        def is_kept(number: int) -> bool:
+            state = place.status()["state"]
+            return state["state"] == "idle" and state["spooled"] >= number and bool(state["faults"])
+
         place.network.set(delay_s=0.03)
         alone_ms = [first_packet_ms() for _ in range(live)]
         place.network.unplug()
         told: list[tuple[str, int, list[str]]] = []
-        for _ in range(waiting):
+        for number in range(waiting):
             place.dictate(0.3)
-            place.wait(place.is_idle)
+            place.wait(partial(is_kept, number + 1))
             state = place.status()["state"]
             told.append((state["state"], state["spooled"], [fault["code"] for fault in state["faults"]]))
         last_at = time.monotonic()

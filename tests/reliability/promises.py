@@ -28,4 +28,6 @@ PROMISES = {
     "P39": "An SD card is written little, and not at all while nobody speaks",
     "P40": "A recogniser at half a core gets the time that it needs, over either transport",
     "P41": "A power cut costs no sink a text, and repeats at most one",
+    "P42": "No text is deleted before the command had it, whoever is killed when",
+    "P43": "A broker that is killed, and forgets what it acknowledged, costs no text",
 }

@@ -88,7 +88,7 @@ def number_of(text: str) -> int:
 
 
 def publisher(directory: Path, transcripts: Transcripts, sink: Destination) -> Publisher:
-    kinds = {"sink": SinkKind(lambda _: {"sink": True}, lambda _, command: sink)}
+    kinds = {"sink": SinkKind(lambda _: {"sink": True}, lambda _, command: sink, lambda _: True)}
     ignore = lambda *words: None  # noqa: E731
     return Publisher(Config(), Hub(), transcripts, directory / "sinks", fault=ignore, clear=ignore, kinds=kinds)
 
@@ -101,6 +101,7 @@ async def write(directory: Path, mark_file: Path, how: str) -> None:
     sink = Marking(mark_file, early=how == "early")
     running = publisher(directory, transcripts, sink)
     await running.open()
+    running.start()
     await until((directory / "sinks" / "sink.position").exists)
     mark("begun", "-")
     for number in range(1, TEXTS + 1):
@@ -140,6 +141,7 @@ async def go_on(directory: Path, appended: set[str], received: set[str], cost: C
     running = publisher(directory, transcripts, sink)
     try:
         await running.open()
+        running.start()
         async with asyncio.timeout(30):
             while True:
                 (now,) = await running.sinks()

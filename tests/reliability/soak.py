@@ -64,7 +64,7 @@ EVERY_S = 3.1
 FAULTS_A_ROUND = 3
 """How often each kind of fault happens in a round."""
 
-SETTLE_S = 3600.0
+SETTLE_S = 3 * 3600.0
 """The time limit for the backlog: what is not delivered by then never will be. Attempts are a minute apart."""
 
 

@@ -141,9 +141,9 @@ async def say(lives: Lives, mouth: Mouth, directory: Path) -> None:
         await process.wait()
     on_socket = await heard
     writer.close()
-    (file,) = (lives.appliance.directory / "transcripts").iterdir()
+    files = sorted((lives.appliance.directory / "transcripts").iterdir())  # two, if midnight was in between
     sinks = {
-        "file": file.read_bytes(),
+        "files": b"".join(file.read_bytes() for file in files),
         "socket": on_socket,
         "listen": readers[""][1].read_bytes(),
         "listen --text": readers["--text"][1].read_bytes(),
@@ -153,8 +153,8 @@ async def say(lives: Lives, mouth: Mouth, directory: Path) -> None:
     }
     assert {name: found for name, data in sinks.items() if (found := acts(data))} == {}
     wanted = {**dict(zip(names, mouth.texts, strict=True)), said.id: LIVE}
-    assert {line["id"]: line["text"] for line in records(sinks["file"])} == wanted
-    assert len(records(sinks["file"])) == len(wanted)
+    assert {line["id"]: line["text"] for line in records(sinks["files"])} == wanted
+    assert len(records(sinks["files"])) == len(wanted)
     for name in ("socket", "listen"):
         finals = [one["payload"] for one in records(sinks[name]) if one.get("topic") == "transcript/final"]
         assert {final["id"]: final["text"] for final in finals} == wanted

@@ -31,8 +31,8 @@ BUSY = os.strerror(errno.EBUSY)
 
 SEEN_S = 1.5
 BACK_S = 2.0
-SLACK_S = 0.3
-"""The delay that a loaded machine may add to a time that flowpi keeps by a timer of its own."""
+BUFFER_S = 1.0
+"""What a reader that comes later than that has not heard of the device is no longer in its buffer."""
 
 
 @contextlib.asynccontextmanager
@@ -54,7 +54,9 @@ def heard(entry: Utterance) -> bytes:
 
 
 @pytest.mark.promise("P28")
-async def test_unplugged_at_any_moment(microphone: Microphone, times: Times, measured: Measured) -> None:
+async def test_unplugged_at_any_moment(
+    microphone: Microphone, times: Times, measured: Measured, slack_s: float
+) -> None:
     """Of four captures of one microphone one records and three are idle; each unplugging is a loss for all four."""
     dice = random.Random(28)
     seen, back, losses = [0.0], [0.0], 0
@@ -75,7 +77,7 @@ async def test_unplugged_at_any_moment(microphone: Microphone, times: Times, mea
             assert entry.partial
             assert missing(heard(entry)) == []
             unheard_s = (round(unplugged_at * RATE_HZ) - samples(heard(entry))[-1]) % 65_536 / RATE_HZ
-            assert unheard_s <= 0.15 + SLACK_S
+            assert unheard_s <= 0.15 + min(slack_s, BUFFER_S)
             if turn >= 3:
                 await asyncio.sleep(dice.random() * 2)
             match turn % 3:
@@ -94,11 +96,11 @@ async def test_unplugged_at_any_moment(microphone: Microphone, times: Times, mea
                 back.append(harness.recoveries.pop() - back_at)
                 harness.faults.clear()
                 losses += 1
-            assert descriptors() == open_descriptors
+            await until(lambda: descriptors() == open_descriptors)
         before = [harness.capture.frames for harness in houses]
         await until(lambda: all(harness.capture.frames > n for harness, n in zip(houses, before, strict=True)))
-    assert max(seen) <= SEEN_S + SLACK_S
-    assert max(back) <= BACK_S + SLACK_S
+    assert max(seen) <= SEEN_S + slack_s
+    assert max(back) <= BACK_S + slack_s
     measured(losses=losses, seen_within_s=round(max(seen), 2), back_within_s=round(max(back), 2), descriptors_more=0)
 
 
@@ -203,7 +205,7 @@ def faults(client: Socket, *codes: str) -> Any:
 
 @pytest.mark.promise("P28")
 def test_unplugged_in_a_dictation(
-    appliance: Appliance, microphone: Microphone, times: Times, measured: Measured
+    appliance: Appliance, microphone: Microphone, times: Times, measured: Measured, slack_s: float
 ) -> None:
     client = appliance.connect().subscribe("state", "transcript/final")
     cards = itertools.cycle([microphone.plug_in, microphone.plug_in_as_another_card])
@@ -225,8 +227,8 @@ def test_unplugged_in_a_dictation(
     assert client.record("start")["ok"]
     assert client.record("stop")["ok"]
     assert not client.wait("transcript/final").get("partial")
-    assert max(seen) <= SEEN_S + SLACK_S
-    assert max(back) <= BACK_S + SLACK_S
+    assert max(seen) <= SEEN_S + slack_s
+    assert max(back) <= BACK_S + slack_s
     measured(dictations=len(seen) - 1, seen_within_s=round(max(seen), 2), back_within_s=round(max(back), 2))
 
 

@@ -26,6 +26,7 @@ def on(scenario: str, *arguments: float, timeout_s: float = 120.0) -> list[dict[
 
 
 @pytest.mark.promise("P19")
+@pytest.mark.lengthy
 def test_a_network_that_comes_and_goes_costs_no_word(times: Times, measured: Measured) -> None:
     places, flaps = times(1, 4), times(6, 75)
     shortest_s, longest_s = (0.1, 0.6) if flaps == 6 else (0.2, 20.0)
@@ -53,6 +54,7 @@ def test_a_network_that_comes_and_goes_costs_no_word(times: Times, measured: Mea
 
 
 @pytest.mark.promise("P20")
+@pytest.mark.lengthy
 def test_a_silent_link_is_noticed_and_all_of_the_audio_sent_again(times: Times, measured: Measured) -> None:
     found = on("silences", times(4, 8), times(1, 17), timeout_s=900)
     cut_s = [seconds for place in found for seconds in place["cut_s"]]
@@ -72,6 +74,7 @@ def test_a_silent_link_is_noticed_and_all_of_the_audio_sent_again(times: Times, 
 
 
 @pytest.mark.promise("P4")
+@pytest.mark.lengthy
 def test_without_a_network_all_is_kept_and_comes_later_in_order(times: Times, measured: Measured) -> None:
     waiting, live = times(5, 100), times(2, 15)
     (found,) = on("offline", waiting, live, timeout_s=600)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.reliability.soak import FASTER
+from tests.reliability.soak import FASTER, SETTLE_S
 from tests.rig.netem import alone
 
 DAY_S = 86_400
@@ -16,6 +16,7 @@ UNIT = Path(__file__).parents[2] / "systemd" / "flowpi.service"
 
 
 @pytest.mark.promise("P35")
+@pytest.mark.lengthy
 def test_a_day_of_faults_leaks_nothing_and_loses_nothing(
     times: Callable[[int, int], int], measured: Callable[..., None]
 ) -> None:
@@ -23,7 +24,7 @@ def test_a_day_of_faults_leaks_nothing_and_loses_nothing(
     rounds = times(2, DAY_S // ROUND_S)
     allocator = dict(re.findall(r"^Environment=(MALLOC_\w+)=(\S+)$", UNIT.read_text(), re.MULTILINE))
     assert allocator
-    timeout_s = 120 + 4 * rounds * round_s / FASTER
+    timeout_s = 120 + rounds * (SETTLE_S + 4 * round_s) / FASTER
     found = alone("tests.reliability.soak", str(rounds), str(round_s), timeout_s=timeout_s, environ=allocator)
     assert (found["lost"], found["twice"], found["wrong"]) == ([], [], [])
     assert found["stood_still"] <= found["dictations"] / times(1, 4)

@@ -15,7 +15,7 @@ from tests.rig.cgroup import MemoryLimit
 from tests.rig.microphone import Microphone
 from tests.waiting import wait_for
 
-SPEECH_S = 4.0
+SPEECH_S = 2.5
 UNIT_MEMORY = 256 << 20
 """`MemoryMax=` of flowpi.service."""
 

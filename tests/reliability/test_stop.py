@@ -40,7 +40,11 @@ def live_until(lives: Lives, moment: str, pause_s: float) -> None:
 
 @pytest.mark.promise("P26")
 def test_stopped_at_any_moment_all_that_was_said_is_kept(
-    tmp_path: Path, microphone: Microphone, times: Callable[[int, int], int], measured: Callable[..., None]
+    tmp_path: Path,
+    microphone: Microphone,
+    times: Callable[[int, int], int],
+    measured: Callable[..., None],
+    slack_s: float,
 ) -> None:
     chance = random.Random(0)
     stops, slowest_s, said = times(6, 200), 0.0, 0
@@ -60,7 +64,7 @@ def test_stopped_at_any_moment_all_that_was_said_is_kept(
         finally:
             lives.close()
     assert said == sum(MOMENTS[n % len(MOMENTS)] != "idle" for n in range(stops))
-    assert slowest_s <= STOP_S
+    assert slowest_s <= STOP_S + slack_s
     measured(stops=stops, said=said, lost=0, slowest_stop_s=round(slowest_s, 2))
 
 

@@ -185,9 +185,10 @@ class Appliance:
         ]
         return [word for setting in settings for word in ("--set", setting)]
 
-    def serve(self, engine: str, listen: str | None = None) -> Process:
+    def serve(self, engine: str, listen: str | None = None, *settings: str) -> Process:
         listen = listen or f"unix:{self.asr}"
-        command = ["-m", "flowpi", "serve", "--set", f"server.engine={engine}", "--listen", listen]
+        options = [word for setting in (f"server.engine={engine}", *settings) for word in ("--set", setting)]
+        command = ["-m", "flowpi", "serve", *options, "--listen", listen]
         self.server = Process(command, self.directory, self.environment)
         self.server.notice("READY=1")
         return self.server

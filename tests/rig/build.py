@@ -13,8 +13,9 @@ from pathlib import Path
 from tests.rig import image, store
 from tests.rig.container import Container
 from tests.rig.debian import SUITES, BuildFailed, inside
+from tests.rig.home_assistant.root import home_assistant
 from tests.rig.kernel_image import kernel
-from tests.rig.package import desk, ground, older, package, shells, wheels
+from tests.rig.package import PROCESSORS, desk, ground, older, package, shells, wheels
 
 MACHINE_SUITE = "bookworm"
 SCRIPTS = Path(__file__).parent
@@ -80,11 +81,14 @@ def build() -> None:
         parts: list[Future[object]] = [builders.submit(desk, suite) for suite in SUITES]
         parts += [builders.submit(installed, suite, which) for suite in SUITES for which in (package, older)]
         parts += [builders.submit(shells, suite) for suite in SUITES]
+        parts += [builders.submit(package, suite, arch) for suite in SUITES for arch in PROCESSORS]
         parts.append(builders.submit(wheels, "bookworm"))
         parts.append(builders.submit(kernel))
+        house = builders.submit(home_assistant)  # last: nothing else stands on it
         for part in parts:
             part.result()
-    ready_machine()
+        ready_machine()
+        house.result()
 
 
 def main() -> int:

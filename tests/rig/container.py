@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -29,6 +29,10 @@ IN_GROUPS = 'until [ "$1" = -- ]; do echo 0 > "$1/cgroup.procs"; shift; done; sh
 """A shell script that moves itself to the cgroups before `--`, and becomes the command behind it."""
 
 
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "TERM": "dumb", "LC_ALL": "C.UTF-8"}
+NO_MORE: Mapping[str, str] = {}
+
+
 class Done(NamedTuple):
     code: int
     out: str
@@ -36,14 +40,16 @@ class Done(NamedTuple):
 
 
 class Container:
-    def __init__(self, layers: Sequence[Path], work: Path) -> None:
+    def __init__(self, layers: Sequence[Path], work: Path, environment: Mapping[str, str] = NO_MORE) -> None:
         """
         Args:
             layers: a root, preceded by what covers it, such as the `changes` of another container.
             work: an empty directory that is not on an overlay; the changes stay in it.
+            environment: of its first process, and of what `run` runs; services have what systemd gives them.
         """
         self.root, self.changes = work / "root", work / "changes"
         self._layers, self._spare = layers, work / "spare"
+        self._environment = environment
         self._console = work / "console.log"
         self._name = unique_name()
         self._groups = [mount / self._name for mount in _hierarchies()]
@@ -59,6 +65,7 @@ class Container:
         command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network"]
         command += ["--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"]
         command += [f"--machine={self._name}", "--directory", str(self.root)]
+        command += [f"--setenv={name}={value}" for name, value in self._environment.items()]
         # In the group of this process, the systemds of several containers would make, empty and delete the same groups,
         # and a service would sometimes not start because its own has just gone.
         for group in self._groups:
@@ -91,6 +98,11 @@ class Container:
                 return int(child)
         return 0
 
+    @property
+    def pid(self) -> int:
+        """The pid, on this machine, of the container's first process."""
+        return self._leader
+
     def run(self, script: str, timeout_s: float = PATIENCE_S) -> Done:
         """Run a shell script as root in the container to its end."""
         enter = ["nsenter", f"--target={self._leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
@@ -100,7 +112,7 @@ class Container:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=timeout_s,
-            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "TERM": "dumb", "LC_ALL": "C.UTF-8"},
+            env={**ENVIRONMENT, **self._environment},
         )
         return Done(done.returncode, done.stdout.decode(errors="replace"))
 

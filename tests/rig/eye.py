@@ -43,6 +43,11 @@ def seen(edges: Sequence[Edge], since: float, until: float) -> Pattern | None:
     return LISTENING if before and before[-1].level else READY
 
 
+def may_be(pattern: Pattern, edges: Sequence[Edge], since: float, until: float) -> bool:
+    """Return whether a pattern that changes may be the one that was shown, in a time too short to tell it from all."""
+    return _apart(pattern, [edge for edge in edges if since < edge.at <= until], since, until) < LATE_S
+
+
 def moments(edges: Sequence[Edge], since: float) -> list[tuple[float, Pattern]]:
     """Return the patterns that were shown once after `since`, each with its beginning.
 

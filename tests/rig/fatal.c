@@ -9,7 +9,7 @@
  * It counts opening (also of a directory, for its sync), writing, syncing, truncating, linking, renaming, deleting, and
  * making a directory. Reading and closing change nothing.
  *
- * Built by preload.py:  gcc -shared -fPIC -O2 -o ... fatal.c -ldl
+ * Built by compiled.py:  gcc -shared -fPIC -O2 -o ... fatal.c -ldl
  */
 
 #define _GNU_SOURCE

@@ -5,14 +5,13 @@ text has the first of them, and how many follow without a break, see `Heard`.
 """
 
 import sys
-from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
 from flowpi.cli import main as cli
 from flowpi.dsp.format import RATE_HZ
-from flowpi.server.engines import ENGINES
+from flowpi.server.engines import ENGINES, EchoRecognition, Expected
 
 WRAP = 1 << 16
 """The modulus of the frame numbers: 4.1 s."""
@@ -38,14 +37,15 @@ class Heard(msgspec.Struct):
 
 
 class Hearing:
-    language = "en"
+    languages = ("en",)
 
-    def recognition(self, language: Sequence[str]) -> "HearingRecognition":
+    def recognition(self, expected: Expected) -> "HearingRecognition":
         return HearingRecognition()
 
 
-class HearingRecognition:
+class HearingRecognition(EchoRecognition):
     def __init__(self) -> None:
+        super().__init__()
         self._pcm = bytearray()
 
     def feed(self, pcm: bytes) -> str | None:
@@ -58,10 +58,7 @@ class HearingRecognition:
         heard = Heard(int(frames[0]) if len(frames) else 0, len(frames), breaks)
         return msgspec.json.encode(heard).decode()
 
-    def hurry(self) -> None:
-        pass
-
 
 if __name__ == "__main__":
-    ENGINES["echo"] = Hearing
+    ENGINES["echo"] = lambda _: Hearing()
     sys.exit(cli.main())

@@ -1,6 +1,7 @@
 """systemd's own journald, alone: `tests.rig.disks.alone("tests.rig.journald", SCENARIO)` prints its entries.
 
-`calls` makes some log calls in this process; `life PLACE` runs the daemon with the stderr of a service. journald has a
+`calls` makes some log calls in this process; `life PLACE` and `sinks PLACE` run the daemon with the stderr of a
+service. journald has a
 /run and files of its own in the mount namespace that `alone` makes, and ends with the program.
 """
 
@@ -12,7 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,30 +88,38 @@ def calls() -> dict[str, Any]:
     return found
 
 
+def tree_of(appliance: Appliance, place: Path) -> dict[str, Any]:
+    """Return a configuration."""
+    return {
+        "audio": {"source": "wav", "path": "flowpi/data/demo.wav"},
+        "backends": {"local": {"kind": "flow", "url": appliance.url}},
+        "publish": {"socket": {"path": str(appliance.socket)}, "files": {"directory": str(place / "transcripts")}},
+        "spool": {"directory": str(appliance.spool)},
+    }
+
+
+def started(appliance: Appliance, place: Path) -> subprocess.Popen[bytes]:
+    """Start the daemon with the stderr of a service, and return when it is ready."""
+    program = [sys.executable, "-m", "tests.rig.led", str(place / "led"), *appliance.options, "-vv"]
+    with stderr() as stream:
+        status = os.fstat(stream.fileno())
+        as_service = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}", "STATE_DIRECTORY": str(place / "state")}
+        daemon = subprocess.Popen(
+            program, stdout=stream.fileno(), stderr=stream.fileno(), env={**os.environ, **as_service}
+        )
+    _logged(MessageId.STARTED)
+    return daemon
+
+
 def life(place: Path) -> dict[str, Any]:
     """Run the daemon: ready, a text, a kept dictation, its text, a bad configuration, a good one, the end."""
     config = place / "flowpi.yaml"
     with journald(), Appliance(place, config=config) as appliance:
-        tree = {
-            "audio": {"source": "wav", "path": "flowpi/data/demo.wav"},
-            "backends": {"local": {"kind": "flow", "url": appliance.url}},
-            "publish": {
-                "socket": {"path": str(appliance.socket)},
-                "files": {"directory": str(place / "transcripts")},
-            },
-            "spool": {"directory": str(appliance.spool)},
-        }
+        tree = tree_of(appliance, place)
         config.write_text(json.dumps(tree))
         server = appliance.serve("echo")
-        program = [sys.executable, "-m", "tests.rig.led", str(place / "led"), *appliance.options, "-vv"]
-        with stderr() as stream:
-            status = os.fstat(stream.fileno())
-            journal_stream = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
-            daemon = subprocess.Popen(
-                program, stdout=stream.fileno(), stderr=stream.fileno(), env={**os.environ, **journal_stream}
-            )
+        daemon = started(appliance, place)
         try:
-            _logged(MessageId.STARTED)
             client = appliance.connect().subscribe("transcript/#")
             client.record("start")
             client.record("stop")
@@ -136,6 +145,36 @@ def life(place: Path) -> dict[str, Any]:
         return {"code": code, "text": text, "entries": entries(f"_PID={daemon.pid}")}
 
 
+def sinks(place: Path) -> dict[str, Any]:
+    """Run the daemon with a webhook that is not reached, until its text is parked and that is forgotten."""
+    config = place / "flowpi.yaml"
+    with journald(), Appliance(place, config=config) as appliance, socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # never listens
+        tree = tree_of(appliance, place)
+        tree["publish"]["webhooks"] = {"desk": {"url": f"http://127.0.0.1:{nobody.getsockname()[1]}"}}
+        config.write_text(json.dumps(tree))
+        appliance.serve("echo")
+        daemon = started(appliance, place)
+        try:
+            client = appliance.connect().subscribe("state", "sinks")
+            client.wait("sinks", lambda sinks: sinks[0]["state"] == "open")
+            client.record("start")
+            client.record("stop")
+            raised = f"MESSAGE_ID={MessageId.FAULT_RAISED.value}"
+            wait_for(lambda: entries(raised, "FAULT=sink.webhook.desk"))
+            state = client.wait("state", lambda state: state["state"] == "idle" and state["faults"])
+            appliance.run("sinks", "skip", "webhook.desk")
+            _logged(MessageId.TEXT_PARKED)
+            wait_for(lambda: entries(raised, "FAULT=undelivered.webhook.desk"))
+            appliance.run("sinks", "skip", "webhook.desk")
+            wait_for(lambda: entries(f"MESSAGE_ID={MessageId.FAULT_CLEARED.value}", "FAULT=undelivered.webhook.desk"))
+        finally:
+            daemon.terminate()
+            daemon.wait(PATIENCE_S)
+        found = entries(f"_PID={daemon.pid}")
+        return {"faults": state["faults"], "entries": found, "explained": explained()}
+
+
 def stderr() -> socket.socket:
     """Return a standard error like that of a service with `StandardError=journal`."""
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -151,4 +190,5 @@ def _logged(event: MessageId) -> None:
 
 if __name__ == "__main__":
     scenario, *arguments = sys.argv[1:]
-    print(json.dumps(calls() if scenario == "calls" else life(Path(*arguments))))
+    scenarios: dict[str, Callable[..., dict[str, Any]]] = {"calls": calls, "life": life, "sinks": sinks}
+    print(json.dumps(scenarios[scenario](*map(Path, arguments))))

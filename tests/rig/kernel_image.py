@@ -1,4 +1,4 @@
-"""The machine's kernel: Debian's own of Bookworm, with the simulated GPIO chip and SPI bus that it lacks."""
+"""The machine's kernel: Debian's own from the backports of Trixie, which has a simulated GPIO chip, and an SPI bus."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ SCRIPTS = Path(__file__).parent / "kernel"
 
 
 def kernel() -> Path:
-    """Return a directory with `vmlinuz`, `initrd` and `lib/modules`. It takes 40 s, mostly to download the source."""
-    root = debian.root("bookworm")
+    """Return a directory with `vmlinuz`, `initrd` and `lib/modules`. It takes a minute, mostly to download it."""
+    root = debian.root("trixie")
     key = store.key(root.name, *sorted(SCRIPTS.iterdir()))
     return store.kept("kernel", key, lambda place: _build(root, place))
 

@@ -6,7 +6,10 @@
  *   - unplugged, it answers -ENODEV to everything until it is opened again after plugging in.
  *
  * Fields in asound.conf (all optional):
- *   rate, channels, bits   the only ones that the device supports: 16000, 1, 16 (or 32)
+ *   rate, channels, bits   the only ones that the device supports: 16000, 1, 16 (or 32; or 24, which are the upper
+ *                          three bytes of four)
+ *   offset                 a constant in all samples of the first channel, in steps of 24 bits; needs 24 bits. The other
+ *                          channels are silent then, as with one microphone on the wire for two
  *   fifo                   raw interleaved PCM in the device's own format; while it is empty, noise of at most one
  *                          step up or down, which a real microphone always has
  *   clock                  1: each sample is the number of its own frame since CLOCK_MONOTONIC's zero, at the
@@ -45,6 +48,7 @@ typedef struct {
     int timer_fd;
     int fifo_fd; /* -1: none */
     int clock;
+    int32_t offset; /* in the device's own format */
     char *levers; /* NULL: none */
     uint32_t chance;
     int overrun; /* the next read finds one; drawn anew after each */
@@ -240,6 +244,21 @@ static void fill_from_fifo(microphone *mic, char *to, snd_pcm_uframes_t frames)
         fill(mic, to, filled, (int)(next_chance(mic) % 3) - 1);
 }
 
+/* Add the offset, limited to full scale, and clear what the device does not have: the low byte, the other channels. */
+static void displace(microphone *mic, char *to, snd_pcm_uframes_t frames)
+{
+    int32_t *samples = (int32_t *)to;
+    snd_pcm_uframes_t sample;
+    int64_t moved;
+
+    if (mic->offset == 0)
+        return;
+    for (sample = 0; sample < frames * mic->io.channels; sample++) {
+        moved = sample % mic->io.channels ? 0 : (int64_t)samples[sample] + mic->offset;
+        samples[sample] = (int32_t)(moved > INT32_MAX ? INT32_MAX : moved < INT32_MIN ? INT32_MIN : moved) & ~0xff;
+    }
+}
+
 static void mute(microphone *mic, char *to, snd_pcm_uframes_t frames)
 {
     char path[PATH_MAX];
@@ -268,6 +287,7 @@ static snd_pcm_sframes_t on_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel
         fill_from_clock(mic, to, frames);
     else
         fill_from_fifo(mic, to, frames);
+    displace(mic, to, frames);
     mute(mic, to, frames);
     mic->consumed += (int64_t)frames;
     mic->overrun = next_chance(mic) & 1;
@@ -327,7 +347,7 @@ static const snd_pcm_ioplug_callback_t callbacks = {
 static int set_limits(microphone *mic, long rate, long channels, long bits)
 {
     const unsigned int access[] = {SND_PCM_ACCESS_RW_INTERLEAVED, SND_PCM_ACCESS_MMAP_INTERLEAVED};
-    const unsigned int format[] = {bits == 32 ? SND_PCM_FORMAT_S32_LE : SND_PCM_FORMAT_S16_LE};
+    const unsigned int format[] = {bits > 16 ? SND_PCM_FORMAT_S32_LE : SND_PCM_FORMAT_S16_LE};
     snd_pcm_ioplug_t *io = &mic->io;
     int err = 0;
 
@@ -349,7 +369,7 @@ static int set_limits(microphone *mic, long rate, long channels, long bits)
 SND_PCM_PLUGIN_DEFINE_FUNC(microphone)
 {
     const char *fifo = NULL, *levers = NULL, *id;
-    long rate = 16000, channels = 1, bits = 16, clock = 0;
+    long rate = 16000, channels = 1, bits = 16, clock = 0, offset = 0;
     snd_config_iterator_t i, next;
     snd_config_t *field;
     microphone *mic;
@@ -371,6 +391,8 @@ SND_PCM_PLUGIN_DEFINE_FUNC(microphone)
             err = snd_config_get_integer(field, &channels);
         else if (!strcmp(id, "bits"))
             err = snd_config_get_integer(field, &bits);
+        else if (!strcmp(id, "offset"))
+            err = snd_config_get_integer(field, &offset);
         else if (!strcmp(id, "clock"))
             err = snd_config_get_integer(field, &clock);
         else
@@ -392,6 +414,7 @@ SND_PCM_PLUGIN_DEFINE_FUNC(microphone)
     if (mic == NULL)
         return -ENOMEM;
     mic->clock = clock != 0;
+    mic->offset = bits == 24 ? (int32_t)(offset * 256) : 0;
     mic->levers = levers ? strdup(levers) : NULL;
     mic->chance = 1;
     mic->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);

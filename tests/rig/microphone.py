@@ -7,12 +7,9 @@ open its devices with `ALSA_CONFIG_PATH` set to `config_path`; this process does
 
 import audioop
 import fcntl
-import hashlib
 import os
 import select
-import shutil
 import struct
-import subprocess
 import termios
 import threading
 from pathlib import Path
@@ -21,10 +18,9 @@ from typing import Self
 
 from flowpi.audio.sound import read_sound
 from flowpi.dsp.pcm import Resampler
+from tests.rig import compiled, i2s
 
 SOURCE = Path(__file__).with_name("microphone.c")
-CACHE = Path(__file__).parents[2] / ".cache" / "rig"
-REMEDY = "apt-get install -y gcc libc6-dev libasound2-dev"
 PIPE_BYTES = 1 << 20  # the most that an unprivileged process may set: 32 s at 16 kHz mono, 5 s at 48 kHz stereo
 
 CONFIG = """\
@@ -37,31 +33,17 @@ pcm.usb48 {{ type microphone {levers} rate 48000 channels 2 fifo "{directory}/us
 pcm.usb48clock {{ type microphone {levers} rate 48000 channels 2 clock 1 }}
 pcm.usb48plug {{ type plug slave.pcm "usb48" }}
 pcm.i2s {{ type microphone {levers} rate 48000 channels 2 bits 32 fifo "{directory}/i2s.fifo" }}
+pcm.inmp441 {{
+  type microphone {levers} rate 48000 channels 2 bits 24
+  offset {offset} fifo "{directory}/inmp441.fifo"
+}}
 pcm.array {{ type microphone {levers} channels 4 clock 1 }}
 """
 
 
-def build(cache: Path = CACHE) -> Path:
-    """Return the compiled plugin, from the cache if the C source has not changed.
-
-    Raises:
-        RuntimeError: there is no compiler, or no ALSA headers; it names the packages.
-    """
-    plugin = cache / f"microphone-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}.so"
-    if plugin.exists():
-        return plugin
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        raise RuntimeError(f"the test microphone needs a C compiler: {REMEDY}")
-    cache.mkdir(parents=True, exist_ok=True)
-    half = plugin.with_suffix(f".{os.getpid()}-{threading.get_ident()}")  # two test runs may build at once
-    flags = ["-Wall", "-Wextra", "-shared", "-fPIC", "-O2", "-DPIC"]
-    command = [compiler, *flags, "-o", str(half), str(SOURCE), "-lasound"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"the test microphone does not compile; if a header is missing: {REMEDY}\n{done.stderr}")
-    half.replace(plugin)
-    return plugin
+def build(cache: Path = compiled.CACHE) -> Path:
+    """Return the compiled plugin. Raises RuntimeError, which names the packages to install."""
+    return compiled.build(SOURCE, "-DPIC", "-lasound", packages="libasound2-dev", cache=cache)
 
 
 class Microphone:
@@ -74,22 +56,26 @@ class Microphone:
         usb48, usb48plug: 48 kHz stereo only; it plays what `speak(..., device="usb48")` passes to it. The second has
             ALSA's own conversion on top, like `plughw:`.
         i2s: 48 kHz stereo with 32 bits only, like the small microphone boards for a Pi; it plays what is spoken.
+        inmp441: the same with 24 of the 32 bits, an offset, and one silent channel; it plays what is spoken, a WAV
+            as softly as such a microphone would: see `i2s.py`.
         usb48clock, array: clocks with 48 kHz stereo, and with 16 kHz and 4 channels.
     """
 
-    def __init__(self, directory: Path, cache: Path = CACHE) -> None:
+    def __init__(self, directory: Path, cache: Path = compiled.CACHE) -> None:
         self.config_path = directory / "asound.conf"
         self._directory = directory
         self._plugin = build(cache)
         self._card = 0
         self._insert()
-        self._lines = {name: _Line(directory / f"{name}.fifo") for name in ("live", "usb48", "i2s")}
+        self._lines = {name: _Line(directory / f"{name}.fifo") for name in ("live", "usb48", "i2s", "inmp441")}
 
     def _insert(self) -> None:
         """Make the names refer to the current card."""
         self._levers = self._directory / f"card{self._card}"
         self._levers.mkdir()
-        text = CONFIG.format(plugin=self._plugin, levers=f'levers "{self._levers}"', directory=self._directory)
+        text = CONFIG.format(
+            plugin=self._plugin, levers=f'levers "{self._levers}"', directory=self._directory, offset=i2s.OFFSET
+        )
         self.config_path.write_text(text)
 
     def __enter__(self) -> Self:
@@ -115,6 +101,8 @@ class Microphone:
             if device == "usb48":
                 up = Resampler(16_000, 48_000)
                 speech = audioop.tostereo(up.feed(speech) + up.flush(), 2, 1, 1)
+            if device == "inmp441":
+                speech = i2s.soft(speech)
         self._lines[device].write(speech)
 
     def unheard(self, device: str = "live") -> int:

@@ -11,6 +11,12 @@ from pathlib import Path
 from tests.rig import debian, store
 
 TREE = Path(__file__).parents[2]
+NATIVE = "amd64"
+"""This machine's processor, as Debian names it: the rig runs on no other."""
+
+PROCESSORS = (NATIVE, "arm64")
+"""Those that flowpi has packages for."""
+
 ASR = "systemd/system/flowpi-asr.service"
 MADE_OF = (
     "CHANGELOG.md",
@@ -54,12 +60,24 @@ def _content(path: Path) -> bytes | Path:
     return os.fsencode(path.readlink()) if path.is_symlink() else path
 
 
-def package(suite: str) -> Path:
-    """Return the .deb for a suite. It takes about a minute if something of it has changed."""
-    key = store.key(suite, *(part for name in sources() for part in (str(name), _content(TREE / name))))
-    place = store.kept(f"package-{suite}", key, lambda place: _build(suite, place))
+def package(suite: str, arch: str = NATIVE) -> Path:
+    """Return the .deb for a suite and a processor. It takes one to two minutes if something of it has changed.
+
+    The list of what is in it is beside it, with `.cdx.json` in the place of `.deb`.
+    """
+    parts = (part for name in sources() for part in (str(name), _content(TREE / name)))
+    place = store.kept(
+        f"package-{suite}-{arch}", store.key(suite, arch, *parts), lambda place: _build(suite, arch, place)
+    )
     (file,) = place.glob("*.deb")
     return file
+
+
+def larger_model() -> Path:
+    """Return the .deb of Moonshine base, which `make rig` builds."""
+    files = list((TREE / "dist").glob("flowpi-model-base-en_*.deb"))
+    assert files, "run `make model`"
+    return max(files)
 
 
 def copy_sources(place: Path) -> None:
@@ -68,20 +86,20 @@ def copy_sources(place: Path) -> None:
         shutil.copy(TREE / name, place / name, follow_symlinks=False)
 
 
-def _build(suite: str, place: Path) -> None:
-    source, work = place / "source", place / "work"
+def _build(suite: str, arch: str, place: Path) -> None:
+    source = place / "source"
     copy_sources(source)
-    with debian.layered(workshop(suite), work) as tree:
-        debian.inside(tree, "cd /source && make deb", writable=[f"{source}:/source"])
-    for file in source.glob("dist/*.deb"):
+    root = ":".join(map(str, workshop_for(suite, arch)))
+    command: list[str | Path] = ["make", "-C", source, "deb", f"ARCH={arch}", f"SUITE={suite}", f"DEB_ROOT={root}"]
+    debian.run(command, timeout_s=1800)
+    for file in source.glob("dist/*"):
         file.rename(place / file.name)
     store.remove(source)
-    store.remove(work)
 
 
 def workshop(suite: str) -> Path:
     """Return a root with what `make deb` needs, so that it is not installed each time."""
-    packages = ["make", "git", *_variable("DEB_PACKAGES").split()]
+    packages = ["make", "git", *_variable("BUILD_PACKAGES"), *_variable("DEB_PACKAGES")]
     root = debian.root(suite)
     return store.kept(
         f"workshop-{suite}",
@@ -95,10 +113,32 @@ def _extended(root: Path, tree: Path, packages: list[str]) -> None:
     debian.install(tree, packages)
 
 
-def _variable(name: str) -> str:
-    """Return the value of a variable in the Makefile."""
+def workshop_for(suite: str, arch: str) -> list[Path]:
+    """Return the layers of a root with what `make deb` needs for a processor."""
+    root = workshop(suite)
+    if arch == NATIVE:
+        return [root]
+    packages = _variable("DEB_PACKAGES", f"ARCH={arch}")
+    key = store.key(root.name, *packages, inspect.getsource(_with_other))
+    return [store.kept(f"workshop-{suite}-{arch}", key, lambda place: _with_other(root, arch, packages, place)), root]
+
+
+def _with_other(root: Path, arch: str, packages: list[str], place: Path) -> None:
+    with debian.layered(root, place / "work") as tree:
+        debian.inside(tree, f"dpkg --add-architecture {arch}")
+        debian.install(tree, packages)
+        debian.inside(tree, "apt-get clean; rm -rf /var/lib/apt/lists/*")
+    for path in (place / "work/upper").iterdir():
+        path.rename(place / path.name)
+    store.remove(place / "work")
+
+
+def _variable(name: str, *settings: str) -> list[str]:
+    """Return the words of a variable in the Makefile."""
     show = f"show: ; @echo $({name})"
-    return debian.run(["make", "--silent", "--no-print-directory", "-C", TREE, "--eval", show, "show"])
+    return debian.run(
+        ["make", "--silent", "--no-print-directory", "-C", TREE, "--eval", show, "show", *settings]
+    ).split()
 
 
 def needs(file: Path) -> str:
@@ -174,14 +214,14 @@ def _fetch(root: Path, place: Path) -> None:
     (place / "lock").unlink(missing_ok=True)
 
 
-def older(suite: str) -> Path:
+def older(suite: str, arch: str = NATIVE) -> Path:
     """Return the package as an earlier version, for tests of upgrades.
 
     It has another default configuration, and its recogniser shares the user and the directory of the daemon.
     """
-    file = package(suite)
+    file = package(suite, arch)
     place = store.kept(
-        f"older-{suite}",
+        f"older-{suite}-{arch}",
         store.key(file.parent.name, inspect.getsource(_age), inspect.getsource(_with_one_user)),
         lambda place: _age(file, place),
     )

@@ -12,12 +12,13 @@ from flowpi.core.lights import (
     NO_BACKEND,
     NO_NETWORK,
     READY,
+    SHUTTING_DOWN,
     STARTING,
     WHITE,
     WORKING,
     Pattern,
 )
-from tests.rig.eye import LOOK_S, moments, seen
+from tests.rig.eye import LOOK_S, may_be, moments, seen
 from tests.rig.machine import Edge
 
 GOES_ON = [pattern for pattern in ALL if pattern not in MOMENTS]
@@ -67,6 +68,12 @@ def test_what_is_steady_is_seen_between_others(pattern: Pattern) -> None:
 
 def test_a_short_look_at_what_is_steady_tells_nothing() -> None:
     assert seen([Edge(0.0, 1)], 1.0, LOOK_S) is None
+
+
+def test_a_short_look_on_a_busy_machine_may_show_one_of_two() -> None:
+    flips = (0.0, 0.417, 0.592, 0.839, 0.942, 1.334)
+    edges = [Edge(1.0 + at, (number + 1) % 2) for number, at in enumerate(flips)]
+    assert {pattern for pattern in GOES_ON if may_be(pattern, edges, 0.95, 2.28)} == {CONFIGURATION, SHUTTING_DOWN}
 
 
 @pytest.mark.parametrize("before", [LISTENING, WORKING], ids=lambda pattern: pattern.name)

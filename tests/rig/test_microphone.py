@@ -40,14 +40,15 @@ def test_speech_is_said_bit_by_bit_with_a_hair_of_noise_around_it(microphone: Mi
 
 
 @pytest.mark.parametrize("sample", [0, -300])
-@pytest.mark.parametrize("device", ["live", "clock", "usb48", "i2s"])
+@pytest.mark.parametrize("device", ["live", "clock", "usb48", "i2s", "inmp441"])
 def test_muted_it_gives_one_sample_only(microphone: Microphone, device: str, sample: int) -> None:
     source = AlsaSource(device)
+    expected = 0 if device in ("i2s", "inmp441") else sample  # of more than 16 bits the offset is removed
     microphone.mute(sample)
     source.open(time.monotonic())
     microphone.speak(sine(0.5).tobytes())
     listen(source, RATE_HZ * 3 // 4)  # also past the ringing of the resampler after the step at its start
-    assert audioop.minmax(sound(listen(source, RATE_HZ // 10)), 2) == (sample, sample)
+    assert audioop.minmax(sound(listen(source, RATE_HZ // 10)), 2) == (expected, expected)
     microphone.unmute()
     low, high = audioop.minmax(sound(listen(source, RATE_HZ // 10)), 2)
     source.close()

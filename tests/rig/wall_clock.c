@@ -6,7 +6,7 @@
  * libfaketime does this too, and more, but it reads its file at each call of any clock, and a start of flowpi then
  * takes seconds.
  *
- * Built by preload.py:  gcc -shared -fPIC -O2 -o ... wall_clock.c -ldl
+ * Built by compiled.py:  gcc -shared -fPIC -O2 -o ... wall_clock.c -ldl
  */
 
 #define _GNU_SOURCE

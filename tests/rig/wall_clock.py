@@ -3,7 +3,7 @@
 import struct
 from pathlib import Path
 
-from tests.rig.preload import build
+from tests.rig.compiled import build
 
 SOURCE = Path(__file__).with_name("wall_clock.c")
 
@@ -15,7 +15,7 @@ class WallClock:
         """Make the clock; `path` is a file used by nothing else."""
         self._path = path
         path.write_bytes(bytes(8))
-        self.environment = {"LD_PRELOAD": str(build(SOURCE)), "WALL_CLOCK": str(path)}
+        self.environment = {"LD_PRELOAD": str(build(SOURCE, "-ldl")), "WALL_CLOCK": str(path)}
 
     def leap(self, wrong_s: int) -> None:
         """Move the clock by this many seconds from its true time."""

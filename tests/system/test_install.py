@@ -21,13 +21,14 @@ from tests.rig.package import copy_sources, desk, wheels
 pytestmark = pytest.mark.nspawn
 
 CHAPTER = section("docs/install.md", "Install on a Pi")
-PACKAGE, PIP = (block.splitlines() for block in blocks("sh", CHAPTER))
+PACKAGE, PIP = (block.splitlines() for block in blocks("sh", CHAPTER)[:2])
 
 IN_WORDS = {
     "arecord -L",
     "sudo apt-get remove flowpi",
     "sudo apt-get purge flowpi",
     "flowpi setup --dry-run",
+    "flowpi status",
     "sudo systemctl restart flowpi-asr flowpi",
     "sudo flowpi setup --remove",
     "sudo flowpi setup --root DIR",  # tests/setup/test_command.py has images

@@ -96,3 +96,21 @@ def test_a_hundred_presses_with_bounce(machine: Machine) -> None:
             assert kinds.count("pressed") == AT_ONCE
             assert kinds.count("released") == AT_ONCE
             counted += AT_ONCE
+
+
+QUOTA = "systemctl set-property --runtime flowpi-asr CPUQuota={}"
+COUNTED_IN_THE_UNIT = """
+sh -c 'echo $$ > /sys/fs/cgroup/system.slice/flowpi-asr.service/cgroup.procs
+exec nsenter --target $(systemctl show --property=MainPID --value flowpi-asr) --mount \
+    /opt/flowpi/bin/python3 -c "from flowpi.host.cpus import usable_cpus; print(usable_cpus())"'
+"""
+"""Joins the control group of the recogniser and sees the files that it sees. Its start would take a minute here."""
+
+
+def test_the_recogniser_counts_the_cpus_of_its_quota(machine: Machine) -> None:
+    machine.until("systemctl is-active flowpi-asr")
+    counted = []
+    for quota in ("150%", "50%"):
+        machine.sh(QUOTA.format(quota))
+        counted.append(machine.sh(COUNTED_IN_THE_UNIT))
+    assert counted == ["2\n", "1\n"]

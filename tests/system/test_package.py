@@ -11,7 +11,7 @@ import pytest
 
 from tests.rig import build
 from tests.rig.container import Container
-from tests.rig.package import older, shells
+from tests.rig.package import larger_model, older, shells
 from tests.speech import Recording, word_error_rate
 from tests.system.talking import FINAL, speak_from_file
 
@@ -100,6 +100,16 @@ def test_removal_keeps_what_is_the_owners(installed: Container, deb: Path) -> No
     # Also what a broken upgrade left can be purged.
     installed.sh(f"{DPKG} --unpack /root/flowpi.deb && {DPKG} --purge flowpi")
     assert installed.run("getent passwd flowpi flowpi-asr flowpi-hook; systemctl is-active flowpi").out == "inactive\n"
+
+
+def test_the_larger_model_speaks_while_its_package_is_installed(installed: Container) -> None:
+    installed.until("flowpi status | grep 'moonshine tiny-en;'")
+    installed.put(larger_model(), "/root/model.deb")
+    installed.sh(f"{DPKG} --install /root/model.deb && systemctl restart flowpi-asr")
+    installed.until("flowpi status | grep 'moonshine base-en[;,]'")
+    installed.sh(f"{DPKG} --purge flowpi-model-base-en && systemctl restart flowpi-asr")
+    installed.until("flowpi status | grep 'moonshine tiny-en;'")
+    assert installed.run("test -e /usr/share/flowpi/models").code == 1
 
 
 @pytest.fixture

@@ -56,7 +56,6 @@ OWN = {
         *OF_ALL,
         "write /run/flowpi",
         "write /var/lib/flowpi",
-        "read what the kernel tells all",
         "a local socket",
         "a socket of the internet",
         "reach a program by the network",
@@ -68,12 +67,14 @@ OWN = {
         "read what the kernel tells all",
         "a local socket",
     },
-    "flowpi-signal": {*OF_ALL, "write /run/flowpi", "read what the kernel tells all", "a local socket"},
+    "flowpi-signal": {*OF_ALL, "a local socket"},
     "flowpi-hook": {*OF_ALL, "write /var/lib/flowpi-hook", "a local socket"},
     # As root, but with no capability: it owns what is root's, and may read that.
     "flowpi-provision": {
         *OF_ALL,
         "write /etc/flowpi",
+        "write /etc/wpa_supplicant",
+        "write /etc/NetworkManager",
         "write /boot",
         "write /run/flowpi-provision",
         "see the boot partition",
@@ -266,7 +267,8 @@ def prepare(place: Container | Machine) -> None:
         'listener = socket.create_server(("127.0.0.1", 9)); os.fork() or signal.pause()'
     )
     place.sh(
-        "mkdir -p /home/person /tmp/of-another /boot/firmware /usr/lib/modules/other /run/flowpi-provision; "
+        "mkdir -p /home/person /tmp/of-another /boot/firmware /usr/lib/modules/other /run/flowpi-provision "
+        "/etc/wpa_supplicant /etc/NetworkManager/system-connections; "
         "touch /home/person/file /tmp/of-another/file /boot/firmware/file /boot/firmware/flowpi.yaml; "
         f"python3 -c '{others}' > /dev/null 2>&1"
     )

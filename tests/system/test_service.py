@@ -75,6 +75,8 @@ def test_a_command_gets_each_text_once_it_is_configured(installed: Container, sp
     message = json.loads(installed.until("grep . /var/lib/flowpi-hook/notes"))
     (text,) = installed.until(FINAL).splitlines()
     assert message == {"topic": "transcript/final", "payload": json.loads(text)}
+    installed.until("flowpi sinks | grep '^command  *open$'")  # the daemon knows the user of the service
+    installed.until(f"flowpi sinks | grep 'has {message['payload']['id']}'")
     installed.until("! pgrep --uid flowpi-hook sleep")
     installed.until("journalctl --no-pager --output=cat --unit=flowpi-hook | grep 'exit code 0'")
     log = installed.sh("journalctl --no-pager --output=cat --unit=flowpi-hook")

@@ -297,6 +297,8 @@ PROBES: dict[str, Callable[[], None]] = {
     # ProtectSystem, ProtectHome, PrivateTmp, ReadWritePaths, StateDirectory
     "write /etc": writes("/etc"),
     "write /etc/flowpi": writes("/etc/flowpi"),
+    "write /etc/wpa_supplicant": writes("/etc/wpa_supplicant"),
+    "write /etc/NetworkManager": writes("/etc/NetworkManager/system-connections"),
     "write /usr": writes("/usr/lib"),
     "write /opt/flowpi": writes("/opt/flowpi"),
     "write /var/lib": writes("/var/lib"),

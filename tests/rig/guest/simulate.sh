@@ -1,6 +1,5 @@
 #!/bin/bash
-# The hardware of a Raspberry Pi, as far as the daemon uses it: the GPIO chip, an SPI bus, the revision of the board,
-# and a sound card.
+# The hardware of a Raspberry Pi, as far as the daemon uses it: the GPIO chip, an SPI bus and a sound card.
 set -euo pipefail
 modprobe --all gpio-sim spi-sim snd-aloop uinput
 mountpoint --quiet /sys/kernel/config || mount -t configfs none /sys/kernel/config
@@ -13,10 +12,6 @@ for line in {0..27}; do
 done
 echo 1 > /sys/kernel/config/gpio-sim/pi/live
 echo pull-up > /sys/devices/platform/gpio-sim.0/gpiochip0/sim_gpio17/pull
-
-# gpiozero reads the revision of the board. The units get it by a drop-in, because each has a /proc of its own.
-{ cat /proc/cpuinfo; printf 'Revision\t: c03115\nModel\t\t: Raspberry Pi (simulated)\n'; } > /run/rig-cpuinfo
-mount --bind /run/rig-cpuinfo /proc/cpuinfo
 
 # Record each change of an output line and each transfer by SPI, with the time of the kernel.
 mountpoint --quiet /sys/kernel/tracing || mount -t tracefs none /sys/kernel/tracing

@@ -32,7 +32,7 @@ static int __init start(void)
 	if (IS_ERR(parent))
 		return PTR_ERR(parent);
 	error = -ENOMEM;
-	bus = spi_alloc_master(&parent->dev, 0);
+	bus = spi_alloc_host(&parent->dev, 0);
 	if (!bus)
 		goto no_bus;
 	bus->bus_num = 0;

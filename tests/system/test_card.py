@@ -1,0 +1,135 @@
+"""The image of `make image` in an emulated Raspberry Pi 3, from the card as it is flashed to a text.
+
+A boot is minutes of computing, so each shows all that it can. Nothing is waited for by a clock: the power fails when
+the card itself shows that the moment has come.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flowpi.core.faults import SILENCE
+from tests.rig import card as rig
+from tests.rig import store
+from tests.rig.card import Card
+from tests.rig.machine import BUTTON_PIN, LED_PIN
+from tests.speech import Recording, word_error_rate
+from tests.system.talking import FINAL
+
+pytestmark = pytest.mark.arm
+
+SECRET, PASSWORD = "0123456789-a-key-of-this-house", "a password of this house"
+CONFIGURATION = f"""\
+device_id: kitchen
+audio: {{device: "plughw:CARD=Loopback,DEV=1"}}
+dictation: {{backends: [local], first_result_timeout_s: 600}}
+backends: {{local: {{kind: flow, url: "ws+unix:///run/flowpi/asr.sock", client_key: {SECRET}}}}}
+wifi: {{ssid: Our House, password: {PASSWORD}, country: DE}}
+...
+"""
+KEY = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB7CjA7jcIVgsYs3CyQyZP7y8CDrVk0gJ0rLhp1aQF6r someone\n"
+
+READY = "systemctl is-active flowpi", "systemctl is-active flowpi-asr"
+SPEAK = "aplay --quiet --device plughw:CARD=Loopback,DEV=0 /boot/firmware/spoken.wav"
+"""To the other side of a sound card that hears what is played; the kernel has it, a Pi does not."""
+
+
+@pytest.fixture(scope="session")
+def flashed() -> Path:
+    assert rig.IMAGE.exists(), "run `make image`"
+    return rig.fresh(rig.IMAGE)
+
+
+@pytest.fixture
+def card(flashed: Path, tmp_path: Path) -> Iterator[Card]:
+    with Card(flashed, tmp_path) as card:
+        yield card
+    store.remove(tmp_path)
+
+
+def lines(card: Card) -> dict[int, str]:
+    """Return what the kernel says of the lines of button and LED."""
+    listing = card.sh("cat /sys/kernel/debug/gpio").splitlines()
+    return {pin: " ".join(line.split()) for pin in (BUTTON_PIN, LED_PIN) for line in listing if f"(GPIO{pin} " in line}
+
+
+def test_a_first_boot_that_is_cut_off_twice_comes_to_a_text_and_a_third_cut_loses_no_word(
+    card: Card, spoken: Path, sentence: Recording
+) -> None:
+    card.save(CONFIGURATION.encode(), "flowpi.yaml")
+    card.save(KEY, "authorized_keys")
+    card.save(spoken.read_bytes(), "spoken.wav")
+
+    as_flashed = card.table()
+    card.boot()
+    card.wait_until(lambda: card.table() != as_flashed)
+    card.power_cut()  # the partition has grown, and its file system has not
+
+    card.boot()
+    card.wait_until(lambda: card.read("flowpi.yaml") != CONFIGURATION.encode())
+    card.power_cut()  # the configuration is in force, and its file is being wiped
+
+    card.boot("modules_load=snd-aloop")
+    card.until(*READY)
+    assert int(card.sh("findmnt --noheadings --bytes --output SIZE /")) > 0.85 * rig.CARD_BYTES
+    assert card.sh("systemctl --failed --no-legend --plain") == ""
+    assert card.sh("cat /etc/hostname; hostname").split() == [f"flowpi-{rig.SERIAL[-8:]}"] * 2
+    assert len(card.sh("cat /etc/machine-id").strip()) == 32
+    assert card.sh("systemctl is-active ssh").strip() == "active"
+    assert card.read("flowpi.yaml") == b""
+    assert "device_id: kitchen" in card.sh("cat /etc/flowpi/flowpi.yaml")
+    wifi = "/etc/wpa_supplicant/wpa_supplicant-wlan0.conf"
+    assert card.sh(f"stat --format=%a {wifi}; grep country {wifi}").split() == ["600", "country=DE"]
+    card.sh("sync")
+    assert not any(secret.encode() in card.boot_partition() for secret in (SECRET, PASSWORD))
+    faults = json.loads(card.sh("flowpi status --json"))["state"]["faults"]
+    assert {fault["code"] for fault in faults} <= {SILENCE}, "as long as nobody speaks"
+
+    idle = lines(card)
+    assert "|flowpi" in idle[BUTTON_PIN]
+    assert " in lo IRQ" in idle[BUTTON_PIN], "QEMU's pins have no pull"
+    assert " out lo" in idle[LED_PIN], "dark: ready"
+    card.sh("flowpi record start")
+    assert " out hi" in lines(card)[LED_PIN]
+    card.sh(f"{SPEAK} && flowpi record stop")
+    card.until(FINAL)
+    (text,) = (json.loads(line)["text"] for line in card.sh(FINAL).splitlines())
+    assert word_error_rate(sentence.text, text) <= 0.2, text
+
+    card.sh(f"flowpi record start && {SPEAK}")
+    earlier = int(card.sh("sync; date +%s"))
+    card.power_cut()
+    card.boot("modules_load=snd-aloop")
+    card.until(*READY, f"[ $({FINAL} | wc -l) = 2 ]")
+    assert [json.loads(line)["text"] for line in card.sh(FINAL).splitlines()] == [text, text]
+    assert int(card.sh("date +%s")) >= earlier
+    assert card.sh("systemctl --failed --no-legend --plain") == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (CONFIGURATION.replace("country: DE", "country: DE, pasword: x"), "wifi.pasword is not a known key"),
+        (CONFIGURATION[:-20], "the file may be cut off"),
+    ],
+    ids=["broken", "cut off"],
+)
+def test_a_file_that_cannot_be_used_changes_nothing_and_says_why(card: Card, content: str, words: str) -> None:
+    card.save(content.encode(), "flowpi.yaml")
+    card.boot("systemd.mask=flowpi-asr.service")
+    card.until(READY[0])
+    assert words in card.read("flowpi-error.txt").decode()
+    assert card.read("flowpi.yaml") == content.encode()
+    assert "kitchen" not in card.sh("cat /etc/flowpi/flowpi.yaml")
+    assert card.run("ls /etc/wpa_supplicant/wpa_supplicant-wlan0.conf").code != 0
+    assert card.sh("systemctl --failed --no-legend --plain").split()[0] == "flowpi-provision.service"
+    assert words in card.sh("flowpi status --json")
+    # No key, so nobody listens.
+    assert card.run("systemctl is-active ssh").code != 0
+
+
+def test_the_watchdog_is_armed(card: Card) -> None:
+    card.switch_on()
+    card.wait_for_reset()
