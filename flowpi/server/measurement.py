@@ -37,3 +37,8 @@ def cpu_ratio(
     spent_s = clock() - began_s
     halting.cancel()
     return math.inf if text is None else spent_s / SAMPLE_S
+
+
+def speed(ratio: float) -> str:
+    """Return a `cpu_ratio` in words."""
+    return f"{ratio:.3f} s of CPU for a second of speech" if math.isfinite(ratio) else "too slow to be measured"

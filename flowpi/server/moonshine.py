@@ -15,7 +15,7 @@ from flowpi.server.clips import sure_words
 from flowpi.server.endpointer import Endpointer
 from flowpi.server.engines import Expected
 from flowpi.server.loops import before_loop, repeated
-from flowpi.server.measurement import cpu_ratio
+from flowpi.server.measurement import cpu_ratio, speed
 from flowpi.server.model_files import GET_IT, INSTALLED, TOKENIZER, Models, interim_model, model_for
 from flowpi.server.moonshine_networks import open_networks
 from flowpi.server.phrases import Phrases, Tokenizer
@@ -284,7 +284,7 @@ class MoonshineEngine:
             except EngineUnavailable as error:  # the final texts do not need it
                 log.warning("%s", error)
         interim = f", {self._interim.name} for interim texts" if self._interim else ""
-        return f"moonshine {self._model.name}{interim}; {ratio:.3f} s of CPU for a second of speech"
+        return f"moonshine {self._model.name}{interim}; {speed(ratio)}"
 
 
 class UtteranceDecoder:

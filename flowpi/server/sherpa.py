@@ -22,7 +22,7 @@ from flowpi.dsp.format import RATE_HZ
 from flowpi.server.endpointer import Endpointer
 from flowpi.server.engines import Expected
 from flowpi.server.languages import named, understood
-from flowpi.server.measurement import cpu_ratio
+from flowpi.server.measurement import cpu_ratio, speed
 from flowpi.server.model_files import TRANSDUCER, Models, model_for
 from flowpi.server.onnx_metadata import read_metadata
 from flowpi.server.silero import VoiceModel
@@ -167,7 +167,7 @@ class SherpaEngine:
     def measure(self) -> str:
         # It cannot be halted, but three seconds of speech do not take long.
         ratio = cpu_ratio(self._model.transcribe, lambda: None)
-        return f"sherpa {self._model.name}, {named(self.languages)}; {ratio:.3f} s of CPU for a second of speech"
+        return f"sherpa {self._model.name}, {named(self.languages)}; {speed(ratio)}"
 
 
 class UtteranceDecoder:

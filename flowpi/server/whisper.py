@@ -29,7 +29,7 @@ from flowpi.server.endpointer import Endpointer
 from flowpi.server.engines import Expected
 from flowpi.server.languages import named, understood
 from flowpi.server.loops import before_loop
-from flowpi.server.measurement import cpu_ratio
+from flowpi.server.measurement import cpu_ratio, speed
 from flowpi.server.model_files import Models, model_for
 from flowpi.server.silero import VoiceModel
 from flowpi.server.streaming import StreamingRecognition
@@ -210,7 +210,7 @@ class WhisperEngine:
         halt = threading.Event()
         # Of the process, because the model runs on threads of its own: whoever speaks meanwhile is counted, too.
         ratio = cpu_ratio(lambda pcm: self._model.transcribe(pcm, ("en",), halt), halt.set, time.process_time)
-        return f"whisper {self._model.name}, {named(self.languages)}; {ratio:.3f} s of CPU for a second of speech"
+        return f"whisper {self._model.name}, {named(self.languages)}; {speed(ratio)}"
 
 
 class UtteranceDecoder:
