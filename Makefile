@@ -213,7 +213,7 @@ $(MODEL)/base-en.stamp: $(wildcard model/*.py model/*.lock) model/SHA256SUMS
 	@touch $@
 
 # The wheel and the package have the same files, and the time of the model's changelog.
-MODEL_FILES := $(addprefix $(MODEL)/base-en/,encoder_model.ort decoder_model_merged.ort tokenizer.bin)
+MODEL_FILES := $(addprefix $(MODEL)/base-en/,encoder_model.onnx decoder_model.onnx tokenizer.bin)
 MODEL_WHEEL := $(MODEL)/wheel
 MODEL_DEB := $(MODEL)/flowpi-model-base-en
 model: $(MODEL)/packages.stamp

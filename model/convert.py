@@ -1,134 +1,88 @@
-"""Converts Moonshine base from the form in which its makers ship it to one that is five times as fast.
+"""Converts Moonshine base from the form in which its makers ship it to one that needs a sixth of the computing time.
 
     python model/convert.py WHEEL DIRECTORY
 
-WHEEL is that of moonshine-cpp, with the model's files in it. Their weights are int8 already, but are multiplied out to
-floats at every run, and the largest of them, 54 MB, is transposed at every token. Here the weights are multiplied out
-once, transposed once, and quantised in the way that onnxruntime computes with: as unsigned numbers, because products
-with signed ones saturate at 16 bits on an x86-64 without VNNI, where the model then writes three times as many errors.
+WHEEL is that of moonshine-cpp, with the model's files in it. Their weights are int8, but are multiplied out to floats
+at every run, and the largest of them, 54 MB, is transposed at every token. Here they stay the numbers that they are,
+but unsigned: products with signed ones saturate at 16 bits on an x86-64 without VNNI, where the model then writes three
+times as many errors. The operations around them are those of `lean.py`.
 
-The same files with the same versions of the libraries give the same bytes: `make model` checks it.
+The same files with the same versions of the libraries give the same bytes, on every machine: `make model` checks it.
 """
 
+import re
 import shutil
 import sys
 import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
+from lean import Matrix, Source, decoder, encoder, write
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper, save
-from onnxruntime.quantization import QuantType, quantize_dynamic
-from ort_format import read_graph, uses
-from same_bytes import rewrite_types
+from onnx import numpy_helper
 
-NETWORKS = {"encoder_model": ["MatMul"], "decoder_model_merged": ["MatMul", "Gather"]}
-"""The networks, and the operations whose weights are quantised. Gather looks up the decoder's tokens."""
+ENCODER, DECODER, TOKENIZER = "encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin"
+"""The files of the model as it is shipped."""
 
-TOKENIZER = "tokenizer.bin"
-
-OPSET, IR_VERSION = 14, 8
-"""What the operations in the files are defined by, and the oldest form of file that can hold them."""
+CONVERTED = "encoder_model.onnx", "decoder_model.onnx"
+"""The networks as they are written. flowpi finds them by these names: `flowpi/server/model_files.py`."""
 
 
 def convert(source: Path, target: Path) -> None:
     """Convert all files of a model."""
     target.mkdir(parents=True, exist_ok=True)
-    for name, operations in NETWORKS.items():
-        graph = read_graph(source / f"{name}.ort")
-        fold_weights(graph)
-        transpose_weights(graph)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-        with tempfile.TemporaryDirectory() as directory:
-            floats, quantised = Path(directory, "floats.onnx"), Path(directory, "quantised.onnx")
-            save(model, floats)
-            # The decoder's steps are two branches.
-            options = {"EnableSubgraph": True, "MatMulConstBOnly": True, "WeightSymmetric": True}
-            quantize_dynamic(
-                floats,
-                quantised,
-                op_types_to_quantize=operations,
-                per_channel=True,
-                weight_type=QuantType.QUInt8,
-                extra_options=options,
-            )
-            save_as_ort(quantised, target / f"{name}.ort")
+    sources = [Exported(source / name) for name in (ENCODER, DECODER)]
+    for graph, name in zip((encoder(*sources), decoder(sources[1])), CONVERTED, strict=True):
+        write(graph, target / name)
     shutil.copyfile(source / TOKENIZER, target / TOKENIZER)
 
 
-def fold_weights(graph: GraphProto) -> None:
-    """Replace what is computed from constants alone, by the operations that multiply weights out, with its result."""
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    results, kept = dict[str, NDArray[np.float32]](), list[NodeProto]()
+class Exported(Source):
+    """A network that multiplies its weights out: `name_quantized` * `name_scale` + `name_zero_point`.
 
-    def known(name: str) -> NDArray[np.float32] | None:
-        if name in results:
-            return results[name]
-        return numpy_helper.to_array(constants[name]) if name in constants else None
+    Of these, the first is int8 of any shape, and the others are floats of shape (1,). The result is `name_add_tensor`.
+    """
 
-    for node in graph.node:
-        values = [value for value in map(known, node.input) if value is not None]
-        result = computed(node, values) if len(values) == len(node.input) else None
-        if result is None:
-            kept.append(node)
-        else:
-            results[node.output[0]] = result
-    used = {name for node in kept for name in uses(node)} | {output.name for output in graph.output}
-    tensors = [tensor for tensor in graph.initializer if tensor.name in used]
-    tensors += [numpy_helper.from_array(value, name) for name, value in results.items() if name in used]
-    replace_all(graph.node, kept)
-    replace_all(graph.initializer, tensors)
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        for name in [name.removesuffix("_quantized") for name in self.weights if name.endswith("_quantized")]:
+            numbers, scale, offset = (self._array(f"{name}_{part}") for part in ("quantized", "scale", "zero_point"))
+            if numbers.ndim == 2:
+                self._set_matrix(name, numbers, float(scale[0]), float(offset[0]))
+            else:  # of a convolution, which is computed with floats
+                self._set(f"{name}_add_tensor", numbers.astype(np.float32) * scale + offset)
 
+    def matrix(self, made: str) -> Matrix:
+        node = self.node(made)
+        if node.op_type == "Add":
+            product, bias = sorted(node.input, key=lambda name: name not in self.nodes)
+            return replace(self.matrix(re.escape(product)), bias=bias)
+        assert node.op_type == "MatMul"
+        transposed = self.nodes[node.input[1]].op_type == "Transpose"
+        name = self.nodes[node.input[1]].input[0] if transposed else node.input[1]
+        name = name.removesuffix("_add_tensor")
+        numbers = f"{name}_quantized"
+        if transposed:
+            self._set(f"{name}_transposed", self._array(numbers).T)
+            numbers = f"{name}_transposed"
+        return Matrix(numbers, f"{name}_scale", f"{name}_zero_point")
 
-def computed(node: NodeProto, values: list[NDArray[np.float32]]) -> NDArray[np.float32] | None:
-    """Return the result of a node for these values, or None if it is none of the operations in question."""
-    match node.op_type, values:
-        case "Cast", [value] if node.attribute[0].i == TensorProto.FLOAT:
-            return value.astype(np.float32)
-        case "Mul", [a, b]:
-            return np.multiply(a, b).astype(np.float32)
-        case "Add", [a, b]:
-            return np.add(a, b).astype(np.float32)
-    return None
+    def _set_matrix(self, name: str, numbers: NDArray[np.int8], scale: float, offset: float) -> None:
+        """Set the weights of a matrix to unsigned numbers with a zero point; none is rounded."""
+        zero = round(128 - offset / scale)
+        assert abs(128 - offset / scale - zero) < 0.001
+        self._set(f"{name}_quantized", (numbers.astype(np.int16) + 128).astype(np.uint8))
+        self._set(f"{name}_scale", np.float32(scale))
+        self._set(f"{name}_zero_point", np.uint8(zero))
 
+    def _array(self, name: str) -> NDArray[Any]:
+        return numpy_helper.to_array(self.weights[name])
 
-def transpose_weights(graph: GraphProto) -> None:
-    """Replace each transposition of a constant matrix in a branch with a constant that is transposed."""
-    matrices = {tensor.name: tensor for tensor in graph.initializer if len(tensor.dims) == 2}
-    added = dict[str, TensorProto]()
-    branches = [attribute.g for node in graph.node if node.op_type == "If" for attribute in node.attribute]
-    for branch in branches:
-        names, kept = dict[str, str](), list[NodeProto]()
-        for node in branch.node:
-            if node.op_type == "Transpose" and node.input[0] in matrices:
-                name = names[node.output[0]] = f"{node.input[0]}_transposed"
-                matrix = numpy_helper.to_array(matrices[node.input[0]])
-                added[name] = numpy_helper.from_array(np.ascontiguousarray(matrix.T), name)
-            else:
-                kept.append(node)
-        for node in kept:
-            replace_all(node.input, [names.get(name, name) for name in node.input])
-        replace_all(branch.node, kept)
-    graph.initializer.extend(added.values())
-
-
-def save_as_ort(source: Path, target: Path) -> None:
-    """Optimise a network for any processor, and save it in the format that loads fastest."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.optimized_model_filepath = str(target)
-    # ENABLE_ALL would also arrange the weights for the processor of this machine.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    options.add_session_config_entry("session.save_model_format", "ORT")
-    onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-    rewrite_types(target)
-
-
-def replace_all(field, values) -> None:  # type: ignore[no-untyped-def]  # protobuf has no type for a field of many
-    del field[:]
-    field.extend(values)
+    def _set(self, name: str, values: Any) -> None:
+        self.weights[name] = numpy_helper.from_array(np.array(values, order="C"), name)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ of them. Any number of tokens may go into one run of the decoder.
 
 import re
 from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,17 @@ HEADS = 8
 EPSILON = 1e-5
 END = 2**31 - 1
 """The end of a slice that goes to the last element."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The names of the weights with which a network multiplies."""
+
+    numbers: str
+    """uint8, shape (inputs, outputs)."""
+    scale: str
+    zero: str
+    bias: str = ""
 
 
 class Source:
@@ -54,6 +66,15 @@ class Source:
         """Return the node that makes the value whose whole name a regular expression matches."""
         (name,) = (name for name in self.nodes if re.fullmatch(made, name))
         return self.nodes[name]
+
+    def matrix(self, made: str) -> Matrix:
+        """Return the quantised matrix with which the value is made whose whole name a regular expression matches."""
+        node = self.node(made)
+        if node.op_type == "DynamicQuantizeMatMul":
+            _, numbers, scale, zero, bias = node.input
+            return Matrix(numbers, scale, zero, bias)
+        assert node.op_type == "MatMulIntegerToFloat"
+        return Matrix(node.input[1], node.input[3], node.input[5])
 
     def weight(self, pattern: str) -> str:
         """Return the name of the weight that matches a regular expression to its end."""
@@ -99,10 +120,8 @@ class Builder:
 
     def multiply(self, source: Source, made: str, value: str, *, out: str = "") -> str:
         """Multiply by the quantised matrix with which the source makes the value that `made` matches."""
-        node = source.node(made)
-        assert node.op_type == "DynamicQuantizeMatMul"
-        weights = [self.use(source, name) if name else "" for name in node.input[1:]]
-        return self.add(node.op_type, value, *weights, domain=MICROSOFT, out=out)
+        weights = [self.use(source, name) if name else "" for name in astuple(source.matrix(made))]
+        return self.add("DynamicQuantizeMatMul", value, *weights, domain=MICROSOFT, out=out)
 
     def quantise(self, value: str) -> tuple[str, str, str]:
         outs = f"{value}_quantised", f"{value}_scale", f"{value}_zero"
@@ -111,11 +130,12 @@ class Builder:
 
     def multiply_quantised(self, source: Source, made: str, quantised: tuple[str, str, str]) -> str:
         """Do the same as `multiply` with a value that is quantised already."""
-        node = source.node(made)
-        assert node.op_type == "MatMulIntegerToFloat"
-        matrix, scale, zero = (self.use(source, node.input[at]) for at in (1, 3, 5))
+        numbers, scale, zero, bias = astuple(source.matrix(made))
+        assert not bias
+        numbers, scale, zero = (self.use(source, name) for name in (numbers, scale, zero))
         value, value_scale, value_zero = quantised
-        return self.add(node.op_type, value, matrix, value_scale, scale, value_zero, zero, domain=MICROSOFT)
+        inputs = value, numbers, value_scale, scale, value_zero, zero
+        return self.add("MatMulIntegerToFloat", *inputs, domain=MICROSOFT)
 
     def norm(self, source: Source, weight: str, value: str) -> str:
         return self.add("LayerNormalization", value, self.use(source, source.weight(weight)), axis=-1, epsilon=EPSILON)
@@ -194,7 +214,7 @@ def _frames(build: Builder, source: Source) -> str:
     """
     value = build.add("Unsqueeze", "input_values", build.constant([1]))
     options: dict[str, Any] = {"kernel_shape": [127], "strides": [64], "activation": "Tanh"}
-    kernel = build.use(source, source.weight(r"conv1\.weight(_add_tensor)?"))
+    kernel = build.use(source, "conv1.weight_add_tensor")
     value = build.add("FusedConv", value, kernel, domain=MICROSOFT, **options)
     width = source.weights[kernel].dims[0]
     one, zero = build.constant([1], np.float32), build.constant([0], np.float32)
@@ -206,7 +226,7 @@ def _frames(build: Builder, source: Source) -> str:
         value = build.add(kind, value, build.use(source, weight))
     value = build.add("Transpose", value, perm=(0, 2, 1))
     for number, stride in ((2, 3), (3, 2)):
-        kernel = build.use(source, source.weight(rf"conv{number}\.weight(_add_tensor)?"))
+        kernel = build.use(source, f"conv{number}.weight_add_tensor")
         outs, ins, size = source.weights[kernel].dims
         matrix = build.add("Transpose", kernel, perm=(2, 1, 0))
         matrix = build.add("Reshape", matrix, build.constant((size * ins, outs)))
@@ -225,7 +245,7 @@ def _frames(build: Builder, source: Source) -> str:
 def decoder(source: Source) -> ModelProto:
     """Build the decoder for the first step and all others."""
     build = Builder()
-    table = source.weight(r"embed_tokens\.weight_merged_0(_add_tensor)?_quantized")
+    table = source.weight(r"embed_tokens\.weight_merged_0_quantized")
     width = source.weights[table].dims[1]
     scale, zero = (table.replace("quantized", part) for part in ("scale", "zero_point"))
     value = build.add("Gather", build.use(source, table), "input_ids")
@@ -282,3 +302,7 @@ def _heard(name: str, width: int) -> ValueInfoProto:
 
 def _floats(name: str, *shape: int | str) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def write(graph: ModelProto, path: Path) -> None:
+    path.write_bytes(graph.SerializeToString(deterministic=True))

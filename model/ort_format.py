@@ -31,13 +31,13 @@ def read_places(path: Path) -> dict[str, tuple[int, int]]:
     return places
 
 
-def uses(node: NodeProto) -> list[str]:
+def _uses(node: NodeProto) -> list[str]:
     """Return the values that a node reads, in its own graph or in that of a branch, each once and in order."""
     names = dict.fromkeys(node.input)
     for attribute in node.attribute:
         if attribute.type == AttributeProto.GRAPH:
             for inner in attribute.g.node:
-                names |= dict.fromkeys(uses(inner))
+                names |= dict.fromkeys(_uses(inner))
             names |= dict.fromkeys(output.name for output in attribute.g.output)
     return list(names)
 
@@ -133,7 +133,7 @@ def _in_order(nodes: list[NodeProto]) -> list[NodeProto]:
             elif at not in placed:
                 placed.add(at)
                 stack.append((at, True))
-                stack += [(made_by[name], False) for name in uses(nodes[at]) if name in made_by]
+                stack += [(made_by[name], False) for name in _uses(nodes[at]) if name in made_by]
     return result
 
 

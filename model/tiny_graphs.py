@@ -9,8 +9,8 @@ bytes of the files in MODEL, and name their checksums. The same files give the s
 import sys
 from pathlib import Path
 
-from lean import Source, decoder, encoder
-from onnx import ModelProto, TensorProto, helper
+from lean import Source, decoder, encoder, write
+from onnx import TensorProto, helper
 from ort_format import read_places
 
 from flowpi.server.moonshine_networks import checksum
@@ -42,10 +42,6 @@ def refer(tensor: TensorProto, file: str, offset: int, length: int) -> str:
     for key, value in (("location", file), ("offset", offset), ("length", length)):
         tensor.external_data.add(key=key, value=str(value))
     return file
-
-
-def write(graph: ModelProto, path: Path) -> None:
-    path.write_bytes(graph.SerializeToString(deterministic=True))
 
 
 if __name__ == "__main__":

@@ -14,12 +14,14 @@ from pathlib import Path
 from flowpi.core.errors import EngineUnavailable
 
 FILES = ENCODER, DECODER, TOKENIZER = "encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin"
+CONVERTED = CONVERTED_ENCODER, CONVERTED_DECODER, _ = "encoder_model.onnx", "decoder_model.onnx", TOKENIZER
+"""The files of a model of Moonshine: as its makers publish it, and as `model/convert.py` writes it."""
 
 TRANSDUCER = "encoder*.onnx", "decoder*.onnx", "joiner*.onnx", "tokens.txt"
 CTC = "model*.onnx", "tokens.txt"
 
 ENGINE_FILES = {
-    "moonshine": (FILES,),
+    "moonshine": (FILES, CONVERTED),
     "whisper": (("model.bin", "config.json", "vocabulary.*"),),
     "sherpa": (TRANSDUCER, CTC),
 }
@@ -128,7 +130,7 @@ def files_of(directory: Path, engine: str) -> list[Path]:
 def base() -> Path | None:
     """Return the directory of the installed Moonshine base, or None."""
     places = (_in_package(BASE_WHEEL, "base-en"), BASE_DEBIAN)
-    return next((place for place in places if place and not _missing(place)), None)
+    return next((place for place in places if place and not _lacking(place, "moonshine")), None)
 
 
 def tiny() -> Path:

@@ -2,8 +2,9 @@
 
 Theory of operation. As tiny is published, a step of its decoder spends three quarters of its time on operations that
 compute nothing. So flowpi has graphs of its own for it, `model/tiny_graphs.py`, with the same weights and texts. They
-hold no weights, but say in which bytes of the published files each one lies, and which checksums these files have. The
-files of any other model are opened as they are.
+hold no weights, but say in which bytes of the published files each one lies, and which checksums these files have. Base
+is converted by `model/convert.py`, to files that are such graphs and hold the weights. The files of any other model are
+opened as they are.
 
 onnxruntime refuses weights outside of the directory that it is given, which a file that is a link leads out of, and
 its rules have become stricter with its versions. A recogniser that is slower is better than none: then, too, the
@@ -16,7 +17,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from flowpi.server.model_files import DECODER, ENCODER
+from flowpi.server.model_files import CONVERTED, CONVERTED_DECODER, CONVERTED_ENCODER, DECODER, ENCODER
 from flowpi.server.onnx import open_network
 from flowpi.server.onnx_metadata import read_metadata
 
@@ -33,14 +34,16 @@ def open_networks(directory: Path) -> tuple[Any, Any]:
     Raises:
         Exception: one cannot be read. The exceptions of onnxruntime have no common base class.
     """
-    if all(_has_weights(directory, graph) for graph in GRAPHS):
+    converted = all((directory / name).exists() for name in CONVERTED)
+    if not converted and all(_has_weights(directory, graph) for graph in GRAPHS):
         try:
             encoder, decoder = (open_network(graph, directory) for graph in GRAPHS)
         except Exception as error:  # as above
             log.warning("the model in %s is opened as it is published, and slower: %s", directory, error)
         else:
             return encoder, decoder
-    encoder, decoder = (open_network(directory / name) for name in (ENCODER, DECODER))
+    names = (CONVERTED_ENCODER, CONVERTED_DECODER) if converted else (ENCODER, DECODER)
+    encoder, decoder = (open_network(directory / name) for name in names)
     return encoder, decoder
 
 

@@ -11,6 +11,7 @@ import pytest
 from flowpi.core.errors import EngineUnavailable
 from flowpi.server import model_files
 from flowpi.server.model_files import (
+    CONVERTED,
     FILES,
     Models,
     engine_for,
@@ -43,20 +44,20 @@ def test_without_base_tiny_speaks_alone() -> None:
 
 
 def test_base_of_the_debian_package(place: Path) -> None:
-    model(place)
+    model(place, *CONVERTED)
     assert final_model() == place
     assert interim_model() == tiny()
 
 
 def test_base_of_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    directory = model(tmp_path / "flowpi_model_base_en" / "base-en")
+    directory = model(tmp_path / "flowpi_model_base_en" / "base-en", *CONVERTED)
     (tmp_path / "flowpi_model_base_en" / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     assert final_model() == directory
 
 
 def test_half_a_base_is_none(place: Path) -> None:
-    model(place, *FILES[:2])
+    model(place, *CONVERTED[:2])
     assert final_model() == tiny()
 
 
@@ -73,9 +74,10 @@ def test_the_files_say_which_engine_it_is_for(tmp_path: Path) -> None:
         engine_for(model(tmp_path / "other", "model.bin"))
     assert str(caught.value) == (
         f"{tmp_path}/other has no complete model of a known kind: let server.model name a directory with "
-        "encoder_model.ort, decoder_model_merged.ort, tokenizer.bin (moonshine); or model.bin, config.json, "
-        "vocabulary.* (whisper); or encoder*.onnx, decoder*.onnx, joiner*.onnx, tokens.txt (sherpa); or model*.onnx, "
-        "tokens.txt (sherpa); or set it to null"
+        "encoder_model.ort, decoder_model_merged.ort, tokenizer.bin (moonshine); or encoder_model.onnx, "
+        "decoder_model.onnx, tokenizer.bin (moonshine); or model.bin, config.json, vocabulary.* (whisper); or "
+        "encoder*.onnx, decoder*.onnx, joiner*.onnx, tokens.txt (sherpa); or model*.onnx, tokens.txt (sherpa); or "
+        "set it to null"
     )
 
 
@@ -86,6 +88,7 @@ WHISPER = "model.bin", "config.json", "vocabulary.json"
     ("engine", "files"),
     [
         ("moonshine", FILES),
+        ("moonshine", CONVERTED),
         ("whisper", WHISPER),
         ("whisper", (*WHISPER, "tokenizer.json", "preprocessor_config.json")),
         ("sherpa", ("encoder-epoch-99.int8.onnx", "decoder-epoch-99.onnx", "joiner-epoch-99.onnx", "tokens.txt")),

@@ -183,8 +183,8 @@ class TestNotThere:
             load_engine("moonshine", named)
         assert str(caught.value) == (
             f"the speech model in {tmp_path} lacks encoder_model.ort, decoder_model_merged.ort, tokenizer.bin: "
-            f"let server.{key} name a directory with encoder_model.ort, decoder_model_merged.ort, tokenizer.bin, "
-            "or set it to null"
+            f"let server.{key} name a directory with encoder_model.ort, decoder_model_merged.ort, tokenizer.bin; "
+            "or encoder_model.onnx, decoder_model.onnx, tokenizer.bin, or set it to null"
         )
 
     def test_damaged(self, tmp_path: Path) -> None:
