@@ -31,6 +31,7 @@
      +-- TryAgainError         75  the request is right, but not possible now
      +-- NoPermissionError     77  this user may not do that
      +-- ConfigError           78  file, line and key of what is wrong
+     +-- LayoutError           78  text cannot be typed in this keyboard layout
      +-- HandedOverError           an error that another process met and handed over, with its exit code
 
 What a peer did wrong while flowpi was the server is not in this tree: see `flowpi.wire`.
@@ -294,6 +295,21 @@ class ConfigError(FlowpiError):
         self.key = key
         self.problem = problem
         self.others: list[ConfigError] = []
+
+
+class LayoutError(FlowpiError):
+    """Text cannot be typed in a keyboard layout: it is not known, or has no Latin letters.
+
+    Attributes:
+        layout, variant: as the computer names them; the variant may be empty.
+    """
+
+    exit_code = 78
+
+    def __init__(self, layout: str, variant: str, problem: str, hint: str) -> None:
+        super().__init__(f"the keyboard layout {problem}", hint)
+        self.layout = layout
+        self.variant = variant
 
 
 class HandedOverError(FlowpiError):
