@@ -67,6 +67,15 @@ class TestTheSame:
         assert texts[0]
         assert texts[0] == texts[1]
 
+    @pytest.mark.parametrize("words", [5, 9, 100])
+    def test_text_with_a_draft(self, published: Path, words: int) -> None:
+        """The published decoder takes several tokens at the beginning alone."""
+        model, pcm = Model(published), two_cities().part(*SENTENCE)
+        text = model.transcribe(pcm)
+        assert text
+        draft = [*text.split()[:words], "a", *text.split()[words:]]
+        assert model.transcribe(pcm, draft=" ".join(draft)) == text
+
     def test_probabilities(self, published: Path) -> None:
         """All tokens in one run, where none may see those after it, with the cache or without."""
         samples = np.frombuffer(two_cities().part(*SENTENCE), np.int16).astype(np.float32)[None] / 32768
