@@ -1,11 +1,15 @@
 """Greedy decoding with a draft: a text that is probably much the same, such as that of less of the same sound.
 
 Theory of operation. A model that is given a text says of each place in it which token is the likeliest there, all in
-one run, which costs little more than the run for one token. So the draft is run at once, and kept as far as each of
-its tokens is the likeliest one. Where it differs, the model writes on token by token until it comes back to the draft,
-and then what follows there is run at once again.
+one run, which costs little more than the run for one token. So once a token is that of the draft, what follows there
+is run at once, and kept as far as each token is the likeliest one. Where the text differs, the model writes on token by
+token until it comes back to the draft.
 
 Each run gives at least one token, as without a draft, so a bad one costs no run; `WIDTH` limits what it adds to them.
+
+All tokens of a run are quantised on one scale, so near ties may be decided otherwise than token by token. The token of
+the beginning, whose values are by far the largest, is run alone: beside it, the lead of a token over the next best one
+moved by 0.17 on average, and without it by 0.10.
 
 Pure: the model is a function.
 """
@@ -19,8 +23,8 @@ REACH = 4
 """How many tokens of the draft may be missing from the text, or be replaced in it, before it comes back to the draft.
 Further away, a token that is the same is mostly another word."""
 
-WIDTH = 8
-"""How many tokens are run at once where the text may have come back to the draft. So many cost less than two runs."""
+WIDTH = 16
+"""How many tokens of the draft are run at once, for the time of two or three runs of one token."""
 
 
 class Likeliest(Protocol):
@@ -34,7 +38,7 @@ class Likeliest(Protocol):
         """
 
 
-def greedy(likeliest: Likeliest, draft: Sequence[int], *, begin: int, end: int, limit: int, resume: bool) -> list[int]:
+def greedy(likeliest: Likeliest, draft: Sequence[int], *, begin: int, end: int, limit: int) -> list[int]:
     """Return the tokens that are each the likeliest after those before them, whatever the draft is.
 
     Args:
@@ -42,10 +46,9 @@ def greedy(likeliest: Likeliest, draft: Sequence[int], *, begin: int, end: int, 
         draft: a text, without `begin` and `end`; perhaps empty.
         begin, end: the control tokens.
         limit: the most tokens of a text.
-        resume: whether the model takes several tokens also when some are kept.
     """
-    tokens = list[int]()
-    proposed, at = draft, 0  # `at`: how far the text has come in the draft
+    tokens, at = list[int](), 0  # `at`: how far the text has come in the draft
+    proposed = draft[:0]  # `begin` has a run of its own
     while len(tokens) < limit:
         proposed = proposed[: limit - len(tokens) - 1]
         likely = likeliest([tokens[-1] if tokens else begin, *proposed], len(tokens))
@@ -61,5 +64,5 @@ def greedy(likeliest: Likeliest, draft: Sequence[int], *, begin: int, end: int, 
         near = draft[at : at + REACH]
         back = tokens[-1] in near
         at += near.index(tokens[-1]) + 1 if back else 0
-        proposed = draft[at : at + WIDTH] if back and resume else ()
+        proposed = draft[at : at + WIDTH] if back else ()
     return tokens

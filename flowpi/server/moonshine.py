@@ -185,9 +185,9 @@ class Decoding:
 
     def greedy(self, draft: Sequence[int], limit: int) -> list[int]:
         """Return the only text: see `drafts.greedy`."""
-        # As they are published, the networks mask no tokens of one run from those before them when there is a past.
-        resume = "use_cache_branch" not in self._names
-        return greedy(self._likeliest, draft, begin=BEGIN, end=END, limit=limit, resume=resume)
+        if "use_cache_branch" in self._names:
+            draft = ()  # as it is published, the decoder takes one token at a time when there are others before it
+        return greedy(self._likeliest, draft, begin=BEGIN, end=END, limit=limit)
 
     def _likeliest(self, tokens: Sequence[int], kept: int) -> Sequence[int]:
         """See `drafts.Likeliest`."""
