@@ -42,7 +42,8 @@ BEHIND = RATE_HZ * 5 // 2
 class Decoder(Protocol):
     """Turns finished pieces of audio (int16 mono 16 kHz) into text, for one utterance.
 
-    A draft is a text that was heard in much the same audio. It may make a decode quicker, and decides nothing but near ties.
+    A draft is a text that was heard in much the same audio. It may make a decode quicker, and decides nothing but near
+    ties.
     """
 
     @property
