@@ -84,7 +84,8 @@ class Tokenizer:
 
     def __init__(self, vocabulary: Sequence[bytes]) -> None:
         texts = [token.decode(errors="replace") for token in vocabulary]
-        self._numbers = {text: number for number, text in reversed(list(enumerate(texts)))}
+        # The letters of ASCII are there twice: the bytes at the beginning are for letters that have no token.
+        self._numbers = {text: number for number, text in enumerate(texts)}
         self.joining = np.array([text[:1].isalnum() for text in texts])
         self.phrases = lru_cache(8)(self._phrases)  # the same appliance sends the same phrases again
         self._word = lru_cache(1000)(self._merged)

@@ -182,16 +182,16 @@ class UtteranceDecoder:
         self._halted = threading.Event()
         self.language = language
 
-    def decode(self, pcm: bytes) -> str:
+    def decode(self, pcm: bytes, draft: str = "") -> str:
         text, language = self._model.transcribe(pcm)
         if text and language:
             self.language = language
         return text
 
-    def attempt(self, pcm: bytes) -> str | None:
+    def attempt(self, pcm: bytes, draft: str = "") -> str | None:
         return None if self._halted.is_set() else self.decode(pcm)
 
-    def preview(self, pcm: bytes) -> str | None:
+    def preview(self, pcm: bytes, draft: str = "") -> str | None:
         return self.attempt(pcm)
 
     def halt(self) -> None:

@@ -40,18 +40,22 @@ BEHIND = RATE_HZ * 5 // 2
 
 
 class Decoder(Protocol):
-    """Turns finished pieces of audio (int16 mono 16 kHz) into text, for one utterance."""
+    """Turns finished pieces of audio (int16 mono 16 kHz) into text, for one utterance.
+
+    A draft is a text that was heard in much the same audio. It may make a decode quicker, and decides nothing but near
+    ties.
+    """
 
     @property
     def language(self) -> str:
         """The ISO 639-1 code of the language of the texts."""
 
-    def decode(self, pcm: bytes) -> str: ...
+    def decode(self, pcm: bytes, draft: str = "") -> str: ...
 
-    def attempt(self, pcm: bytes) -> str | None:
+    def attempt(self, pcm: bytes, draft: str = "") -> str | None:
         """Return the text like `decode`, but None once `halt` was called."""
 
-    def preview(self, pcm: bytes) -> str | None:
+    def preview(self, pcm: bytes, draft: str = "") -> str | None:
         """Return a text like `attempt`, perhaps worse and sooner, that is shown and not kept."""
 
     def halt(self) -> None:
@@ -177,27 +181,32 @@ class StreamingRecognition:
         self._interim, self._interim_end = interim, speech.end
         self._next_interim_s = now_s + max(INTERIM_S, (self._clock() - now_s) / LOAD_MAX)
 
-    def _decoded(self, decode: Callable[[bytes], Text], start: int, end: int, after: int = PAD) -> Text:
-        """Return the final text of a piece of speech, perhaps a clip. `after`: the samples after its voice."""
+    def _decoded(self, decode: Callable[[bytes, str], Text], start: int, end: int, after: int = PAD) -> Text:
+        """Return the final text of a piece of the open segment from its start, perhaps a clip.
+
+        Args:
+            after: the samples after its voice.
+        """
         if end - start < MIN_SPEECH:  # what a cut for length has left
             return ""
-        pcm = self._speech.pcm(start, end)
+        pcm, draft = self._speech.pcm(start, end), self._interim
         before = PAD if start else self._speech.voice_start
         if end - start >= LONGEST or min(before, after) >= PAD:
-            return decode(pcm)
+            return decode(pcm, draft)
         quiet_before, quiet_after = (bytes(max(0, PAD - there) * FRAME_BYTES) for there in (before, after))
         if is_cut(pcm, before, after) and isinstance(self._decoder, Doubting):
             end_only = before >= WHOLE
             behind = b"" if end_only else quiet_after
             return self._decoder.decode_cut(quiet_before + pcm + behind, end_only=end_only)
-        return decode(quiet_before + pcm + quiet_after)
+        return decode(quiet_before + pcm + quiet_after, draft)
 
-    def _open_text(self, decode: Callable[[bytes], Text]) -> Text:
+    def _open_text(self, decode: Callable[[bytes, str], Text]) -> Text:
         """Return the text of the open segment with the least decoding; None if `decode` returns None."""
         speech = self._speech
         if self._dip is None or speech.end - speech.start < SPLIT_FROM:
-            return decode(speech.pcm(speech.start, speech.end))
-        rest = decode(speech.pcm(self._dip - DIP // 2, speech.end))
+            return decode(speech.pcm(speech.start, speech.end), self._interim)
+        behind = self._interim.split()[len(self._dip_text.split()) :]
+        rest = decode(speech.pcm(self._dip - DIP // 2, speech.end), " ".join(behind))
         return rest if rest is None else _joined(self._dip_text, rest)
 
 

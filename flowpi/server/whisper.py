@@ -228,13 +228,13 @@ class UtteranceDecoder:
         self._halt = threading.Event()
         self.language = languages[0]
 
-    def decode(self, pcm: bytes) -> str:
+    def decode(self, pcm: bytes, draft: str = "") -> str:
         return self._text(pcm, None) or ""
 
-    def attempt(self, pcm: bytes) -> str | None:
+    def attempt(self, pcm: bytes, draft: str = "") -> str | None:
         return self._text(pcm, self._halt)
 
-    def preview(self, pcm: bytes) -> str | None:
+    def preview(self, pcm: bytes, draft: str = "") -> str | None:
         return self._text(pcm, self._halt)
 
     def halt(self) -> None:

@@ -17,6 +17,7 @@ from flowpi.server.model_files import ENCODER, Models, tiny
 from flowpi.server.moonshine import BEGIN, DecodeRun, Model, MoonshineEngine, clean, read_vocabulary
 from flowpi.server.silero import VoiceModel
 from tests import models
+from tests.server.runs import counted_runs
 from tests.speech import WORD_ERRORS_MAX, human, two_cities, word_error_rate
 
 SECOND = RATE_HZ * FRAME_BYTES
@@ -56,9 +57,11 @@ class TestWords:
         used = list[tuple[Model, tuple[str, ...]]]()
 
         class Watched(Model):
-            def transcribe(self, pcm: bytes, run: DecodeRun | None = None, phrases: tuple[str, ...] = ()) -> str | None:
+            def transcribe(
+                self, pcm: bytes, run: DecodeRun | None = None, phrases: tuple[str, ...] = (), *, draft: str = ""
+            ) -> str | None:
                 used.append((self, phrases))
-                return super().transcribe(pcm, run, phrases)
+                return super().transcribe(pcm, run, phrases, draft=draft)
 
         large.__class__ = small.__class__ = Watched
         recognition = MoonshineEngine(large, VoiceModel(), interim=small).recognition(Expected(("en",), ("Dickens",)))
@@ -143,6 +146,20 @@ class TestModel:
         text = Model(tiny()).transcribe(two_cities().part(6.6, 6.9) * 20)
         assert text is not None
         assert len(text.split()) < 12
+
+    def test_a_draft_makes_it_quicker_and_changes_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        model, sentence, runs = Model(tiny()), two_cities().part(0.7, 4.8), counted_runs(monkeypatch)
+        text = model.transcribe(sentence)
+        assert text is not None
+        for draft, runs_max in (text, 2), (text.replace(" was ", " is ", 1), 5), ("hedgehogs " * 20, len(runs)):
+            runs.clear()
+            assert model.transcribe(sentence, draft=draft) == text
+            assert len(runs) <= runs_max
+
+    def test_halted_with_a_draft(self) -> None:
+        run = DecodeRun()
+        run.halt()
+        assert Model(tiny()).transcribe(two_cities().part(0, 3), run, draft="It was the best of times") is None
 
     @pytest.mark.parametrize("samples", [0, 1, 500])
     def test_less_than_the_encoder_takes(self, samples: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 from flowpi.server.model_files import DECODER, ENCODER, TOKENIZER, tiny
 from flowpi.server.moonshine import BEGIN, Model
 from flowpi.server.moonshine_networks import GRAPHS
+from tests.server.runs import counted_runs
 from tests.speech import two_cities
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +67,15 @@ class TestTheSame:
         texts = [Model(directory).transcribe(pcm, phrases=phrases) for directory in (tiny(), published)]
         assert texts[0]
         assert texts[0] == texts[1]
+
+    def test_text_with_a_draft(self, published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With several tokens at once behind others, the published decoder computes something else."""
+        model, pcm = Model(published), two_cities().part(*SENTENCE)
+        runs = counted_runs(monkeypatch)
+        text = model.transcribe(pcm)
+        assert text
+        assert model.transcribe(pcm, draft=text) == text
+        assert set(runs) == {1}
 
     def test_probabilities(self, published: Path) -> None:
         """All tokens in one run, where none may see those after it, with the cache or without."""

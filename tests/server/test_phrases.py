@@ -11,6 +11,8 @@ from flowpi.server.phrases import BONUS, Match, Phrases, Tokenizer
 TOKENS = ["<unk>", "<s>", "</s>", "▁Ann", "a", "bel", "▁Lee", "'", "s", "▁the"]
 ANN, A, BEL, LEE, APOSTROPHE, S, THE = range(3, 10)
 END = 2
+BYTES = range(3, 259)
+"""The tokens of the model for single bytes."""
 
 
 @pytest.fixture
@@ -72,6 +74,11 @@ class TestTokenizer:
     def test_the_tokens_are_the_text(self, tokenizer: Tokenizer, text: str) -> None:
         written = b"".join(vocabulary()[token] for token in tokenizer.tokens(text)).decode()
         assert written == "▁" + text.replace(" ", "▁")
+
+    @pytest.mark.parametrize("text", ["A1C", "O'Brien-Smith,", "X.", "0.25"])
+    def test_a_letter_is_the_token_that_the_model_writes(self, tokenizer: Tokenizer, text: str) -> None:
+        """The vocabulary has another one for each byte, with the same text, for letters that have no token."""
+        assert min(tokenizer.tokens(text)) > BYTES[-1]
 
     @pytest.mark.parametrize("text", ["the", "people", "because"])
     def test_a_common_word_is_one_token(self, tokenizer: Tokenizer, text: str) -> None:

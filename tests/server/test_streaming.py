@@ -37,14 +37,16 @@ class Scripted:
     decodes: list[str] = field(default_factory=list)
     previews: list[str] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
+    drafts: list[str] = field(default_factory=list)
     end_only: bool | None = None
     halted: bool = False
 
     def clock(self) -> float:
         return self.now_s
 
-    def decode(self, pcm: bytes) -> str:
+    def decode(self, pcm: bytes, draft: str = "") -> str:
         self.now_s += self.takes_s
+        self.drafts.append(draft)
         text = f"{pcm.count(SPEECH) / FRAME_BYTES / RATE_HZ:.1f}/{len(pcm) / FRAME_BYTES / RATE_HZ:.1f}"
         self.decodes.append(text)
         return text + self.end
@@ -54,11 +56,11 @@ class Scripted:
         self.cut.append(self.decode(pcm))
         return self.cut[-1]
 
-    def attempt(self, pcm: bytes) -> str | None:
-        return None if self.halted else self.decode(pcm)
+    def attempt(self, pcm: bytes, draft: str = "") -> str | None:
+        return None if self.halted else self.decode(pcm, draft)
 
-    def preview(self, pcm: bytes) -> str | None:
-        text = self.attempt(pcm)
+    def preview(self, pcm: bytes, draft: str = "") -> str | None:
+        text = self.attempt(pcm, draft)
         self.previews += [text] if text else []
         return text
 
@@ -96,6 +98,7 @@ class Talk:
         self.recognition.hurry()
         self.recognition.feed(tail)
         self.decoder.decodes.clear()
+        self.decoder.drafts.clear()
         self.rated = 0
         return self.recognition.finish()
 
@@ -269,3 +272,39 @@ def test_nothing_else_is_judged(sound: bytes) -> None:
     talk.say(sound, piece_s=0.5)
     talk.finish()
     assert talk.decoder.cut == []
+
+
+class TestDrafts:
+    """What was heard in the same audio before, so that it is heard again quickly."""
+
+    def test_of_the_next_interim_text_and_of_the_final(self) -> None:
+        talk = Talk()
+        talk.say(speech(2))
+        assert talk.decoder.drafts == ["", "1.0/1.0"]
+        talk.finish(speech(0.5))
+        assert talk.decoder.drafts == ["2.0/2.0"]
+
+    def test_of_the_text_up_to_a_dip(self) -> None:
+        talk = Talk()
+        talk.say(speech(2) + speech(0.7) + silence(0.3))
+        assert talk.decoder.drafts[-1] == "2.0/2.0"
+
+    def test_behind_a_dip_is_what_was_heard_behind_it(self) -> None:
+        talk = Talk()
+        talk.say(speech(5.7) + silence(0.3) + speech(1))
+        assert talk.decoder.drafts[-1] == "", "the interim text was as long as that up to the dip"
+        talk.say(speech(1))
+        assert talk.decoder.drafts[-1] == "1.0/1.2"
+        talk.finish(speech(0.5))
+        assert talk.decoder.drafts == ["2.0/2.1"]
+
+    def test_of_a_segment_that_closes(self) -> None:
+        talk = Talk()
+        talk.say(speech(5.7) + silence(0.3) + speech(1))
+        talk.say(silence(1), previews=False)
+        assert talk.decoder.drafts[-1] == "5.7/5.9 1.0/1.2"
+
+    def test_of_another_segment_is_none(self) -> None:
+        talk = Talk()
+        talk.say(speech(2) + silence(1) + speech(1))
+        assert talk.decoder.drafts[-1] == ""
