@@ -5,6 +5,7 @@ import re
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server import measurement, moonshine
 from flowpi.server.engines import Engine, Expected, load_engine
 from flowpi.server.model_files import ENCODER, Models, tiny
-from flowpi.server.moonshine import BEGIN, DecodeRun, Model, MoonshineEngine, clean, read_vocabulary
+from flowpi.server.moonshine import BEGIN, END, DecodeRun, Decoding, Model, MoonshineEngine, clean, read_vocabulary
 from flowpi.server.silero import VoiceModel
 from tests import models
 from tests.server.runs import counted_runs
@@ -86,6 +87,23 @@ class TestWords:
         assert "incredulity. It was a season" in text
 
 
+WORD = 3
+
+
+class EndsAtOnce:
+    """A decoder for which the end leads over one word at the beginning, and by far behind that."""
+
+    def __init__(self, lead: float) -> None:
+        self._lead = lead
+
+    def run(self, outputs: None, inputs: dict[str, Any], options: None) -> list[Any]:
+        (token,) = inputs["input_ids"][0]
+        logits = np.full((1, 1, WORD + 1), -9, np.float32)
+        logits[..., WORD] = 0
+        logits[0, 0, END] = self._lead if token == BEGIN else 9
+        return [logits]
+
+
 class TestNoWords:
     @pytest.mark.parametrize("level", [0, 1, 30, 300, 3000])
     def test_noise(self, engine: Engine, level: float) -> None:
@@ -101,6 +119,12 @@ class TestNoWords:
     def test_silence_behind_the_words_adds_none(self, engine: Engine) -> None:
         sentence = two_cities().part(0.7, 4.8)
         assert transcribed(engine, sentence + noise(3, 5)) == transcribed(engine, sentence)
+
+    @pytest.mark.parametrize(("lead", "text"), [(0.22, [WORD]), (2.37, [])])
+    def test_a_text_is_empty_only_if_that_is_much_the_likeliest(self, lead: float, text: list[int]) -> None:
+        """The least lead that base gives the end at the beginning of noise, and the most in speech."""
+        decoding = Decoding(EndsAtOnce(lead), {"input_ids"}, {}, [], None)
+        assert decoding.greedy([], limit=9) == text
 
     @pytest.mark.parametrize(
         ("written", "text"),
@@ -189,7 +213,7 @@ class TestChoice:
     def test_a_measurement_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(measurement, "MEASURE_MAX_S", 0.0)
         monkeypatch.setattr(measurement, "SAMPLE_S", 6)
-        assert MoonshineEngine(Model(tiny()), VoiceModel()).measure().startswith("moonshine tiny-en; inf s of CPU")
+        assert MoonshineEngine(Model(tiny()), VoiceModel()).measure() == "moonshine tiny-en; too slow to be measured"
 
 
 class TestNotThere:
