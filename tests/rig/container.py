@@ -40,16 +40,23 @@ class Done(NamedTuple):
 
 
 class Container:
-    def __init__(self, layers: Sequence[Path], work: Path, environment: Mapping[str, str] = NO_MORE) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Path],
+        work: Path,
+        environment: Mapping[str, str] = NO_MORE,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         """
         Args:
             layers: a root, preceded by what covers it, such as the `changes` of another container.
             work: an empty directory that is not on an overlay; the changes stay in it.
             environment: of its first process, and of what `run` runs; services have what systemd gives them.
+            patience_s: the time limit of each wait that has none of its own.
         """
         self.root, self.changes = work / "root", work / "changes"
         self._layers, self._spare = layers, work / "spare"
-        self._environment = environment
+        self._environment, self._patience_s = environment, patience_s
         self._console = work / "console.log"
         self._name = unique_name()
         self._groups = [mount / self._name for mount in _hierarchies()]
@@ -73,7 +80,7 @@ class Container:
         command = ["sh", "-c", IN_GROUPS, "sh", *map(str, self._groups), "--", *WITH_THIS_PROCESS, *command]
         with self._console.open("ab") as console:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         while not self._leader:
             self._leader = self._find_leader()
             assert self._process.poll() is None, f"the container ended: {self._console.read_text()}"
@@ -103,7 +110,7 @@ class Container:
         """The pid, on this machine, of the container's first process."""
         return self._leader
 
-    def run(self, script: str, timeout_s: float = PATIENCE_S) -> Done:
+    def run(self, script: str, timeout_s: float | None = None) -> Done:
         """Run a shell script as root in the container to its end."""
         enter = ["nsenter", f"--target={self._leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
         done = subprocess.run(
@@ -111,20 +118,20 @@ class Container:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=timeout_s,
+            timeout=timeout_s or self._patience_s,
             env={**ENVIRONMENT, **self._environment},
         )
         return Done(done.returncode, done.stdout.decode(errors="replace"))
 
-    def sh(self, script: str, timeout_s: float = PATIENCE_S) -> str:
+    def sh(self, script: str, timeout_s: float | None = None) -> str:
         """Return the output of a script that must end with 0."""
         done = self.run(script, timeout_s)
         assert done.code == 0, f"exit code {done.code}: {script}\n{done.out}"
         return done.out
 
-    def until(self, script: str, timeout_s: float = PATIENCE_S) -> str:
+    def until(self, script: str, timeout_s: float | None = None) -> str:
         """Run a script repeatedly until it ends with 0; return its output."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + (timeout_s or self._patience_s)
         while (done := self.run(script)).code:
             assert time.monotonic() < deadline, f"exit code {done.code}: {script}\n{done.out}"
             time.sleep(0.05)

@@ -9,6 +9,7 @@ import pytest
 from tests.docs.documents import blocks, section
 from tests.rig.container import Container, Done
 from tests.speech import Recording, word_error_rate
+from tests.system.recognising import MAPPED, SLOWER, mapped
 from tests.system.talking import FINAL, HEARS_FILE, put_speech, speak_from_file
 
 pytestmark = pytest.mark.nspawn
@@ -36,6 +37,14 @@ def test_it_takes_a_dictation_with_no_network(installed: Container, spoken: Path
     installed.sh("flowpi record start && sleep 4 && flowpi record stop")
     (line,) = installed.until(FINAL).splitlines()
     assert word_error_rate(sentence.text, json.loads(line)["text"]) <= 0.25
+
+
+def test_the_recogniser_uses_its_own_graphs(installed: Container) -> None:
+    """Without them it hears the same, and no other test would fail."""
+    log = "journalctl --no-pager --output=cat --unit=flowpi-asr"
+    installed.until(f"systemctl is-active flowpi-asr && {log} | grep 'moonshine tiny-en'")
+    assert SLOWER not in installed.sh(log)
+    assert mapped(installed) == MAPPED
 
 
 @pytest.mark.parametrize("unit", ["flowpi", "flowpi-asr"])
