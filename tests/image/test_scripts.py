@@ -5,7 +5,10 @@ import os
 import shutil
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 IMAGE = Path(__file__).parents[2] / "image"
 TREE = IMAGE / "tree"
@@ -67,27 +70,59 @@ def test_tools_are_unpacked_anew_after_a_cut(tmp_path: Path) -> None:
     assert [path.name for path in tools.iterdir()] == ["whole"]
 
 
+EXAMPLE = """\
+# See sources.list(5) for more.
+deb http://{0}/debian trixie main contrib non-free-firmware
+deb http://{0}/debian trixie-updates main contrib non-free-firmware
+deb http://{0}/debian-security trixie-security main contrib non-free-firmware
+
+#deb-src http://{0}/debian trixie main contrib
+"""
+"""What apt's package has in its documentation."""
+
+KEYRING = "debian-archive-keyring"
+
 SOURCES = """\
-deb [signed-by=/usr/share/keyrings/a.gpg] {}/debian/ trixie main non-free-firmware
-deb [signed-by=/usr/share/keyrings/a.gpg] {}/debian/ trixie-updates main
-deb [signed-by=/usr/share/keyrings/a.gpg] {}/debian-security/ trixie-security main
+deb [signed-by=/usr/share/keyrings/{1}.gpg] {0}/debian trixie main non-free-firmware
+deb [signed-by=/usr/share/keyrings/{1}.gpg] {0}/debian trixie-updates main non-free-firmware
+deb [signed-by=/usr/share/keyrings/{1}.gpg] {0}/debian-security trixie-security main non-free-firmware
 """
 
 
-def card_sources(tmp_path: Path, **environment: str) -> str:
-    file = tmp_path / "sources.list"
-    file.write_text(SOURCES.format(*["http://ada:can%40ary@cache.house:3142"] * 3))
-    run(IMAGE / "card-sources", file, **environment)
+def card_sources(root: Path, mirror: str) -> str:
+    example, file = root / "usr/share/doc/apt/examples/sources.list", root / "etc/apt/sources.list"
+    for path in (example, file):
+        path.parent.mkdir(parents=True)
+    example.write_text(EXAMPLE.format("debian.example"))
+    file.write_text("deb http://ada:can%40ary@cache.house:3142/debian trixie main")
+    run(IMAGE / "card-sources", root, CARD_MIRROR=mirror)
     return file.read_text()
 
 
-def test_the_card_does_not_have_the_password_of_a_mirror(tmp_path: Path) -> None:
-    assert card_sources(tmp_path, CARD_MIRROR="") == SOURCES.format(*["http://cache.house:3142"] * 3)
+def test_the_card_has_the_mirror_of_debian_and_not_that_of_the_computer_that_makes_it(tmp_path: Path) -> None:
+    assert card_sources(tmp_path, "") == SOURCES.format("http://debian.example", KEYRING)
 
 
 def test_the_card_has_the_mirror_that_it_is_given(tmp_path: Path) -> None:
-    text = card_sources(tmp_path, CARD_MIRROR="https://mirror.example/")
-    assert text == SOURCES.format(*["https://mirror.example"] * 3).replace("/ trixie", " trixie")
+    assert card_sources(tmp_path, "https://mirror.example:1/") == SOURCES.format("https://mirror.example:1", KEYRING)
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: text.encode(),
+        lambda text: text.encode("utf-8-sig"),
+        lambda text: text.replace("\n", "\r\n").encode("utf-16"),
+        lambda text: b"\xfe\xff" + text.encode("utf-16-be"),
+    ],
+    ids=["plain", "byte order mark", "PowerShell", "UTF-16, big end first"],
+)
+def test_each_key_is_a_line_whatever_wrote_the_file(tmp_path: Path, encode: Callable[[str], bytes]) -> None:
+    keys = ["ssh-ed25519 AAAAC3Nz/+a= ada", "ssh-rsa AAAAB3Nz== bob", "ssh-ed25519 AAAAC3Nz/+b= eve"]
+    (tmp_path / "authorized_keys").write_bytes(encode("\n".join(keys[:2])))
+    (tmp_path / "authorized_keys.txt").write_bytes(encode(keys[2] + "\n"))
+    printed = run(TREE / "usr/lib/flowpi-image/authorized-keys", tmp_path)
+    assert [line for line in printed.splitlines() if line] == keys
 
 
 def test_a_root_of_yesterday_is_furnished_on_a_machine_that_was_switched_off_since(tmp_path: Path) -> None:
