@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -71,40 +72,47 @@ def test_tools_are_unpacked_anew_after_a_cut(tmp_path: Path) -> None:
 
 
 EXAMPLE = """\
-# See sources.list(5) for more.
-deb http://{0}/debian trixie main contrib non-free-firmware
-deb http://{0}/debian trixie-updates main contrib non-free-firmware
-deb http://{0}/debian-security trixie-security main contrib non-free-firmware
+## Debian distribution repository
+Types: deb
+URIs: http://debian.example/debian
+Suites: trixie trixie-updates
+Components: main contrib non-free non-free-firmware
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 
-#deb-src http://{0}/debian trixie main contrib
+## Debian security updates.
+Types: deb
+URIs: http://debian.example/debian-security
+Suites: trixie-security
+Components: main contrib non-free non-free-firmware
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 """
 """What apt's package has in its documentation."""
 
-KEYRING = "debian-archive-keyring"
 
-SOURCES = """\
-deb [signed-by=/usr/share/keyrings/{1}.gpg] {0}/debian trixie main non-free-firmware
-deb [signed-by=/usr/share/keyrings/{1}.gpg] {0}/debian trixie-updates main non-free-firmware
-deb [signed-by=/usr/share/keyrings/{1}.gpg] {0}/debian-security trixie-security main non-free-firmware
-"""
-
-
-def card_sources(root: Path, mirror: str) -> str:
-    example, file = root / "usr/share/doc/apt/examples/sources.list", root / "etc/apt/sources.list"
-    for path in (example, file):
-        path.parent.mkdir(parents=True)
-    example.write_text(EXAMPLE.format("debian.example"))
-    file.write_text("deb http://ada:can%40ary@cache.house:3142/debian trixie main")
+def card_sources(root: Path, mirror: str) -> list[str]:
+    """Return the lines that say where the card's apt reads what."""
+    example, old = root / "usr/share/doc/apt/examples/debian.sources", root / "etc/apt/sources.list"
+    for path in (example, old, root / "etc/apt/sources.list.d/debian.sources"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    example.write_text(EXAMPLE)
+    old.write_text("deb http://ada:can%40ary@cache.house:3142/debian trixie main")
     run(IMAGE / "card-sources", root, CARD_MIRROR=mirror)
-    return file.read_text()
+    files = [path for path in (root / "etc/apt").rglob("*") if path.is_file()]
+    return re.findall(r"(?m)^(?:URIs|Suites|Components): .*$", "\n".join(path.read_text() for path in files))
+
+
+def sources(mirror: str) -> list[str]:
+    wanted = {"debian": "trixie trixie-updates", "debian-security": "trixie-security"}
+    lines = ["URIs: {}/{}", "Suites: {2}", "Components: main non-free-firmware"]
+    return [line.format(mirror, path, suites) for path, suites in wanted.items() for line in lines]
 
 
 def test_the_card_has_the_mirror_of_debian_and_not_that_of_the_computer_that_makes_it(tmp_path: Path) -> None:
-    assert card_sources(tmp_path, "") == SOURCES.format("http://debian.example", KEYRING)
+    assert card_sources(tmp_path, "") == sources("http://debian.example")
 
 
 def test_the_card_has_the_mirror_that_it_is_given(tmp_path: Path) -> None:
-    assert card_sources(tmp_path, "https://mirror.example:1/") == SOURCES.format("https://mirror.example:1", KEYRING)
+    assert card_sources(tmp_path, "https://mirror.example:1/") == sources("https://mirror.example:1")
 
 
 @pytest.mark.parametrize(
