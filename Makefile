@@ -4,7 +4,7 @@
 #   make test    all tests            make check   format, lint, types, import layers
 #   make test-long   every promise of docs/reliability.md as often as it says, its table anew, and `make mutants`
 #   make test-rig    the appliance as users have it: containers with systemd, and a machine with a kernel of its own
-#   make test-rig-arm   the package for arm64, and the tests of what it computes, by an emulated processor
+#   make test-rig-arm   the package for arm64, the tests of what it computes, and the card, by an emulated processor
 #   make rig     what test-rig needs, from the package registries; in ~/.cache/flowpi-rig, which can be deleted
 #   make bench   measure              make format  rewrite the files as `make check` wants them
 #   make deb     the package for the Debian of this machine, in dist/; make check-deb: the same, checked by lintian;
@@ -88,7 +88,8 @@ test-rig: rig
 # What these tests compare with is of this machine's processor, and is built by `make rig` or by the first that needs it.
 rig-arm: $(VENV)/dev.stamp | rig-packages
 	nice $(AS_ROOT) $(BIN)/python -m tests.rig.arm
-test-rig-arm: rig-arm image
+	nice $(AS_ROOT) $(BIN)/python -m tests.rig.card
+test-rig-arm: rig-arm
 	$(call need,$(PROMPTS))
 	$(RIG_TEST) -m arm --numprocesses 2 --dist worksteal $(ARGS)
 
@@ -181,7 +182,7 @@ check-model: build/model/packages.stamp
 # The image of a card, from Debian and the package alone. What of it is Debian is kept in build/image until `make clean`,
 # or until its list of packages changes; the same commit on the same packages gives the same bytes.
 BOARD ?= pi
-# Where the card's apt finds Debian, as in http://mirror.example; by default as this machine does.
+# Where the card's apt finds Debian, as in http://mirror.example; by default Debian's own mirror.
 CARD_MIRROR ?=
 IMAGE := build/image
 IMAGE_PACKAGES := ca-certificates debian-archive-keyring mmdebstrap mount openssl util-linux zstd
@@ -194,7 +195,7 @@ image:
 		build/deb/trixie-arm64/flowpi_*.deb dist/flowpi-$(BOARD).img.xz
 	@ls -lh dist
 
-$(IMAGE)/base.tar: $(addprefix image/,make-base make-root native-helpers packages tree/etc/fstab) $(wildcard image/tree/etc/initramfs-tools/*/*)
+$(IMAGE)/base.tar: $(addprefix image/,make-base make-root native-helpers packages sources tree/etc/fstab) $(wildcard image/tree/etc/initramfs-tools/*/*)
 	nice $(AS_ROOT) image/make-base $@
 
 # Moonshine base, converted once (model/convert.py) with pinned tools: the files must have the checksums of

@@ -2,10 +2,14 @@
 
 import configparser
 import os
+import re
 import shutil
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 IMAGE = Path(__file__).parents[2] / "image"
 TREE = IMAGE / "tree"
@@ -67,27 +71,66 @@ def test_tools_are_unpacked_anew_after_a_cut(tmp_path: Path) -> None:
     assert [path.name for path in tools.iterdir()] == ["whole"]
 
 
-SOURCES = """\
-deb [signed-by=/usr/share/keyrings/a.gpg] {}/debian/ trixie main non-free-firmware
-deb [signed-by=/usr/share/keyrings/a.gpg] {}/debian/ trixie-updates main
-deb [signed-by=/usr/share/keyrings/a.gpg] {}/debian-security/ trixie-security main
+EXAMPLE = """\
+## Debian distribution repository
+Types: deb
+URIs: http://debian.example/debian
+Suites: trixie trixie-updates
+Components: main contrib non-free non-free-firmware
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+## Debian security updates.
+Types: deb
+URIs: http://debian.example/debian-security
+Suites: trixie-security
+Components: main contrib non-free non-free-firmware
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 """
+"""What apt's package has in its documentation."""
 
 
-def card_sources(tmp_path: Path, **environment: str) -> str:
-    file = tmp_path / "sources.list"
-    file.write_text(SOURCES.format(*["http://ada:can%40ary@cache.house:3142"] * 3))
-    run(IMAGE / "card-sources", file, **environment)
-    return file.read_text()
+def card_sources(root: Path, mirror: str) -> list[str]:
+    """Return the lines that say where the card's apt reads what."""
+    example, old = root / "usr/share/doc/apt/examples/debian.sources", root / "etc/apt/sources.list"
+    for path in (example, old, root / "etc/apt/sources.list.d/debian.sources"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    example.write_text(EXAMPLE)
+    old.write_text("deb http://ada:can%40ary@cache.house:3142/debian trixie main")
+    run(IMAGE / "card-sources", root, CARD_MIRROR=mirror)
+    files = [path for path in (root / "etc/apt").rglob("*") if path.is_file()]
+    return re.findall(r"(?m)^(?:URIs|Suites|Components): .*$", "\n".join(path.read_text() for path in files))
 
 
-def test_the_card_does_not_have_the_password_of_a_mirror(tmp_path: Path) -> None:
-    assert card_sources(tmp_path, CARD_MIRROR="") == SOURCES.format(*["http://cache.house:3142"] * 3)
+def sources(mirror: str) -> list[str]:
+    wanted = {"debian": "trixie trixie-updates", "debian-security": "trixie-security"}
+    lines = ["URIs: {}/{}", "Suites: {2}", "Components: main non-free-firmware"]
+    return [line.format(mirror, path, suites) for path, suites in wanted.items() for line in lines]
+
+
+def test_the_card_has_the_mirror_of_debian_and_not_that_of_the_computer_that_makes_it(tmp_path: Path) -> None:
+    assert card_sources(tmp_path, "") == sources("http://debian.example")
 
 
 def test_the_card_has_the_mirror_that_it_is_given(tmp_path: Path) -> None:
-    text = card_sources(tmp_path, CARD_MIRROR="https://mirror.example/")
-    assert text == SOURCES.format(*["https://mirror.example"] * 3).replace("/ trixie", " trixie")
+    assert card_sources(tmp_path, "https://mirror.example:1/") == sources("https://mirror.example:1")
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: text.encode(),
+        lambda text: text.encode("utf-8-sig"),
+        lambda text: text.replace("\n", "\r\n").encode("utf-16"),
+        lambda text: b"\xfe\xff" + text.encode("utf-16-be"),
+    ],
+    ids=["plain", "byte order mark", "PowerShell", "UTF-16, big end first"],
+)
+def test_each_key_is_a_line_whatever_wrote_the_file(tmp_path: Path, encode: Callable[[str], bytes]) -> None:
+    keys = ["ssh-ed25519 AAAAC3Nz/+a= ada", "ssh-rsa AAAAB3Nz== bob", "ssh-ed25519 AAAAC3Nz/+b= eve"]
+    (tmp_path / "authorized_keys").write_bytes(encode("\n".join(keys[:2])))
+    (tmp_path / "authorized_keys.txt").write_bytes(encode(keys[2] + "\n"))
+    printed = run(TREE / "usr/lib/flowpi-image/authorized-keys", tmp_path)
+    assert [line for line in printed.splitlines() if line] == keys
 
 
 def test_a_root_of_yesterday_is_furnished_on_a_machine_that_was_switched_off_since(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from flowpi.provision.wifi_files import WPA_SUPPLICANT
 from tests.provision.card import Card
 from tests.provision.deaths import NEW, OLD, SECRET, state
 from tests.rig.blocklog import MARK, Replay, read_log
-from tests.rig.disks import memory, mounted, remembered, sh
+from tests.rig.disks import memory, mounted, part, remembered, sh
 from tests.rig.other_kernel import alone_with_vfat
 
 FAT_BYTES = 4 << 20
@@ -68,16 +68,6 @@ def inserted(disk: Path) -> Iterator[Card]:
             card.etc.mkdir(exist_ok=True)
             card.installs(WPA_SUPPLICANT)
             yield card
-
-
-@contextmanager
-def part(disk: Path, offset: int, size: int) -> Iterator[str]:
-    command = ["losetup", "--find", "--show", f"--offset={offset}", f"--sizelimit={size}", str(disk)]
-    device = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    try:
-        yield device
-    finally:
-        sh("losetup", "--detach", device)
 
 
 def take(disk: Path, marks: Path, without: str) -> None:

@@ -1,5 +1,7 @@
 """A Raspberry Pi 3 that boots the image of `make image` from its card: QEMU's raspi3b, emulated arm64.
 
+The image is made by the same scripts, from the rig's package, and is not compressed: `python -m tests.rig.card`.
+
 Nothing is added to the card. Kernel, initrd and device tree are those on its boot partition, which QEMU loads in place
 of the firmware; the commands of a test go to the shell that systemd offers by a word on the kernel's command line.
 There is no network, no sound card, and nobody who presses the button.
@@ -9,23 +11,31 @@ is busy, so that no time limit in the machine depends on this one.
 """
 
 import base64
+import inspect
 import os
+import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.rig import debian, store
+from tests.rig import arm, debian, store
 from tests.rig.container import WITH_THIS_PROCESS, Done
+from tests.rig.package import package
 
 TREE = Path(__file__).parents[2]
-IMAGE = TREE / "dist/flowpi-pi.img.xz"
 SCRIPTS = TREE / "image"
 QEMU_PACKAGES = ("device-tree-compiler", "qemu-system-arm")
+BASE_PARTS = ("make-base", "make-root", "native-helpers", "packages", "sources", "tree/etc/fstab")
+"""What the part of the image that is Debian is made of; and tree/etc/initramfs-tools."""
+
+EPOCH = "1754697600"
+"""The time of all files: the same image for the same package."""
 
 PATIENCE_S = 3600.0
 """The time limit of every wait: a boot is minutes of computing, on a computer that may have other work."""
@@ -35,19 +45,38 @@ BOOT_AT, TABLE_BYTES = "@@4M", 512
 SERIAL = "00000000f10c1234"
 """What the firmware of a board tells the kernel, and QEMU does not; as the revision of the board below."""
 
-COMMAND_LINE = "console=ttyS1,115200 {own} systemd.debug_shell=ttyAMA0 systemd.show_status=no maxcpus=1 {more}"
+COMMAND_LINE = "console=ttyS1,115200 {own} systemd.debug_shell=ttyAMA0 systemd.show_status=no {more}"
+"""With all four processors: one that `maxcpus` leaves out spins in QEMU, so that time never jumps."""
+
 WATCHDOG_OFF = "systemd.watchdog_sec=off"
 """QEMU's watchdog of the BCM2835 resets the machine when it is armed, not when it runs out."""
 
 
-def qemu() -> Path:
-    """Return a root with the QEMU of Trixie, in which the time of a raspi3b can be that of its instructions."""
-    key = store.key(SCRIPTS / "make-tools", *QEMU_PACKAGES)
-    return store.kept("qemu-arm", key, _unpack_qemu) / "root"
+def programs() -> Path:
+    """Return a root with Trixie's QEMU, in which the time of a raspi3b can be that of its instructions, and the tools
+    that make the image."""
+    packages = [*QEMU_PACKAGES, *" ".join(re.findall(r"^[^#\n]+", (SCRIPTS / "tools").read_text(), re.M)).split()]
+    make = SCRIPTS / "make-tools"
+
+    def unpack(place: Path) -> None:
+        debian.run([make, place / "root", *packages])
+
+    return store.kept("image-tools", store.key(make, *packages), unpack) / "root"
 
 
-def _unpack_qemu(place: Path) -> None:
-    debian.run([SCRIPTS / "make-tools", place / "root", *QEMU_PACKAGES])
+def base() -> Path:
+    """Return the archive of the image's Debian."""
+    parts = [*(SCRIPTS / name for name in BASE_PARTS), *_files(SCRIPTS / "tree/etc/initramfs-tools")]
+    return store.kept("image-base", store.key(*parts), _make_base) / "base.tar"
+
+
+def _make_base(place: Path) -> None:
+    arm.emulate()
+    debian.run([SCRIPTS / "make-base", place / "base.tar"], timeout_s=PATIENCE_S)
+
+
+def _files(tree: Path) -> list[Path]:
+    return sorted(path for path in tree.rglob("*") if path.is_file())
 
 
 def _inside(root: Path, program: str) -> list[str]:
@@ -57,16 +86,19 @@ def _inside(root: Path, program: str) -> list[str]:
     return [str(loader), "--library-path", str(libraries), str(root / program)]
 
 
-def fresh(image: Path) -> Path:
+def fresh() -> Path:
     """Return a directory with `card.raw`, the card as it comes from the image, and what its firmware would load."""
-    key = store.key(image.with_name(image.name + ".sha256"), Path(__file__))
-    return store.kept("card", key, lambda place: _flash(image, place))
+    deb = package("trixie", arm.ARCH)
+    parts: list[str | Path] = [*_files(SCRIPTS), TREE / "config/flowpi-boot.yaml", inspect.getsource(prepare)]
+    return store.kept("card", store.key(base().parent.name, deb.parent.name, *parts), lambda place: _flash(deb, place))
 
 
-def _flash(image: Path, place: Path) -> None:
-    card = place / "card.raw"
-    with card.open("wb") as file:
-        subprocess.run(["xz", "--decompress", "--stdout", image], stdout=file, check=True)
+def _flash(deb: Path, place: Path) -> None:
+    arm.emulate()
+    settings = {"SOURCE_DATE_EPOCH": EPOCH, "IMAGE_TOOLS": str(programs())}
+    command = [SCRIPTS / "make-image", base(), deb, place / "card.img"]
+    debian.run(command, timeout_s=PATIENCE_S, env={**os.environ, **settings})
+    (place / "card.img").rename(place / "card.raw")
     prepare(place)
 
 
@@ -80,7 +112,7 @@ def prepare(place: Path) -> None:
         (wanted,) = (each for each in names if each.startswith(start))
         debian.run(["mcopy", "-i", f"{card}{BOOT_AT}", wanted, place / name])
     debian.run(["mcopy", "-i", f"{card}{BOOT_AT}", "::/cmdline.txt", place / "cmdline.txt"])
-    put = _inside(qemu(), "usr/bin/fdtput")
+    put = _inside(programs(), "usr/bin/fdtput")
     debian.run([*put, "-c", place / "dtb", "/system"])
     debian.run([*put, "-t", "x", place / "dtb", "/system", "linux,revision", "a02082"])
     debian.run([*put, "-t", "s", place / "dtb", "/", "serial-number", SERIAL])
@@ -146,7 +178,7 @@ class Card:
 
     def switch_on(self, more: str = "") -> None:
         """Switch the Pi on. `more`: more words of the kernel's command line."""
-        root = qemu()
+        root = programs()
         (self._work / "shell").unlink(missing_ok=True)
         own = " ".join(
             word for word in (self._flashed / "cmdline.txt").read_text().split() if not word.startswith("console=")
@@ -265,3 +297,10 @@ class Card:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.power_cut()
+
+
+if __name__ == "__main__":
+    try:
+        fresh()
+    except debian.BuildFailed as error:
+        sys.exit(f"rig: {error}")

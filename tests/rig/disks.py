@@ -49,6 +49,17 @@ def mounted(source: str | Path, at: Path, *, kind: str = "ext4", options: str = 
         sh("umount", at)
 
 
+@contextlib.contextmanager
+def part(disk: Path, offset: int, size: int) -> Iterator[str]:
+    """Yield a loop device that is a part of a disk image."""
+    command = ["losetup", "--find", "--show", f"--offset={offset}", f"--sizelimit={size}", str(disk)]
+    device = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        yield device
+    finally:
+        sh("losetup", "--detach", device)
+
+
 def memory(at: Path, *, size: str = "1g", inodes: str = "0") -> contextlib.AbstractContextManager[Path]:
     """Mount a filesystem in memory, with limits of its size and of its files and directories; 0 for no limit."""
     return mounted("tmpfs", at, kind="tmpfs", options=f"size={size},nr_inodes={inodes},mode=0700")

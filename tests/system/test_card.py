@@ -30,21 +30,21 @@ wifi: {{ssid: Our House, password: {PASSWORD}, country: DE}}
 ...
 """
 KEY = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB7CjA7jcIVgsYs3CyQyZP7y8CDrVk0gJ0rLhp1aQF6r someone\n"
+LOG_IN = """\
+ssh-keygen -q -t ed25519 -N '' -f /run/key
+{ printf '\\357\\273\\277'; cat /run/key.pub; } > /boot/firmware/authorized_keys
+ssh -i /run/key -o BatchMode=yes -o StrictHostKeyChecking=no root@localhost id -un
+"""
+"""With a key from an editor that begins a file with a byte order mark."""
 
 READY = "systemctl is-active flowpi", "systemctl is-active flowpi-asr"
 SPEAK = "aplay --quiet --device plughw:CARD=Loopback,DEV=0 /boot/firmware/spoken.wav"
 """To the other side of a sound card that hears what is played; the kernel has it, a Pi does not."""
 
 
-@pytest.fixture(scope="session")
-def flashed() -> Path:
-    assert rig.IMAGE.exists(), "run `make image`"
-    return rig.fresh(rig.IMAGE)
-
-
 @pytest.fixture
-def card(flashed: Path, tmp_path: Path) -> Iterator[Card]:
-    with Card(flashed, tmp_path) as card:
+def card(tmp_path: Path) -> Iterator[Card]:
+    with Card(rig.fresh(), tmp_path) as card:
         yield card
     store.remove(tmp_path)
 
@@ -78,6 +78,9 @@ def test_a_first_boot_that_is_cut_off_twice_comes_to_a_text_and_a_third_cut_lose
     assert card.sh("cat /etc/hostname; hostname").split() == [f"flowpi-{rig.SERIAL[-8:]}"] * 2
     assert len(card.sh("cat /etc/machine-id").strip()) == 32
     assert card.sh("systemctl is-active ssh").strip() == "active"
+    assert card.sh(LOG_IN).split()[-1] == "root"
+    assert [line.split()[0] for line in card.sh("ip -brief link").splitlines()] == ["lo"], "no network was waited for"
+    assert card.sh("systemctl list-jobs --no-legend") == ""
     assert card.read("flowpi.yaml") == b""
     assert "device_id: kitchen" in card.sh("cat /etc/flowpi/flowpi.yaml")
     wifi = "/etc/wpa_supplicant/wpa_supplicant-wlan0.conf"
@@ -108,24 +111,45 @@ def test_a_first_boot_that_is_cut_off_twice_comes_to_a_text_and_a_third_cut_lose
     assert card.sh("systemctl --failed --no-legend --plain") == ""
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (CONFIGURATION.replace("country: DE", "country: DE, pasword: x"), "wifi.pasword is not a known key"),
-        (CONFIGURATION[:-20], "the file may be cut off"),
-    ],
-    ids=["broken", "cut off"],
-)
-def test_a_file_that_cannot_be_used_changes_nothing_and_says_why(card: Card, content: str, words: str) -> None:
-    card.save(content.encode(), "flowpi.yaml")
-    card.boot("systemd.mask=flowpi-asr.service")
-    card.until(READY[0])
+REFUSED = {
+    CONFIGURATION.replace("local]", "local"): "is not YAML",
+    CONFIGURATION[:-20]: "the file may be cut off",
+    CONFIGURATION.replace("country: DE", "country: DE, pasword: x"): "wifi.pasword is not a known key",
+}
+"""What is wrong with it, by the file."""
+
+
+def refuses(card: Card, content: str, words: str) -> None:
+    """Check that a file changed nothing, and that the card says what is wrong."""
     assert words in card.read("flowpi-error.txt").decode()
     assert card.read("flowpi.yaml") == content.encode()
-    assert "kitchen" not in card.sh("cat /etc/flowpi/flowpi.yaml")
-    assert card.run("ls /etc/wpa_supplicant/wpa_supplicant-wlan0.conf").code != 0
-    assert card.sh("systemctl --failed --no-legend --plain").split()[0] == "flowpi-provision.service"
+    assert card.run("systemctl is-failed flowpi-provision").code == 0
     assert words in card.sh("flowpi status --json")
+
+
+def test_without_a_file_that_can_be_used_a_card_is_as_it_came(card: Card) -> None:
+    (broken, words), *others = REFUSED.items()
+    card.save(broken.encode(), "flowpi.yaml")
+    card.boot("systemd.mask=flowpi-asr.service")
+    as_it_came = card.sh("cat /etc/flowpi/flowpi.yaml")
+    card.until(READY[0])
+    refuses(card, broken, words)
+    assert card.sh("systemctl --failed --no-legend --plain").split()[0] == "flowpi-provision.service"
+    # The next boots, without the kernel.
+    again = "systemctl stop flowpi; systemctl restart flowpi-provision; systemctl start flowpi"
+    for content, words in others:
+        card.sh(
+            f"cat > /boot/firmware/flowpi.yaml << 'END'\n{content}\nEND\ntruncate --size=-1 /boot/firmware/flowpi.yaml"
+        )
+        card.sh(f"{again}; sync")
+        refuses(card, content, words)
+    card.sh(f"rm /boot/firmware/flowpi.yaml; {again}; sync")
+    assert card.read("flowpi-error.txt") == b""
+    assert not any(words in card.sh("flowpi status --json") for words in REFUSED.values())
+    assert card.sh("cat /etc/flowpi/flowpi.yaml") == as_it_came
+    assert "kitchen" not in as_it_came
+    assert card.run("ls /etc/wpa_supplicant/wpa_supplicant-wlan0.conf").code != 0
+    assert card.sh("systemctl --failed --no-legend --plain") == ""
     # No key, so nobody listens.
     assert card.run("systemctl is-active ssh").code != 0
 
