@@ -9,6 +9,7 @@
      |    +-- DaemonUnavailable    no daemon on the socket
      |    +-- EngineUnavailable    the recogniser or its model is not installed
      |    +-- PanelError           no GPIO chip, a pin in use
+     |    +-- KeyboardError        nothing can be typed now
      |    +-- SinkError            a sink does not accept texts now; it is tried again
      |    |    +-- SinkRefusedError     it refuses this text for good; the text is parked
      |    +-- BackendError         no text from this backend; `core/failover.py` decides what follows
@@ -31,6 +32,7 @@
      +-- TryAgainError         75  the request is right, but not possible now
      +-- NoPermissionError     77  this user may not do that
      +-- ConfigError           78  file, line and key of what is wrong
+     +-- LayoutError           78  text cannot be typed in this keyboard layout
      +-- HandedOverError           an error that another process met and handed over, with its exit code
 
 What a peer did wrong while flowpi was the server is not in this tree: see `flowpi.wire`.
@@ -96,6 +98,18 @@ class EngineUnavailable(UnavailableError):
 
 class PanelError(UnavailableError):
     """The button or the LED cannot be used. Never fatal: dictation works without them."""
+
+
+class KeyboardError(UnavailableError):
+    """Nothing can be typed now, because of the device, the computer or the rights.
+
+    Attributes:
+        reason: which of them, as in the fault `keyboard`.
+    """
+
+    def __init__(self, reason: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.reason = reason
 
 
 class SinkError(UnavailableError):
@@ -294,6 +308,21 @@ class ConfigError(FlowpiError):
         self.key = key
         self.problem = problem
         self.others: list[ConfigError] = []
+
+
+class LayoutError(FlowpiError):
+    """Text cannot be typed in a keyboard layout: it is not known, or has no Latin letters.
+
+    Attributes:
+        layout, variant: as the computer names them; the variant may be empty.
+    """
+
+    exit_code = 78
+
+    def __init__(self, layout: str, variant: str, problem: str, hint: str) -> None:
+        super().__init__(f"the keyboard layout {problem}", hint)
+        self.layout = layout
+        self.variant = variant
 
 
 class HandedOverError(FlowpiError):

@@ -1,0 +1,1 @@
+"""What makes `flowpi/data/layouts.json`. It is no part of the package."""
