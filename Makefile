@@ -29,8 +29,8 @@ BUILD_PACKAGES := gcc libasound2-dev python3-dev python3-venv
 # The texts and the recordings of tests/prompts.py.
 PROMPTS := asterisk-core-sounds-en asterisk-core-sounds-en-g722
 TEST_PACKAGES := $(BUILD_PACKAGES) $(PROMPTS) chromium dosfstools e2fsprogs espeak-ng fish fuse3 groff-base iproute2 kmod \
-	libasound2-plugins locales man-db mosquitto mount nodejs openssl pocketsphinx-testdata pulseaudio sox strace \
-	systemd util-linux wpasupplicant zsh
+	libasound2-plugins libx11-data libxkbcommon0 locales man-db mosquitto mount nodejs openssl pocketsphinx-testdata \
+	pulseaudio sox strace systemd util-linux wpasupplicant xkb-data zsh
 # The mosquitto of Debian starts a broker of its own, which nobody configures: it listens on loopback only. The tests
 # start others, on other ports.
 # A kernel with FAT, in case the machine's own has none. That of a Pi has it.

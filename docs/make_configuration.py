@@ -28,7 +28,13 @@ DOCUMENT = ROOT / "docs" / "configuration.md"
 BEGIN, END = "<!-- begin: written by docs/make_configuration.py -->", "<!-- end -->"
 WIDTH = 120
 
-APPLIED = {"reload": "reload", "start": "restart", "server": "restart of flowpi-asr", "hook": "restart of flowpi-hook"}
+APPLIED = {
+    "reload": "reload",
+    "start": "restart",
+    "server": "restart of flowpi-asr",
+    "hook": "restart of flowpi-hook",
+    "keyboard": "restart of flowpi-keyboard",
+}
 
 HEADER = """\
 # flowpi: the configuration, with every key at its default. Keep the lines that you change; the rest may go.

@@ -13,8 +13,6 @@ LOCALE = b"en_US.UTF-8"
 EVDEV_OFFSET = 8
 """A key code of X is that of evdev and this."""
 
-Pointer = c_void_p
-
 
 class RuleNames(Structure):
     """struct xkb_rule_names."""
@@ -35,14 +33,12 @@ FUNCTIONS = {
     "xkb_state_key_get_one_sym": (c_uint32, c_void_p, c_uint32),
     "xkb_state_key_get_utf8": (c_int, c_void_p, c_uint32, c_char_p, c_size_t),
     "xkb_keysym_get_name": (c_int, c_uint32, c_char_p, c_size_t),
-    "xkb_keysym_to_utf32": (c_uint32, c_uint32),
     "xkb_compose_table_new_from_locale": (c_void_p, c_void_p, c_char_p, c_int),
     "xkb_compose_state_new": (c_void_p, c_void_p, c_int),
     "xkb_compose_state_unref": (None, c_void_p),
     "xkb_compose_state_feed": (c_int, c_void_p, c_uint32),
     "xkb_compose_state_get_status": (c_int, c_void_p),
     "xkb_compose_state_get_utf8": (c_int, c_void_p, c_char_p, c_size_t),
-    "xkb_compose_state_reset": (None, c_void_p),
 }
 
 
@@ -64,10 +60,6 @@ class Xkb:
         buffer = create_string_buffer(64)
         self.library.xkb_keysym_get_name(symbol, buffer, len(buffer))
         return buffer.value.decode()
-
-    def char(self, symbol: int) -> str:
-        """Return the character of a symbol; empty if it is none."""
-        return chr(code) if (code := self.library.xkb_keysym_to_utf32(symbol)) else ""
 
 
 class Keymap:
@@ -125,15 +117,12 @@ class Composer:
         self._library.xkb_compose_state_unref(self._state)
 
     def feed(self, symbol: int) -> int:
-        """Return the status after a symbol; a sequence that has ended is forgotten at the next."""
-        self._library.xkb_compose_state_feed(self._state, symbol)
-        return int(self._library.xkb_compose_state_get_status(self._state))
+        """Return the status after a symbol. A modifier belongs to no sequence, and ends none: the status is 0."""
+        belongs = self._library.xkb_compose_state_feed(self._state, symbol)
+        return int(self._library.xkb_compose_state_get_status(self._state)) if belongs else 0
 
     def text(self) -> str:
         """Return what a sequence that is composed makes."""
         buffer = create_string_buffer(256)
         self._library.xkb_compose_state_get_utf8(self._state, buffer, len(buffer))
         return buffer.value.decode()
-
-    def reset(self) -> None:
-        self._library.xkb_compose_state_reset(self._state)

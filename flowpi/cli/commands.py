@@ -105,6 +105,18 @@ def hook(arguments: Arguments, config: "Config") -> int:
     return hook(arguments.action, as_json=arguments.json)
 
 
+def keyboard_test(arguments: Arguments, config: "Config") -> int:
+    from flowpi.cli.keyboard import test
+
+    return test(
+        config.publish.keyboard,
+        arguments.text,
+        layout_named=(arguments.layout, arguments.variant),
+        dry_run=arguments.dry_run,
+        as_json=arguments.json,
+    )
+
+
 def demo(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.demo import demo
 

@@ -18,6 +18,7 @@ from flowpi.cli.commands import (
     hook,
     hook_hand_over,
     hook_run,
+    keyboard_test,
     last,
     light,
     listen,
@@ -112,11 +113,24 @@ def _add_services(to: Commands) -> None:
     sub.add_argument("--json", action="store_true", help="the list for a program")
     sub.add_argument("--hand-over", metavar="DIR", help="write the configuration of flowpi-hook.service, and end")
     sub.set_defaults(reads_config=False)  # but for run
+    _add_keyboard(to)
     about = "the whole pipeline on this machine, no hardware, no account"
     sub = _add(to, "demo", demo, about, "flowpi demo", "flowpi demo --mic -o audio.device=plughw:CARD=Device")
     source = sub.add_mutually_exclusive_group()
     source.add_argument("wav", metavar="WAV", nargs="?", help="what to speak; default: the recording that flowpi ships")
     source.add_argument("--mic", action="store_true", help="record from the microphone, space bar as button")
+
+
+def _add_keyboard(to: Commands) -> None:
+    keyboard = _add_group(to, "keyboard", "typing each text", "flowpi keyboard test --dry-run")
+    actions = keyboard.add_subparsers(title="actions", metavar="ACTION", required=True)
+    example = "flowpi keyboard test --dry-run --layout de 'Grüße!'"
+    sub = _add(actions, "test", keyboard_test, "type a text, or show its keys", example)
+    sub.add_argument("text", metavar="TEXT", nargs="?", help="what to type; default: what differs between layouts")
+    sub.add_argument("--dry-run", action="store_true", help="print the keys instead")
+    sub.add_argument("--layout", metavar="NAME", help="this layout; default: that of the configuration")
+    sub.add_argument("--variant", metavar="NAME", default="", help="this variant of it")
+    sub.add_argument("--json", action="store_true", help="the keys for a program")
 
 
 def _add_clients(to: Commands) -> None:

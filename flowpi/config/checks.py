@@ -75,17 +75,13 @@ KEY_PATHS = {
 }
 """The settings that are paths, and whose names elsewhere are not."""
 
-NOT_YET: dict[str, tuple[str, object, set[str]]] = {
-    "keyboard": ("kind", "none", {"kind", "layout"}),
-}
-"""The sections of `publish` that version 0.1.0 had without using them: the key that asks for something, its value that
-asks for nothing, and all keys. A file of that version with such a section switched off still loads."""
-
 NOT_USED: dict[str, tuple[str, object, set[str]]] = {
     "mqtt": ("url", None, {"url", "username", "password", "discovery"}),
     "command": ("run", None, {"run", "timeout_s"}),
+    "keyboard": ("kind", "none", {"kind", "layout"}),
 }
-"""Such sections that are used since. Switched off, they may hold any values: that version never looked at them."""
+"""The sections of `publish` that version 0.1.0 had without using them: the key that asks for something, its value that
+asks for nothing, and all keys. Switched off, they may hold any values: that version never looked at them."""
 
 
 def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
@@ -111,11 +107,8 @@ def check(tree: dict[str, Any], place: Callable[[Key], Place]) -> Config:
     if isinstance(board, str) and board in BOARDS:
         tree = with_board(tree, board)
     if isinstance(publish := tree.get("publish"), dict):
-        for name in NOT_YET.keys() & publish:
-            if not _is_off(publish[name], *NOT_YET[name]):
-                raise error(("publish", name), "is not in this version of flowpi", "take it out")
         off = {name for name, form in NOT_USED.items() if name in publish and _is_off(publish[name], *form)}
-        known = {name: value for name, value in publish.items() if name not in NOT_YET and name not in off}
+        known = {name: value for name, value in publish.items() if name not in off}
         tree = {**tree, "publish": known}
     faults: list[ConfigError] = []
     config: Config | None = None

@@ -76,7 +76,12 @@ def contradictions(config: Config) -> Iterator[tuple[Key, str, str]]:
     if (tls.certificate is None) != (tls.key is None):
         missing, there = ("certificate", "key") if tls.certificate is None else ("key", "certificate")
         yield ("server", "tls", missing), "is missing", f"server.tls.{there} needs it: name a PEM file"
-    for part, asked in (("publish", "command"), config.publish.command), (("text",), config.text):
+    parts = (
+        (("publish", "command"), config.publish.command),
+        (("publish", "keyboard"), config.publish.keyboard),
+        (("text",), config.text),
+    )
+    for part, asked in parts:
         for where, problem, hint in asked.contradictions():
             yield (*part, *where), problem, hint
 

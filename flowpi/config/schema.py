@@ -14,6 +14,7 @@ from msgspec import Meta, Struct, field
 from flowpi.config.backends import AnyBackendSettings
 from flowpi.config.backends.flow import LOCAL_URL, FlowSettings
 from flowpi.config.command import CommandSettings
+from flowpi.config.keyboard import KeyboardSettings
 from flowpi.config.mqtt import MqttSettings
 from flowpi.config.profiles import ProfileSettings
 from flowpi.config.secret import Secret
@@ -228,6 +229,7 @@ class PublishSettings(Struct, frozen=True, forbid_unknown_fields=True):
     files: FilesSettings = FilesSettings()
     mqtt: MqttSettings = MqttSettings()
     command: CommandSettings = CommandSettings()
+    keyboard: KeyboardSettings = KeyboardSettings()
 
 
 class SpoolSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,8 +6,8 @@ from msgspec import Meta
 
 from flowpi.core.phrases import LONGEST, MOST
 
-Applied = Literal["reload", "start", "server", "hook"]
-"""When a change counts: at the next reload or start of flowpi, or at the next start of flowpi-asr or flowpi-hook."""
+Applied = Literal["reload", "start", "server", "hook", "keyboard"]
+"""When a change counts: at the next reload or start of flowpi, or at the next start of another of its services."""
 
 
 def setting(description: str, *, applied: Applied = "reload", **limits: Any) -> Meta:

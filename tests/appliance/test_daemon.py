@@ -432,7 +432,7 @@ def test_human_speech_is_understood(make: Make, microphone: Microphone, corpus: 
         (["status"], 69, "no daemon answers"),
         (["listen"], 69, "no daemon answers"),
         (["transcribe", str(DEMO_WAV)], 69, "is not reached"),
-        (["run", "--set", "publish.keyboard.kind=gadget"], 78, "is not in this version"),
+        (["run", "--set", "publish.keyboard.kind=gadget"], 78, "must be hid, none or uinput"),
         (["run", "--set", "audio.devise=x"], 78, "audio.device"),
         (["demo", "absent.wav"], 66, "absent.wav"),
         (["demo", "--mic"], 64, "terminal"),

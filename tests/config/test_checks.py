@@ -327,6 +327,8 @@ def test_a_file_made_from_the_reference_of_0_1_0_still_loads(file: Path) -> None
         "command: {timeout_s: 0}",
         "command: {run: null, timeout_s: null}",
         "mqtt: {discovery: null}",
+        "keyboard: {layout: 3}",
+        "keyboard: {kind: none, layout: qwerty}",
     ],
 )
 def test_a_section_that_0_1_0_did_not_use_may_hold_anything_while_it_is_off(file: Path, section: str) -> None:
@@ -346,17 +348,3 @@ def test_a_section_that_0_1_0_did_not_use_may_hold_anything_while_it_is_off(file
 def test_a_password_of_a_broker_is_in_no_error(file: Path, settings: str) -> None:
     said = refused(file, f"publish: {{mqtt: {{url: 'mqtt://h', {settings}}}}}")
     assert not any(secret in said for secret in ("451777", "1F2E", "7966", "12:34", "45296", "hunter2"))
-
-
-@pytest.mark.parametrize(
-    "section",
-    [
-        "keyboard: 3",
-        "keyboard: {kind: gadget}",
-    ],
-)
-def test_what_such_a_section_asks_for_is_not_ignored(file: Path, section: str) -> None:
-    name = section.partition(":")[0]
-    assert refused(file, f"publish: {{{section}}}") == (
-        f"f.yaml, line 1: publish.{name} is not in this version of flowpi: take it out"
-    )

@@ -80,7 +80,7 @@ def test_a_file_that_is_cut_off_anywhere_changes_nothing(card: Card, before: str
         (GOOD.encode()[:512].ljust(len(GOOD), b"\0"), "has holes: it was not written to the end: copy it again"),
         (b"{\\rtf1\\ansi led: {pin: 22}}", "is a document with fonts (RTF), not plain text"),
         (b"#" * (256 * 1024 + 1), "is larger than 256 KiB"),
-        (b"publish:\n  keyboard: {kind: gadget}\n...\n", "line 2: publish.keyboard is not in this version of flowpi"),
+        (b"publish:\n  keyboard: {kind: gadget}\n...\n", "line 2: publish.keyboard.kind must be hid, none or uinput"),
         (b"dictation: {backends: [x]}\n...\n", "line 1: dictation.backends.0 is 'x', which is not in backends"),
         (
             b"backends:\n  x:\n    kind: flow\n    url: wss://h/ws\n    api_key: 'canary\\n'\n    bearer: [\n...\n",

@@ -65,6 +65,9 @@ class Layout:
         self._compositions = compositions
         self._tables: dict[tuple[Host, bool], Table] = {}
 
+    def __repr__(self) -> str:
+        return f"Layout({self.name!r}, {self.variant!r})"
+
     def strokes(
         self,
         text: str,
@@ -101,10 +104,15 @@ class Layout:
                     chars.setdefault(given, Stroke(code, modifiers))
         table: dict[str, tuple[Stroke, ...]] = {char: (stroke,) for char, stroke in chars.items()}
         single = {**chars, **dead_keys}
+        # Where Caps Lock is the key for the third level, AltGr is that for the fifth, and ends what a dead key began.
+        ending = (
+            Modifiers.ALTGR if any(Modifiers.LEVEL3 in held for held in self._levels[caps_lock]) else Modifiers.NONE
+        )
         for dead, second, char in self._composed():
             if (
                 dead in single
                 and second in single
+                and not single[second].modifiers & ending
                 and (host == "linux" or _is_composed_anywhere(dead, single[dead], second, char))
             ):
                 table.setdefault(char, (single[dead], single[second]))

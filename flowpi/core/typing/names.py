@@ -40,7 +40,6 @@ VARIANTS = {
     "latam": ("", "nodeadkeys", "deadtilde", "dvorak", "colemak"),
     "lt": ("", "std", "us"),
     "lv": ("", "apostrophe", "modern", "tilde"),
-    "mao": ("",),
     "md": ("",),
     "me": ("",),
     "mt": ("", "us"),

@@ -48,6 +48,7 @@ REPLACEMENTS = {
 def spell(text: str, table: Table, *, newline: Newline, unicode: UnicodeInput) -> Typed:
     """Return a text as strokes. `table`: what the layout has, at least all visible characters of ASCII."""
     strokes: list[Stroke] = []
+    typed: list[str] = []
     ends: list[int] = []
     replaced = dropped = 0
     for char in unicodedata.normalize("NFC", LINE_ENDS.sub("\n", text)):
@@ -68,8 +69,9 @@ def spell(text: str, table: Table, *, newline: Newline, unicode: UnicodeInput) -
         else:
             dropped += 1
             continue
+        typed.append(char)
         ends.append(len(strokes))
-    return Typed(tuple(strokes), tuple(ends), replaced, dropped)
+    return Typed(tuple(strokes), "".join(typed), tuple(ends), replaced, dropped)
 
 
 def replacement(char: str, table: Table) -> str:

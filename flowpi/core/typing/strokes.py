@@ -4,6 +4,7 @@ A stroke is a key of the main block, by its evdev code, with the modifiers that 
 stroke types depends on the layout of the computer: see `layout.py`.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
@@ -56,20 +57,20 @@ class Typed:
     """A text as strokes.
 
     `strokes`: in their order.
-    `ends`: for each character that is typed, in order, the number of strokes after which it is complete.
+    `text`: the characters of the text that are typed, as themselves or as others; all but those that are dropped.
+    `ends`: for each of these, the number of strokes after which it is complete.
     `replaced`: how many characters are typed as others that the layout has.
     `dropped`: how many characters of the text are not typed at all.
     """
 
     strokes: tuple[Stroke, ...]
+    text: str
     ends: tuple[int, ...]
     replaced: int
     dropped: int
 
     def complete(self, strokes: int) -> int:
-        """Return how many characters are complete after so many strokes; `len(ends)` of them after all."""
-        from bisect import bisect_right
-
+        """Return how many characters are complete after so many strokes; all of `text` after all."""
         return bisect_right(self.ends, strokes)
 
 
