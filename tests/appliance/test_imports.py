@@ -7,7 +7,7 @@ import pytest
 from tests.rig.appliance import Appliance
 from tests.waiting import wait_for
 
-LIBRARIES = {"paho", "aiohttp"}
+LIBRARIES = {"paho", "aiohttp", "flowpi.core.typing", "flowpi.keyboard"}
 
 COMMON = ["audio.source=wav", "audio.path=flowpi/data/demo.wav", "button.kind=none"]
 SINKS = {

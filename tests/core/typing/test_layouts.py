@@ -31,6 +31,7 @@ def texts_of_a_layout(draw: st.DrawFn) -> tuple[Layout, Host, bool, str]:
     return chosen, host, caps_lock, draw(st.text(st.sampled_from(sorted(table)), max_size=40))
 
 
+@pytest.mark.lengthy
 def test_the_data_is_what_the_script_makes() -> None:
     assert make.document() == make.DATA.read_text(encoding="utf-8")
 
