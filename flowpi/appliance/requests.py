@@ -89,6 +89,7 @@ class RequestHandler:
                 event = ToggleCommanded(conductor.new_id(), request.profile)
             case "cancel":
                 event = CancelCommanded()
+                self._sink_requests.cancel()
             case _:
                 return Problem("bad_request", "action is one of: start, stop, toggle, cancel")
         try:

@@ -23,6 +23,10 @@ class SinkRequests:
         """Describe each sink that is configured."""
         return await self._publisher.sinks()
 
+    def cancel(self) -> None:
+        """Let the sinks stop with what they do for a person who has changed their mind."""
+        self._publisher.cancel()
+
     async def handle(self, request: Request, user: int | None = None) -> dict[str, Any] | Problem:
         """Return the members of the response, or what is wrong with the request.
 

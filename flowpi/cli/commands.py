@@ -105,6 +105,37 @@ def hook(arguments: Arguments, config: "Config") -> int:
     return hook(arguments.action, as_json=arguments.json)
 
 
+def keyboard_run(arguments: Arguments, config: "Config") -> int:
+    from flowpi.host.systemd import Notifier
+    from flowpi.keyboard.service import keyboard
+
+    return keyboard(config, Notifier())
+
+
+def keyboard_hand_over(arguments: Arguments, config: "Config") -> int:
+    """Return 1 if there is no keyboard, by which the unit is not started."""
+    from pathlib import Path
+
+    from flowpi.config.loading import load
+    from flowpi.keyboard.handover import hand_over
+
+    wanted = hand_over(partial(load, arguments.config, arguments.overrides), Path(arguments.hand_over))
+    return 0 if wanted else 1
+
+
+def keyboard_gadget(arguments: Arguments, config: "Config") -> int:
+    """Return 1 for `wanted` if no USB keyboard is configured, by which the unit is not started."""
+    from flowpi.keyboard import gadget
+
+    if arguments.action == "wanted":
+        return 0 if config.publish.keyboard.kind == "hid" else 1
+    if arguments.action == "up":
+        print(f"this machine is a USB keyboard, by the controller {gadget.up()}")
+    else:
+        gadget.down()
+    return 0
+
+
 def keyboard_test(arguments: Arguments, config: "Config") -> int:
     from flowpi.cli.keyboard import test
 
@@ -229,6 +260,12 @@ def light(arguments: Arguments, config: "Config") -> int:
 
 
 def setup(arguments: Arguments, config: "Config") -> int:
+    if arguments.usb_keyboard:
+        from flowpi.setup.usb_keyboard import usb_keyboard
+
+        if arguments.remove or arguments.purge:
+            raise UsageError("--usb-keyboard is not for --remove", "take the line out of config.txt by hand")
+        return usb_keyboard(root=arguments.root or "", dry_run=arguments.dry_run)
     from flowpi.setup.command import setup
 
     return setup(root=arguments.root, dry_run=arguments.dry_run, remove=arguments.remove, purge=arguments.purge)

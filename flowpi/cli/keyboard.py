@@ -37,19 +37,22 @@ def test(
         layout_named: a layout, and its variant or empty; without the first, the layout of the settings.
 
     Raises:
-        UsageError: it is not a dry run, or a variant has no layout.
+        UsageError: no keyboard is configured, or a variant has no layout.
+        KeyboardError: nothing can be typed, or not all.
         LayoutError: there is no table of the layout.
     """
     name, variant = layout_named
     if variant and name is None:
         raise UsageError("--variant needs --layout", "")
-    if not dry_run:
-        raise UsageError("nothing can be typed yet", "add --dry-run, to see the keys")
+    if not dry_run and settings.kind == "none":
+        raise UsageError("no keyboard is configured", "set publish.keyboard.kind, or add --dry-run to see the keys")
     if name is None:
         name, variant = settings.layout, settings.variant or ""
     keys = layout(name, variant) if name else layout(*system_layout())
     text = SAMPLE if text is None else text
     typed = keys.strokes(text, newline=settings.newline, unicode=settings.unicode, host=settings.host)
+    if not dry_run:
+        return _type(settings, typed)
     if as_json:
         print_safely(json_line(_described(keys, typed)))
         return 0
@@ -59,6 +62,14 @@ def test(
         done = end
     name = f"{keys.name} {keys.variant}".rstrip()
     print(f"layout {name}: {typed.replaced} replaced, {typed.dropped} left out", file=sys.stderr)
+    return 0
+
+
+def _type(settings: KeyboardSettings, typed: Typed) -> int:
+    from flowpi.keyboard.trial import type_once
+
+    type_once(settings, typed)
+    print(f"typed {len(typed.ends)} characters, {typed.replaced} replaced, {typed.dropped} left out", file=sys.stderr)
     return 0
 
 

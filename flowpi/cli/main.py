@@ -17,6 +17,8 @@ from flowpi.cli.commands import (
     hand_over,
     hook_hand_over,
     hook_run,
+    keyboard_hand_over,
+    keyboard_run,
     last,
     listen,
     provision,
@@ -71,7 +73,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
         from flowpi.host.systemd import setup_logging
 
-        services = (run, serve, hand_over, hook_run, hook_hand_over)
+        services = (run, serve, hand_over, hook_run, hook_hand_over, keyboard_run, keyboard_hand_over)
         setup_logging(verbosity, service=arguments.command in (*services, provision))
         if arguments.command in services:
             from flowpi.host.undumpable import forbid_dumps
@@ -135,7 +137,7 @@ def _config(arguments: Arguments) -> "Config":
         return Config()
     from flowpi.config.loading import load
 
-    handed = os.environ.get("FLOWPI_HANDED_OVER") if arguments.command in (serve, hook_run) else None
+    handed = os.environ.get("FLOWPI_HANDED_OVER") if arguments.command in (serve, hook_run, keyboard_run) else None
     if handed and not arguments.config:
         from pathlib import Path
 

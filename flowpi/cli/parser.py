@@ -18,6 +18,9 @@ from flowpi.cli.commands import (
     hook,
     hook_hand_over,
     hook_run,
+    keyboard_gadget,
+    keyboard_hand_over,
+    keyboard_run,
     keyboard_test,
     last,
     light,
@@ -122,8 +125,15 @@ def _add_services(to: Commands) -> None:
 
 
 def _add_keyboard(to: Commands) -> None:
-    keyboard = _add_group(to, "keyboard", "typing each text", "flowpi keyboard test --dry-run")
-    actions = keyboard.add_subparsers(title="actions", metavar="ACTION", required=True)
+    about = "type each text, as the keyboard of this machine or of another computer"
+    keyboard = _add(to, "keyboard", keyboard_run, about, "flowpi keyboard test --dry-run", "flowpi keyboard -v")
+    help = "write the configuration of flowpi-keyboard.service, and end"
+    keyboard.add_argument("--hand-over", metavar="DIR", help=help)
+    actions = keyboard.add_subparsers(title="actions; without one: be the service", metavar="ACTION")
+    about = "make this machine a USB keyboard, for flowpi-gadget.service"
+    sub = _add(actions, "gadget", keyboard_gadget, about, "sudo flowpi keyboard gadget up")
+    about = "up; down; wanted: end with 0 if the configuration wants one"
+    sub.add_argument("action", metavar="ACTION", choices=["up", "down", "wanted"], help=about)
     example = "flowpi keyboard test --dry-run --layout de 'Grüße!'"
     sub = _add(actions, "test", keyboard_test, "type a text, or show its keys", example)
     sub.add_argument("text", metavar="TEXT", nargs="?", help="what to type; default: what differs between layouts")
@@ -223,6 +233,8 @@ def _add_installation(to: Commands) -> None:
     sub.add_argument("--dry-run", action="store_true", help="show what it would do")
     sub.add_argument("--remove", action="store_true", help="take it back; configuration and dictations stay")
     sub.add_argument("--purge", action="store_true", help="with --remove: delete these too")
+    about = "only make the USB controller of a Raspberry Pi a device, by a line in config.txt"
+    sub.add_argument("--usb-keyboard", action="store_true", help=about)
     about = "take over a configuration that was left on the boot partition"
     sub = _add(to, "provision", provision, about, "sudo flowpi provision --boot /media/bootfs")
     sub.add_argument("--boot", metavar="DIR", help="the boot partition; default: /boot/firmware, else /boot")
@@ -279,10 +291,13 @@ def parse(argv: Sequence[str]) -> Arguments:
         if " " in name:
             delattr(arguments, name)
     if getattr(arguments, "hand_over", None):  # an error is handed over, too
-        arguments.command = hook_hand_over if arguments.command is hook else hand_over
+        handing: dict[Command, Command] = {hook: hook_hand_over, keyboard_run: keyboard_hand_over}
+        arguments.command = handing.get(arguments.command, hand_over)
         arguments.reads_config = False
     elif arguments.command is hook and arguments.action == "run":
         arguments.command, arguments.reads_config = hook_run, True
+    elif arguments.command is keyboard_gadget:
+        arguments.reads_config = arguments.action == "wanted"  # the unit must take down what it made
     # These options are settings with a shorter name. As overrides they are checked like any other; `explain` says it in
     # the words of the command line.
     if getattr(arguments, "listen", None):

@@ -396,6 +396,10 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     def sinks(self) -> tuple[str, ...]:
         """The names of the sinks that are configured, as `flowpi sinks` shows them."""
         publish = self.publish
-        single = {"mqtt": publish.mqtt.url, "command": publish.command.run}
-        used = [name for name, switch in single.items() if switch is not None]
+        single = {
+            "mqtt": publish.mqtt.url is not None,
+            "command": publish.command.run is not None,
+            "keyboard": publish.keyboard.kind != "none",
+        }
+        used = [name for name, is_used in single.items() if is_used]
         return (*used, *(f"webhook.{name}" for name in publish.webhooks))

@@ -9,6 +9,7 @@
      |    +-- DaemonUnavailable    no daemon on the socket
      |    +-- EngineUnavailable    the recogniser or its model is not installed
      |    +-- PanelError           no GPIO chip, a pin in use
+     |    +-- KeyboardError        nothing can be typed now
      |    +-- SinkError            a sink does not accept texts now; it is tried again
      |    |    +-- SinkRefusedError     it refuses this text for good; the text is parked
      |    +-- BackendError         no text from this backend; `core/failover.py` decides what follows
@@ -97,6 +98,18 @@ class EngineUnavailable(UnavailableError):
 
 class PanelError(UnavailableError):
     """The button or the LED cannot be used. Never fatal: dictation works without them."""
+
+
+class KeyboardError(UnavailableError):
+    """Nothing can be typed now, because of the device, the computer or the rights.
+
+    Attributes:
+        reason: which of them, as in the fault `keyboard`.
+    """
+
+    def __init__(self, reason: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.reason = reason
 
 
 class SinkError(UnavailableError):

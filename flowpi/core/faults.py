@@ -34,6 +34,7 @@ REFUSED = "refused"
 QUARANTINE = "quarantine"
 BUTTON = "button"
 LED = "led"
+KEYBOARD = "keyboard"
 SINK_FAMILY = "sink."
 """Begins the code of a sink's fault; the name of the sink follows."""
 UNDELIVERED_FAMILY = "undelivered."
@@ -110,6 +111,12 @@ KINDS = (
     FaultKind("backend.NAME", _MINOR, READY, "the backend NAME does not work; the next one is used meanwhile"),
     # Nothing is lost: the texts are on the disk. And who presses the button can do nothing about a sink.
     FaultKind(f"{SINK_FAMILY}NAME", _MINOR, READY, "the sink NAME does not accept texts: they wait for it on the disk"),
+    FaultKind(
+        KEYBOARD,
+        _MINOR,
+        READY,
+        "texts are not typed: `no_host`, no computer is connected; `asleep`, it sleeps; `no_permission`; `layout`",
+    ),
     # No news after a day.
     FaultKind(QUARANTINE, _MINOR, READY, "files of the spool are damaged; `flowpi spool list` shows them"),
     FaultKind(

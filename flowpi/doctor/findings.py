@@ -82,6 +82,13 @@ CODES: dict[str, str] = {
     "not_accepting": "a sink does not accept texts: they wait for it",
     "parked": "a sink refused texts for good",
     "missed": "texts expired before a sink had them",
+    # the keyboard
+    "no_peripheral": "the line in config.txt is missing by which the USB controller is a device",
+    "no_controller": "this machine has no USB controller that can be a device, or another gadget has it",
+    "no_host": "no computer is connected to the keyboard",
+    "asleep": "the computer sleeps, or has switched the keyboard off",
+    "layout": "text cannot be typed in the layout",
+    "caps_lock": "Caps Lock is on at the computer; texts are typed right all the same",
     # texts
     "no_library": "a library is not installed that a setting needs",
     "unknown_model": "the server does not list the language model",

@@ -46,12 +46,14 @@ def wanted(config: Config) -> list[str]:
     used = (config.backends[name] for name in config.backends_in_use)
     local = any(backend.endpoint == LOCAL_URL for backend in used)
     hook = config.publish.command.run is not None
-    return ["flowpi.service", *([RECOGNISER] if local else []), *(["flowpi-hook.service"] if hook else [])]
+    keyboard = config.publish.keyboard.kind != "none"
+    optional = {RECOGNISER: local, "flowpi-hook.service": hook, "flowpi-keyboard.service": keyboard}
+    return ["flowpi.service", *(name for name, needed in optional.items() if needed)]
 
 
 def show() -> dict[str, dict[str, str]] | None:
     """Return the properties of the units by unit name, or None if systemd does not answer."""
-    units = ("flowpi.service", RECOGNISER, "flowpi-hook.service")
+    units = ("flowpi.service", RECOGNISER, "flowpi-hook.service", "flowpi-keyboard.service")
     output = said("systemctl", "show", f"--property={','.join(SHOWN)}", *units)
     return None if output is None else parse(output)
 

@@ -8,7 +8,7 @@ import msgspec
 from flowpi.config.loading import to_yaml
 from flowpi.config.schema import Config
 from flowpi.core.errors import FlowpiError
-from flowpi.hook.feed import SINK
+from flowpi.hook.report import SINK
 from flowpi.host import handover
 from flowpi.host.paths import SOCKET, SYSTEM_RUNTIME
 

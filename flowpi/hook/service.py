@@ -7,13 +7,12 @@ import signal
 from flowpi.config.schema import Config
 from flowpi.core.errors import UsageError
 from flowpi.hook.command import adopt_orphans
-from flowpi.hook.feed import SINK
-from flowpi.hook.reporter import Reporter
-from flowpi.hook.standing import Standing
+from flowpi.hook.report import SINK, make_reporter
 from flowpi.hook.state import HookState
 from flowpi.hook.worker import Hook
 from flowpi.host.paths import find_socket, hook_directory
 from flowpi.host.systemd import Notifier
+from flowpi.peer.standing import Standing
 
 RETRY, SKIP = signal.SIGUSR1, signal.SIGUSR2
 """The signals by which `flowpi hook retry` and `skip` ask for that."""
@@ -38,7 +37,7 @@ def hook(config: Config, notifier: Notifier) -> int:
         loop = asyncio.get_running_loop()
         socket, standing = find_socket(config), Standing()
         worker = Hook(settings, socket, state, standing, passed_over=config.without_sink(SINK))
-        reporter = Reporter(socket, state, standing, retry=worker.retry, skip=worker.skip)
+        reporter = make_reporter(socket, state, standing, retry=worker.retry, skip=worker.skip)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, task.cancel)
         loop.add_signal_handler(RETRY, worker.retry)

@@ -29,10 +29,11 @@ from flowpi.core.errors import DaemonUnavailable, SinkError
 from flowpi.core.safe_text import printable
 from flowpi.core.ulid import is_ulid
 from flowpi.hook import command
-from flowpi.hook.feed import Feed, connected
-from flowpi.hook.standing import Standing
+from flowpi.hook.report import SINK
 from flowpi.hook.state import HookState
 from flowpi.host.logfields import MessageId, fields
+from flowpi.peer.feed import Feed, connected
+from flowpi.peer.standing import Standing
 from flowpi.publish.messages import TextId
 
 log = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ class Hook:
             if self._settings.follows_texts:
                 if self._state.position is None:
                     # Noted at once: a restart before the first text would otherwise begin at a later one.
-                    first = await feed.first_position()
+                    first = await feed.first_position(SINK)
                     await self._durably(partial(self._state.passed, first))
                 after = self._state.position
                 if self._again:

@@ -56,6 +56,9 @@ class MessageId(enum.Enum):
     COMMAND_NOT_STARTED = "59a1852b97294450883b3a48c08aadbe"
     """`flowpi hook` cannot start the command; texts wait for it."""
 
+    NOT_TYPED = "83a2bbb307154fb7829c2d69b53b718d"
+    """`flowpi keyboard` did not type a text, or not to its end."""
+
     DAEMON_ABSENT = "0910e9b99fa54178b3befc31c558adb5"
     """`flowpi hook` has found no daemon for half a minute."""
 

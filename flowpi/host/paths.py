@@ -17,6 +17,7 @@ SYSTEM_RUNTIME = Path("/run/flowpi")
 RECOGNISERS_RUNTIME = Path("/run/flowpi-asr")
 """The directory in which flowpi-asr.service makes its sockets; SYSTEM_RUNTIME has links to them."""
 SYSTEM_HOOK_STATE = Path("/var/lib/flowpi-hook")
+SYSTEM_KEYBOARD_STATE = Path("/var/lib/flowpi-keyboard")
 SOCKET = "flowpi.sock"
 
 
@@ -63,9 +64,18 @@ def spool_directory(config: Config) -> Path:
 
 def hook_directory() -> Path:
     """Return the directory of what the hook of this user keeps. It may not exist yet."""
+    return _directory_of("hook", SYSTEM_HOOK_STATE)
+
+
+def keyboard_directory() -> Path:
+    """Return the directory of what the typist of this user keeps. It may not exist yet."""
+    return _directory_of("keyboard", SYSTEM_KEYBOARD_STATE)
+
+
+def _directory_of(part: str, system: Path) -> Path:
     if os.geteuid() == 0 and "STATE_DIRECTORY" not in os.environ:
-        return SYSTEM_HOOK_STATE
-    return state_directory() if "STATE_DIRECTORY" in os.environ else state_directory() / "hook"
+        return system
+    return state_directory() if "STATE_DIRECTORY" in os.environ else state_directory() / part
 
 
 def find_hook_directory() -> Path:

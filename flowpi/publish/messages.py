@@ -174,6 +174,21 @@ class TextId(Struct, frozen=True):
     part: int
 
 
+class Untyped(Struct, frozen=True):
+    """A text that the keyboard did not type, or not to its end.
+
+    `typed`, `of`: how many of its characters were typed, and how many it has.
+    `reason`: `no_host`, `asleep`, `no_permission` or `layout`, as in the fault `keyboard`; `late`; `cancelled`; `full`,
+        too many were waiting; or `disk`, which did not take the mark of the text.
+    """
+
+    id: str
+    part: int
+    typed: int
+    of: int
+    reason: Annotated[str, Meta(max_length=40)]
+
+
 class SinkPayload(Struct):
     """One sink, and how far it is.
 
@@ -182,6 +197,8 @@ class SinkPayload(Struct):
     `waiting`: how many texts it still has to receive. `oldest_at`: when the first of them was begun.
     `error`, `error_at`: the last error, which may be over, and when it came.
     `parked`: how many texts it refused for good. `missed`: how many expired before it had them.
+    `untyped`: the last text that the keyboard did not type completely; left out if there is none, and of other sinks.
+    `caps_lock`: true if Caps Lock was on, on the computer, when the last text was typed; else left out.
     """
 
     name: str
@@ -193,6 +210,8 @@ class SinkPayload(Struct):
     error_at: str | None
     parked: int
     missed: int
+    untyped: Untyped | UnsetType = UNSET
+    caps_lock: bool | UnsetType = UNSET
 
 
 class ParkedText(Struct):
@@ -218,6 +237,7 @@ class SinkReport(Struct, frozen=True, omit_defaults=True):
     `last`: the text that it is done with last, noted on its own disk before; None if it has none, or follows no texts.
     `error`, `error_at`: as in `SinkPayload`.
     `parked`: all texts that it gave up.
+    `untyped`, `caps_lock`: as in `SinkPayload`.
     """
 
     sink: Annotated[str, Meta(max_length=100)]
@@ -226,6 +246,8 @@ class SinkReport(Struct, frozen=True, omit_defaults=True):
     error: Annotated[str, Meta(max_length=500)] | None = None
     error_at: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT[\d:.]{8,12}Z$")] | None = None
     parked: Annotated[list[GivenUp], Meta(max_length=1000)] = []
+    untyped: Untyped | None = None
+    caps_lock: bool = False
 
 
 class DictationEnding(Struct):

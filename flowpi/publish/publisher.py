@@ -112,7 +112,8 @@ class Publisher:
                 self._remotes[name] = self._expected(name, *remote_now[name])
                 await self._remotes[name].open()
             else:
-                self._clear_faults(name)
+                self._outlet.clear(self._remote_kinds[name].fault)
+                self._outlet.clear(UNDELIVERED_FAMILY + name)
         if changed or remote_changed:
             self._changed()
 
@@ -152,6 +153,11 @@ class Publisher:
         sinks = self._all()
         for name in names:
             sinks[name].retry()
+
+    def cancel(self) -> None:
+        """Let the processes stop with what they do for a person who has changed their mind."""
+        for remote in self._remotes.values():
+            remote.cancel()
 
     async def skip(self, names: Iterable[str]) -> int:
         """Park the texts at which these sinks fail; where there is none, forget what is parked and what was missed.

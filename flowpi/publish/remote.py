@@ -17,11 +17,11 @@ import pwd
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from flowpi.config.schema import Config
 from flowpi.core.errors import SinkAbsentError, SinkError
-from flowpi.core.faults import SINK_FAMILY, UNDELIVERED_FAMILY
+from flowpi.core.faults import KEYBOARD, SINK_FAMILY, UNDELIVERED_FAMILY
 from flowpi.core.safe_text import printable
 from flowpi.core.ulid import is_ulid
 from flowpi.publish.cursor import Behind
@@ -32,8 +32,8 @@ from flowpi.publish.presence import Presence, PresenceWatch
 
 log = logging.getLogger(__name__)
 
-RETRY, SKIP, REPORT = "retry", "skip", "report"
-"""What a process is asked to do. `REPORT`: to report once more."""
+RETRY, SKIP, CANCEL, REPORT = "retry", "skip", "cancel", "report"
+"""What a process is asked to do. `CANCEL`: to stop with what a person sees happen. `REPORT`: to report once more."""
 
 
 class RemoteKind(NamedTuple):
@@ -43,11 +43,15 @@ class RemoteKind(NamedTuple):
         follows_texts: returns whether the process takes texts, by the configuration; None: it is not configured.
         service: the name of its unit and of the user that the unit runs as.
         program: what runs as that service.
+        fault: the code of the fault that it does not work.
+        cancels: whether a person can stop what it does, by `record cancel`.
     """
 
     follows_texts: Callable[[Config], bool | None]
     service: str
     program: str
+    fault: str
+    cancels: bool = False
 
 
 def _command(config: Config) -> bool | None:
@@ -55,7 +59,14 @@ def _command(config: Config) -> bool | None:
     return None if command.run is None else command.follows_texts
 
 
-REMOTES: Mapping[str, RemoteKind] = {"command": RemoteKind(_command, "flowpi-hook", "flowpi hook")}
+def _keyboard(config: Config) -> bool | None:
+    return None if config.publish.keyboard.kind == "none" else False  # a text of before must not be typed
+
+
+REMOTES: Mapping[str, RemoteKind] = {
+    "command": RemoteKind(_command, "flowpi-hook", "flowpi hook", f"{SINK_FAMILY}command"),
+    "keyboard": RemoteKind(_keyboard, "flowpi-keyboard", "flowpi keyboard", KEYBOARD, cancels=True),
+}
 """The table of sinks that are processes of their own, by the name of the sink."""
 
 
@@ -75,7 +86,7 @@ class RemoteSink:
         self._name = name
         self._kind = kind
         self._outlet = outlet
-        self._code = SINK_FAMILY + name
+        self._code = kind.fault
         self._cursor: PeerCursor | None = None
         if follows_texts:
             path = outlet.positions / f"{name}.position"
@@ -193,6 +204,8 @@ class RemoteSink:
             error_at=error_at,
             parked=len(cursor.parked.texts) if cursor else 0,
             missed=cursor.parked.missed if cursor else 0,
+            untyped=(report and report.untyped) or UNSET,
+            caps_lock=(report and report.caps_lock) or UNSET,
         )
 
     def parked(self) -> list[ParkedText]:
@@ -203,6 +216,11 @@ class RemoteSink:
     def retry(self) -> None:
         """Ask the process to try now, and once more what it gave up. Raises SinkAbsentError if it is not there."""
         self._ask(RETRY)
+
+    def cancel(self) -> None:
+        """Ask the process, if it is there and can, to stop with what it does."""
+        if self._kind.cancels:
+            self._answer(CANCEL)
 
     async def skip(self) -> int:
         """Ask the process to give up the text at which it fails; if there is none, to forget those that it gave up.

@@ -14,7 +14,7 @@ from flowpi.setup.files import HOME
 CONFIG = "/etc/flowpi/flowpi.yaml"
 COMMAND = "/usr/local/bin/flowpi"
 PACKAGE = "/var/lib/dpkg/info/flowpi.list"
-USERS = ("flowpi", "flowpi-asr", "flowpi-hook")
+USERS = ("flowpi", "flowpi-asr", "flowpi-hook", "flowpi-keyboard")
 """The users of the services, see flowpi.sysusers."""
 PERSONS = 1000
 """The lowest uid of a login user: UID_MIN of Debian's login.defs(5)."""

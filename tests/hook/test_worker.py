@@ -15,11 +15,11 @@ from flowpi.config.command import CommandSettings
 from flowpi.core.errors import AlreadyRunning
 from flowpi.hook import command, state, worker
 from flowpi.hook.command import Outcome
-from flowpi.hook.feed import BEFORE_ALL
-from flowpi.hook.standing import Standing
 from flowpi.hook.state import HookState
 from flowpi.hook.worker import Hook
 from flowpi.host.logfields import MessageId
+from flowpi.peer.feed import BEFORE_ALL
+from flowpi.peer.standing import Standing
 from flowpi.publish import parked
 from flowpi.publish.messages import TextId
 from tests.hook.scripted_daemon import ScriptedDaemon, payload

@@ -18,12 +18,13 @@ from flowpi.config.command import CommandSettings
 from flowpi.core.errors import DaemonUnavailable, NotReached, NotResolved
 from flowpi.core.failover import LAST_RETRY_S
 from flowpi.delivery.delivery import Delivery
-from flowpi.hook import reporter, worker
-from flowpi.hook.feed import Feed
-from flowpi.hook.reporter import Reporter
-from flowpi.hook.standing import Standing
+from flowpi.hook import worker
+from flowpi.hook.report import make_reporter
 from flowpi.hook.state import HookState
 from flowpi.hook.worker import Hook
+from flowpi.peer import reporter
+from flowpi.peer.feed import Feed
+from flowpi.peer.standing import Standing
 from flowpi.publish import feeder
 from flowpi.spool.spool import Spool
 from tests.backends.test_chain import Levers
@@ -160,7 +161,7 @@ async def test_the_hook_and_its_reports(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr(module, "connected", connected)
     state, standing = HookState(tmp_path / "state"), Standing()
     hook = Hook(CommandSettings(run=("/bin/true",)), tmp_path / "socket", state, standing)
-    reports = Reporter(tmp_path / "socket", state, standing, retry=hook.retry, skip=hook.skip)
+    reports = make_reporter(tmp_path / "socket", state, standing, retry=hook.retry, skip=hook.skip)
     tasks = [asyncio.create_task(each.run()) for each in (hook, reports)]
     await asyncio.sleep(weeks_s)
     tries[worker].check(worker.LONGEST_ABSENCE_S)

@@ -93,7 +93,8 @@ def test_the_version_of_systemd_is_that_of_its_library(tmp_path: Path, library: 
 
 def test_devices_that_are_there_get_their_group_before_the_services_start() -> None:
     ran = programs(install(msgspec.structs.replace(EMPTY, udev=True)))
-    trigger = "udevadm trigger --settle --subsystem-match=gpio --subsystem-match=spidev"
+    kinds = ("gpio", "spidev", "misc", "hidg")
+    trigger = " ".join(["udevadm trigger --settle", *(f"--subsystem-match={kind}" for kind in kinds)])
     assert ran.index("systemd-sysusers flowpi.conf") < ran.index("udevadm control --reload") < ran.index(trigger)
     assert ran.index(trigger) < ran.index("systemctl daemon-reload")
 
@@ -176,7 +177,7 @@ def test_removing_stops_first_deletes_what_is_flowpis_and_keeps_the_data() -> No
     folders = [step.path for step in steps if isinstance(step, DeleteFolder) and not step.if_empty]
     assert folders == [
         *("/run/flowpi", "/run/flowpi-asr", "/run/flowpi-asr-config"),
-        *("/run/flowpi-hook-config", "/run/flowpi-provision"),
+        *("/run/flowpi-hook-config", "/run/flowpi-keyboard-config", "/run/flowpi-provision"),
     ]
     assert any(text.startswith("keep /etc/flowpi and /var/lib/flowpi") for text in said(steps))
 

@@ -10,7 +10,7 @@ import pytest
 from flowpi.cli.light import NAMES as NAMES_OF_PATTERNS
 from flowpi.config.boards import BOARDS
 from flowpi.host import boot_config_status
-from flowpi.host.paths import RECOGNISERS_RUNTIME, SYSTEM_HOOK_STATE
+from flowpi.host.paths import RECOGNISERS_RUNTIME, SYSTEM_HOOK_STATE, SYSTEM_KEYBOARD_STATE
 from flowpi.provision import apply, credentials, wifi_files
 from flowpi.publish.socket import RECOGNISER
 from flowpi.server.workers import NICENESS
@@ -23,7 +23,8 @@ UNITS = Path(__file__).parents[2] / "systemd"
 SERVICES = ["flowpi.service", "flowpi-asr.service", "flowpi-signal.service"]
 PROVISION = "flowpi-provision.service"
 HOOK = "flowpi-hook.service"
-NAMES = [*SERVICES, PROVISION, HOOK]
+KEYBOARD, GADGET = "flowpi-keyboard.service", "flowpi-gadget.service"
+NAMES = [*SERVICES, PROVISION, HOOK, KEYBOARD, GADGET]
 
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -93,7 +94,7 @@ def test_no_unit_reaches_into_other_processes_or_uses_swap_without_a_bound(name:
     refused = "SystemCallFilter=~@debug @keyring kcmp process_madvise process_vm_readv process_vm_writev userfaultfd"
     assert refused in settings(name)
     # glibc makes one heap for each thread, and keeps what each once had.
-    if name in ("flowpi.service", "flowpi-asr.service", HOOK):
+    if name in ("flowpi.service", "flowpi-asr.service", HOOK, KEYBOARD):
         assert {"MemorySwapMax=0", "Environment=MALLOC_ARENA_MAX=2"} <= set(settings(name))
 
 
@@ -213,6 +214,54 @@ def test_the_hook_is_turned_on_by_the_configuration_of_which_it_gets_its_part() 
 
 def test_systemd_leaves_it_to_the_hook_to_end_its_command() -> None:
     assert {"KillMode=mixed", "OOMPolicy=continue"} <= set(settings(HOOK))
+
+
+def test_only_the_keyboard_may_open_what_types() -> None:
+    allowed = {name: [line for line in settings(name) if line.startswith("DeviceAllow=")] for name in NAMES}
+    assert allowed.pop(KEYBOARD) == ["DeviceAllow=/dev/uinput rw", "DeviceAllow=char-hidg rw"]
+    assert "DevicePolicy=closed" in settings(KEYBOARD)
+    assert not [line for lines in allowed.values() for line in lines if "uinput" in line or "hid" in line]
+    rules = (UNITS / "flowpi.rules").read_text().splitlines()
+    (uinput,) = (line for line in rules if 'KERNEL=="uinput"' in line)
+    (hidg,) = (line for line in rules if 'SUBSYSTEM=="hidg"' in line)
+    for rule in (uinput, hidg):
+        assert {'GROUP="flowpi-keyboard"', 'MODE="0660"'} <= set(rule.split(", "))
+    assert 'OPTIONS+="static_node=uinput"' in uinput  # the module is loaded when the node is opened
+
+
+def test_the_keyboard_has_the_socket_of_the_daemon_and_nothing_else_of_it() -> None:
+    lines = settings(KEYBOARD)
+    assert {"User=flowpi-keyboard", "Group=flowpi-keyboard", "SupplementaryGroups=flowpi"} <= set(lines)
+    assert "m flowpi-keyboard flowpi" in (UNITS / "flowpi.sysusers").read_text().splitlines()
+    (hidden,) = (line.partition("=")[2].split() for line in lines if line.startswith("InaccessiblePaths="))
+    assert {"-/etc/flowpi", "-/var/lib/flowpi", "-/run/flowpi-asr", "-/run/flowpi-asr-config", "-/run/dbus"} <= {
+        *hidden
+    }
+    assert {"PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX"} <= set(lines)
+    assert Path("/var/lib", "flowpi-keyboard") == SYSTEM_KEYBOARD_STATE
+    made = (UNITS / "flowpi.tmpfiles").read_text().splitlines()
+    assert "d /run/flowpi-keyboard-config 2750 flowpi flowpi-keyboard -" in made
+
+
+@pytest.mark.parametrize("name", [KEYBOARD, GADGET])
+def test_without_a_keyboard_in_the_configuration_its_units_are_skipped(name: str) -> None:
+    (before,) = (line for line in settings(name) if line.startswith("ExecCondition="))
+    assert before.startswith("ExecCondition=+/usr/bin/setpriv --reuid=flowpi --regid=flowpi ")
+
+
+def test_the_keyboard_starts_when_the_gadget_is_there_and_again_with_it() -> None:
+    """DeviceAllow=char-hidg is resolved at its start, and the number of the devices changes with the gadget."""
+    lines = settings(KEYBOARD)
+    assert {f"Wants={GADGET}", f"PartOf={GADGET}"} <= set(lines)
+    assert any(GADGET in line.split("=")[1].split() for line in lines if line.startswith("After="))
+    # With it, configfs would be read-only.
+    assert not [line for line in settings(GADGET) if line.startswith("ProtectKernelTunables")]
+    assert {"Type=oneshot", "RemainAfterExit=yes"} <= set(settings(GADGET))
+
+
+def test_a_key_of_a_keyboard_that_is_killed_goes_up_at_once() -> None:
+    (after,) = (line for line in settings(KEYBOARD) if line.startswith("ExecStopPost="))
+    assert "of=/dev/hidg0 bs=8 count=1 oflag=nonblock" in after
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -30,12 +30,13 @@ closure() {
 	done | awk '!seen[$0]++'
 }
 
+# dummy_hcd is a USB cable from this computer to itself: as a gadget it is a keyboard of its own.
 # Not compressed: the insmod of the initial RAM disk would not know what to do.
 kept=/out/lib/modules/$version
 mkdir -p "$kept"
 cp "$all"/modules.{order,builtin,builtin.modinfo} "$kept/"
 for file in $(closure gpio-sim spi-sim snd-aloop uinput evdev configfs virtio_rng vfat nls_ascii nls_cp437 loop autofs4 ext4 \
-	virtio_console snd-hrtimer); do
+	virtio_console snd-hrtimer dummy_hcd libcomposite usb_f_hid usbhid hid-generic); do
 	install -D -m 644 "$file" "$kept/${file#"$all/"}"
 done
 find "$kept" -name '*.ko.xz' -exec xz --decompress {} +

@@ -1,4 +1,4 @@
-"""The connections of the hook to the daemon: for the messages of some topics and texts of before, and for reports."""
+"""A connection to the daemon: for the messages of some topics and texts of before, or for reports."""
 
 import asyncio
 import contextlib
@@ -11,22 +11,19 @@ import msgspec
 from flowpi.core.errors import DaemonUnavailable
 from flowpi.publish.messages import SinkReport, TextId
 
-SINK = "command"
-"""The name of the hook among the sinks of the daemon, as that of its settings in `publish`."""
-
 ANSWER_S = 15.0
 LINE_BYTES = 4 << 20
 """The longest line that the daemon may send; twice as much waits here at most while a text is tried again."""
 
 NO_SUCH_SINK = ("no_such_sink", "bad_request")
-"""How a daemon answers that keeps no texts for the command, and one of before that knows no sinks."""
+"""How a daemon answers that keeps no texts for the sink, and one of before that knows no sinks."""
 
 BEFORE_ALL = TextId("0" * 26, 0)
 """What comes before every text."""
 
 
 class Line(msgspec.Struct):
-    """A line of the daemon, as far as the hook needs it."""
+    """A line of the daemon, as far as a sink needs it."""
 
     hello: Any = None
     topic: str = ""
@@ -46,19 +43,19 @@ class Feed:
         self._reader = reader
         self._writer = writer
 
-    async def first_position(self) -> TextId:
-        """Return the text behind which the daemon keeps texts for the command; the newest one if it keeps none."""
+    async def first_position(self, sink: str) -> TextId:
+        """Return the text behind which the daemon keeps texts for a sink; the newest one if it keeps none."""
         newest = await self._newest()  # before the other question: a text that comes between the two must count
         async with _in_time():
-            self._send({"command": "sinks", "action": "list", "sinks": [SINK], "request": 1})
+            self._send({"command": "sinks", "action": "list", "sinks": [sink], "request": 1})
             _, answer = await self._line()
         if isinstance(answer.error, dict) and answer.error.get("code") in NO_SUCH_SINK:
             return newest
         _check(answer)
-        for sink in answer.sinks:
-            if sink.get("last") is not None:
-                return msgspec.convert(sink["last"], TextId)
-            if sink.get("waiting"):
+        for one in answer.sinks:
+            if one.get("last") is not None:
+                return msgspec.convert(one["last"], TextId)
+            if one.get("waiting"):
                 return BEFORE_ALL
         return newest
 
@@ -89,7 +86,7 @@ class Feed:
             await self.read()
 
     def report(self, report: SinkReport) -> None:
-        """Report how the hook is. It is answered when the hook is to do something, or reports again."""
+        """Report how the sink is. It is answered when the sink is to do something, or reports again."""
         self._send({"command": "sinks", "action": "report", "report": report, "wait": True, "request": 1})
 
     async def read(self) -> tuple[bytes, Line]:

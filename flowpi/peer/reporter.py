@@ -1,25 +1,25 @@
-"""Reports to the daemon how the hook is, so that it is seen, and its texts are held, as with a sink of the daemon.
+"""Reports to the daemon how a sink is, so that it is seen, and its texts are held, as with a sink of the daemon.
 
 The reports have a connection of their own, because the one of the texts is not read while a text is tried again. A
 report is sent when something changed, and never for its own sake: while it waits for its answer, the daemon knows that
-the hook is there. A daemon of before, or one that does not expect this hook, refuses it; nothing depends on that.
+the sink is there. A daemon of before, or one that does not expect this sink, refuses it; nothing depends on that.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from msgspec import structs
+
 from flowpi.core.errors import DaemonUnavailable
-from flowpi.hook.feed import SINK, Feed, Line, connected
-from flowpi.hook.standing import Standing
-from flowpi.hook.state import HookState
-from flowpi.publish.messages import GivenUp, SinkReport, TextId
+from flowpi.peer.feed import Feed, Line, connected
+from flowpi.publish.messages import SinkReport, TextId
 
 log = logging.getLogger(__name__)
 
 REPORT_S = 1.0
-"""How long changes are gathered for the next report: a hook that catches up changes all the time."""
+"""How long changes are gathered for the next report: a sink that catches up changes all the time."""
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 """Between two connections; each wait is twice as long as the one before."""
@@ -28,22 +28,27 @@ FOR_NOW = ("no_such_sink", "transcripts")
 """The refusals after which a report is sent again in `LONGEST_WAIT_S`: the daemon has not read the configuration again
 yet, or its disk failed."""
 
-ERROR_LETTERS = 500
-MOST_WITH_REASONS = 150
-"""How many texts are reported with the reason why they were given up: a line to the daemon is at most 64 KiB long."""
-
 
 class Reporter:
     """Reports until it is cancelled."""
 
     def __init__(
-        self, socket: Path, state: HookState, standing: Standing, *, retry: Callable[[], None], skip: Callable[[], None]
+        self,
+        socket: Path,
+        news: asyncio.Event,
+        report: Callable[[], SinkReport],
+        asked_for: Mapping[str, Callable[[], object]],
     ) -> None:
-        """`retry` and `skip`: what the daemon may ask for."""
+        """
+        Args:
+            news: set when a report would be another one.
+            report: describes the sink as it is now.
+            asked_for: what the daemon may ask for.
+        """
         self._socket = socket
-        self._state = state
-        self._standing = standing
-        self._asked_for = {"retry": retry, "skip": skip}
+        self._news = news
+        self._describe = report
+        self._asked_for = asked_for
         self._sent: TextId | None = None
         """The position in the last report."""
         self._unknown: TextId | None = None
@@ -60,7 +65,7 @@ class Reporter:
                     await self._serve(feed)
             except DaemonUnavailable as error:  # the worker logs that for the operator
                 log.debug("%s", error)
-            except Exception:  # a bug here must not keep texts from the command
+            except Exception:  # a bug here must not keep texts from the sink
                 log.exception("no report to the daemon")
             await asyncio.sleep(self._wait_s)
             self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
@@ -70,10 +75,10 @@ class Reporter:
         reading = asyncio.ensure_future(self._read(feed))
         try:
             while not reading.done():
-                self._standing.news.clear()
+                self._news.clear()
                 feed.report(self._report())
                 await asyncio.wait({reading}, timeout=REPORT_S)
-                news = asyncio.ensure_future(self._standing.news.wait())
+                news = asyncio.ensure_future(self._news.wait())
                 await asyncio.wait({reading, news}, return_when=asyncio.FIRST_COMPLETED)
                 news.cancel()
             reading.result()
@@ -95,31 +100,24 @@ class Reporter:
         log.info("the daemon asks for: %s", answer.do)
         if answer.do in self._asked_for:
             self._asked_for[answer.do]()
-        self._standing.news.set()  # that was the answer to the report: the next one waits in its place
+        self._news.set()  # that was the answer to the report: the next one waits in its place
 
     def _refused(self, code: str, message: str) -> None:
         if code == "no_such_text" and self._sent is not None:
             self._unknown = self._sent
-            self._standing.news.set()
+            self._news.set()
             return
         if code in FOR_NOW:
             if self._later is not None:
                 self._later.cancel()
-            self._later = asyncio.get_running_loop().call_later(LONGEST_WAIT_S, self._standing.news.set)
+            self._later = asyncio.get_running_loop().call_later(LONGEST_WAIT_S, self._news.set)
         if code != "shutting_down" and message != self._refusal:
-            log.info("the daemon takes no report of this hook, which works all the same: %s", message)
+            log.info("the daemon takes no report of this sink, which works all the same: %s", message)
             self._refusal = message
 
     def _report(self) -> SinkReport:
-        state, standing = self._state, self._standing
-        self._sent = None if state.position == self._unknown else state.position
-        parked = state.refused.texts
-        reasons = len(parked) <= MOST_WITH_REASONS
-        return SinkReport(
-            sink=SINK,
-            state="failing" if standing.failing else "open",
-            last=self._sent,
-            error=standing.error and standing.error[:ERROR_LETTERS],
-            error_at=standing.error_at,
-            parked=[GivenUp(one.id, one.part, one.reason if reasons else "") for one in parked],
-        )
+        report = self._describe()
+        if report.last == self._unknown:
+            report = structs.replace(report, last=None)
+        self._sent = report.last
+        return report
