@@ -91,15 +91,15 @@ def look(disk: Path) -> int | str:
     for repair in (False, True):
         if repair:
             subprocess.run(["/sbin/fsck.vfat", "-a", disk], capture_output=True, stdin=subprocess.DEVNULL)
-        with (
-            tempfile.TemporaryDirectory() as directory,
-            part(disk, 0, FAT_BYTES) as device,
-            mounted(device, Path(directory, "boot"), kind="vfat", options="ro") as boot,
-        ):
-            try:
+        try:
+            with (
+                tempfile.TemporaryDirectory() as directory,
+                part(disk, 0, FAT_BYTES) as device,
+                mounted(device, Path(directory, "boot"), kind="vfat", options="ro") as boot,
+            ):
                 found.append(boots(boot))
-            except (OSError, KeyError, ValueError) as error:
-                found.append(repr(error))
+        except (OSError, KeyError, ValueError) as error:
+            found.append(repr(error))
     return found[0] if found[0] == found[1] else f"{found[0]}, and after fsck {found[1]}"
 
 
@@ -116,7 +116,8 @@ def cuts(number: int, program: Path) -> list[Cut]:
         log = read_log(work / "log")
         marks = [at for at, record in enumerate(log) if record.kind == MARK]
         replay = Replay((work / "start.img").read_bytes(), log)
-        moments = sorted(chance.randrange(marks[0] + 1, marks[-1] + 2) for _ in range(number))
+        first, end = marks[0] + 1, marks[-1] + 1
+        moments = sorted([*(chance.randrange(first, end) for _ in range(number - 1)), end])
         for at in range(0, number, AT_ONCE):
             now = moments[at : at + AT_ONCE]
             disks = [work / f"cut-{place}.img" for place in range(len(now))]
