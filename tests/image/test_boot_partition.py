@@ -21,7 +21,7 @@ def cuts(number: int, update: Path) -> list[Cut]:
 @pytest.mark.lengthy
 def test_a_power_cut_leaves_one_kernel_that_boots(times: Callable[[int, int], int]) -> None:
     """All that the firmware loads is of the old one or of the new one, and of the new one as soon as it is there."""
-    found = cuts(times(24, 300), TREE / "usr/lib/flowpi-image/update-boot")
+    found = cuts(times(10, 300), TREE / "usr/lib/flowpi-image/update-boot")
     assert [cut for cut in found if cut.boots not in (cut.done, cut.done + 1)] == []
     assert {cut.done for cut in found} == set(range(UPDATES + 1))
 
@@ -30,4 +30,4 @@ def test_a_power_cut_leaves_one_kernel_that_boots(times: Callable[[int, int], in
 def test_the_hook_alone_would_not(tmp_path: Path) -> None:
     """The rig detects what writes over the kernel that is in use."""
     program(tmp_path / "bin", "as-debian", '"$1" && sync')
-    assert any(isinstance(cut.boots, str) for cut in cuts(24, tmp_path / "bin/as-debian"))
+    assert any(isinstance(cut.boots, str) for cut in cuts(10, tmp_path / "bin/as-debian"))
