@@ -31,8 +31,8 @@ def type_once(settings: KeyboardSettings, typed: Typed) -> None:
     ended = asyncio.run(_type(settings, typed))
     if ended.reason is not None:
         what, hint = message(ended.reason)
-        count, of = typed.complete(ended.strokes), len(typed.ends)
-        raise KeyboardError(ended.reason, f"typed {count} of {of} characters: {what}", hint)
+        of = len(typed.ends)
+        raise KeyboardError(ended.reason, f"typed {ended.characters} of {of} characters: {what}", hint)
 
 
 def become(user: str) -> None:
@@ -56,6 +56,6 @@ async def _type(settings: KeyboardSettings, typed: Typed) -> Ended:
         typist.open()
         if settings.kind == "uinput":
             await asyncio.sleep(NEW_DEVICE_S)
-        return await typist.type(typed.strokes, lambda: True)
+        return await typist.type(typed.characters(), lambda: True)
     finally:
         typist.close()

@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from flowpi.core import topics
 from flowpi.core.backoff import Backoff
 from flowpi.core.errors import DaemonUnavailable, KeyboardError, LayoutError, SinkError
 from flowpi.core.typing.layout import Layout
-from flowpi.core.typing.strokes import Typed
+from flowpi.core.typing.strokes import Stroke, Typed
 from flowpi.core.ulid import is_ulid
 from flowpi.host.logfields import MessageId, fields
 from flowpi.keyboard.attention import Attention
@@ -247,10 +247,9 @@ class Keyboard:
             self._note(waiting, DISK)
             return
         began = asyncio.get_running_loop().time()
-        reason, strokes = await self._type(waiting, typed)
-        count, of = typed.complete(strokes), len(typed.ends)
+        reason, count = await self._type(waiting, typed.characters())
         if reason is not None:
-            self._note(waiting, reason, count, of)
+            self._note(waiting, reason, count, len(typed.ends))
             return
         took_s = asyncio.get_running_loop().time() - began
         dropped = f", {typed.dropped} left out" if typed.dropped else ""
@@ -269,18 +268,18 @@ class Keyboard:
             host=settings.host,
         )
 
-    async def _type(self, waiting: Waiting, typed: Typed) -> tuple[str | None, int]:
-        """Type a text, but not while somebody dictates. Return why it was not typed to its end, and the strokes."""
+    async def _type(self, waiting: Waiting, characters: Sequence[Sequence[Stroke]]) -> tuple[str | None, int]:
+        """Type a text, but not while somebody dictates. Return why it was not typed to its end, and how much was."""
         done = 0
         while not self._cancelled:
             try:
-                ended = await self._typist.type(typed.strokes[done:], self._goes_on)
+                ended = await self._typist.type(characters[done:], self._goes_on)
             except KeyboardError as error:
                 return self._fail(error), done
-            done += ended.strokes
+            done += ended.characters
             if ended.reason is not None:
                 return self._fail(KeyboardError(ended.reason, *message(ended.reason))), done
-            if done == len(typed.strokes):
+            if done == len(characters):
                 return None, done
             while self._attention.is_dictating and not self._cancelled:
                 self._news.clear()
