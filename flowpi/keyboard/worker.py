@@ -6,6 +6,7 @@ that came late, none that is older than `max_age_s` when its turn comes. All of 
 """
 
 import asyncio
+import contextlib
 import datetime
 import logging
 import random
@@ -44,10 +45,14 @@ FILTERS = (topics.FINAL, topics.STATE, topics.BUTTON)
 MOST_WAITING = 32
 """How many texts may wait. Nobody dictates so many in the time that one is typed; a newer one is not typed."""
 
+MOST_CHARACTERS = 50_000
+"""The longest text that is typed, which takes half an hour: more than anybody says at a time, and not too much for the
+memory of a small machine."""
+
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 """The bounds of the waits between two connections, see `Backoff`."""
 
-LATE, CANCELLED, FULL, DISK = "late", "cancelled", "full", "disk"
+LATE, CANCELLED, FULL, LONG, DISK = "late", "cancelled", "full", "long", "disk"
 """The reasons of `Untyped` besides those of the fault."""
 
 
@@ -170,7 +175,12 @@ class Keyboard:
             profile = payload.get("profile")
             self._attention.button(str(payload.get("kind")), str(profile or ""), self._clock())
         elif topic == topics.FINAL:
-            self._take(msgspec.convert(payload, Final))
+            try:
+                final = msgspec.convert(payload, Final)
+            except msgspec.ValidationError as error:  # of a daemon of another version
+                log.error("a text of the daemon is not typed: %s", error)
+            else:
+                self._take(final)
         self._news.set()
 
     def _take(self, final: Final) -> None:
@@ -188,6 +198,8 @@ class Keyboard:
             self._note(waiting, LATE)
         elif len(self._waiting) >= MOST_WAITING:
             self._note(waiting, FULL)
+        elif len(final.text) > MOST_CHARACTERS:
+            self._note(waiting, LONG)
         else:
             self._waiting.append(waiting)
 
@@ -203,7 +215,15 @@ class Keyboard:
             elif self._typist.owes:
                 await self._settle()
             else:
+                await self._wait_for_news()
+
+    async def _wait_for_news(self) -> None:
+        """Wait for news, or until a button has been held for too long to be believed."""
+        deadline = self._attention.next_deadline()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if deadline is None else deadline - self._clock()):
                 await self._news.wait()
+        self._attention.handle_deadline(self._clock())
 
     async def _look(self) -> None:
         """Note at the start whether texts can be typed."""
@@ -283,7 +303,7 @@ class Keyboard:
                 return None, done
             while self._attention.is_dictating and not self._cancelled:
                 self._news.clear()
-                await self._news.wait()
+                await self._wait_for_news()
             if self._is_due(waiting):
                 return LATE, done
         return CANCELLED, done
@@ -296,7 +316,11 @@ class Keyboard:
 
     def _fail(self, error: KeyboardError | LayoutError) -> str:
         """Note that nothing can be typed now, and return the reason."""
-        reason: str = error.reason if isinstance(error, KeyboardError) else Reason.LAYOUT
+        if isinstance(error, KeyboardError):
+            reason: str = error.reason
+            self._typist.owes = True  # so the device is looked for, and the fault ends with what caused it
+        else:
+            reason = Reason.LAYOUT
         if not self._standing.failing:
             log.warning("%s", error)
         self._standing.failed(f"{reason}: {error}")
