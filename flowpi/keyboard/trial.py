@@ -51,7 +51,8 @@ async def _type(settings: KeyboardSettings, typed: Typed) -> Ended:
     typist = Typist(output_of(settings), settings.pace_ms / 1000)
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the terminal may be closed while a key is down
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
         typist.open()
         if settings.kind == "uinput":
