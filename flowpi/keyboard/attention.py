@@ -8,14 +8,18 @@ but a key that is stuck must not keep texts young for ever.
 LONGEST_S = 900.0
 """How long a dictation may keep texts young."""
 
+STUCK_S = 2 * LONGEST_S
+"""How long a button may be held. After that it is stuck, or nobody said that it was released; but then the texts that
+waited for it are old."""
+
 
 class Attention:
     """Listens to the topics `state` and `event/button`. Times are seconds of one clock, in any order of calls."""
 
     def __init__(self) -> None:
         self._recording = False
-        self._pressed: set[str] = set()
-        """The buttons that are held, by their profiles; the one without is empty."""
+        self._pressed: dict[str, float] = {}
+        """When each button that is held was pressed, by its profile; that of the one without is empty."""
         self._since: float | None = None
         """When somebody began to dictate; None: nobody does."""
         self._dictated_s = 0.0
@@ -33,15 +37,24 @@ class Attention:
     def button(self, kind: str, profile: str, now: float) -> None:
         """Note a gesture of a button."""
         if kind == "pressed":
-            self._pressed.add(profile)
+            self._pressed[profile] = now
         elif kind == "released":
-            self._pressed.discard(profile)
+            self._pressed.pop(profile, None)
         self._changed(now)
 
     def forget(self, now: float) -> None:
         """Assume that nobody dictates, as the daemon has gone."""
         self._recording = False
         self._pressed.clear()
+        self._changed(now)
+
+    def next_deadline(self) -> float | None:
+        """Return when to call `handle_deadline`, or None for never."""
+        return min((at + STUCK_S for at in self._pressed.values()), default=None)
+
+    def handle_deadline(self, now: float) -> None:
+        """Count a button that is stuck as released."""
+        self._pressed = {profile: at for profile, at in self._pressed.items() if now < at + STUCK_S}
         self._changed(now)
 
     def quiet_s(self, now: float) -> float:

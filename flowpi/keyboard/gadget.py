@@ -54,11 +54,15 @@ def up(configfs: Path = CONFIGFS, controllers: Path = CONTROLLERS) -> str:
     if not configfs.is_dir():
         hint = "its module libcomposite is missing: `sudo modprobe libcomposite`"
         raise KeyboardError("no_host", "this kernel makes no USB devices", hint)
-    down(configfs)
+    gadget = configfs / NAME
+    try:
+        down(configfs)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise KeyboardError("no_host", f"cannot remove {gadget} ({why})", "restart the machine") from error
     if not (found := sorted(one.name for one in controllers.glob("*"))):
         hint = "`sudo flowpi setup --usb-keyboard`, then restart it; docs/typing.md says which Pi can be a keyboard"
         raise KeyboardError("no_host", "this machine has no controller to be a USB device with", hint)
-    gadget = configfs / NAME
     try:
         for name, content in ATTRIBUTES.items():
             (gadget / name).parent.mkdir(parents=True, exist_ok=True)

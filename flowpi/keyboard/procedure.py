@@ -15,7 +15,9 @@ A device of uinput takes everything at once, and needs none of this but the pace
 """
 
 import enum
+from bisect import bisect_right
 from collections.abc import Generator, Sequence
+from itertools import accumulate, chain
 from typing import Any, TypeAlias
 
 from msgspec import Struct
@@ -66,22 +68,22 @@ class Pause(Struct, frozen=True):
 
 
 class Ask(Struct, frozen=True):
-    """Ask whether to go on, before a stroke. The result: whether to."""
+    """Ask whether to go on, before a character. The result: whether to."""
 
 
 Effect: TypeAlias = Write | WaitForRoom | Pause | Ask
 
 
 class Ended(Struct, frozen=True):
-    """How the typing of strokes ended.
+    """How the typing of characters ended.
 
     Attributes:
-        strokes: how many were typed completely; the last one may still be on its way.
+        characters: how many were typed completely; the last one may still be on its way.
         reason: why no more were, if the device was the cause; None if all were, or it was not to go on.
         owes: whether a key may be down, because the release was not taken.
     """
 
-    strokes: int
+    characters: int
     reason: Reason | None = None
     owes: bool = False
 
@@ -95,24 +97,31 @@ def ask(patience_s: float = ASK_S) -> Generator[Effect, Any, Reason | None]:
     return None if (yield WaitForRoom(patience_s)) > 0 else Reason.ASLEEP
 
 
-def type_strokes(strokes: Sequence[Stroke]) -> Generator[Effect, Any, Ended]:
-    """Type strokes, but none to a computer that does not fetch them. No key is down at the end, or it owes that."""
+def type_strokes(characters: Sequence[Sequence[Stroke]]) -> Generator[Effect, Any, Ended]:
+    """Type the strokes of characters, but none to a computer that does not fetch them. No key is down at the end, or it
+    owes that.
+
+    It is not stopped within a character: the computer would compose a dead key with what is typed next, by whomever,
+    and half of a number is the number of another character, such as a control.
+    """
     if (reason := (yield from ask())) is not None:
         return Ended(0, reason)
+    ends = list(accumulate(map(len, characters)))
+    first = {0, *ends}
     done = 0
-    for parts in moments(strokes):
-        if not (yield Ask()):
+    for parts in moments(list(chain.from_iterable(characters))):
+        if done in first and not (yield Ask()):
             break
         for down in parts:
             wrote = yield from _put(down, PATIENCE_S)
             if wrote is not Wrote.TAKEN:
-                return Ended(done, _reason(wrote), owes=True)
+                return Ended(bisect_right(ends, done), _reason(wrote), owes=True)
             yield Pause()
         done += 1
     # The last stroke has released all; but the controller may still hold that, and the stroke as well.
     if (reason := (yield from ask(PATIENCE_S))) is not None:
-        return Ended(max(0, done - 1), reason, owes=True)
-    return Ended(done)
+        return Ended(bisect_right(ends, done - 1), reason, owes=True)
+    return Ended(bisect_right(ends, done))
 
 
 def settle() -> Generator[Effect, Any, bool]:

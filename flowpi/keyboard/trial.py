@@ -31,8 +31,8 @@ def type_once(settings: KeyboardSettings, typed: Typed) -> None:
     ended = asyncio.run(_type(settings, typed))
     if ended.reason is not None:
         what, hint = message(ended.reason)
-        count, of = typed.complete(ended.strokes), len(typed.ends)
-        raise KeyboardError(ended.reason, f"typed {count} of {of} characters: {what}", hint)
+        of = len(typed.ends)
+        raise KeyboardError(ended.reason, f"typed {ended.characters} of {of} characters: {what}", hint)
 
 
 def become(user: str) -> None:
@@ -51,11 +51,12 @@ async def _type(settings: KeyboardSettings, typed: Typed) -> Ended:
     typist = Typist(output_of(settings), settings.pace_ms / 1000)
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the terminal may be closed while a key is down
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
         typist.open()
         if settings.kind == "uinput":
             await asyncio.sleep(NEW_DEVICE_S)
-        return await typist.type(typed.strokes, lambda: True)
+        return await typist.type(typed.characters(), lambda: True)
     finally:
         typist.close()

@@ -80,8 +80,9 @@ class Typist:
         if (reason := await self._carry_out(ask(), lambda: True)) is not None:
             raise KeyboardError(reason, *message(reason))
 
-    async def type(self, strokes: Sequence[Stroke], go_on: Callable[[], bool]) -> Ended:
-        """Type strokes as long as `go_on` returns true before each. Cancelling releases all keys.
+    async def type(self, characters: Sequence[Sequence[Stroke]], go_on: Callable[[], bool]) -> Ended:
+        """Type the strokes of characters as long as `go_on` returns true before each character. Cancelling releases all
+        keys.
 
         Raises:
             KeyboardError: there is no device; nothing was typed.
@@ -89,7 +90,7 @@ class Typist:
         self.open()
         self.owes = True
         try:
-            ended = await self._carry_out(type_strokes(strokes), go_on)
+            ended = await self._carry_out(type_strokes(characters), go_on)
         except asyncio.CancelledError:
             self._release()
             raise

@@ -6,12 +6,13 @@ that came late, none that is older than `max_age_s` when its turn comes. All of 
 """
 
 import asyncio
+import contextlib
 import datetime
 import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from flowpi.core import topics
 from flowpi.core.backoff import Backoff
 from flowpi.core.errors import DaemonUnavailable, KeyboardError, LayoutError, SinkError
 from flowpi.core.typing.layout import Layout
-from flowpi.core.typing.strokes import Typed
+from flowpi.core.typing.strokes import Stroke, Typed
 from flowpi.core.ulid import is_ulid
 from flowpi.host.logfields import MessageId, fields
 from flowpi.keyboard.attention import Attention
@@ -44,10 +45,14 @@ FILTERS = (topics.FINAL, topics.STATE, topics.BUTTON)
 MOST_WAITING = 32
 """How many texts may wait. Nobody dictates so many in the time that one is typed; a newer one is not typed."""
 
+MOST_CHARACTERS = 50_000
+"""The longest text that is typed, which takes half an hour: more than anybody says at a time, and not too much for the
+memory of a small machine."""
+
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 """The bounds of the waits between two connections, see `Backoff`."""
 
-LATE, CANCELLED, FULL, DISK = "late", "cancelled", "full", "disk"
+LATE, CANCELLED, FULL, LONG, DISK = "late", "cancelled", "full", "long", "disk"
 """The reasons of `Untyped` besides those of the fault."""
 
 
@@ -170,7 +175,12 @@ class Keyboard:
             profile = payload.get("profile")
             self._attention.button(str(payload.get("kind")), str(profile or ""), self._clock())
         elif topic == topics.FINAL:
-            self._take(msgspec.convert(payload, Final))
+            try:
+                final = msgspec.convert(payload, Final)
+            except msgspec.ValidationError as error:  # of a daemon of another version
+                log.error("a text of the daemon is not typed: %s", error)
+            else:
+                self._take(final)
         self._news.set()
 
     def _take(self, final: Final) -> None:
@@ -188,6 +198,8 @@ class Keyboard:
             self._note(waiting, LATE)
         elif len(self._waiting) >= MOST_WAITING:
             self._note(waiting, FULL)
+        elif len(final.text) > MOST_CHARACTERS:
+            self._note(waiting, LONG)
         else:
             self._waiting.append(waiting)
 
@@ -203,7 +215,15 @@ class Keyboard:
             elif self._typist.owes:
                 await self._settle()
             else:
+                await self._wait_for_news()
+
+    async def _wait_for_news(self) -> None:
+        """Wait for news, or until a button has been held for too long to be believed."""
+        deadline = self._attention.next_deadline()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if deadline is None else deadline - self._clock()):
                 await self._news.wait()
+        self._attention.handle_deadline(self._clock())
 
     async def _look(self) -> None:
         """Note at the start whether texts can be typed."""
@@ -247,10 +267,9 @@ class Keyboard:
             self._note(waiting, DISK)
             return
         began = asyncio.get_running_loop().time()
-        reason, strokes = await self._type(waiting, typed)
-        count, of = typed.complete(strokes), len(typed.ends)
+        reason, count = await self._type(waiting, typed.characters())
         if reason is not None:
-            self._note(waiting, reason, count, of)
+            self._note(waiting, reason, count, len(typed.ends))
             return
         took_s = asyncio.get_running_loop().time() - began
         dropped = f", {typed.dropped} left out" if typed.dropped else ""
@@ -269,22 +288,22 @@ class Keyboard:
             host=settings.host,
         )
 
-    async def _type(self, waiting: Waiting, typed: Typed) -> tuple[str | None, int]:
-        """Type a text, but not while somebody dictates. Return why it was not typed to its end, and the strokes."""
+    async def _type(self, waiting: Waiting, characters: Sequence[Sequence[Stroke]]) -> tuple[str | None, int]:
+        """Type a text, but not while somebody dictates. Return why it was not typed to its end, and how much was."""
         done = 0
         while not self._cancelled:
             try:
-                ended = await self._typist.type(typed.strokes[done:], self._goes_on)
+                ended = await self._typist.type(characters[done:], self._goes_on)
             except KeyboardError as error:
                 return self._fail(error), done
-            done += ended.strokes
+            done += ended.characters
             if ended.reason is not None:
                 return self._fail(KeyboardError(ended.reason, *message(ended.reason))), done
-            if done == len(typed.strokes):
+            if done == len(characters):
                 return None, done
             while self._attention.is_dictating and not self._cancelled:
                 self._news.clear()
-                await self._news.wait()
+                await self._wait_for_news()
             if self._is_due(waiting):
                 return LATE, done
         return CANCELLED, done
@@ -297,7 +316,11 @@ class Keyboard:
 
     def _fail(self, error: KeyboardError | LayoutError) -> str:
         """Note that nothing can be typed now, and return the reason."""
-        reason: str = error.reason if isinstance(error, KeyboardError) else Reason.LAYOUT
+        if isinstance(error, KeyboardError):
+            reason: str = error.reason
+            self._typist.owes = True  # so the device is looked for, and the fault ends with what caused it
+        else:
+            reason = Reason.LAYOUT
         if not self._standing.failing:
             log.warning("%s", error)
         self._standing.failed(f"{reason}: {error}")

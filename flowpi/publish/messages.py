@@ -179,7 +179,7 @@ class Untyped(Struct, frozen=True):
 
     `typed`, `of`: how many of its characters were typed, and how many it has.
     `reason`: `no_host`, `asleep`, `no_permission` or `layout`, as in the fault `keyboard`; `late`; `cancelled`; `full`,
-        too many were waiting; or `disk`, which did not take the mark of the text.
+        too many were waiting; `long`, it has too many characters; or `disk`, which did not take the mark of the text.
     """
 
     id: str

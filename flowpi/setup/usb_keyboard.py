@@ -31,7 +31,8 @@ def can_be_keyboard(model: str) -> bool:
 
 def has_line(text: str) -> bool:
     """Return whether the controller is a device on every board, by a config.txt."""
-    return any(_is_for_all(section) and _is_peripheral(line) for section, line in _lines(text))
+    found = [_is_peripheral(line) for section, line in _lines(text) if _is_for_all(section) and _is_dwc2(line)]
+    return bool(found) and all(found)
 
 
 def with_line(text: str) -> str:
@@ -39,11 +40,13 @@ def with_line(text: str) -> str:
     if has_line(text):
         return text
     kept, section = [], "all"
-    for line in text.splitlines():
+    end = "\r\n" if "\r\n" in text else "\n"
+    lines = text.removesuffix("\n").removesuffix("\r").split("\n") if text else []
+    for line in lines:
         section = _section(line) or section
         # Two of these overlays would fight for the controller.
         kept.append(f"# {line}" if _is_for_all(section) and _is_dwc2(line) else line)
-    return "\n".join([*kept, "", "[all]", COMMENT, LINE, ""])
+    return end.join([*(line.removesuffix("\r") for line in kept), "", "[all]", COMMENT, LINE, ""])
 
 
 def in_the_way(text: str, command_line: str) -> list[str]:
@@ -73,12 +76,15 @@ def usb_keyboard(*, root: str, dry_run: bool) -> int:
     Raises:
         UnavailableError: it is no Raspberry Pi, or one that cannot be a USB device.
         NoPermissionError: only root may do that.
-        CannotCreateError: the file cannot be written.
+        CannotCreateError: the file cannot be read or written.
     """
     file = find_file(root)
     if not root and not can_be_keyboard(model := _read(Path("/proc/device-tree/model")).rstrip("\0")):
         raise UnavailableError(f"a {model} cannot be a USB keyboard", "docs/typing.md says which Pi can")
-    text = _read(file)
+    try:
+        text = _text_of(file)
+    except OSError as error:  # what cannot be read must not be replaced
+        raise CannotCreateError(f"cannot read {file} ({error.strerror})") from error
     changed = with_line(text)
     print(f"{file} has the line already, under [all]:" if changed == text else f"{file} gets, under [all]:")
     print(f"  {LINE}")
@@ -123,8 +129,12 @@ def _is_peripheral(line: str) -> bool:
     return _is_dwc2(line) and "dr_mode=peripheral" in line
 
 
+def _text_of(path: Path) -> str:
+    return path.read_bytes().decode(errors="surrogateescape")
+
+
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode(errors="surrogateescape")
+        return _text_of(path)
     except OSError:
         return ""

@@ -53,3 +53,9 @@ def test_a_controller_that_is_taken_is_said(configfs: Path, controllers: Path) -
 
 def test_taking_down_what_is_not_there_is_no_error(configfs: Path) -> None:
     gadget.down(configfs)
+
+
+def test_a_gadget_of_before_that_cannot_be_removed_is_said(configfs: Path, controllers: Path) -> None:
+    (configfs / "flowpi/functions/hid.keyboard/in use").mkdir(parents=True)
+    with pytest.raises(KeyboardError, match="cannot remove"):
+        gadget.up(configfs, controllers)

@@ -15,8 +15,8 @@ from flowpi.config.keyboard import KeyboardSettings
 from flowpi.core.errors import AlreadyRunning
 from flowpi.core.typing.strokes import IDLE
 from flowpi.host.logfields import MessageId
+from flowpi.keyboard import attention, worker
 from flowpi.keyboard import typist as typists
-from flowpi.keyboard import worker
 from flowpi.keyboard.layouts import layout
 from flowpi.keyboard.marks import FILE, Marks
 from flowpi.keyboard.typist import Typist
@@ -203,6 +203,23 @@ async def test_nothing_is_typed_while_a_button_is_held(harness: Harness) -> None
     await harness.types("text 1 ")
 
 
+async def test_a_button_that_nobody_releases_keeps_texts_back_for_some_time_only(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload of the daemon, for example, may forget that a button is held."""
+    harness.daemon.publish("event/button", {"kind": "pressed"})
+    harness.say(1)
+    await until(lambda: len(harness.keyboard._waiting) == 1)
+    harness.now += attention.STUCK_S
+    harness.say(2)
+    await harness.types("text 2 ")
+    assert harness.untyped == Untyped(f"{1:026}", 1, 0, 6, "late")
+    monkeypatch.setattr(attention, "STUCK_S", 0.0)
+    harness.daemon.publish("event/button", {"kind": "pressed"})
+    harness.say(3)
+    await harness.types("text 2 text 3 ")
+
+
 async def test_a_text_that_waited_too_long_behind_another_is_not_typed(harness: Harness) -> None:
     await harness.types("")
 
@@ -277,6 +294,33 @@ async def test_a_daemon_that_is_killed_while_a_text_is_typed_costs_no_key(harnes
     await until(lambda: harness.daemon.subscribed)
     harness.say(2)
     await harness.types("text 1 text 2 ")
+
+
+async def test_a_device_that_is_back_ends_the_fault_without_a_text(harness: Harness) -> None:
+    await harness.types("")
+    harness.computer.present = False
+    harness.say(1)
+    await until(lambda: harness.untyped is not None and harness.untyped.reason == "no_host")
+    assert harness.keyboard.report().state == "failing"
+    harness.computer.sleep()  # it takes two reports, which looks like a release
+    harness.computer.present = True
+    await until(lambda: str(harness.keyboard.report().error).startswith("asleep: "))
+    harness.computer.wake()
+    await until(lambda: harness.keyboard.report().state == "open")
+    assert harness.typed == ""
+
+
+async def test_a_text_that_is_too_long_is_not_typed_but_told(harness: Harness) -> None:
+    harness.say(1, text="a" * (worker.MOST_CHARACTERS + 1))
+    harness.say(2)
+    await harness.types("text 2 ")
+    assert harness.untyped == Untyped(f"{1:026}", 1, 0, worker.MOST_CHARACTERS + 1, "long")
+
+
+async def test_what_is_no_text_of_this_version_ends_nothing(harness: Harness) -> None:
+    harness.daemon.publish("transcript/final", {"id": 1})
+    harness.say(2)
+    await harness.types("text 2 ")
 
 
 async def test_only_so_many_wait(harness: Harness) -> None:

@@ -1,11 +1,12 @@
 """The line in config.txt: where it counts, what is in its way, and what is left alone."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from flowpi.core.errors import UnavailableError
+from flowpi.core.errors import CannotCreateError, UnavailableError
 from flowpi.setup.usb_keyboard import LINE, can_be_keyboard, has_line, in_the_way, usb_keyboard, with_line
 
 RASPBERRY_PI_OS = """\
@@ -44,6 +45,20 @@ def test_another_line_for_the_controller_of_all_boards_makes_room(line: str) -> 
     assert f"# {line}" in text.splitlines()
     assert line not in text.splitlines()
     assert "arm_64bit=1" in text.splitlines()
+    assert has_line(text)
+
+
+def test_a_line_that_contradicts_it_on_all_boards_makes_room() -> None:
+    both = f"{LINE}\ndtoverlay=dwc2,dr_mode=host\n"
+    assert not has_line(both)
+    assert has_line(with_line(both))
+    assert "# dtoverlay=dwc2,dr_mode=host" in with_line(both).splitlines()
+
+
+def test_the_ends_of_lines_stay_as_they_are() -> None:
+    text = with_line("arm_64bit=1\r\n# a\x0bb\r\n")
+    assert text.startswith("arm_64bit=1\r\n# a\x0bb\r\n")
+    assert text.count("\n") == text.count("\r\n")
     assert has_line(text)
 
 
@@ -100,3 +115,14 @@ def test_it_shows_the_line_and_writes_it(root: Path, capsys: pytest.CaptureFixtu
 def test_a_machine_that_is_no_pi_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match=r"docs/typing\.md"):
         usb_keyboard(root=str(tmp_path), dry_run=False)
+
+
+def test_a_file_that_cannot_be_read_is_not_replaced(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as card:
+        card.setattr(Path, "read_bytes", broken)
+        with pytest.raises(CannotCreateError, match="cannot read"):
+            usb_keyboard(root=str(root), dry_run=False)
+    assert (root / "boot/firmware/config.txt").read_text() == RASPBERRY_PI_OS

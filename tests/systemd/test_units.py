@@ -259,6 +259,16 @@ def test_the_keyboard_starts_when_the_gadget_is_there_and_again_with_it() -> Non
     assert {"Type=oneshot", "RemainAfterExit=yes"} <= set(settings(GADGET))
 
 
+def test_a_controller_that_appears_late_becomes_a_keyboard_that_types() -> None:
+    (udc,) = (one for one in (UNITS / "flowpi.rules").read_text().splitlines() if one.startswith('SUBSYSTEM=="udc"'))
+    assert {'ACTION=="add"', 'TAG+="systemd"', f'ENV{{SYSTEMD_WANTS}}+="{GADGET}"'} <= set(udc.split(", "))
+    assert f"ExecStartPost=-+/bin/systemctl --no-block try-restart {KEYBOARD}" in settings(GADGET)
+
+
+def test_the_module_of_the_node_is_loaded_without_the_right_to_open_it() -> None:
+    assert "ExecStartPre=-+/sbin/modprobe --quiet uinput" in settings(KEYBOARD)
+
+
 def test_a_key_of_a_keyboard_that_is_killed_goes_up_at_once() -> None:
     (after,) = (line for line in settings(KEYBOARD) if line.startswith("ExecStopPost="))
     assert "of=/dev/hidg0 bs=8 count=1 oflag=nonblock" in after

@@ -4,7 +4,6 @@ A stroke is a key of the main block, by its evdev code, with the modifiers that 
 stroke types depends on the layout of the computer: see `layout.py`.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
@@ -69,9 +68,9 @@ class Typed:
     replaced: int
     dropped: int
 
-    def complete(self, strokes: int) -> int:
-        """Return how many characters are complete after so many strokes; all of `text` after all."""
-        return bisect_right(self.ends, strokes)
+    def characters(self) -> list[tuple[Stroke, ...]]:
+        """Return the strokes of each character of `text`."""
+        return [self.strokes[begin:end] for begin, end in pairwise([0, *self.ends])]
 
 
 def moments(strokes: Sequence[Stroke]) -> Iterator[tuple[Stroke, ...]]:

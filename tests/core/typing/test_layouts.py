@@ -2,6 +2,7 @@
 
 import string
 import unicodedata
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -74,11 +75,11 @@ def test_of_any_text_what_arrives_is_visible_and_the_rest_is_counted(
 def test_what_was_typed_before_a_stop_is_known(chosen: tuple[Layout, Host, bool, str]) -> None:
     keys, host, caps_lock, text = chosen
     typed = keys.strokes(text, host=host, caps_lock=caps_lock)
-    for done in range(len(typed.strokes) + 1):
-        complete = typed.complete(done)
-        read = Computer(keys.name, keys.variant, caps_lock=caps_lock).type(typed.strokes[:done])
-        assert read == typed.text[:complete]
-    assert typed.complete(len(typed.strokes)) == len(typed.text)
+    characters = typed.characters()
+    for done in range(len(characters) + 1):
+        read = Computer(keys.name, keys.variant, caps_lock=caps_lock).type(chain.from_iterable(characters[:done]))
+        assert read == typed.text[:done]
+    assert len(characters) == len(typed.text)
 
 
 @pytest.mark.parametrize("name", sorted(NOT_LATIN))

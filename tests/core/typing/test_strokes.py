@@ -47,9 +47,10 @@ def test_a_key_never_changes_together_with_a_modifier(typed: list[Stroke]) -> No
         assert not (before.keycode and after.keycode)  # the same key twice must be released between
 
 
-def test_a_character_is_complete_with_its_last_stroke() -> None:
+def test_a_character_has_all_its_strokes() -> None:
     typed = Typed((Stroke(40), Stroke(18), Stroke(30)), "éa", (2, 3), 0, 0)
-    assert [typed.complete(strokes) for strokes in range(4)] == [0, 0, 1, 2]
+    assert typed.characters() == [(Stroke(40), Stroke(18)), (Stroke(30),)]
+    assert Typed((), "", (), 0, 0).characters() == []
 
 
 @pytest.mark.parametrize(
