@@ -205,7 +205,9 @@ class Decoding:
         self._own = {name: value for name, value in present.items() if ".decoder." in name}
         if not self._begun:  # the encoder's part is complete after the first step
             self._shared |= {name: value for name, value in present.items() if name not in self._own}
-            logits[:, 0, END] -= EMPTY_LEAD
+            first = logits[0, 0]
+            if first[END] < np.delete(first, END).max() + EMPTY_LEAD:
+                first[END] = -np.inf  # a search would yet choose it, if all that was said is unlikely
         self._begun = True
         return logits
 
