@@ -71,6 +71,17 @@ def test_tools_are_unpacked_anew_after_a_cut(tmp_path: Path) -> None:
     assert [path.name for path in tools.iterdir()] == ["whole"]
 
 
+@pytest.mark.parametrize(("suite", "hooks"), [("bookworm", 1), ("trixie", 0)])
+def test_the_helpers_find_their_loader_in_bookworm_too(tmp_path: Path, suite: str, hooks: int) -> None:
+    bin_, clone = tmp_path / "bin", tmp_path / "clone"
+    shutil.copytree(IMAGE, clone)
+    program(clone, "emulate", "exit 0")
+    program(bin_, "apt-get", "echo http://mirror/debian bookworm")
+    program(bin_, "mmdebstrap", r'cat > /dev/null; printf "%s\n" "$@"')
+    options = run(clone / "make-root", suite, tmp_path / "root.tar", "dash", PATH=f"{bin_}:{os.environ['PATH']}")
+    assert options.count("\n--setup-hook=/usr/share/mmdebstrap/hooks/merged-usr/") == hooks
+
+
 EXAMPLE = """\
 ## Debian distribution repository
 Types: deb
