@@ -25,7 +25,7 @@ POCKETSPHINX = Path("/usr/share/pocketsphinx/test/data")
 WORD_ERRORS_MAX = {"tiny": 0.035, "base": 0.02}
 """The word error rate that each model may have in the whole path, from the file to the text, over `human` and the
 prompts of `tests/prompts.py`. Measured over all of these 3214 words: tiny 3.2 % (with a confidence of 95 % between 2.4
-and 4.1 %), base 1.5 % (0.9 to 2.1 %), with less than twice the CPU time of tiny."""
+and 4.2 %), base 1.2 % (0.7 to 1.9 %), with 1.7 to 1.8 times the CPU time of tiny."""
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,12 @@ TRANSDUCER = "encoder*.onnx", "decoder*.onnx", "joiner*.onnx", "tokens.txt"
 CTC = "model*.onnx", "tokens.txt"
 
 ENGINE_FILES = {
-    "moonshine": (FILES, CONVERTED),
+    "moonshine": (CONVERTED, FILES),
     "whisper": (("model.bin", "config.json", "vocabulary.*"),),
     "sherpa": (TRANSDUCER, CTC),
 }
-"""The files by which a directory shows which engine its model is for: all of one of these sets, as patterns."""
+"""The files by which a directory shows which engine its model is for: all of one of these sets, as patterns. The first
+that is whole is used."""
 
 AUTO = "auto"
 """The name of the engine that the model's files belong to."""
@@ -123,8 +124,12 @@ def engine_for(directory: Path) -> str:
 
 def files_of(directory: Path, engine: str) -> list[Path]:
     """Return the files of an engine's model in a directory that lacks none of them."""
-    patterns = min(ENGINE_FILES[engine], key=lambda files: len(_missing(directory, files)))
-    return sorted(path for pattern in patterns for path in directory.glob(pattern))
+    return sorted(path for pattern in set_of(directory, engine) for path in directory.glob(pattern))
+
+
+def set_of(directory: Path, engine: str = "moonshine") -> tuple[str, ...]:
+    """Return the set of files of an engine that a directory has most of."""
+    return min(ENGINE_FILES[engine], key=lambda files: len(_missing(directory, files)))
 
 
 def base() -> Path | None:
@@ -170,7 +175,7 @@ def _whole(directory: Path, hint: str, engine: str = "moonshine") -> Path:
 
 def _lacking(directory: Path, engine: str) -> list[str]:
     """Return what a directory lacks of the set of files of an engine that it has most of."""
-    return min((_missing(directory, files) for files in ENGINE_FILES[engine]), key=len)
+    return _missing(directory, set_of(directory, engine))
 
 
 def _missing(directory: Path, files: tuple[str, ...] = FILES) -> list[str]:

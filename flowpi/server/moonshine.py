@@ -68,6 +68,9 @@ class Model:
         self.name = directory.name
         try:
             self._encoder, self._decoder = open_networks(directory)
+            past = [put for put in self._decoder.get_inputs() if put.name.startswith("past_key_values")]
+            if not past:  # others export a decoder of this name that reads the whole text at each step
+                raise ValueError("its decoder takes no past_key_values")
             self._vocabulary = read_vocabulary((directory / TOKENIZER).read_bytes())
             self._tokenizer = Tokenizer(self._vocabulary)
         except Exception as error:  # onnxruntime's exceptions have no common base class
@@ -75,7 +78,6 @@ class Model:
         self._encoder_inputs, self._decoder_inputs = (
             {put.name for put in session.get_inputs()} for session in (self._encoder, self._decoder)
         )
-        past = [put for put in self._decoder.get_inputs() if put.name.startswith("past_key_values")]
         shapes = {put.name: [size if isinstance(size, int) else 0 for size in put.shape[1:]] for put in past}
         self._empty_cache = {name: np.zeros((1, *shape), np.float32) for name, shape in shapes.items()}
         self._heard_names, (_, *self._cache_names) = (
@@ -205,7 +207,9 @@ class Decoding:
         self._own = {name: value for name, value in present.items() if ".decoder." in name}
         if not self._begun:  # the encoder's part is complete after the first step
             self._shared |= {name: value for name, value in present.items() if name not in self._own}
-            logits[:, 0, END] -= EMPTY_LEAD
+            first = logits[0, 0]
+            if first[END] < np.delete(first, END).max() + EMPTY_LEAD:
+                first[END] = -np.inf  # a search would yet choose it, if all that was said is unlikely
         self._begun = True
         return logits
 

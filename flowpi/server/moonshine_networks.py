@@ -17,7 +17,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from flowpi.server.model_files import CONVERTED, CONVERTED_DECODER, CONVERTED_ENCODER, DECODER, ENCODER
+from flowpi.server.model_files import FILES, set_of
 from flowpi.server.onnx import open_network
 from flowpi.server.onnx_metadata import read_metadata
 
@@ -34,17 +34,16 @@ def open_networks(directory: Path) -> tuple[Any, Any]:
     Raises:
         Exception: one cannot be read. The exceptions of onnxruntime have no common base class.
     """
-    converted = all((directory / name).exists() for name in CONVERTED)
-    if not converted and all(_has_weights(directory, graph) for graph in GRAPHS):
+    files = set_of(directory)
+    if files == FILES and all(_has_weights(directory, graph) for graph in GRAPHS):
         try:
             encoder, decoder = (open_network(graph, directory) for graph in GRAPHS)
         except Exception as error:  # as above
             log.warning("the model in %s is opened as it is published, and slower: %s", directory, error)
         else:
             return encoder, decoder
-    names = (CONVERTED_ENCODER, CONVERTED_DECODER) if converted else (ENCODER, DECODER)
-    encoder, decoder = (open_network(directory / name) for name in names)
-    return encoder, decoder
+    encoder, decoder, _ = files
+    return open_network(directory / encoder), open_network(directory / decoder)
 
 
 def _has_weights(directory: Path, graph: Path) -> bool:

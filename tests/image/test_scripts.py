@@ -71,6 +71,17 @@ def test_tools_are_unpacked_anew_after_a_cut(tmp_path: Path) -> None:
     assert [path.name for path in tools.iterdir()] == ["whole"]
 
 
+@pytest.mark.parametrize(("suite", "hooks"), [("bookworm", 1), ("trixie", 0)])
+def test_the_helpers_find_their_loader_in_bookworm_too(tmp_path: Path, suite: str, hooks: int) -> None:
+    bin_, clone = tmp_path / "bin", tmp_path / "clone"
+    shutil.copytree(IMAGE, clone)
+    program(clone, "emulate", "exit 0")
+    program(bin_, "apt-get", "echo http://mirror/debian bookworm")
+    program(bin_, "mmdebstrap", r'cat > /dev/null; printf "%s\n" "$@"')
+    options = run(clone / "make-root", suite, tmp_path / "root.tar", "dash", PATH=f"{bin_}:{os.environ['PATH']}")
+    assert options.count("\n--setup-hook=/usr/share/mmdebstrap/hooks/merged-usr/") == hooks
+
+
 EXAMPLE = """\
 ## Debian distribution repository
 Types: deb
@@ -98,7 +109,7 @@ def card_sources(root: Path, mirror: str) -> list[str]:
     old.write_text("deb http://ada:can%40ary@cache.house:3142/debian trixie main")
     run(IMAGE / "card-sources", root, CARD_MIRROR=mirror)
     files = [path for path in (root / "etc/apt").rglob("*") if path.is_file()]
-    return re.findall(r"(?m)^(?:URIs|Suites|Components): .*$", "\n".join(path.read_text() for path in files))
+    return re.findall(r"(?m)^(?:deb|URIs:|Suites:|Components:) .*$", "\n".join(path.read_text() for path in files))
 
 
 def sources(mirror: str) -> list[str]:
@@ -131,6 +142,48 @@ def test_each_key_is_a_line_whatever_wrote_the_file(tmp_path: Path, encode: Call
     (tmp_path / "authorized_keys.txt").write_bytes(encode(keys[2] + "\n"))
     printed = run(TREE / "usr/lib/flowpi-image/authorized-keys", tmp_path)
     assert [line for line in printed.splitlines() if line] == keys
+
+
+SECTOR = 512
+
+NEW_KERNEL = """\
+boot=$6 new=$7
+echo "# of a hook" > "$boot/$new/config.txt"
+echo kernel=vmlinuz-new >> "$boot/$new/config.txt"
+"""
+"""In the place of unshare. tests/image/test_boot_partition.py has the real one."""
+
+
+def update_boot(directory: Path, **environment: str) -> list[str]:
+    """Return the settings of a boot partition after one more kernel, each a line."""
+    boot, bin_ = directory / "boot", directory / "bin"
+    program(bin_, "mountpoint", "exit 0")
+    program(bin_, "unshare", NEW_KERNEL)
+    if not boot.exists():
+        boot.mkdir()
+        (boot / "config.txt").write_text("kernel=vmlinuz-old\ninitramfs=initrd-old\n".ljust(SECTOR, "\n"))
+    was = (boot / "config.txt").stat().st_ino
+    path = f"{bin_}:{os.environ['PATH']}"
+    run(TREE / "usr/lib/flowpi-image/update-boot", "hook", boot, PATH=path, **environment)
+    now = (boot / "config.txt").stat()
+    assert (now.st_ino, now.st_size) == (was, SECTOR)
+    return (boot / "config.txt").read_text().split()
+
+
+def test_a_kernel_comes_beside_the_one_in_use(tmp_path: Path) -> None:
+    for prefix in ("a/", "b/", "a/"):
+        assert update_boot(tmp_path, DEB_MAINT_PARAMS="configure '6.12'") == [
+            f"os_prefix={prefix}",
+            "kernel=vmlinuz-new",
+        ]
+        left = tmp_path / "boot" / prefix / f"left-in-{prefix[0]}"
+        assert not left.exists()
+        left.touch()
+
+
+@pytest.mark.parametrize("why", ["upgrade 6.12", "purge", "abort-remove"])
+def test_only_a_kernel_that_is_configured_or_removed_is_a_reason_to_write(tmp_path: Path, why: str) -> None:
+    assert update_boot(tmp_path, DEB_MAINT_PARAMS=why) == ["kernel=vmlinuz-old", "initramfs=initrd-old"]
 
 
 def test_a_root_of_yesterday_is_furnished_on_a_machine_that_was_switched_off_since(tmp_path: Path) -> None:

@@ -68,10 +68,6 @@ IN_ITS_PLACE = 'import sys; "-" in sys.argv and sys.stdin.read()'
 """What installs Python compiles its library with, and what it runs here: emulated, that would be a minute and more of
 computing. This machine's Python of the same version writes the same bytecode."""
 
-MERGED = "/usr/share/mmdebstrap/hooks/merged-usr/setup00.sh"
-"""What makes /bin a link to /usr/bin from the start in Bookworm. A package would do it later, which also removes the
-/lib64 by which the programs of this machine that are in the root meanwhile find their loader."""
-
 DEVICES = ("/lib/udev/hwdb.d/*", "/usr/lib/udev/hwdb.d/*")
 """What udev knows of the world's devices, which it would compile as well; a container has none of them."""
 
@@ -101,7 +97,6 @@ def _make(suite: str, packages: Iterable[str], tree: Path) -> None:
     library = f"usr/lib/python{PYTHON[suite]}"
     options = [f"--dpkgopt=path-exclude={path}" for path in (f"/{library}/{COMPILER}", *DEVICES)]
     options.append(f"""--essential-hook=mkdir -p "$1/{library}"; echo '{IN_ITS_PLACE}' > "$1/{library}/{COMPILER}\"""")
-    options += [f"--setup-hook={MERGED}"] if suite == "bookworm" else []
     debian.run([IMAGE / "make-root", *options, suite, tree, *packages], timeout_s=3600)
     native = debian.root(suite)
     shutil.copy(native / library / COMPILER, tree / library)

@@ -111,7 +111,7 @@ class Container:
         return self._leader
 
     def run(self, script: str, timeout_s: float | None = None) -> Done:
-        """Run a shell script as root in the container to its end."""
+        """Run a shell script as root in the container to its end. If the container ended meanwhile, this fails."""
         enter = ["nsenter", f"--target={self._leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
         done = subprocess.run(
             [*enter, "--", "/bin/bash", "-c", script],
@@ -121,6 +121,9 @@ class Container:
             timeout=timeout_s or self._patience_s,
             env={**ENVIRONMENT, **self._environment},
         )
+        # What no process is left to answer is no answer: of a process that has ended, this is no longer there.
+        alive = os.path.exists(f"/proc/{self._leader}/ns/mnt")
+        assert alive, f"the container ended: {self._console.read_text()}"
         return Done(done.returncode, done.stdout.decode(errors="replace"))
 
     def sh(self, script: str, timeout_s: float | None = None) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
-from flowpi.server.model_files import CONVERTED_DECODER, CONVERTED_ENCODER
+from flowpi.core.errors import EngineUnavailable
+from flowpi.server.model_files import CONVERTED, CONVERTED_DECODER, CONVERTED_ENCODER
 from flowpi.server.moonshine import BEGIN, Model
 from tests.bench.words import MODELS
 from tests.models import BASE
@@ -45,6 +46,21 @@ def test_tokens_in_one_run_or_in_many() -> None:
         one_by_one.append(float(weights.max() / weights.sum()))
     assert decoding.probabilities(tokens) == pytest.approx(one_by_one, abs=0.15)
     assert min(one_by_one) > 0.5
+
+
+def test_a_decoder_of_the_same_name_that_another_program_exports(tmp_path: Path) -> None:
+    """It takes the whole text at each step, and would write nonsense of the last token alone."""
+    for name in CONVERTED:
+        (tmp_path / name).symlink_to(BASE / name)
+    whole_text = onnx.load(BASE / CONVERTED_DECODER)
+    inputs = whole_text.graph.input
+    del whole_text.graph.node[:], whole_text.graph.initializer[:], whole_text.graph.output[:], inputs[1:]
+    whole_text.graph.node.append(onnx.helper.make_node("Identity", [inputs[0].name], ["logits"]))
+    whole_text.graph.output.append(onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.INT64, None))
+    (tmp_path / CONVERTED_DECODER).unlink()
+    onnx.save(whole_text, tmp_path / CONVERTED_DECODER)
+    with pytest.raises(EngineUnavailable, match="its decoder takes no past_key_values"):
+        Model(tmp_path)
 
 
 @pytest.mark.lengthy

@@ -15,6 +15,7 @@ from flowpi.server.model_files import (
     FILES,
     Models,
     engine_for,
+    files_of,
     final_model,
     interim_model,
     missing_packages,
@@ -74,8 +75,8 @@ def test_the_files_say_which_engine_it_is_for(tmp_path: Path) -> None:
         engine_for(model(tmp_path / "other", "model.bin"))
     assert str(caught.value) == (
         f"{tmp_path}/other has no complete model of a known kind: let server.model name a directory with "
-        "encoder_model.ort, decoder_model_merged.ort, tokenizer.bin (moonshine); or encoder_model.onnx, "
-        "decoder_model.onnx, tokenizer.bin (moonshine); or model.bin, config.json, vocabulary.* (whisper); or "
+        "encoder_model.onnx, decoder_model.onnx, tokenizer.bin (moonshine); or encoder_model.ort, "
+        "decoder_model_merged.ort, tokenizer.bin (moonshine); or model.bin, config.json, vocabulary.* (whisper); or "
         "encoder*.onnx, decoder*.onnx, joiner*.onnx, tokens.txt (sherpa); or model*.onnx, tokens.txt (sherpa); or "
         "set it to null"
     )
@@ -128,6 +129,14 @@ def test_two_models_in_one_directory(tmp_path: Path) -> None:
         f"{tmp_path} has models for moonshine and whisper: remove one, or let server.engine say which"
     )
     assert model_for("whisper", Models(str(directory))) == directory
+
+
+def test_a_model_and_what_it_was_converted_from_in_one_directory(tmp_path: Path) -> None:
+    """The quicker one is used once it is whole, and is what the doctor looks at."""
+    directory = model(tmp_path, *FILES, CONVERTED[0])
+    assert {path.name for path in files_of(directory, "moonshine")} == set(FILES)
+    model(directory, *CONVERTED)
+    assert {path.name for path in files_of(directory, "moonshine")} == set(CONVERTED)
 
 
 @pytest.mark.parametrize("engine", ["whisper", "sherpa"])

@@ -13,9 +13,11 @@ import pytest
 from flowpi.core.errors import EngineUnavailable, UsageError
 from flowpi.dsp.format import FRAME_BYTES, RATE_HZ
 from flowpi.server import measurement, moonshine
+from flowpi.server.beam import search
 from flowpi.server.engines import Engine, Expected, load_engine
 from flowpi.server.model_files import ENCODER, Models, tiny
 from flowpi.server.moonshine import BEGIN, END, DecodeRun, Decoding, Model, MoonshineEngine, clean, read_vocabulary
+from flowpi.server.phrases import Phrases
 from flowpi.server.silero import VoiceModel
 from tests import models
 from tests.server.runs import counted_runs
@@ -104,6 +106,20 @@ class EndsAtOnce:
         return [logits]
 
 
+class Murmur:
+    """A decoder for which the end leads over two words at the beginning, and behind five, of eight that may be each."""
+
+    def __init__(self, lead: float) -> None:
+        self._lead, self._count = lead, 0
+
+    def run(self, outputs: None, inputs: dict[str, Any], options: None) -> list[Any]:
+        logits = np.full((len(inputs["input_ids"]), 1, WORD + 9), -9, np.float32)
+        logits[..., WORD : WORD + (8 if self._count else 2)] = 0
+        logits[..., END] = {0: self._lead, 5: 9}.get(self._count, -9)
+        self._count += 1
+        return [logits]
+
+
 class TestNoWords:
     @pytest.mark.parametrize("level", [0, 1, 30, 300, 3000])
     def test_noise(self, engine: Engine, level: float) -> None:
@@ -125,6 +141,12 @@ class TestNoWords:
         """The least lead that base gives the end at the beginning of noise, and the most in speech."""
         decoding = Decoding(EndsAtOnce(lead), {"input_ids"}, {}, [], None)
         assert decoding.greedy([], limit=9) == text
+
+    @pytest.mark.parametrize(("lead", "tokens"), [(0.22, 5), (2.37, 0)])
+    def test_a_search_for_phrases_gives_up_no_unlikely_text(self, lead: float, tokens: int) -> None:
+        decoding = Decoding(Murmur(lead), {"input_ids"}, {}, [], None)
+        phrases = Phrases([(WORD + 8, WORD + 8)], np.zeros(WORD + 9, np.bool_))
+        assert len(search(decoding.step, phrases, begin=BEGIN, end=END, limit=9)) == tokens
 
     @pytest.mark.parametrize(
         ("written", "text"),
@@ -223,9 +245,9 @@ class TestNotThere:
         with pytest.raises(EngineUnavailable) as caught:
             load_engine("moonshine", named)
         assert str(caught.value) == (
-            f"the speech model in {tmp_path} lacks encoder_model.ort, decoder_model_merged.ort, tokenizer.bin: "
-            f"let server.{key} name a directory with encoder_model.ort, decoder_model_merged.ort, tokenizer.bin; "
-            "or encoder_model.onnx, decoder_model.onnx, tokenizer.bin, or set it to null"
+            f"the speech model in {tmp_path} lacks encoder_model.onnx, decoder_model.onnx, tokenizer.bin: "
+            f"let server.{key} name a directory with encoder_model.onnx, decoder_model.onnx, tokenizer.bin; "
+            "or encoder_model.ort, decoder_model_merged.ort, tokenizer.bin, or set it to null"
         )
 
     def test_damaged(self, tmp_path: Path) -> None:

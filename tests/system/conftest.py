@@ -24,8 +24,11 @@ def pytest_runtest_makereport(
     if report.when == "call" and report.failed and isinstance(item, pytest.Function):
         for name, value in item.funcargs.items():
             if isinstance(value, Container):
-                said = value.run("journalctl --output=short-precise --no-pager --lines=150")
-                report.sections.append((f"journal of {name}", said.out))
+                try:
+                    said = value.run("journalctl --output=short-precise --no-pager --lines=150").out
+                except AssertionError as error:  # it has ended
+                    said = str(error)
+                report.sections.append((f"journal of {name}", said))
     return report
 
 
