@@ -36,8 +36,8 @@ LONG = "the quick Brown fox jumps Over 13 lazy Dogs. "
 
 JOURNAL = "journalctl --unit=flowpi-keyboard --output=cat"
 
-HEARS_DAEMON, HEARS_TALKER = "hears-daemon", "hears-talker"
-"""Saved states of a machine with a keyboard: it has typed nothing yet."""
+FURNISHED = "furnished"
+"""The saved state of a machine with a keyboard, which has typed nothing yet."""
 
 
 @pytest.fixture(scope="module", params=["uinput", "hid"])
@@ -51,11 +51,8 @@ def desk_work(usable: None, kind: str, tmp_path_factory: pytest.TempPathFactory)
     work = tmp_path_factory.mktemp("desk")
     image.copy(build.ready_machine(), work)
     with Machine(kernel(), work).start(image.READY) as machine:
-        desk = Desk(machine, kind)
-        desk.furnish()
-        machine.save(HEARS_DAEMON)
-        desk.hear_talker()
-        machine.save(HEARS_TALKER)
+        Desk(machine, kind).furnish(talker=True)
+        machine.save(FURNISHED)
     yield work
     store.remove(work)
 
@@ -63,14 +60,7 @@ def desk_work(usable: None, kind: str, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture
 def desk(kind: str, desk_work: Path) -> Iterator[Desk]:
     """A keyboard that types what the test says."""
-    with Machine(kernel(), desk_work).start(HEARS_TALKER) as machine:
-        yield Desk(machine, kind)
-
-
-@pytest.fixture
-def appliance(kind: str, desk_work: Path) -> Iterator[Desk]:
-    """A keyboard that types what is dictated."""
-    with Machine(kernel(), desk_work).start(HEARS_DAEMON) as machine:
+    with Machine(kernel(), desk_work).start(FURNISHED) as machine:
         yield Desk(machine, kind)
 
 
@@ -87,17 +77,16 @@ def presses(text: str, name: str = "us", variant: str = "", end: str = " ") -> i
     return count
 
 
-def test_a_dictation_is_typed(appliance: Desk, sentence: Recording) -> None:
-    machine = appliance.machine
+def test_a_dictation_is_typed(kind: str, machine: Machine, sentence: Recording) -> None:
+    desk = Desk(machine, kind)
+    desk.furnish(talker=False)
     wait_until_seen(machine, READY)
     dictate(machine, sentence)
     (text,) = texts(machine.until(FINAL))
     assert word_error_rate(sentence.text, text["text"]) <= 0.25
-    appliance.until_typed(presses(text["text"]))
-    seen = appliance.rested()
+    desk.until_typed(presses(text["text"]))
+    seen = desk.rested()
     assert (seen.text("us"), seen.down, seen.dropped) == (f"{text['text']} ", set(), 0)
-    (sink,) = (one for one in texts(machine.sh("flowpi status --json"))[0]["sinks"] if one["name"] == "keyboard")
-    assert sink["state"] == "open"
 
 
 def test_nine_layouts(desk: Desk) -> None:

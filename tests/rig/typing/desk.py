@@ -70,27 +70,34 @@ class Desk:
         self._number = 0
         self._first_line = 1
 
-    def furnish(self) -> None:
-        """Plug the keyboard in, with a reader that writes down its events."""
+    def furnish(self, *, talker: bool) -> None:
+        """Plug the keyboard in, with a reader that writes down its events, and wait until it can type.
+
+        Args:
+            talker: put a daemon in the place of flowpi's that says what it is told. Without flowpi's, which hears all
+                the time, the machine is much faster.
+        """
         machine = self.machine
+        self._configure()
+        if talker:
+            machine.sh("systemctl stop flowpi flowpi-asr rig-room")
+        else:
+            machine.sh("systemctl reload flowpi")
+            machine.until("journalctl --unit=flowpi | grep 'configuration reloaded'")
         for name in ("reader.py", "talker.py"):
             machine.put((HERE / name).read_bytes(), f"/root/{name}")
         machine.sh("mkdir -p /run/typing")
+        if talker:
+            machine.sh("systemd-run --quiet --unit=talker --property=Restart=always python3 /root/talker.py")
         if self.kind == "hid":
             machine.sh("modprobe dummy_hcd")
             machine.until(f"test -e /sys/class/udc/{UDC}")
         machine.background(f"exec python3 /root/reader.py {EVENTS}", "reader")
-        self._configure()
-        machine.sh("systemctl reload flowpi")
-        machine.until("journalctl --unit=flowpi | grep 'configuration reloaded'")
         machine.sh("systemctl restart flowpi-gadget flowpi-keyboard")
-        machine.until(f"grep open {EVENTS}")
-
-    def hear_talker(self) -> None:
-        """Put a daemon in the place of flowpi's that says what it is told."""
-        self.machine.sh(f"systemctl stop flowpi flowpi-asr; rm -f {REPORT}")
-        self.machine.sh("systemd-run --quiet --unit=talker --property=Restart=always python3 /root/talker.py")
-        self.until_open()
+        if talker:
+            self.until_open()
+        else:
+            machine.until('flowpi status --json | grep \'"name": *"keyboard"[^}]*"state": *"open"\'')
 
     def _configure(self) -> None:
         settings = json.dumps({"kind": self.kind, "layout": "us"})
