@@ -114,7 +114,7 @@ def test_a_first_boot_that_is_cut_off_twice_comes_to_a_text_and_a_third_cut_lose
 REFUSED = {
     CONFIGURATION.replace("local]", "local"): "is not YAML",
     CONFIGURATION[:-20]: "the file may be cut off",
-    CONFIGURATION.replace("country: DE", "country: DE, pasword: x"): "wifi.pasword is not a known key",
+    CONFIGURATION.replace("country: DE", "country: DE, pasword: x"): "wifi has a key that is not known",
 }
 """What is wrong with it, by the file."""
 
