@@ -14,6 +14,7 @@ import random
 import subprocess
 import sys
 import tempfile
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 
 import msgspec
@@ -116,8 +117,8 @@ def cuts(number: int, program: Path) -> list[Cut]:
         log = read_log(work / "log")
         marks = [at for at, record in enumerate(log) if record.kind == MARK]
         replay = Replay((work / "start.img").read_bytes(), log)
-        first, end = marks[0] + 1, marks[-1] + 1
-        moments = sorted([*(chance.randrange(first, end) for _ in range(number - 1)), end])
+        updates = islice(cycle(pairwise(marks)), number - 1)
+        moments = sorted([*(chance.randint(begun + 1, ended) for begun, ended in updates), marks[-1] + 1])
         for at in range(0, number, AT_ONCE):
             now = moments[at : at + AT_ONCE]
             disks = [work / f"cut-{place}.img" for place in range(len(now))]
