@@ -89,13 +89,21 @@ def hook_run(arguments: Arguments, config: "Config") -> int:
 
 
 def hook_hand_over(arguments: Arguments, config: "Config") -> int:
-    """Return 1 if there is no command to run, by which the unit is not started."""
+    return _hand_over_to("command", arguments)
+
+
+def keyboard_hand_over(arguments: Arguments, config: "Config") -> int:
+    return _hand_over_to("keyboard", arguments)
+
+
+def _hand_over_to(sink: str, arguments: Arguments) -> int:
+    """Return 1 if the sink is not configured, by which its unit is not started."""
     from pathlib import Path
 
     from flowpi.config.loading import load
-    from flowpi.hook.handover import hand_over
+    from flowpi.peer.handover import hand_over
 
-    wanted = hand_over(partial(load, arguments.config, arguments.overrides), Path(arguments.hand_over))
+    wanted = hand_over(sink, partial(load, arguments.config, arguments.overrides), Path(arguments.hand_over))
     return 0 if wanted else 1
 
 
@@ -110,17 +118,6 @@ def keyboard_run(arguments: Arguments, config: "Config") -> int:
     from flowpi.keyboard.service import keyboard
 
     return keyboard(config, Notifier())
-
-
-def keyboard_hand_over(arguments: Arguments, config: "Config") -> int:
-    """Return 1 if there is no keyboard, by which the unit is not started."""
-    from pathlib import Path
-
-    from flowpi.config.loading import load
-    from flowpi.keyboard.handover import hand_over
-
-    wanted = hand_over(partial(load, arguments.config, arguments.overrides), Path(arguments.hand_over))
-    return 0 if wanted else 1
 
 
 def keyboard_gadget(arguments: Arguments, config: "Config") -> int:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from flowpi.config.loading import load
-from flowpi.hook.handover import hand_over
 from flowpi.host import handover
+from flowpi.peer.handover import hand_over
 
 CONFIG = """\
 publish:
@@ -21,7 +21,7 @@ def test_it_knows_the_profiles_that_it_passes_over_and_nothing_else_of_them(tmp_
     file, given = tmp_path / "flowpi.yaml", tmp_path / "given"
     file.write_text(CONFIG)
     given.mkdir()
-    assert hand_over(lambda: load(str(file)), given)
+    assert hand_over("command", lambda: load(str(file)), given)
     written = given / handover.CONFIG
     assert load(str(written)).without_sink("command") == {"private"}
     text = written.read_text()
